@@ -1,0 +1,226 @@
+/* Reverse-mode differentiation: operations that record themselves, and backward.
+ *
+ *     ct_require_grad(w);
+ *     CT_SCOPE {
+ *         ct_tensor *loss = ct_mean_all(ct_square(ct_sub(ct_matmul(x, w), y)));
+ *         ct_backward(loss);                              // ct_grad(w) is now set
+ *     }
+ *
+ * An operation whose inputs need a gradient adds a node to the graph: the operation, what it saved,
+ * and edges to its inputs. The graph hangs on its output tensors and goes with them; after backward
+ * it is gone unless retained. Gradients of leaves accumulate over backward calls until
+ * ct_zero_grad. There is no second derivative: gradients are computed without recording.
+ *
+ * Lifetime, errors: as tensor/tensor.h says. Results belong to the innermost scope; a NULL input
+ * gives a NULL result; the first error sticks.
+ */
+#ifndef CT_AUTOGRAD_H
+#define CT_AUTOGRAD_H
+
+#include "tensor/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- gradients -------------------------------------------------------------------------- */
+
+/* Makes a leaf: a tensor (f32 or f64) whose gradient backward collects. Returns x. */
+ct_tensor *ct_require_grad(ct_tensor *x);
+/* Makes a leaf no longer collect one (a frozen parameter); its gradient is dropped. */
+void ct_forget_grad(ct_tensor *x);
+bool ct_requires_grad(const ct_tensor *x); /* a leaf, or computed from one while recording */
+ct_tensor *ct_grad(const ct_tensor *x);    /* of a leaf, in x's shape; NULL if none. Borrowed. */
+/* Replaces a leaf's gradient (shape, dtype and device of x); NULL drops it. */
+bool ct_set_grad(ct_tensor *x, ct_tensor *grad);
+void ct_zero_grad(ct_tensor *x); /* drops it */
+
+/* d loss / d leaf is added to every leaf's gradient. loss has one element and depends on a leaf. */
+bool ct_backward(ct_tensor *loss);
+/* The same from any outputs with given gradients (NULL entry: ones, for one element only), and
+ * with the graph kept for another backward if `retain_graph`. */
+bool ct_backward_from(ct_tensor *const *outputs, ct_tensor *const *gradients, int count,
+                      bool retain_graph);
+
+/* Within the block operations do not record (evaluation). Blocks nest; leaving by return is
+ * fine. */
+bool ct_grad_enabled(void);
+bool ct_set_grad_enabled(bool enabled); /* returns what it was */
+static inline void ct_restore_grad_mode(const bool *was) { ct_set_grad_enabled(*was); }
+#define CT_NO_GRAD CT_NO_GRAD_AT_(__LINE__) /* the line: nested ones have names of their own */
+#define CT_NO_GRAD_AT_(line) CT_NO_GRAD_LINE_(line)
+#define CT_NO_GRAD_LINE_(line) CT_NO_GRAD_NAMED_(ct_grad_was_##line, ct_grad_once_##line)
+#define CT_NO_GRAD_NAMED_(was, once)                                                        \
+    for (bool was __attribute__((cleanup(ct_restore_grad_mode), unused)) =                  \
+             ct_set_grad_enabled(false), once = true; once; once = false)
+
+/* Called with the gradient of a leaf that backward has added to, when it is complete: once a
+ * backward, at its end. It may change the gradient in place. Not called when backward fails.
+ * Returns a handle for ct_remove_hook, 0 on error. */
+typedef void (*ct_grad_hook)(void *context, ct_tensor *leaf, ct_tensor *grad);
+int ct_add_hook(ct_tensor *leaf, ct_grad_hook hook, void *context);
+void ct_remove_hook(ct_tensor *leaf, int handle);
+
+/* Computes f(context, inputs) without storing what its gradient needs: backward runs it again
+ * (activation checkpointing). Random draws inside repeat exactly if `rng` (may be NULL) is the one
+ * they use: its state is restored for the second run. f must give the same result both times.
+ * Leaves that f knows of (a module's parameters) get their gradients; any computed tensor it uses
+ * must be among the inputs. context and rng must still be there in backward. */
+typedef ct_tensor *(*ct_checkpoint_function)(void *context, ct_tensor *const *inputs, int count);
+ct_tensor *ct_checkpoint(ct_checkpoint_function f, void *context, ct_tensor *const *inputs,
+                         int count, ct_rng *rng);
+
+/* Anomaly mode of this thread: every operation's result and every gradient is looked at; the
+ * first NaN or infinity is an error naming the operation that produced it. Slow. */
+void ct_set_anomaly_mode(bool on);
+
+/* ---- pointwise (tensor/pointwise.def) --------------------------------------------------- */
+
+ct_tensor *ct_unary(ct_unary_kind kind, ct_tensor *x, double p, double q);
+ct_tensor *ct_binary(ct_binary_kind kind, ct_tensor *a, ct_tensor *b); /* broadcasting */
+
+ct_tensor *ct_neg(ct_tensor *x);
+ct_tensor *ct_abs(ct_tensor *x);
+ct_tensor *ct_exp(ct_tensor *x);
+ct_tensor *ct_log(ct_tensor *x);
+ct_tensor *ct_log1p(ct_tensor *x);
+ct_tensor *ct_sqrt(ct_tensor *x);
+ct_tensor *ct_square(ct_tensor *x);
+ct_tensor *ct_reciprocal(ct_tensor *x);
+ct_tensor *ct_sin(ct_tensor *x);
+ct_tensor *ct_cos(ct_tensor *x);
+ct_tensor *ct_tanh(ct_tensor *x);
+ct_tensor *ct_sigmoid(ct_tensor *x);
+ct_tensor *ct_softplus(ct_tensor *x);
+ct_tensor *ct_relu(ct_tensor *x);
+ct_tensor *ct_leaky_relu(ct_tensor *x, double slope);
+ct_tensor *ct_elu(ct_tensor *x, double alpha);
+ct_tensor *ct_silu(ct_tensor *x);
+ct_tensor *ct_gelu(ct_tensor *x);
+ct_tensor *ct_add_scalar(ct_tensor *x, double value);
+ct_tensor *ct_scale(ct_tensor *x, double factor);
+ct_tensor *ct_pow_scalar(ct_tensor *x, double exponent);
+ct_tensor *ct_clamp(ct_tensor *x, double low, double high);
+ct_tensor *ct_add(ct_tensor *a, ct_tensor *b);
+ct_tensor *ct_sub(ct_tensor *a, ct_tensor *b);
+ct_tensor *ct_mul(ct_tensor *a, ct_tensor *b);
+ct_tensor *ct_div(ct_tensor *a, ct_tensor *b);
+ct_tensor *ct_pow(ct_tensor *a, ct_tensor *b);
+ct_tensor *ct_maximum(ct_tensor *a, ct_tensor *b);
+ct_tensor *ct_minimum(ct_tensor *a, ct_tensor *b);
+/* condition (u8) ? a : b; the condition has no gradient */
+ct_tensor *ct_where(ct_tensor *condition, ct_tensor *a, ct_tensor *b);
+/* x where mask (u8, broadcasts) is 0, else value */
+ct_tensor *ct_masked_fill(ct_tensor *x, ct_tensor *mask, double value);
+ct_tensor *ct_glu(ct_tensor *x, int axis); /* first half * sigmoid(second half) along axis */
+
+/* ---- reductions ------------------------------------------------------------------------- */
+
+/* axes: bit set of dimensions, or CT_ALL_AXES; keep: they stay with size 1. max and min pass the
+ * gradient to all equal extremes in equal parts. */
+ct_tensor *ct_reduce(ct_reduce_kind kind, ct_tensor *x, uint32_t axes, bool keep);
+ct_tensor *ct_sum_all(ct_tensor *x);
+ct_tensor *ct_mean_all(ct_tensor *x);
+ct_tensor *ct_sum(ct_tensor *x, int axis);  /* the axis goes */
+ct_tensor *ct_mean(ct_tensor *x, int axis);
+ct_tensor *ct_max(ct_tensor *x, int axis);
+ct_tensor *ct_min(ct_tensor *x, int axis);
+ct_tensor *ct_log_sum_exp(ct_tensor *x, int axis);
+ct_tensor *ct_variance(ct_tensor *x, int axis, bool unbiased);
+ct_tensor *ct_norm(ct_tensor *x, int axis); /* 2-norm; subgradient 0 at 0 */
+ct_tensor *ct_cumsum(ct_tensor *x, int axis);
+
+/* ---- products --------------------------------------------------------------------------- */
+
+ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b); /* (...,m,k) x (...,k,n), batches broadcast */
+/* x (...,in) weight (out,in)^T + bias (out) or NULL */
+ct_tensor *ct_affine(ct_tensor *x, ct_tensor *weight, ct_tensor *bias);
+
+/* ---- shape ------------------------------------------------------------------------------ */
+
+ct_tensor *ct_reshape(ct_tensor *x, ct_shape shape); /* one size may be -1 */
+ct_tensor *ct_transpose(ct_tensor *x, int axis_a, int axis_b);
+ct_tensor *ct_permute(ct_tensor *x, const int *axes);
+ct_tensor *ct_slice(ct_tensor *x, int axis, int64_t start, int64_t stop, int64_t step);
+ct_tensor *ct_select(ct_tensor *x, int axis, int64_t position); /* the axis goes */
+ct_tensor *ct_expand(ct_tensor *x, ct_shape shape);
+ct_tensor *ct_squeeze(ct_tensor *x, int axis);
+ct_tensor *ct_unsqueeze(ct_tensor *x, int axis);
+ct_tensor *ct_contiguous(ct_tensor *x);
+ct_tensor *ct_concat(ct_tensor *const *tensors, int count, int axis);
+ct_tensor *ct_concat2(ct_tensor *a, ct_tensor *b, int axis);
+ct_tensor *ct_stack(ct_tensor *const *tensors, int count, int axis); /* a new axis */
+ct_tensor *ct_pad(ct_tensor *x, int axis, int64_t before, int64_t after, double value);
+
+/* ---- index ------------------------------------------------------------------------------ */
+
+ct_tensor *ct_index_select(ct_tensor *x, int axis, ct_tensor *index);
+ct_tensor *ct_gather(ct_tensor *x, int axis, ct_tensor *index);
+/* base plus x added at index along axis (torch.scatter_add) */
+ct_tensor *ct_scatter_add(ct_tensor *base, int axis, ct_tensor *index, ct_tensor *x);
+/* rows of weight (V,E) for index of any shape -> (index shape.., E). padding >= 0: that row gets
+ * no gradient; -1: none. */
+ct_tensor *ct_embed(ct_tensor *weight, ct_tensor *index, int64_t padding);
+
+/* ---- softmax, normalisation (formulas: tensor/fused.h) ---------------------------------- */
+
+ct_tensor *ct_softmax(ct_tensor *x, int axis);
+ct_tensor *ct_log_softmax(ct_tensor *x, int axis);
+ct_tensor *ct_l2_normalize(ct_tensor *x, int axis);
+ct_tensor *ct_layer_norm(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, double eps);
+/* Batch statistics. mean and variance (C, biased) are given back without gradient, for running
+ * statistics; both pointers may be NULL. */
+ct_tensor *ct_batch_norm(ct_tensor *x, int axis, ct_tensor *weight, ct_tensor *bias, double eps,
+                         ct_tensor **mean, ct_tensor **variance);
+/* Given statistics (C). */
+ct_tensor *ct_batch_norm_fixed(ct_tensor *x, int axis, ct_tensor *mean, ct_tensor *variance,
+                               ct_tensor *weight, ct_tensor *bias, double eps);
+/* weight = g v / |v|, norm over all but the first dimension; g (out, 1, ...) as PyTorch. */
+ct_tensor *ct_weight_norm(ct_tensor *v, ct_tensor *g);
+/* Zero with probability p, else x/(1-p). Drawn from rng under `name`; p = 0 is x itself. */
+ct_tensor *ct_dropout(ct_tensor *x, double p, ct_rng *rng, const char *name);
+
+/* ---- sequences -------------------------------------------------------------------------- */
+
+/* tensor/fused.h, ct_tensor_gru. h_last may be NULL. lengths: i64 (B) on the CPU, or NULL. */
+ct_tensor *ct_gru_sequence(ct_tensor *x, ct_tensor *h0, ct_tensor *w_ih, ct_tensor *w_hh,
+                           ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths, bool reverse,
+                           ct_tensor **h_last);
+ct_tensor *ct_lstm_sequence(ct_tensor *x, ct_tensor *h0, ct_tensor *c0, ct_tensor *w_ih,
+                            ct_tensor *w_hh, ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths,
+                            bool reverse, ct_tensor **h_last, ct_tensor **c_last);
+/* x (B,T,Cin), weight (Cout,Cin,K), bias (Cout) or NULL -> (B,T',Cout) */
+ct_tensor *ct_conv1d_op(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
+                        ct_conv1d_options options);
+
+/* ---- losses (formulas: tensor/fused.h) -------------------------------------------------- */
+
+/* logits (...,V), labels (...) i64 -> row losses (...), 0 at ignore_index */
+ct_tensor *ct_cross_entropy_rows(ct_tensor *logits, ct_tensor *labels, int64_t ignore_index,
+                                 double smoothing);
+ct_tensor *ct_hinge(ct_tensor *similarity, ct_hinge_options options); /* scalar */
+ct_tensor *ct_order_similarity(ct_tensor *a, ct_tensor *b);           /* (N,D),(M,D) -> (N,M) */
+
+/* ---- policy head (tensor/fused.h) ------------------------------------------------------- */
+
+typedef struct {
+    ct_tensor *log_discrete, *log_continuous; /* (R,H), differentiable */
+    ct_tensor *weight, *index;                /* (R,H), constants */
+} ct_policy_actions;
+ct_policy_actions ct_policy_head(ct_tensor *logits, ct_tensor *rho, ct_policy_noise noise,
+                                 ct_policy_options options);
+
+/* ---- without a gradient of their own ---------------------------------------------------- */
+
+ct_tensor *ct_detach(ct_tensor *x);                 /* the same storage, a constant */
+ct_tensor *ct_cast(ct_tensor *x, ct_dtype dtype);   /* differentiable between float types */
+ct_tensor *ct_to_device(ct_tensor *x, ct_device device); /* differentiable */
+
+/* ---- your own operations ---------------------------------------------------------------- */
+
+#include "autograd/op.h"
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,64 @@
+/* What an operation is: one record, and how it puts itself on the graph. Built-in and
+ * user-defined operations are made the same way:
+ *
+ *     static bool cube_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+ *         ct_tensor *x = ct_saved(node, 0);
+ *         gx[0] = ct_tensor_mul(g[0], ct_tensor_scale(ct_tensor_mul(x, x), 3));
+ *         return gx[0] != NULL;
+ *     }
+ *     static const ct_op cube = {.name = "cube", .backward = cube_backward, .samples = ...};
+ *     ct_tensor *my_cube(ct_tensor *x) {
+ *         ct_tensor *y = ct_tensor_mul(x, ct_tensor_mul(x, x));
+ *         ct_node *node = ct_record(&cube, 1, &x, 1, &y);  // NULL if nothing needs a gradient
+ *         ct_save(node, x);
+ *         return y;
+ *     }
+ */
+#ifndef CT_OP_H
+#define CT_OP_H
+
+#include "tensor/tensor.h"
+
+typedef struct ct_op ct_op;
+typedef struct ct_node ct_node;
+typedef struct ct_sampler ct_sampler; /* autograd/gradcheck.h */
+
+struct ct_op {
+    const char *name;
+    /* Gradients of the inputs from those of the outputs, with ct_tensor_* functions, inside a scope
+     * that the engine opens. grad_outputs[i] is NULL where output i got none. Fill grad_inputs[i]
+     * (each of its input's shape) where ct_needs_grad(node, i); leave NULL for zero. Any tensor
+     * will do, also grad_outputs[i] itself, one tensor for several inputs, or an expanded view;
+     * what is given is not written to. False on error. */
+    bool (*backward)(ct_node *node, ct_tensor *const *grad_outputs, ct_tensor **grad_inputs);
+    /* Inputs on which the gradient is checked: see autograd/gradcheck.h. */
+    void (*samples)(ct_sampler *sampler);
+};
+
+/* Puts op on the graph between inputs and outputs (both may contain NULL: skipped). NULL when not
+ * recording, when no input needs a gradient, or on error; the calls below accept NULL. In anomaly
+ * mode the outputs are checked here. */
+ct_node *ct_record(const ct_op *op, int inputs, ct_tensor *const *input, int outputs,
+                   ct_tensor *const *output);
+
+/* Saves a tensor for backward (NULL is saved as NULL); retrieved in order of saving. Do not
+ * save an output and also change it. */
+void ct_save(ct_node *node, ct_tensor *x);
+ct_tensor *ct_saved(const ct_node *node, int i);
+/* Copies `size` bytes of plain options into the node; ct_node_options gives them back. */
+void ct_save_options(ct_node *node, const void *options, size_t size);
+const void *ct_node_options(const ct_node *node);
+/* Called with the options when the node goes, for options that own something. */
+void ct_on_node_free(ct_node *node, void (*release)(void *options));
+
+bool ct_needs_grad(const ct_node *node, int input);
+ct_shape ct_input_shape(const ct_node *node, int input);
+
+/* Adds an operation to the registry that the gradient-check test walks (built-in operations are in
+ * it). Needed only for the test; false and an error if the name is taken. */
+bool ct_register_op(const ct_op *op);
+int ct_op_count(void);
+const ct_op *ct_op_at(int i);
+const ct_op *ct_find_op(const char *name); /* NULL if unknown */
+
+#endif

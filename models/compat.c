@@ -1,0 +1,78 @@
+/* [compat]: where the released code departs from the paper or from itself, one key each. */
+#include <string.h>
+
+#include "models/graph.h"
+#include "tensor/nearest.h"
+
+/* Choices are "default|released". `preset` is false where `preset = released` leaves the switch
+ * alone. */
+typedef struct {
+    ct_compat_switch which;
+    bool preset;
+    ct_option option;
+} ct_compat_row;
+
+static const ct_compat_row rows[] = {
+    {CT_COMPAT_L2NORM_REGIONS, true,
+     {"l2norm", CT_OPTION_CHOICE, NULL, 0, 0, "features|regions"}},
+    /* the released code leaves it out for one data set, by its name */
+    {CT_COMPAT_NO_FIRST_L2NORM, false,
+     {"first_l2norm", CT_OPTION_CHOICE, NULL, 0, 0, "keep|skip"}},
+    {CT_COMPAT_SECOND_SAMPLE, true,
+     {"continuous_sample", CT_OPTION_CHOICE, NULL, 0, 0, "applied|second"}},
+    {CT_COMPAT_LAST_HEAD, true,
+     {"image_continuous_heads", CT_OPTION_CHOICE, NULL, 0, 0, "all|last"}},
+    {CT_COMPAT_PADDED_STEPS, true,
+     {"text_policy_steps", CT_OPTION_CHOICE, NULL, 0, 0, "words|padded"}},
+    {CT_COMPAT_DECODER_FIXED, true,
+     {"decoder_parameters", CT_OPTION_CHOICE, NULL, 0, 0, "trained|fixed"}},
+    {CT_COMPAT_BATCH_EVAL, true,
+     {"image_batchnorm_eval", CT_OPTION_CHOICE, NULL, 0, 0, "running|batch"}},
+    {CT_COMPAT_PAD_TARGET, true,
+     {"decoder_targets", CT_OPTION_CHOICE, NULL, 0, 0, "words|words_and_pad"}},
+    {CT_COMPAT_COLUMN_MAXIMUM, true,
+     {"intra_modal_hardest", CT_OPTION_CHOICE, NULL, 0, 0, "row|column"}},
+    {CT_COMPAT_COSINE_REWARD, true,
+     {"reward_measure", CT_OPTION_CHOICE, NULL, 0, 0, "configured|cosine"}},
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static bool unknown_key(ct_place place) {
+    const char *known[ROWS + 1] = {"preset"};
+    for (int i = 0; i < ROWS; i++) known[i + 1] = rows[i].option.name;
+    ct_fail_at(place, "unknown key%s", ct_did_you_mean(place.key, known, ROWS + 1));
+    return false;
+}
+
+static bool read_preset(const ct_description *description, ct_compat *compat) {
+    static const ct_option preset = {"preset", CT_OPTION_CHOICE, NULL, 0, 0, "none|released"};
+    for (int i = 0; i < description->count; i++) {
+        const ct_description_entry *entry = &description->entries[i];
+        if (strcmp(entry->section, "compat") || strcmp(entry->key, "preset")) continue;
+        ct_option_value value;
+        if (!ct_option_read(ct_place_of(description, i), "preset", &preset, entry->value, &value))
+            return false;
+        for (int k = 0; k < ROWS; k++)
+            compat->released[rows[k].which] = rows[k].preset && value.number != 0;
+    }
+    return true;
+}
+
+/* Keys of their own win over the preset, wherever they stand. */
+bool ct_compat_read(const ct_description *description, ct_compat *compat) {
+    *compat = (ct_compat){0};
+    if (!read_preset(description, compat)) return false;
+    for (int i = 0; i < description->count; i++) {
+        const ct_description_entry *entry = &description->entries[i];
+        if (strcmp(entry->section, "compat") || !strcmp(entry->key, "preset")) continue;
+        ct_place place = ct_place_of(description, i);
+        int k = 0;
+        while (k < ROWS && strcmp(rows[k].option.name, entry->key)) k++;
+        if (k == ROWS) return unknown_key(place);
+        ct_option_value value;
+        if (!ct_option_read(place, "the value", &rows[k].option, entry->value, &value))
+            return false;
+        compat->released[rows[k].which] = value.number != 0;
+    }
+    return true;
+}

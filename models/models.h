@@ -1,0 +1,164 @@
+/* Image-text models as configured graphs of nn modules, and what trains them.
+ *
+ * A description is the [image], [text], [loss] and [compat] sections of a configuration file, as
+ * ordered entries. It is turned into a model whose parameters are sized from the data:
+ *
+ *     [image]                          ; a chain of modules, in this order; the key is the name
+ *     fc     = linear width=1024
+ *     norm   = l2norm
+ *     gcn    = gcn x 4
+ *     norm2  = l2norm
+ *     attend = policy_attention heads=2 actions=500 temperature=0.8 scale=20
+ *     pool   = mean + gru
+ *     bn     = batchnorm momentum=0.01
+ *
+ *     [text]
+ *     embed  = words width=300
+ *     attend = policy_attention heads=2 actions=500
+ *     pool   = gru width=1024
+ *     bn     = batchnorm momentum=0.01
+ *
+ *     [loss]
+ *     retrieval         = hinge margin=0.2 negatives=hardest intra_modal=yes
+ *     discrete_policy   = 1
+ *     continuous_policy = 1
+ *     instance          = classifier hidden=512
+ *     decoder           = convcap width=512 hidden=256 layers=3 kernel=5 dropout=0.1
+ *
+ * Formulas, modules, options and switches: docs/model.md. The embeddings a model gives are not yet
+ * l2-normalised over their width unless the chain's last module does it; every loss, reward and
+ * ranking normalises them (`normalise = no` in [loss] leaves them, VSRN's no_imgnorm).
+ */
+#ifndef CT_MODELS_H
+#define CT_MODELS_H
+
+#include "nn/nn.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- description -------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *section, *key, *value;
+    int line; /* in the file, for messages; 0 if the value was given by --set */
+} ct_description_entry;
+
+typedef struct {
+    const char *file; /* for messages: "config.ini:12: ..." */
+    const ct_description_entry *entries;
+    int count;
+} ct_description;
+
+/* What the data determines. */
+typedef struct {
+    int64_t regions;    /* N, regions an image */
+    int64_t features;   /* F, numbers a region */
+    int64_t vocabulary; /* V, including <pad> 0, <start> 1, <end> 2, <unk> 3 */
+    int64_t images;     /* training images: classes of the instance loss */
+    int64_t max_words;  /* longest caption, with <start> and <end>: the decoder's length at most */
+    const ct_tensor *word_vectors; /* (V,E) f32 for `words vectors=...`, or NULL: learned */
+    const uint8_t *word_known; /* with word_vectors, V flags: 1 = has a fixed vector; the others
+                                * share one learned vector */
+} ct_model_sizes;
+
+typedef struct ct_model ct_model;
+
+/* Parameters f32 on the CPU, initial values drawn from the default generator. NULL and an error
+ * "FILE:LINE: what was expected" for a wrong graph; an unknown module, option or value names the
+ * nearest known one. */
+ct_model *ct_model_create(const ct_description *description, ct_model_sizes sizes);
+void ct_model_destroy(ct_model *model);
+/* Root module: children "image", "text", and "classifier", "decoder" where configured. */
+ct_module *ct_model_module(ct_model *model);
+int64_t ct_model_width(const ct_model *model); /* D, of both embeddings */
+ct_measure ct_model_measure(const ct_model *model);
+/* The beginning of the names of parameters that are not to be optimised (ct_optimizer_exclude):
+ * "decoder." under `decoder_parameters = fixed`, else NULL. They do get gradients. */
+const char *ct_model_untrained_prefix(const ct_model *model);
+/* The path of `words vectors=PATH`, copied; false if there is none (no error) or it does not
+ * fit. */
+bool ct_description_word_vectors(const ct_description *description, char *path, size_t size);
+/* True if the sections named belong to a model description: [image], [text], [loss], [compat]. */
+bool ct_model_section(const char *section);
+
+/* ---- computing ---------------------------------------------------------------------------- */
+
+/* One training batch: pair i is image i and caption i. Captions start with <start> and end with
+ * <end>; lengths count both. */
+typedef struct {
+    ct_tensor *images;  /* (B,N,F) */
+    ct_tensor *words;   /* (B,T) i64 word ids, 0 beyond a length; NULL if vectors are given */
+    ct_tensor *vectors; /* (B,T,E) word vectors given directly (recorded steps), or NULL */
+    ct_tensor *lengths; /* (B) i64 on the CPU, 1..T */
+    ct_tensor *classes; /* (B) i64 the training image's number, for the instance loss, or NULL */
+    ct_tensor *targets; /* (B,M) i64 the decoder's tokens where they are not `words`, or NULL */
+    ct_tensor *target_mask; /* (B,M) of the embeddings' dtype, 1 where a target counts, or NULL */
+} ct_batch;
+
+/* Embeddings in the module's present mode. `rng` is drawn from by policies (names
+ * "img_enc.gumbel_u", ".choice", ".z1", ".z2" and "txt_enc...") and by dropout in training; NULL
+ * is the thread's default generator. */
+ct_tensor *ct_model_embed_images(ct_model *model, ct_tensor *images, ct_rng *rng);
+ct_tensor *ct_model_embed_captions(ct_model *model, const ct_batch *batch, ct_rng *rng);
+
+/* Embeddings (B,D) as losses and rankings take them: l2-normalised rows, or unchanged under
+ * `normalise = no`. Similarity for a ranking: ct_similarity(ranked, ranked, ct_model_measure). */
+ct_tensor *ct_model_ranked(const ct_model *model, ct_tensor *embeddings);
+
+/* Loss terms of a step; a term that is not configured is NULL. */
+typedef enum {
+    CT_LOSS_TOTAL,
+    CT_LOSS_RETRIEVAL,
+    CT_LOSS_DISCRETE_IMAGE,
+    CT_LOSS_DISCRETE_TEXT,
+    CT_LOSS_CONTINUOUS_IMAGE,
+    CT_LOSS_CONTINUOUS_TEXT,
+    CT_LOSS_INSTANCE_IMAGE,
+    CT_LOSS_INSTANCE_TEXT,
+    CT_LOSS_DECODER,
+    CT_LOSS_COUNT
+} ct_loss_term;
+const char *ct_loss_name(ct_loss_term term); /* "retrieval" */
+
+typedef struct {
+    ct_tensor *term[CT_LOSS_COUNT]; /* scalars, unweighted; TOTAL: the weighted sum */
+    ct_tensor *image_embeddings, *caption_embeddings; /* (B,D), as ct_model_embed_* give them */
+    ct_tensor *reward, *advantage;                    /* (B), constants; NULL without policy */
+    ct_tensor *image_weights, *caption_weights; /* (B,S,H) attention, constants; or NULL */
+} ct_losses;
+
+/* Text encoder first, then image, reward, losses. `epoch` (from 0) decides options that change
+ * with time: `retrieval = hinge negatives=hardest sum_epochs=1` sums over all negatives in the
+ * first epoch. */
+ct_losses ct_model_losses(ct_model *model, const ct_batch *batch, int64_t epoch, ct_rng *rng);
+
+/* Reward and advantage (B) from S (B,B), no gradient (docs/model.md, "Reward"). leave_one_out: the baseline of
+ * sample i is the mean of the others. */
+ct_tensor *ct_retrieval_reward(const ct_tensor *similarity);
+ct_tensor *ct_reward_advantage(const ct_tensor *reward, bool leave_one_out);
+
+/* ---- looking at a model ------------------------------------------------------------------- */
+
+typedef struct {
+    const char *part;   /* "image", "text", "loss" */
+    const char *name;   /* "gcn.0" */
+    const char *module; /* "region_gcn" */
+    ct_shape output;    /* for a batch of `batch` pairs and captions of `words` words */
+    int64_t parameters;
+    double flops; /* multiply-adds times 2 of the forward pass at those sizes */
+} ct_model_row;
+/* Rows from malloc, freed by the caller with free(); their strings belong to the model. */
+ct_model_row *ct_model_table(const ct_model *model, int64_t batch, int64_t words, int *count);
+
+/* ---- names -------------------------------------------------------------------------------- */
+
+/* The released code's state-dict name ("img_enc.Rs_GCN_1.g.weight") of one of ours, into `out`;
+ * false if it has none. */
+bool ct_released_name(const ct_model *model, const char *name, char *out, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

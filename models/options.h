@@ -1,0 +1,76 @@
+/* Reading the right-hand sides of a description: "module option=value ... x N" and "a + b".
+ * Internal to models/.
+ */
+#ifndef CT_MODELS_OPTIONS_H
+#define CT_MODELS_OPTIONS_H
+
+#include "models/models.h"
+
+enum { CT_MAX_OPTIONS = 8, CT_MAX_PARTS = 4 };
+
+/* Where something stands in a configuration file. */
+typedef struct {
+    const char *file, *section, *key;
+    int line;
+} ct_place;
+
+ct_place ct_place_of(const ct_description *description, int entry);
+
+/* ct_fail with "FILE:LINE: [SECTION] KEY: " before the message. Always NULL. */
+void *ct_fail_at(ct_place place, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+typedef enum {
+    CT_OPTION_INTEGER,
+    CT_OPTION_REAL,
+    CT_OPTION_FLAG,   /* yes or no */
+    CT_OPTION_CHOICE, /* one of `choices`; the value is its position */
+    CT_OPTION_TEXT    /* taken as it is; only whether it was given is kept */
+} ct_option_type;
+
+typedef struct {
+    const char *name; /* NULL ends a table */
+    ct_option_type type;
+    const char *fallback; /* the default as it would be written; NULL: depends on the graph */
+    double low, high;     /* of numbers, inclusive */
+    const char *choices;  /* "gumbel|categorical|none" */
+} ct_option;
+
+typedef struct {
+    bool given;
+    double number; /* a flag is 0 or 1, a choice its position; 0 without a default */
+} ct_option_value;
+
+typedef struct {
+    const char *name, *value;
+} ct_option_text;
+
+/* One "module option=value ..." */
+typedef struct {
+    const char *module;
+    ct_option_text option[CT_MAX_OPTIONS];
+    int options;
+} ct_spec_part;
+
+/* One entry. Strings point into `text`. */
+typedef struct {
+    ct_place place;
+    char *text;
+    ct_spec_part part[CT_MAX_PARTS];
+    int parts;
+    int64_t repeat; /* of "x N"; 1 without */
+} ct_spec;
+
+/* False and an error naming the place if the value is not of that form. Free with ct_spec_free
+ * either way. */
+bool ct_spec_parse(ct_spec *spec, const ct_description *description, int entry);
+void ct_spec_free(ct_spec *spec);
+
+/* Fills value[i] for options[i] of a table with at most CT_MAX_OPTIONS rows. Unknown options,
+ * repeated ones and values out of range are errors naming place and module. */
+bool ct_options_read(ct_place place, const ct_spec_part *part, const ct_option *options,
+                     ct_option_value *value);
+/* One value of one option; `what` is how messages call it. */
+bool ct_option_read(ct_place place, const char *what, const ct_option *option, const char *text,
+                    ct_option_value *value);
+
+#endif

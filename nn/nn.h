@@ -1,0 +1,285 @@
+/* Modules: parameters and a forward; losses, optimisers, schedules, initialisers, state.
+ *
+ *     ct_module *net = ct_module_create("char_lm");
+ *     ct_module *embed = ct_module_add(net, "embed", ct_embedding_create(vocabulary, 64));
+ *     ct_module *rnn   = ct_module_add(net, "rnn", ct_gru_create(64, 128, (ct_rnn_options){0}));
+ *     ct_module *out   = ct_module_add(net, "out", ct_linear_create(128, vocabulary, true));
+ *     ct_optimizer *adam = ct_adam_create(net, (ct_adam_config){.lr = 1e-3});
+ *     for (...) CT_SCOPE {
+ *         ct_tensor *h = ct_gru(rnn, ct_embedding(embed, words), NULL, NULL, NULL);
+ *         ct_backward(ct_cross_entropy(ct_linear(out, h), next, (ct_cross_entropy_options){0}));
+ *         ct_optimizer_step(adam);
+ *     }
+ *     ct_optimizer_destroy(adam);
+ *     ct_module_destroy(net);
+ *
+ * Ownership. ct_X_create gives the caller a module; ct_module_add hands it to its parent, which
+ * destroys it. Parameters belong to their module. What a forward returns belongs to the scope.
+ * Sequences are batch first: (B,T,C). Parameters are made f32 on the CPU and drawn from the
+ * thread's default generator (ct_seed). Names and initial distributions are PyTorch's unless said.
+ * Errors: as tensor/error.h says; a NULL module gives a NULL result; using a module as another
+ * type ("linear: module 'rnn' is a gru") is an error.
+ */
+#ifndef CT_NN_H
+#define CT_NN_H
+
+#include "autograd/autograd.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- the thread's default generator: initial values, dropout ----------------------------- */
+
+void ct_seed(uint64_t seed);     /* stream 0, offset 0; the seed is 0 until this is called */
+ct_rng *ct_default_rng(void);
+
+/* ---- modules: nn/module.c ---------------------------------------------------------------- */
+
+typedef struct ct_module ct_module;
+
+/* An empty container of type "module" named by its children. */
+ct_module *ct_module_create(const char *type);
+void ct_module_destroy(ct_module *module);
+/* Gives child to parent under a name (no dots, not taken); returns child. On error destroys
+ * child and returns NULL. */
+ct_module *ct_module_add(ct_module *parent, const char *name, ct_module *child);
+ct_module *ct_module_child(ct_module *module, const char *name); /* NULL, no error, if none */
+int ct_module_children(const ct_module *module);
+ct_module *ct_module_child_at(ct_module *module, int i, const char **name);
+const char *ct_module_type(const ct_module *module);
+
+/* Adds a parameter (made a leaf) or a buffer (running statistics) holding a copy of `value`;
+ * returns the module's own tensor, borrowed. */
+ct_tensor *ct_module_parameter(ct_module *module, const char *name, const ct_tensor *value);
+ct_tensor *ct_module_buffer(ct_module *module, const char *name, const ct_tensor *value);
+
+/* All parameters and buffers below a module, with dotted names ("rnn.weight_ih_l0"), in the
+ * order they were added: a module's own, then each child's. Tensors are borrowed. */
+typedef bool (*ct_state_visitor)(void *context, const char *name, ct_tensor *tensor, bool buffer);
+/* Calls visit for each until it returns false; name is valid during the call. */
+bool ct_module_visit(ct_module *module, ct_state_visitor visit, void *context);
+/* The tensor with a dotted name, borrowed; NULL without an error if there is none. */
+ct_tensor *ct_module_tensor(ct_module *module, const char *name);
+int64_t ct_module_parameter_count(ct_module *module); /* elements that are trained */
+
+void ct_module_train(ct_module *module, bool training); /* with all children; starts true */
+bool ct_module_training(const ct_module *module);
+/* Freezes or unfreezes every parameter below. */
+void ct_module_require_grad(ct_module *module, bool required);
+void ct_module_zero_grad(ct_module *module);
+/* Converts all parameters and floating buffers in place (integer buffers, which the host reads,
+ * stay), or none on error. An optimiser made before refuses to step if anything changed: convert
+ * first. Tensors borrowed before are gone. */
+bool ct_module_to_dtype(ct_module *module, ct_dtype dtype);
+bool ct_module_to_device(ct_module *module, ct_device device);
+
+/* State dictionaries as safetensors. Loading checks every name, shape and dtype first and
+ * changes nothing unless all fit (float dtypes convert; trailing dimensions of size 1 do not
+ * count, so that a 1x1 convolution loads into a linear layer); the error lists what is missing,
+ * extra, or of another shape. `strict` false: extra tensors are ignored. */
+bool ct_module_save(ct_module *module, const char *path);
+bool ct_module_load(ct_module *module, const char *path, bool strict);
+
+/* A module of your own with one-input forward, for use in ct_sequential: */
+typedef ct_tensor *(*ct_forward_function)(ct_module *module, ct_tensor *x);
+void ct_module_set_forward(ct_module *module, ct_forward_function forward);
+/* Plain data of a module type: freed with `release` (may be NULL). */
+void ct_module_set_self(ct_module *module, void *self, void (*release)(void *self));
+void *ct_module_self(const ct_module *module);
+/* Runs a module that has a one-input forward. */
+ct_tensor *ct_forward(ct_module *module, ct_tensor *x);
+
+/* ---- layers ----------------------------------------------------------------------------- */
+
+/* y = x W^T + b; weight (out,in), bias (out); x (...,in). */
+ct_module *ct_linear_create(int64_t in, int64_t out, bool bias);
+ct_tensor *ct_linear(ct_module *linear, ct_tensor *x);
+
+/* weight (count,width) ~ N(0,1); index any shape of i64 -> (...,width). */
+ct_module *ct_embedding_create(int64_t count, int64_t width);
+/* Row `padding` is zero and gets no gradient. */
+void ct_embedding_set_padding(ct_module *embedding, int64_t padding);
+ct_tensor *ct_embedding(ct_module *embedding, ct_tensor *index);
+
+/* Recurrent layers; zero is PyTorch's default in every field. Parameters weight_ih_l0,
+ * weight_hh_l0, bias_ih_l0, bias_hh_l0, ..._l0_reverse, ..._l1, ... */
+typedef struct {
+    int layers; /* 0 means 1 */
+    bool bidirectional, no_bias;
+    double dropout; /* between layers, in training */
+} ct_rnn_options;
+ct_module *ct_gru_create(int64_t in, int64_t hidden, ct_rnn_options options);
+/* x (B,T,in), h0 (layers*directions,B,hidden) or NULL, lengths (B) i64 in any order or NULL;
+ * returns (B,T,directions*hidden), zero beyond lengths; *h_last (layers*directions,B,hidden) if
+ * not NULL: layer 0 forward, layer 0 backward, layer 1 forward, ... */
+ct_tensor *ct_gru(ct_module *gru, ct_tensor *x, ct_tensor *h0, ct_tensor *lengths,
+                  ct_tensor **h_last);
+ct_module *ct_lstm_create(int64_t in, int64_t hidden, ct_rnn_options options);
+ct_tensor *ct_lstm(ct_module *lstm, ct_tensor *x, ct_tensor *h0, ct_tensor *c0,
+                   ct_tensor *lengths, ct_tensor **h_last, ct_tensor **c_last);
+/* One step: weight_ih, weight_hh, bias_ih, bias_hh; x (B,in), h (B,hidden) or NULL. */
+ct_module *ct_gru_cell_create(int64_t in, int64_t hidden);
+ct_tensor *ct_gru_cell(ct_module *cell, ct_tensor *x, ct_tensor *h);
+
+/* Region-relation graph convolution (VSRN's Rs_GCN; model.md 1): v (B,N,D) -> (B,N,D). Parameters
+ * under the published names g, theta, phi, W.0, W.1 (W.1: batch norm, gain and bias start at 0).
+ * inner: width of g, theta, phi; 0 means D. */
+ct_module *ct_region_gcn_create(int64_t width, int64_t inner);
+ct_tensor *ct_region_gcn(ct_module *gcn, ct_tensor *v);
+/* Graph convolution over a given adjacency: A (B,N,N) or (N,N), x (B,N,in) -> A x W^T + b. */
+ct_module *ct_graph_conv_create(int64_t in, int64_t out, bool bias);
+ct_tensor *ct_graph_conv(ct_module *conv, ct_tensor *x, ct_tensor *adjacency);
+
+/* Multi-head attention (Vaswani et al. 2017), PyTorch's names in_proj_weight (3E,E),
+ * in_proj_bias, out_proj.weight, out_proj.bias. query (B,Tq,E), key/value (B,Tk,E). mask u8,
+ * 1 = may not be attended, broadcast to (B,heads,Tq,Tk), or NULL; causal adds the triangular
+ * mask (key j, query i: j <= i). A query that may attend nothing attends to 0, and gives
+ * out_proj's bias. */
+typedef struct {
+    int heads;      /* 0 means 1 */
+    double dropout; /* on the attention weights, in training */
+    bool causal;
+} ct_attention_options;
+ct_module *ct_attention_create(int64_t width, ct_attention_options options);
+ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, ct_tensor *value,
+                        ct_tensor *mask);
+
+/* Batch norm over all dimensions but `axis` (1 for PyTorch's (B,C) and (B,C,L); -1 for channels
+ * last). weight 1, bias 0, running_mean, running_var (unbiased), num_batches_tracked. */
+typedef struct {
+    double momentum; /* 0 means 0.1 */
+    double eps;      /* 0 means 1e-5 */
+    int axis;        /* channels; 0 means 1 */
+    bool batch_statistics_in_eval; /* released code's image batch norm: model.md 7, row 8 */
+} ct_batch_norm_options;
+ct_module *ct_batch_norm_create(int64_t channels, ct_batch_norm_options options);
+ct_tensor *ct_batch_norm_layer(ct_module *norm, ct_tensor *x);
+ct_module *ct_layer_norm_create(int64_t width, double eps);
+ct_tensor *ct_layer_norm_layer(ct_module *norm, ct_tensor *x);
+ct_module *ct_dropout_create(double p);
+ct_tensor *ct_dropout_layer(ct_module *dropout, ct_tensor *x);
+/* x / |x| along an axis; no parameters */
+ct_module *ct_l2_norm_create(int axis);
+
+/* (B,T,in) -> (B,T',out), channels last; weight (out,in,kernel), bias (out). */
+typedef struct {
+    int64_t stride, dilation; /* 0 means 1 */
+    int64_t padding;          /* both sides; ignored when causal */
+    bool causal, no_bias;
+} ct_conv1d_config;
+ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel, ct_conv1d_config config);
+ct_tensor *ct_conv1d(ct_module *conv, ct_tensor *x);
+
+/* Replaces the parameter `weight` of a linear or conv1d by weight_g, weight_v (Salimans and
+ * Kingma 2016), as torch.nn.utils.weight_norm. Returns module. */
+ct_module *ct_weight_norm_apply(ct_module *module);
+
+/* Children run one after the other; add them with ct_module_add. */
+ct_module *ct_sequential_create(void);
+/* A pointwise activation as a module, by name: relu, tanh, sigmoid, gelu, silu, elu, ... */
+ct_module *ct_activation_create(const char *name);
+
+/* ---- initialisers: fill a tensor in place, drawn from rng -------------------------------- */
+
+bool ct_init_uniform(ct_tensor *x, double low, double high, ct_rng *rng);
+bool ct_init_normal(ct_tensor *x, double mean, double std, ct_rng *rng);
+bool ct_init_constant(ct_tensor *x, double value);
+/* fan_in = size / dim 0, fan_out = size / dim 1, for shape (out,in,...) */
+bool ct_init_xavier_uniform(ct_tensor *x, double gain, ct_rng *rng);
+bool ct_init_xavier_normal(ct_tensor *x, double gain, ct_rng *rng);
+bool ct_init_kaiming_uniform(ct_tensor *x, double slope, ct_rng *rng); /* leaky relu slope */
+bool ct_init_kaiming_normal(ct_tensor *x, double slope, ct_rng *rng);
+
+/* ---- losses ----------------------------------------------------------------------------- */
+
+typedef enum { CT_REDUCE_MEAN, CT_REDUCE_SUM, CT_REDUCE_NONE } ct_loss_reduction;
+
+typedef struct {
+    double smoothing;
+    bool ignore;          /* rows labelled ignore_index do not count, in the mean either */
+    int64_t ignore_index;
+    ct_loss_reduction reduction;
+} ct_cross_entropy_options;
+/* logits (...,V), labels (...) i64. No counted row: the mean is 0. */
+ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *labels,
+                            ct_cross_entropy_options options);
+/* binary cross-entropy of logits, in the form without overflow; targets in [0,1] */
+ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *targets, ct_loss_reduction reduction);
+ct_tensor *ct_mse(ct_tensor *prediction, ct_tensor *target, ct_loss_reduction reduction);
+
+typedef enum { CT_COSINE, CT_ORDER } ct_measure;
+/* S (N,M): a b^T, or -|max(0, b - a)|_2. Rows are not normalised here. */
+ct_tensor *ct_similarity(ct_tensor *a, ct_tensor *b, ct_measure measure);
+/* model.md 5: cross-modal hinge both ways, and within each modality if intra_modal. */
+typedef struct {
+    double margin;
+    bool hardest, intra_modal;
+    ct_measure measure;
+    bool released_intra; /* row's diagonal, column's maximum: model.md 7, row 14 */
+} ct_ranking_options;
+ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions, ct_ranking_options options);
+
+/* ---- distributions ----------------------------------------------------------------------- */
+
+/* logits (...,K); sample (...) i64 */
+ct_tensor *ct_categorical_sample(ct_tensor *logits, ct_rng *rng, const char *name);
+ct_tensor *ct_categorical_log_prob(ct_tensor *logits, ct_tensor *value);
+ct_tensor *ct_categorical_entropy(ct_tensor *logits);
+/* (...,K) softmax((logits + gumbel)/temperature); hard: its one-hot argmax in value, its own
+ * gradient (straight through) */
+ct_tensor *ct_gumbel_softmax(ct_tensor *logits, double temperature, bool hard, ct_rng *rng,
+                             const char *name);
+ct_tensor *ct_normal_sample(ct_tensor *mean, ct_tensor *std, ct_rng *rng, const char *name);
+/* mean + std * noise, differentiable in both */
+ct_tensor *ct_normal_rsample(ct_tensor *mean, ct_tensor *std, ct_rng *rng, const char *name);
+ct_tensor *ct_normal_log_prob(ct_tensor *x, ct_tensor *mean, ct_tensor *std);
+ct_tensor *ct_normal_entropy(ct_tensor *std);
+
+/* ---- optimisers -------------------------------------------------------------------------- */
+
+/* The parameters are those that module has now; it must outlive the steps. */
+typedef struct ct_optimizer ct_optimizer;
+
+/* Fields at zero take PyTorch's defaults: lr 1e-3, beta1 0.9, beta2 0.999, eps 1e-8. */
+typedef struct {
+    double lr, beta1, beta2, eps, weight_decay;
+} ct_adam_config;
+typedef struct {
+    double lr, momentum, weight_decay;
+    bool nesterov;
+} ct_sgd_config;
+ct_optimizer *ct_adam_create(ct_module *module, ct_adam_config config);
+ct_optimizer *ct_adamw_create(ct_module *module, ct_adam_config config); /* decay 0 means 0.01 */
+ct_optimizer *ct_sgd_create(ct_module *module, ct_sgd_config config);
+void ct_optimizer_destroy(ct_optimizer *optimizer);
+/* Leaves every parameter whose dotted name starts with prefix as it is, out of the norm, and its
+ * gradient in place. An error if there is none. */
+bool ct_optimizer_exclude(ct_optimizer *optimizer, const char *prefix);
+/* Gradients are scaled by min(1, norm/(total+1e-6)) over all parameters; 0: no clipping. */
+void ct_optimizer_clip_norm(ct_optimizer *optimizer, double norm);
+/* Updates the parameters and drops their gradients. A parameter without gradient is skipped. A
+ * gradient that is not finite is an error naming its parameter; nothing is changed then, nor if
+ * the thread already has an error. */
+bool ct_optimizer_step(ct_optimizer *optimizer);
+/* Total gradient norm seen by the last step, before clipping. */
+double ct_optimizer_grad_norm(const ct_optimizer *optimizer);
+void ct_optimizer_set_lr(ct_optimizer *optimizer, double lr);
+double ct_optimizer_lr(const ct_optimizer *optimizer);
+/* Its state (moments under "exp_avg.NAME", "exp_avg_sq.NAME", "momentum_buffer.NAME", i64
+ * "step.NAME"), for checkpoints: visited as a module's; loading sets tensors by name. A parameter
+ * that never got a gradient has none. The learning rate is the caller's. */
+bool ct_optimizer_visit(ct_optimizer *optimizer, ct_state_visitor visit, void *context);
+bool ct_optimizer_set_state(ct_optimizer *optimizer, const char *name, const ct_tensor *value);
+
+/* ---- schedules: the learning rate at a step, as pure functions ---------------------------- */
+
+double ct_schedule_step(double lr, int64_t step, int64_t every, double factor);
+double ct_schedule_cosine(double lr, int64_t step, int64_t steps, double floor);
+/* multiplies by (step+1)/warmup while step < warmup */
+double ct_schedule_warmup(double lr, int64_t step, int64_t warmup);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

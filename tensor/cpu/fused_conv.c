@@ -1,0 +1,42 @@
+/* Unfolding for convolutions, and its adjoint. */
+#include <string.h>
+
+#include "tensor/cpu/fused.h"
+
+/* Unfolding only moves elements: one loop for both sizes. */
+bool CT_CPU(unfold)(ct_tensor *u, const ct_tensor *x, ct_conv1d_options options) {
+    int64_t batch = u->shape.dim[0], steps_out = u->shape.dim[1], kernel = u->shape.dim[2];
+    int64_t steps = x->shape.dim[1];
+    size_t row = (size_t)x->shape.dim[2] * ct_dtype_size(x->dtype);
+    const char *from = ct_cpu_data(x);
+    char *to = ct_cpu_data(u);
+    int threads = ct_cpu_threads(ct_count(u));
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t p = 0; p < batch * steps_out; p++) {
+        int64_t i = p / steps_out, first = p % steps_out * options.stride - options.before;
+        for (int64_t k = 0; k < kernel; k++) {
+            int64_t t = first + k * options.dilation;
+            char *out = to + (size_t)(p * kernel + k) * row;
+            if (t >= 0 && t < steps) {
+                memcpy(out, from + (size_t)(i * steps + t) * row, row);
+            } else {
+                memset(out, 0, row);
+            }
+        }
+    }
+    return true;
+}
+
+#include "tensor/cpu/real_f32.h"
+#include "tensor/cpu/fused_conv_kernels.h"
+#include "tensor/cpu/real_f64.h"
+#include "tensor/cpu/fused_conv_kernels.h"
+
+bool CT_CPU(fold)(ct_tensor *x, const ct_tensor *u, ct_conv1d_options options) {
+    if (x->dtype == CT_F32) {
+        fold_f32(x, u, options);
+    } else {
+        fold_f64(x, u, options);
+    }
+    return true;
+}

@@ -1,0 +1,25 @@
+/* The adjoint of unfolding for one type: a template, included by cpu/fused_conv.c after
+ * real_f32.h or real_f64.h. */
+
+/* Each row of x gathers what came from it, in the order of k: no two threads write one row. */
+static void REAL_NAME(fold)(ct_tensor *x, const ct_tensor *u, ct_conv1d_options options) {
+    int64_t batch = x->shape.dim[0], steps = x->shape.dim[1], width = x->shape.dim[2];
+    int64_t steps_out = u->shape.dim[1], kernel = u->shape.dim[2];
+    const real *from = ct_cpu_data(u);
+    real *to = ct_cpu_data(x);
+    int threads = ct_cpu_threads(ct_count(u));
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t p = 0; p < batch * steps; p++) {
+        int64_t i = p / steps, t = p % steps;
+        real *out = to + p * width;
+        memset(out, 0, (size_t)width * sizeof *out);
+        for (int64_t k = 0; k < kernel; k++) {
+            int64_t start = t + options.before - k * options.dilation;
+            int64_t step = start / options.stride;
+            if (start < 0 || start % options.stride != 0 || step >= steps_out) continue;
+            const real *row = from + ((i * steps_out + step) * kernel + k) * width;
+#pragma omp simd
+            for (int64_t c = 0; c < width; c++) out[c] += row[c];
+        }
+    }
+}

@@ -1,0 +1,95 @@
+/* Adam and SGD: one parallel loop over the chunks of all parameters. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tensor/cpu/fused.h"
+
+enum { CHUNK = 16384, UPDATE_COST = 4 };
+
+#include "tensor/cpu/real_f32.h"
+#include "tensor/cpu/fused_optimizer_kernels.h"
+#include "tensor/cpu/real_f64.h"
+#include "tensor/cpu/fused_optimizer_kernels.h"
+
+/* A run of elements of one parameter. */
+typedef struct {
+    int parameter;
+    int64_t start, count;
+} chunk;
+
+typedef struct {
+    chunk *chunks;
+    int64_t count, elements;
+} work_list;
+
+/* The chunks of all parameters with a gradient; chunks is to be freed, NULL if out of memory. */
+static work_list list_work(ct_tensor *const *params, ct_tensor *const *grads, int count) {
+    work_list work = {0};
+    for (int i = 0; i < count; i++) {
+        if (grads[i]) work.count += (ct_count(params[i]) + CHUNK - 1) / CHUNK;
+    }
+    work.chunks = malloc((size_t)(work.count + 1) * sizeof *work.chunks);
+    if (!work.chunks) {
+        ct_fail("optimizer: out of memory");
+        return work;
+    }
+    int64_t at = 0;
+    for (int i = 0; i < count; i++) {
+        int64_t n = grads[i] ? ct_count(params[i]) : 0;
+        for (int64_t start = 0; start < n; start += CHUNK) {
+            work.chunks[at++] = (chunk){i, start, n - start < CHUNK ? n - start : CHUNK};
+        }
+        work.elements += n;
+    }
+    return work;
+}
+
+static void *element(const ct_tensor *x, int64_t start) {
+    return (char *)ct_cpu_data(x) + (size_t)start * ct_dtype_size(x->dtype);
+}
+
+bool CT_CPU(adam)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
+                  ct_tensor *const *exp_avg_sq, const int64_t *steps, int count,
+                  ct_adam_options options) {
+    work_list work = list_work(params, grads, count);
+    if (!work.chunks) return false;
+    int threads = ct_cpu_threads(UPDATE_COST * work.elements);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t k = 0; k < work.count; k++) {
+        chunk c = work.chunks[k];
+        int i = c.parameter;
+        void *p = element(params[i], c.start), *g = element(grads[i], c.start);
+        void *m = element(exp_avg[i], c.start), *v = element(exp_avg_sq[i], c.start);
+        if (params[i]->dtype == CT_F32) {
+            adam_f32(p, g, m, v, c.count, steps[i], &options);
+        } else {
+            adam_f64(p, g, m, v, c.count, steps[i], &options);
+        }
+    }
+    free(work.chunks);
+    return true;
+}
+
+bool CT_CPU(sgd)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
+                 const bool *first, int count, ct_sgd_options options) {
+    work_list work = list_work(params, grads, count);
+    if (!work.chunks) return false;
+    bool momentum = options.momentum != 0;
+    int threads = ct_cpu_threads(UPDATE_COST * work.elements);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t k = 0; k < work.count; k++) {
+        chunk c = work.chunks[k];
+        int i = c.parameter;
+        void *p = element(params[i], c.start), *g = element(grads[i], c.start);
+        void *b = momentum ? element(buffers[i], c.start) : NULL;
+        bool fresh = momentum && first[i];
+        if (params[i]->dtype == CT_F32) {
+            sgd_f32(p, g, b, c.count, fresh, &options);
+        } else {
+            sgd_f64(p, g, b, c.count, fresh, &options);
+        }
+    }
+    free(work.chunks);
+    return true;
+}

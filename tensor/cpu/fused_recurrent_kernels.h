@@ -1,0 +1,189 @@
+/* Gate loops of the GRU and the LSTM for one type: a template, included by
+ * cpu/fused_recurrent.c after real_f32.h or real_f64.h. */
+
+/* A matrix of dense rows. For an input that is not there: one row of zeros, again and again. */
+typedef struct {
+    real *data;
+    int64_t distance;
+} REAL_NAME(rows);
+
+static REAL_NAME(rows) REAL_NAME(rows_of)(const ct_tensor *x, const real *zeros) {
+    return x ? (REAL_NAME(rows)){ct_cpu_data(x), x->stride[0]}
+             : (REAL_NAME(rows)){(real *)zeros, 0};
+}
+
+/* ---- GRU -------------------------------------------------------------------------------- */
+
+static void REAL_NAME(gru_row)(real *h, real *saved, const real *hidden, const real *previous,
+                               const real *b_ih, const real *b_hh, int64_t width) {
+#pragma omp simd
+    for (int64_t i = 0; i < width; i++) {
+        int64_t iz = width + i, in = 2 * width + i;
+        real r = R_SIGMOID(saved[i] + b_ih[i] + hidden[i] + b_hh[i]);
+        real z = R_SIGMOID(saved[iz] + b_ih[iz] + hidden[iz] + b_hh[iz]);
+        real hidden_n = hidden[in] + b_hh[in];
+        real n = R_TANH(saved[in] + b_ih[in] + r * hidden_n);
+        h[i] = n + z * (previous[i] - n);
+        saved[i] = r;
+        saved[iz] = z;
+        saved[in] = n;
+        saved[3 * width + i] = hidden_n;
+    }
+}
+
+static void REAL_NAME(gru_step)(ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
+                                const ct_tensor *previous, const ct_tensor *b_ih,
+                                const ct_tensor *b_hh, const real *zeros) {
+    int64_t count = h->shape.dim[0], width = h->shape.dim[1];
+    REAL_NAME(rows) to = REAL_NAME(rows_of)(h, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
+    REAL_NAME(rows) u = REAL_NAME(rows_of)(hidden, zeros);
+    REAL_NAME(rows) p = REAL_NAME(rows_of)(previous, zeros);
+    const real *bi = REAL_NAME(rows_of)(b_ih, zeros).data;
+    const real *bh = REAL_NAME(rows_of)(b_hh, zeros).data;
+#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GATE_COST * count * width))
+    for (int64_t i = 0; i < count; i++) {
+        REAL_NAME(gru_row)(to.data + i * to.distance, gates.data + i * gates.distance,
+                           u.data + i * u.distance, p.data + i * p.distance, bi, bh, width);
+    }
+}
+
+/* One row of a block of `columns` columns; all pointers at the block's first column. */
+static void REAL_NAME(gru_row_grad)(real *d, real *dh, real sums[4][COLUMN_BLOCK], const real *g,
+                                    const real *saved, const real *previous, int64_t width,
+                                    int64_t columns) {
+#pragma omp simd
+    for (int64_t i = 0; i < columns; i++) {
+        real r = saved[i], z = saved[width + i], n = saved[2 * width + i];
+        real hidden_n = saved[3 * width + i], total = dh[i] + g[i];
+        real dn = total * (R(1) - z) * (R(1) - n * n);
+        real dz = total * (previous[i] - n) * z * (R(1) - z);
+        real dr = dn * hidden_n * r * (R(1) - r);
+        real d_hidden = dn * r;
+        dh[i] = total * z;
+        d[i] = dn;
+        d[width + i] = dr;
+        d[2 * width + i] = dz;
+        d[3 * width + i] = d_hidden;
+        sums[0][i] += dn;
+        sums[1][i] += dr;
+        sums[2][i] += dz;
+        sums[3][i] += d_hidden;
+    }
+}
+
+/* Threads take blocks of columns, so that a column's sum has one order. */
+static void REAL_NAME(gru_step_grad)(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias,
+                                     const ct_tensor *g, const ct_tensor *saved,
+                                     const ct_tensor *previous, const real *zeros) {
+    int64_t count = dh->shape.dim[0], width = dh->shape.dim[1];
+    int64_t blocks = (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
+    REAL_NAME(rows) to = REAL_NAME(rows_of)(d, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
+    REAL_NAME(rows) state = REAL_NAME(rows_of)(dh, NULL), out = REAL_NAME(rows_of)(g, zeros);
+    REAL_NAME(rows) p = REAL_NAME(rows_of)(previous, zeros);
+    double *bias = ct_cpu_data(d_bias);
+#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GRAD_COST * count * width))
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t c = b * COLUMN_BLOCK, columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
+        real sums[4][COLUMN_BLOCK] = {{0}};
+        for (int64_t i = 0; i < count; i++) {
+            REAL_NAME(gru_row_grad)(to.data + i * to.distance + c,
+                                    state.data + i * state.distance + c, sums,
+                                    out.data + i * out.distance + c,
+                                    gates.data + i * gates.distance + c,
+                                    p.data + i * p.distance + c, width, columns);
+        }
+        for (int gate = 0; gate < 4; gate++) {
+            for (int64_t i = 0; i < columns; i++) bias[gate * width + c + i] += sums[gate][i];
+        }
+    }
+}
+
+/* ---- LSTM ------------------------------------------------------------------------------- */
+
+static void REAL_NAME(lstm_row)(real *h, real *saved, const real *hidden, const real *previous,
+                                const real *b_ih, const real *b_hh, int64_t width) {
+#pragma omp simd
+    for (int64_t k = 0; k < width; k++) {
+        int64_t kf = width + k, kg = 2 * width + k, ko = 3 * width + k;
+        real i = R_SIGMOID(saved[k] + b_ih[k] + hidden[k] + b_hh[k]);
+        real f = R_SIGMOID(saved[kf] + b_ih[kf] + hidden[kf] + b_hh[kf]);
+        real g = R_TANH(saved[kg] + b_ih[kg] + hidden[kg] + b_hh[kg]);
+        real o = R_SIGMOID(saved[ko] + b_ih[ko] + hidden[ko] + b_hh[ko]);
+        real c = f * previous[k] + i * g;
+        h[k] = o * R_TANH(c);
+        saved[k] = i;
+        saved[kf] = f;
+        saved[kg] = g;
+        saved[ko] = o;
+        saved[4 * width + k] = c;
+    }
+}
+
+static void REAL_NAME(lstm_step)(ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
+                                 const ct_tensor *c_previous, const ct_tensor *b_ih,
+                                 const ct_tensor *b_hh, const real *zeros) {
+    int64_t count = h->shape.dim[0], width = h->shape.dim[1];
+    REAL_NAME(rows) to = REAL_NAME(rows_of)(h, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
+    REAL_NAME(rows) u = REAL_NAME(rows_of)(hidden, zeros);
+    REAL_NAME(rows) p = REAL_NAME(rows_of)(c_previous, zeros);
+    const real *bi = REAL_NAME(rows_of)(b_ih, zeros).data;
+    const real *bh = REAL_NAME(rows_of)(b_hh, zeros).data;
+#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GATE_COST * count * width))
+    for (int64_t i = 0; i < count; i++) {
+        REAL_NAME(lstm_row)(to.data + i * to.distance, gates.data + i * gates.distance,
+                            u.data + i * u.distance, p.data + i * p.distance, bi, bh, width);
+    }
+}
+
+static void REAL_NAME(lstm_row_grad)(real *d, const real *dh, real *dc,
+                                     real sums[4][COLUMN_BLOCK], const real *g, const real *saved,
+                                     const real *previous, int64_t width, int64_t columns) {
+#pragma omp simd
+    for (int64_t k = 0; k < columns; k++) {
+        real i = saved[k], f = saved[width + k], cell = saved[2 * width + k];
+        real o = saved[3 * width + k], t = R_TANH(saved[4 * width + k]);
+        real d_h = dh[k] + g[k];
+        real d_c = dc[k] + d_h * o * (R(1) - t * t);
+        real d_i = d_c * cell * i * (R(1) - i);
+        real d_f = d_c * previous[k] * f * (R(1) - f);
+        real d_g = d_c * i * (R(1) - cell * cell);
+        real d_o = d_h * t * o * (R(1) - o);
+        dc[k] = d_c * f;
+        d[k] = d_i;
+        d[width + k] = d_f;
+        d[2 * width + k] = d_g;
+        d[3 * width + k] = d_o;
+        sums[0][k] += d_i;
+        sums[1][k] += d_f;
+        sums[2][k] += d_g;
+        sums[3][k] += d_o;
+    }
+}
+
+static void REAL_NAME(lstm_step_grad)(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc,
+                                      ct_tensor *d_bias, const ct_tensor *g,
+                                      const ct_tensor *saved, const ct_tensor *c_previous,
+                                      const real *zeros) {
+    int64_t count = dh->shape.dim[0], width = dh->shape.dim[1];
+    int64_t blocks = (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
+    REAL_NAME(rows) to = REAL_NAME(rows_of)(d, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
+    REAL_NAME(rows) state = REAL_NAME(rows_of)(dh, NULL), cell = REAL_NAME(rows_of)(dc, NULL);
+    REAL_NAME(rows) out = REAL_NAME(rows_of)(g, zeros), p = REAL_NAME(rows_of)(c_previous, zeros);
+    double *bias = ct_cpu_data(d_bias);
+#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GATE_COST * count * width))
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t c = b * COLUMN_BLOCK, columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
+        real sums[4][COLUMN_BLOCK] = {{0}};
+        for (int64_t i = 0; i < count; i++) {
+            REAL_NAME(lstm_row_grad)(to.data + i * to.distance + c,
+                                     state.data + i * state.distance + c,
+                                     cell.data + i * cell.distance + c, sums,
+                                     out.data + i * out.distance + c,
+                                     gates.data + i * gates.distance + c,
+                                     p.data + i * p.distance + c, width, columns);
+        }
+        for (int gate = 0; gate < 4; gate++) {
+            for (int64_t i = 0; i < columns; i++) bias[gate * width + c + i] += sums[gate][i];
+        }
+    }
+}

@@ -1,0 +1,152 @@
+/* Reading and adding at indices along an axis; all tensors contiguous, indices i64.
+ *
+ * Additions are spread over threads by what they add to, never by index, so each element receives
+ * its terms in the order of the indices.
+ */
+#include <string.h>
+
+#include "tensor/cpu/cpu.h"
+
+/* A contiguous tensor as (outer, size, inner) around an axis. */
+typedef struct {
+    int64_t outer, size, inner;
+} around;
+
+static around around_axis(const ct_tensor *x, int axis) {
+    around a = {1, x->shape.dim[axis], 1};
+    for (int i = 0; i < x->shape.ndim; i++) {
+        if (i < axis) a.outer *= x->shape.dim[i];
+        if (i > axis) a.inner *= x->shape.dim[i];
+    }
+    return a;
+}
+
+static bool check_indices(const char *op, const ct_tensor *index, int64_t size) {
+    const int64_t *j = ct_cpu_data(index);
+    int64_t count = ct_count(index);
+    for (int64_t i = 0; i < count; i++) {
+        if (j[i] < 0 || j[i] >= size) {
+            return ct_fail_bool("%s: index %lld at position %lld is outside 0..%lld", op,
+                                (long long)j[i], (long long)i, (long long)size - 1);
+        }
+    }
+    return true;
+}
+
+bool CT_CPU(index_select)(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor *index) {
+    around a = around_axis(x, axis);
+    if (!check_indices("index_select", index, a.size)) return false;
+    const int64_t *j = ct_cpu_data(index);
+    const char *from = ct_cpu_data(x);
+    char *to = ct_cpu_data(y);
+    int64_t count = ct_count(index);
+    size_t bytes = (size_t)a.inner * ct_dtype_size(x->dtype);
+    int threads = ct_cpu_threads(ct_count(y));
+    if (bytes == 0) return true;
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t i = 0; i < a.outer * count; i++) {
+        int64_t row = i / count * a.size + j[i % count];
+        memcpy(to + (size_t)i * bytes, from + (size_t)row * bytes, bytes);
+    }
+    return true;
+}
+
+/* Columns that one thread adds to at a time. */
+enum { COLUMNS = 64 };
+
+#define DEFINE_INDEX(T)                                                                           \
+    static void index_add_##T(T *y, const T *x, around a, const int64_t *index, int64_t count,    \
+                              int64_t first, int64_t columns) {                                   \
+        for (int64_t i = 0; i < count; i++) {                                                     \
+            T *to = y + index[i] * a.inner + first;                                               \
+            const T *from = x + i * a.inner + first;                                              \
+            _Pragma("omp simd") for (int64_t k = 0; k < columns; k++) to[k] += from[k];           \
+        }                                                                                         \
+    }                                                                                             \
+    static void scatter_add_##T(T *y, const T *x, around a, const int64_t *index,                 \
+                                int64_t count) {                                                  \
+        for (int64_t i = 0; i < count; i++) {                                                     \
+            for (int64_t k = 0; k < a.inner; k++) {                                               \
+                y[index[i * a.inner + k] * a.inner + k] += x[i * a.inner + k];                    \
+            }                                                                                     \
+        }                                                                                         \
+    }
+DEFINE_INDEX(float)
+DEFINE_INDEX(double)
+
+bool CT_CPU(index_add)(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x) {
+    around a = around_axis(y, axis);
+    if (!check_indices("index_add", index, a.size)) return false;
+    const int64_t *j = ct_cpu_data(index);
+    int64_t count = ct_count(index), blocks = (a.inner + COLUMNS - 1) / COLUMNS;
+    int threads = ct_cpu_threads(ct_count(x));
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t i = 0; i < a.outer * blocks; i++) {
+        int64_t outer = i / blocks, first = i % blocks * COLUMNS;
+        int64_t columns = a.inner - first < COLUMNS ? a.inner - first : COLUMNS;
+        int64_t to = outer * a.size * a.inner, from = outer * count * a.inner;
+        if (y->dtype == CT_F32) {
+            index_add_float((float *)ct_cpu_data(y) + to, (const float *)ct_cpu_data(x) + from, a,
+                            j, count, first, columns);
+        } else {
+            index_add_double((double *)ct_cpu_data(y) + to, (const double *)ct_cpu_data(x) + from,
+                             a, j, count, first, columns);
+        }
+    }
+    return true;
+}
+
+#define DEFINE_GATHER(T)                                                                          \
+    static void gather_##T(void *y, const void *x, around a, const int64_t *index,                \
+                           int64_t count) {                                                       \
+        typedef T __attribute__((may_alias)) any;                                                 \
+        any *to = y;                                                                              \
+        const any *from = x;                                                                      \
+        for (int64_t i = 0; i < count; i++) {                                                     \
+            for (int64_t k = 0; k < a.inner; k++) {                                               \
+                to[i * a.inner + k] = from[index[i * a.inner + k] * a.inner + k];                 \
+            }                                                                                     \
+        }                                                                                         \
+    }
+DEFINE_GATHER(uint8_t)
+DEFINE_GATHER(uint16_t)
+DEFINE_GATHER(uint32_t)
+DEFINE_GATHER(uint64_t)
+
+bool CT_CPU(gather)(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor *index) {
+    around a = around_axis(x, axis);
+    if (!check_indices("gather", index, a.size)) return false;
+    size_t size = ct_dtype_size(x->dtype);
+    void (*kernel)(void *, const void *, around, const int64_t *, int64_t) =
+        size == 1 ? gather_uint8_t : size == 2 ? gather_uint16_t
+        : size == 4 ? gather_uint32_t : gather_uint64_t;
+    int64_t count = y->shape.dim[axis], line = count * a.inner;
+    int threads = ct_cpu_threads(ct_count(y));
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t i = 0; i < a.outer; i++) {
+        kernel((char *)ct_cpu_data(y) + (size_t)(i * line) * size,
+               (const char *)ct_cpu_data(x) + (size_t)(i * a.size * a.inner) * size, a,
+               (const int64_t *)ct_cpu_data(index) + i * line, count);
+    }
+    return true;
+}
+
+bool CT_CPU(scatter_add)(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x) {
+    around a = around_axis(y, axis);
+    if (!check_indices("scatter_add", index, a.size)) return false;
+    int64_t count = x->shape.dim[axis], line = count * a.inner;
+    int threads = ct_cpu_threads(ct_count(x));
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t i = 0; i < a.outer; i++) {
+        const int64_t *j = (const int64_t *)ct_cpu_data(index) + i * line;
+        int64_t to = i * a.size * a.inner, from = i * line;
+        if (y->dtype == CT_F32) {
+            scatter_add_float((float *)ct_cpu_data(y) + to, (const float *)ct_cpu_data(x) + from,
+                              a, j, count);
+        } else {
+            scatter_add_double((double *)ct_cpu_data(y) + to,
+                               (const double *)ct_cpu_data(x) + from, a, j, count);
+        }
+    }
+    return true;
+}

@@ -1,0 +1,152 @@
+/* Memory of CPU tensors.
+ *
+ * A training step frees and asks for the same large blocks over and over. Through malloc each would
+ * be mapped and its pages faulted in anew, which costs more than most kernels that then run on it;
+ * so freed large blocks are kept for the next request of their size class. Kept blocks and blocks
+ * in use together stay below 5/4 of the most that was ever in use, plus 64 MiB.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tensor/cpu/cpu.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define KEEP_BLOCKS 0 /* so that a use after free is seen */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define KEEP_BLOCKS 0
+#endif
+#endif
+#ifndef KEEP_BLOCKS
+#define KEEP_BLOCKS 1
+#endif
+
+enum {
+    ALIGNMENT = 64,
+    SMALLEST_KEPT = 1 << 16,
+    HUGE_PAGE = 1 << 21,
+    CLASSES = 4 * 63, /* four an octave */
+    SLACK = 64 << 20,
+};
+
+/* A kept block begins with this. */
+typedef struct block {
+    struct block *next;
+} block;
+
+static struct {
+    pthread_mutex_t lock;
+    block *kept[CLASSES];
+    size_t bytes_kept, bytes_used, bytes_used_peak;
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Rounds a size up to its class: 4, 5, 6 or 7 quarters of a power of two. */
+static size_t class_size(size_t bytes, int *index) {
+    int octave = 63 - __builtin_clzll((unsigned long long)bytes);
+    size_t quarter = (size_t)1 << (octave - 2);
+    size_t quarters = (bytes + quarter - 1) / quarter; /* 4..8 */
+    *index = 4 * octave + (int)quarters - 4;           /* 8 quarters: the next octave's first */
+    return quarters * quarter;
+}
+
+/* Gives kept blocks back, largest first, until at most `limit` bytes are kept. With the lock. */
+static void trim(size_t limit) {
+    for (int i = CLASSES - 1; i >= 0 && pool.bytes_kept > limit; i--) {
+        while (pool.kept[i] && pool.bytes_kept > limit) {
+            block *first = pool.kept[i];
+            size_t octave = (size_t)1 << (i / 4);
+            pool.kept[i] = first->next;
+            pool.bytes_kept -= octave + (size_t)(i % 4) * (octave / 4);
+            free(first);
+        }
+    }
+}
+
+static void *map_large(size_t size) {
+    void *data = NULL;
+    if (posix_memalign(&data, size >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT, size) != 0) return NULL;
+#ifdef MADV_HUGEPAGE
+    if (size >= HUGE_PAGE) madvise(data, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+#endif
+    return data;
+}
+
+static void *take_kept(int index, size_t size) {
+    pthread_mutex_lock(&pool.lock);
+    block *data = pool.kept[index];
+    if (data) {
+        pool.kept[index] = data->next;
+        pool.bytes_kept -= size;
+    }
+    pool.bytes_used += size;
+    if (pool.bytes_used > pool.bytes_used_peak) pool.bytes_used_peak = pool.bytes_used;
+    pthread_mutex_unlock(&pool.lock);
+    return data;
+}
+
+/* After malloc refused: everything kept goes back first. */
+static void *allocate_after_trim(size_t size) {
+    pthread_mutex_lock(&pool.lock);
+    trim(0);
+    pthread_mutex_unlock(&pool.lock);
+    return map_large(size);
+}
+
+static void *fail_allocate(size_t bytes) {
+    double mib = 1 << 20;
+    double available = (double)sysconf(_SC_AVPHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    return ct_fail("allocate: no memory for %.1f MiB (tensors hold %.1f MiB, %.1f MiB are free)",
+                   (double)bytes / mib, (double)ct_memory_in_use(CT_CPU) / mib, available / mib);
+}
+
+void *ct_cpu_try_allocate(size_t bytes) {
+    if (bytes < SMALLEST_KEPT) {
+        return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    }
+    if (bytes >> 47) return NULL; /* beyond what a process can address */
+    int index;
+    size_t size = class_size(bytes, &index);
+    void *data = take_kept(index, size);
+    if (!data) data = map_large(size);
+    if (!data) data = allocate_after_trim(size);
+    if (data) return data;
+    pthread_mutex_lock(&pool.lock);
+    pool.bytes_used -= size;
+    pthread_mutex_unlock(&pool.lock);
+    return NULL;
+}
+
+void *ct_cpu_allocate(size_t bytes) {
+    void *data = ct_cpu_try_allocate(bytes);
+    return data ? data : fail_allocate(bytes);
+}
+
+void ct_cpu_free(void *data, size_t bytes) {
+    if (bytes < SMALLEST_KEPT || !data) {
+        free(data);
+        return;
+    }
+    int index;
+    size_t size = class_size(bytes, &index);
+    pthread_mutex_lock(&pool.lock);
+    pool.bytes_used -= size;
+    if (KEEP_BLOCKS) {
+        block *first = data;
+        first->next = pool.kept[index];
+        pool.kept[index] = first;
+        pool.bytes_kept += size;
+        size_t limit = pool.bytes_used_peak + pool.bytes_used_peak / 4 + SLACK;
+        trim(limit - pool.bytes_used);
+    } else {
+        free(data);
+    }
+    pthread_mutex_unlock(&pool.lock);
+}
+
+bool ct_cpu_copy_bytes(void *to, const void *from, size_t bytes) {
+    memcpy(to, from, bytes);
+    return true;
+}

@@ -1,0 +1,116 @@
+/* Uniform and normal numbers of Philox counters.
+ *
+ * Counters are worked through LANES at a time, word by word in arrays, which compilers turn into
+ * vector code. Which counter makes which element depends on the position alone, so any number of
+ * threads gives the same bits. Compiled with -ffp-contract=off: see tensor/philox.h.
+ */
+#include "tensor/philox.h"
+
+#include <string.h>
+
+#include "tensor/cpu/cpu.h"
+
+enum { LANES = 64 };
+
+typedef struct {
+    uint64_t seed, stream, offset;
+} position;
+
+/* word[j][i] is word j of counter `first + i` after the position's offset. */
+static void draw_words(position p, int64_t first, uint32_t word[4][LANES]) {
+    uint64_t counter = p.offset + (uint64_t)first;
+    for (int i = 0; i < LANES; i++) {
+        word[0][i] = (uint32_t)(counter + (uint64_t)i);
+        word[1][i] = (uint32_t)((counter + (uint64_t)i) >> 32);
+        word[2][i] = (uint32_t)p.stream;
+        word[3][i] = (uint32_t)(p.stream >> 32);
+    }
+    uint32_t k0 = (uint32_t)p.seed, k1 = (uint32_t)(p.seed >> 32);
+    for (int round = 0; round < CT_PHILOX_ROUNDS; round++) {
+        for (int i = 0; i < LANES; i++) {
+            ct_philox_round(&word[0][i], &word[1][i], &word[2][i], &word[3][i], k0, k1);
+        }
+        k0 += CT_PHILOX_W0;
+        k1 += CT_PHILOX_W1;
+    }
+}
+
+/* The elements that LANES counters make, in order: four f32 or two f64 each. */
+typedef void block_function(position p, int64_t first, void *out);
+
+static void uniform_block_f32(position p, int64_t first, void *out) {
+    uint32_t word[4][LANES];
+    float *y = out;
+    draw_words(p, first, word);
+    for (int i = 0; i < LANES; i++) {
+        for (int j = 0; j < 4; j++) y[4 * i + j] = ct_unit_f32(word[j][i]);
+    }
+}
+
+static void uniform_block_f64(position p, int64_t first, void *out) {
+    uint32_t word[4][LANES];
+    double *y = out;
+    draw_words(p, first, word);
+    for (int i = 0; i < LANES; i++) {
+        y[2 * i] = ct_unit_f64(word[0][i], word[1][i]);
+        y[2 * i + 1] = ct_unit_f64(word[2][i], word[3][i]);
+    }
+}
+
+static void normal_block_f32(position p, int64_t first, void *out) {
+    uint32_t word[4][LANES];
+    float z[4][LANES], *y = out;
+    draw_words(p, first, word);
+    for (int j = 0; j < 4; j += 2) {
+        for (int i = 0; i < LANES; i++) {
+            ct_box_muller_f32(ct_unit_f32(word[j][i]), ct_unit_f32(word[j + 1][i]), &z[j][i],
+                              &z[j + 1][i]);
+        }
+    }
+    for (int i = 0; i < LANES; i++) {
+        for (int j = 0; j < 4; j++) y[4 * i + j] = z[j][i];
+    }
+}
+
+static void normal_block_f64(position p, int64_t first, void *out) {
+    uint32_t word[4][LANES];
+    double z[2][LANES], *y = out;
+    draw_words(p, first, word);
+    for (int i = 0; i < LANES; i++) {
+        ct_box_muller_f64(ct_unit_f64(word[0][i], word[1][i]), ct_unit_f64(word[2][i], word[3][i]),
+                          &z[0][i], &z[1][i]);
+    }
+    for (int i = 0; i < LANES; i++) {
+        y[2 * i] = z[0][i];
+        y[2 * i + 1] = z[1][i];
+    }
+}
+
+static bool fill_blocks(ct_tensor *y, position p, block_function *block) {
+    int64_t count = ct_count(y), size = (int64_t)ct_dtype_size(y->dtype);
+    int64_t block_bytes = LANES * 16, bytes = count * size;
+    int64_t blocks = (bytes + block_bytes - 1) / block_bytes;
+    char *data = ct_cpu_data(y);
+#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(count))
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t begin = b * block_bytes;
+        if (bytes - begin >= block_bytes) {
+            block(p, b * LANES, data + begin);
+        } else {
+            double last[LANES * 2];
+            block(p, b * LANES, last);
+            memcpy(data + begin, last, (size_t)(bytes - begin));
+        }
+    }
+    return true;
+}
+
+bool CT_CPU(uniform)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset) {
+    return fill_blocks(y, (position){seed, stream, offset},
+                       y->dtype == CT_F64 ? uniform_block_f64 : uniform_block_f32);
+}
+
+bool CT_CPU(normal)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset) {
+    return fill_blocks(y, (position){seed, stream, offset},
+                       y->dtype == CT_F64 ? normal_block_f64 : normal_block_f32);
+}

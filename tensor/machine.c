@@ -1,0 +1,28 @@
+/* Threads, and what this machine computes with. */
+#include <cblas.h>
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tensor/backend.h"
+
+void ct_set_threads(int threads) {
+    omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs());
+}
+
+int ct_threads(void) { return omp_get_max_threads(); }
+
+const char *ct_machine_text(void) {
+    static _Thread_local char text[512];
+    const ct_backend *backend = ct_backend_of(CT_CPU);
+    /* all the same to cpu/matmul.c, which runs any of them on one thread for each of ours */
+    static const char *const builds[] = {[OPENBLAS_SEQUENTIAL] = "one-thread build",
+                                         [OPENBLAS_THREAD] = "pthread build",
+                                         [OPENBLAS_OPENMP] = "OpenMP build"};
+    const char *build = builds[openblas_get_parallel()];
+    const char *config = openblas_get_config();
+    snprintf(text, sizeof text, "%s; %.*s, %s kernels, %s; %d threads of %d cores",
+             backend ? backend->name : "no backend", (int)strcspn(config, "\n"), config,
+             openblas_get_corename(), build, ct_threads(), omp_get_num_procs());
+    return text;
+}

@@ -1,0 +1,82 @@
+/* Matrix products: sizes are checked and batches broadcast here; the backend calls a BLAS. */
+#include "tensor/backend.h"
+
+/* The product's shape; false and an error if sizes do not fit. */
+static bool product_shape(const ct_tensor *a, const ct_tensor *b, ct_shape *shape) {
+    if (!ct_check_float("matmul", a) || !ct_check_same("matmul", a, b)) return false;
+    ct_shape in_a = a->shape, in_b = b->shape;
+    if (in_a.ndim < 2 || in_b.ndim < 2) {
+        return ct_fail_bool("matmul: expected at least 2 dimensions each: %s x %s",
+                            ct_shape_text(in_a), ct_shape_text(in_b));
+    }
+    if (in_a.dim[in_a.ndim - 1] != in_b.dim[in_b.ndim - 2]) {
+        return ct_fail_bool("matmul: inner sizes differ: %s x %s", ct_shape_text(in_a),
+                            ct_shape_text(in_b));
+    }
+    int64_t m = in_a.dim[in_a.ndim - 2], n = in_b.dim[in_b.ndim - 1];
+    in_a.ndim -= 2;
+    in_b.ndim -= 2;
+    for (int i = 1; i <= in_a.ndim && i <= in_b.ndim; i++) {
+        int64_t size_a = in_a.dim[in_a.ndim - i], size_b = in_b.dim[in_b.ndim - i];
+        if (size_a != size_b && size_a != 1 && size_b != 1) {
+            return ct_fail_bool("matmul: batch sizes do not broadcast: %s x %s",
+                                ct_shape_text(a->shape), ct_shape_text(b->shape));
+        }
+    }
+    if (!ct_broadcast_shape("matmul", in_a, in_b, shape)) return false;
+    shape->dim[shape->ndim++] = m;
+    shape->dim[shape->ndim++] = n;
+    return true;
+}
+
+/* x with its batch dimensions expanded to those of `shape`. */
+static const ct_tensor *expand_batch(const ct_tensor *x, ct_shape shape) {
+    int last = x->shape.ndim - 1;
+    shape.dim[shape.ndim - 2] = x->shape.dim[last - 1];
+    shape.dim[shape.ndim - 1] = x->shape.dim[last];
+    return ct_shape_equal(x->shape, shape) ? x : ct_tensor_expand(x, shape);
+}
+
+static bool multiply_to(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b,
+                        double beta) {
+    bool done = false;
+    CT_SCOPE {
+        const ct_tensor *wide_a = expand_batch(a, c->shape), *wide_b = expand_batch(b, c->shape);
+        done = wide_a && wide_b &&
+               ct_backend_of(c->device)->matmul(c, alpha, wide_a, wide_b, beta);
+    }
+    return done;
+}
+
+ct_tensor *ct_tensor_matmul(const ct_tensor *a, const ct_tensor *b) {
+    ct_shape shape;
+    if (!product_shape(a, b, &shape)) return NULL;
+    ct_tensor *c = ct_empty(a->dtype, a->device, shape);
+    return c && multiply_to(c, 1, a, b, 0) ? c : NULL;
+}
+
+/* Rows without gaps inside, and no element shared. */
+static bool check_rows(const ct_tensor *c) {
+    int last = c->shape.ndim - 1;
+    bool fits = c->shape.dim[last] == 1 || c->stride[last] == 1;
+    fits = fits && (c->shape.dim[last - 1] == 1 || c->stride[last - 1] >= c->shape.dim[last]);
+    for (int i = 0; i < last - 1; i++) {
+        fits = fits && (c->shape.dim[i] == 1 || c->stride[i] != 0);
+    }
+    return fits || ct_count(c) == 0 ||
+           ct_fail_bool("matmul_to: the rows of the result %s are not contiguous",
+                        ct_tensor_text(c));
+}
+
+bool ct_tensor_matmul_to(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b,
+                         double beta) {
+    ct_shape shape;
+    if (!ct_check_input("matmul_to", c) || !product_shape(a, b, &shape)) return false;
+    if (!ct_check_same("matmul_to", c, a)) return false;
+    if (!ct_shape_equal(c->shape, shape)) {
+        return ct_fail_bool("matmul_to: the result is %s, expected %s for %s x %s",
+                            ct_shape_text(c->shape), ct_shape_text(shape),
+                            ct_shape_text(a->shape), ct_shape_text(b->shape));
+    }
+    return check_rows(c) && multiply_to(c, alpha, a, b, beta);
+}

@@ -1,0 +1,84 @@
+/* What every test file includes: Check, and a main that runs one suite.
+ *
+ *     START_TEST(adds) { ... } END_TEST
+ *     TEST_MAIN("pointwise", adds, ...)
+ */
+#ifndef CT_TEST_H
+#define CT_TEST_H
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tensor/tensor.h"
+
+/* Fails with the library's message if the thread has an error. */
+#define assert_no_error() ck_assert_msg(ct_ok(), "unexpected error: %s", ct_error())
+
+/* The thread has an error and its message contains `text`; clears it. */
+#define assert_error(text)                                                                      \
+    do {                                                                                        \
+        ck_assert_msg(!ct_ok(), "expected an error containing '%s'", (text));                   \
+        ck_assert_msg(strstr(ct_error(), (text)) != NULL, "error '%s' does not contain '%s'",   \
+                      ct_error(), (text));                                                      \
+        ct_error_clear();                                                                       \
+    } while (0)
+
+/* |a - b| <= relative * max|b| + absolute for every element; shapes equal. */
+static inline void assert_close(const ct_tensor *a, const ct_tensor *b, double relative,
+                                double absolute, const char *what) {
+    assert_no_error();
+    ck_assert_msg(a && b, "%s: a tensor is NULL", what);
+    ck_assert_msg(ct_shape_equal(a->shape, b->shape), "%s: shape %s, expected %s", what,
+                  ct_tensor_text(a), ct_tensor_text(b));
+    CT_SCOPE {
+        /* one check a tensor, not one an element: Check writes down every one */
+        ct_tensor *wide_a = ct_tensor_cast(a, CT_F64), *wide_b = ct_tensor_cast(b, CT_F64);
+        const double *got = ct_data(ct_tensor_to_device(wide_a, CT_CPU));
+        const double *expected = ct_data(ct_tensor_to_device(wide_b, CT_CPU));
+        assert_no_error();
+        double largest = 0;
+        int64_t count = ct_count(b);
+        for (int64_t i = 0; i < count; i++) largest = fmax(largest, fabs(expected[i]));
+        for (int64_t i = 0; i < count; i++) {
+            double error = fabs(got[i] - expected[i]);
+            if (error <= relative * largest + absolute) continue;
+            ck_abort_msg("%s: element %lld is %.17g, expected %.17g (error %.3g)", what,
+                         (long long)i, got[i], expected[i], error);
+        }
+    }
+}
+
+/* CT_ISA names kernels that this processor cannot run: exit status 77, a skipped test. */
+static inline bool isa_missing(void) {
+    if (!getenv("CT_ISA")) return false;
+    CT_SCOPE {
+        ct_scalar(CT_F32, CT_CPU, 0);
+    }
+    bool missing = ct_error() && strstr(ct_error(), "lacks the instructions");
+    ct_error_clear();
+    return missing;
+}
+
+static inline int ct_run_suite(const char *name, const TTest *const *tests, size_t count) {
+    if (isa_missing()) return 77;
+    Suite *suite = suite_create(name);
+    TCase *tcase = tcase_create(name);
+    for (size_t i = 0; i < count; i++) tcase_add_test(tcase, tests[i]);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
+
+#define TEST_MAIN(name, ...)                                                        \
+    int main(void) {                                                                \
+        const TTest *tests[] = {__VA_ARGS__};                                       \
+        return ct_run_suite(name, tests, sizeof tests / sizeof *tests);             \
+    }
+
+#endif
