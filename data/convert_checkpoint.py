@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Turn a released checkpoint into safetensors that `train --init FILE` takes under `names = released`.
+
+    convert_checkpoint.py model_best.pth.tar model_best.safetensors
+
+VSE++, SCAN, VSRN and DCPG save {'epoch', 'model', 'best_rsum', 'opt', 'Eiters'}, model being a list of
+state dictionaries, [image encoder, text encoder]. Their tensors are written as img_enc.*, txt_enc.*;
+a state dictionary with whole names (img_enc.*, caption_model.*, classifier1.* ...) is accepted too.
+`module.` of DataParallel is removed. The options in `opt` and the numbers beside the model become
+string metadata. Files of Python 2 are read (their strings as Latin-1).
+
+Reading a checkpoint means unpickling, which can run code. Here only tensors, plain values and
+argparse.Namespace are allowed; --trust allows everything. Needs PyTorch 2.5 and safetensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+try:
+    import numpy as np
+    import torch
+    from safetensors.torch import save_file
+except ImportError as error:
+    print(f"convert_checkpoint.py: {sys.executable} has no module {error.name}: run with a Python that has "
+          "torch, numpy and safetensors", file=sys.stderr)
+    sys.exit(2)
+
+ENCODERS = ("img_enc", "txt_enc")
+# Names that tell the captioner of DCPG and VSRN when a list has it as a further part.
+CAPTIONER = re.compile(r"(convs|emb_1|encoder|decoder|classifier_0)\.")
+
+
+class ConversionError(Exception):
+    """What is wrong, in one line."""
+
+
+def allowed_globals() -> list[Any]:
+    """Beyond torch's own list: Namespace for the options, NumPy's numbers for recalls computed by NumPy."""
+    core = np._core if hasattr(np, "_core") else np.core
+    numbers = [type(np.dtype(name)) for name in ("f4", "f8", "i4", "i8", "?")]
+    scalar = core.multiarray.scalar
+    return [argparse.Namespace, np.dtype, *numbers, (scalar, "numpy.core.multiarray.scalar"),
+            (scalar, "numpy._core.multiarray.scalar")]
+
+
+def load(path: Path, trust: bool) -> Any:
+    """What torch.save wrote, on the CPU."""
+    with open(path, "rb"):  # a missing or unreadable file is an error of its own
+        pass
+    try:
+        # torch warns that `encoding` is for trusted files; it reads the strings of Python 2 in both
+        with torch.serialization.safe_globals(allowed_globals()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=not trust, encoding="latin1")
+    except ModuleNotFoundError as error:
+        raise ConversionError(f"{path}: its objects need the module {error.name}, which is not here: "
+                              "put the code that saved it on PYTHONPATH") from None
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        if found and not trust:
+            raise ConversionError(f"{path}: holds {found[1]}, which is neither a tensor nor a plain value; "
+                                  "if you trust where the file is from, --trust reads it (and runs its code)") from None
+        raise ConversionError(f"{path}: not a file of torch.save, or damaged") from None
+    except Exception as error:  # damaged files and the objects of trusted ones raise whatever they like
+        raise ConversionError(f"{path}: cannot be read as a file of torch.save: {one_line(error)}") from None
+
+
+def one_line(error: object) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def tensors_of(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors of a state dictionary, or of a dictionary of such, under dotted names."""
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, torch.Tensor):
+            yield name, value
+        elif isinstance(value, Mapping):
+            yield from tensors_of(value, name + ".")
+        else:
+            raise ConversionError(f"model: {name} is a {type(value).__name__}, expected a tensor")
+
+
+def part_names(parts: list[Mapping[str, Any]]) -> list[str]:
+    """Prefixes of a list's parts: the two encoders, then what its tensors show it to be."""
+    names = []
+    for number, part in enumerate(parts):
+        if not isinstance(part, Mapping):
+            raise ConversionError(f"model: part {number + 1} is a {type(part).__name__}, expected a state dictionary")
+        if number < len(ENCODERS):
+            names.append(ENCODERS[number] + ".")
+        elif all(re.match(r"(module\.)?(classifier|linear)\d", str(key)) for key in part):
+            names.append("")
+        elif any(CAPTIONER.match(str(key).removeprefix("module.")) for key in part):
+            names.append("caption_model.")
+        else:
+            raise ConversionError(f"model: part {number + 1} is of no known kind (its first tensor: "
+                                  f"{next(iter(part), 'none')}); name the parts with --parts")
+    return names
+
+
+def released_tensors(model: Any, parts: list[str] | None) -> dict[str, torch.Tensor]:
+    """All tensors under the released names."""
+    if isinstance(model, (list, tuple)):
+        if parts is not None and len(parts) != len(model):
+            raise ConversionError(f"--parts names {len(parts)} parts, the model has {len(model)}")
+        prefixes = [f"{part}." for part in parts] if parts is not None else part_names(list(model))
+        found = [item for part, prefix in zip(model, prefixes) for item in tensors_of(part, prefix)]
+    elif isinstance(model, Mapping) and parts is None:
+        found = list(tensors_of(model))
+    else:
+        kind = "--parts is for a list; the model" if parts is not None else "the model"
+        raise ConversionError(f"{kind} is a {type(model).__name__}, expected state dictionaries")
+    named: dict[str, torch.Tensor] = {}
+    for name, tensor in found:
+        clean = ".".join(word for word in name.split(".") if word != "module")
+        if clean in named:
+            raise ConversionError(f"model: two tensors are named {clean}")
+        if tensor.layout != torch.strided:
+            raise ConversionError(f"model: {clean} is not a dense tensor ({tensor.layout})")
+        # safetensors refuses tensors that share memory
+        named[clean] = tensor.detach().clone(memory_format=torch.contiguous_format)
+    if not named:
+        raise ConversionError("the model has no tensors")
+    return named
+
+
+def metadata_of(checkpoint: Mapping[str, Any]) -> dict[str, str]:
+    """The options, then the numbers saved beside the model (which win), as strings."""
+    options = checkpoint.get("opt", {})
+    options = vars(options) if isinstance(options, argparse.Namespace) else options
+    options = options if isinstance(options, Mapping) else {}
+    beside = {key: value for key, value in checkpoint.items() if key not in ("model", "opt")}
+    plain = (str, int, float, bool, np.number, list, tuple, type(None))
+    return {str(key): str(value) for key, value in {**options, **beside}.items() if isinstance(value, plain)}
+
+
+def convert(source: Path, out: Path, trust: bool, parts: list[str] | None) -> str:
+    """Writes the file; what was done, in one line."""
+    checkpoint = load(source, trust)
+    if not isinstance(checkpoint, (Mapping, list, tuple)):
+        raise ConversionError(f"{source}: holds a {type(checkpoint).__name__}, expected a checkpoint")
+    whole = isinstance(checkpoint, Mapping) and "model" in checkpoint
+    try:
+        tensors = released_tensors(checkpoint["model"] if whole else checkpoint, parts)
+    except ConversionError as error:
+        raise ConversionError(f"{source}: {error}") from None
+    metadata = metadata_of(checkpoint) if whole else {}
+    fresh = out.with_name(f".{out.name}.new{os.getpid()}")
+    try:
+        fresh.touch(exist_ok=False)  # a folder that cannot be written is told as the system tells it
+        mode = fresh.stat().st_mode
+        save_file(tensors, fresh, metadata)
+        fresh.chmod(mode)  # save_file leaves it readable to its owner alone
+        fresh.replace(out)
+    finally:
+        fresh.unlink(missing_ok=True)
+    strange = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    for name in strange:
+        print(f"convert_checkpoint.py: warning: {name} holds NaN or infinity", file=sys.stderr)
+    numbers = sum(tensor.numel() for tensor in tensors.values())
+    groups = sorted({name.split(".")[0] for name in tensors})
+    return f"{out}: {len(tensors)} tensors, {numbers} numbers: {' '.join(groups)}"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Turn a released .pth.tar checkpoint into safetensors.")
+    parser.add_argument("source", type=Path, metavar="IN.pth.tar")
+    parser.add_argument("out", type=Path, metavar="OUT.safetensors")
+    parser.add_argument("--trust", action="store_true", help="unpickle every object in the file: runs its code")
+    parser.add_argument("--parts", type=lambda text: text.split(","), metavar="NAME,NAME,...",
+                        help="names of the parts of a model that is a list (default: img_enc,txt_enc)")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = arguments()
+    try:
+        print(convert(options.source, options.out, options.trust, options.parts))
+    except (ConversionError, OSError) as error:
+        print(f"convert_checkpoint.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+#!/usr/bin/python3
+"""The baseline that learns nothing: the captions of the nearest training picture.
+
+Each test picture is described by the captions of the training picture nearest to it
+(Euclidean distance over all its region features), and compared with the test captions
+by TF-IDF cosine. Prints recalls in percent for `test` and `test_new` of a prepared folder.
+
+image->text: rank of the best of an image's own captions; text->image: rank of the caption's
+image. Test pictures with the same neighbour score alike: an equal score counts as half a
+place, which is the expected rank were ties broken by lot. `--ties` says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+RANKS = (1, 5, 10)
+# What part of the places taken by equal scores is counted.
+TIES = {"best": 0.0, "expected": 0.5, "worst": 1.0}
+
+
+class Split:
+    """Pictures and captions of one split, as `train` reads them."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.ims = np.load(folder / f"{name}_ims.npy")
+        self.captions = (folder / f"{name}_caps.txt").read_text(encoding="utf-8").splitlines()
+        self.ids = np.loadtxt(folder / f"{name}_ids.txt", dtype=np.int64, ndmin=1)
+        if len(self.captions) != len(self.ids) or self.ids.max() >= len(self.ims):
+            raise ValueError(f"{folder}/{name}: captions, image numbers and features do not match")
+
+    def documents(self) -> list[list[str]]:
+        """All the words of each image's captions."""
+        words: list[list[str]] = [[] for _ in self.ims]
+        for row, caption in zip(self.ids, self.captions):
+            words[row] += caption.split()
+        return words
+
+
+class TfIdf:
+    """Unit-length TF-IDF vectors; what the training images are never called is not seen."""
+
+    def __init__(self, documents: list[list[str]]) -> None:
+        frequency = Counter(word for document in documents for word in set(document))
+        self.column = {word: number for number, word in enumerate(sorted(frequency))}
+        counts = np.array([frequency[word] for word in self.column], dtype=np.float64)
+        self.weight = np.log((1 + len(documents)) / (1 + counts)) + 1
+
+    def __call__(self, documents: list[list[str]]) -> np.ndarray:
+        vectors = np.zeros((len(documents), len(self.column)))
+        for row, document in enumerate(documents):
+            for word in document:
+                if word in self.column:
+                    vectors[row, self.column[word]] += 1
+        vectors *= self.weight
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors / np.where(length > 0, length, 1)
+
+
+def nearest(queries: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    """The row of the picture nearest to each query."""
+    rows = pictures.reshape(len(pictures), -1).astype(np.float64)
+    points = queries.reshape(len(queries), -1).astype(np.float64)
+    squares = (rows * rows).sum(1)[None, :] - 2 * points @ rows.T  # each query's own square is the same for all
+    return squares.argmin(1)
+
+
+def places(scores: np.ndarray, own: np.ndarray, ties: float) -> np.ndarray:
+    """How many of the others come before the best own one, for each row of scores.
+
+    `own` marks the right answers. Another right answer is never in the way of the best.
+    """
+    best = np.where(own, scores, -np.inf).max(1, keepdims=True)
+    return ((scores > best) & ~own).sum(1) + ties * ((scores == best) & ~own).sum(1)
+
+
+def recalls(ranks: np.ndarray) -> list[float]:
+    return [100.0 * float((ranks < limit).mean()) for limit in RANKS]
+
+
+def evaluate(train: Split, test: Split, ties: float) -> tuple[list[float], list[float]]:
+    """R@1, R@5, R@10 of image->text and of text->image."""
+    documents = train.documents()
+    tfidf = TfIdf(documents)
+    described = tfidf([documents[row] for row in nearest(test.ims, train.ims)])
+    captions = tfidf([caption.split() for caption in test.captions])
+    # Rounded, so that scores equal but for the order of summation are equal.
+    scores = np.round(described @ captions.T, 9)
+    own = np.arange(len(test.ims))[:, None] == test.ids[None, :]
+    return recalls(places(scores, own, ties)), recalls(places(scores.T, own.T, ties))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Recalls of the nearest training picture's captions.")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(__file__).resolve().parent / "emoji",
+                        help="prepared data folder (default: emoji, beside this script)")
+    parser.add_argument("--ties", choices=TIES, default="expected", help="how equal scores rank (default: %(default)s)")
+    options = parser.parse_args()
+    try:
+        train = Split(options.folder, "train")
+        print("             image->text            text->image")
+        print("             R@1    R@5   R@10      R@1    R@5   R@10")
+        for name in ("test", "test_new"):
+            to_text, to_image = evaluate(train, Split(options.folder, name), TIES[options.ties])
+            print(f"{name:9s}" + "".join(f"{value:7.1f}" for value in to_text) + "  "
+                  + "".join(f"{value:7.1f}" for value in to_image))
+    except (OSError, ValueError) as error:
+        print(f"nearest_neighbour.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
