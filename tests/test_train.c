@@ -1,0 +1,157 @@
+/* Whole runs of `train`: what they leave, that they learn, repeat and resume to the same bits. */
+#include <jansson.h>
+#include <signal.h>
+
+#include "program.h"
+
+static json_t *results(const char *run) {
+    json_error_t error;
+    json_t *root = json_load_file(in_folder(run, "results.json"), 0, &error);
+    ck_assert_msg(root != NULL, "results.json: %s", error.text);
+    return root;
+}
+
+static double metric(json_t *root, const char *split, const char *way, const char *name) {
+    json_t *value = json_object_get(json_object_get(json_object_get(root, split), way), name);
+    ck_assert_msg(json_is_number(value), "results.json has no %s.%s.%s", split, way, name);
+    return json_number_value(value);
+}
+
+static int train(const char *folder, const char *options, char *output) {
+    char arguments[1024];
+    snprintf(arguments, sizeof arguments, "%s/tiny.ini %s", folder, options);
+    return run_train(arguments, output);
+}
+
+START_TEST(leaves_results_and_learns) {
+    char *folder = tiny_experiment();
+    static char output[OUTPUT_SIZE];
+    ck_assert_msg(train(folder, "--set train.epochs=25", output) == 0, "%s", output);
+    json_t *root = results(in_folder(folder, "run"));
+    /* 12 test images, all different: chance is R@1 8.3 and R@5 41.7 */
+    ck_assert_double_gt(metric(root, "test", "i2t", "r5"), 80);
+    ck_assert_double_gt(metric(root, "test", "t2i", "r5"), 80);
+    ck_assert_double_ge(metric(root, "test", "i2t", "medr"), 1);
+    ck_assert_double_ge(metric(root, "test", "t2i", "meanr"), 1);
+    ck_assert(json_is_number(json_object_get(json_object_get(root, "test"), "rsum")));
+    ck_assert_int_eq(json_integer_value(json_object_get(root, "seed")), 3);
+    ck_assert(json_is_string(json_object_get(root, "config")));
+    ck_assert(json_is_object(json_object_get(root, "versions")));
+    ck_assert_double_gt(json_number_value(json_object_get(root, "wall_seconds")), 0);
+    json_decref(root);
+    const char *const files[] = {"best.safetensors", "last.safetensors", "metrics.jsonl",
+                                 "vocabulary.json", "config.ini"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        ck_assert_msg(access(in_folder(in_folder(folder, "run"), files[i]), R_OK) == 0, "%s",
+                      files[i]);
+    }
+    /* the last line of the output is the results file, for scripts */
+    ck_assert_ptr_nonnull(strstr(output, "/run/results.json\n"));
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(same_seed_same_bits) {
+    char *folder = tiny_experiment(), options[512];
+    ck_assert_int_eq(train(folder, "", NULL), 0);
+    snprintf(options, sizeof options, "--set run.folder=%s/again", folder);
+    ck_assert_int_eq(train(folder, options, NULL), 0);
+    assert_same_file(in_folder(folder, "run/best.safetensors"),
+                     in_folder(folder, "again/best.safetensors"));
+    snprintf(options, sizeof options, "--set run.folder=%s/other --set run.seed=4", folder);
+    ck_assert_int_eq(train(folder, options, NULL), 0);
+    CT_SCOPE {
+        ct_safetensors *a = ct_safetensors_open(in_folder(folder, "run/best.safetensors"));
+        ct_safetensors *b = ct_safetensors_open(in_folder(folder, "other/best.safetensors"));
+        double first = ct_get(ct_safetensors_get(a, "image.fc.weight"), 0);
+        ck_assert(first != ct_get(ct_safetensors_get(b, "image.fc.weight"), 0));
+        ct_safetensors_close(a);
+        ct_safetensors_close(b);
+    }
+    assert_no_error();
+    folder_remove(folder);
+}
+END_TEST
+
+/* Ends a run by SIGINT as soon as it has done some steps, then resumes it. */
+START_TEST(interrupted_and_resumed_same_bits) {
+    char *folder = tiny_experiment(), command[1024], options[512];
+    static char output[OUTPUT_SIZE];
+    ck_assert_int_eq(train(folder, "--set train.epochs=40", NULL), 0);
+    snprintf(command, sizeof command,
+             "'%s' %s/tiny.ini --set train.epochs=40 --set run.folder=%s/cut > %s/out 2>&1 & "
+             "p=$!; while kill -0 $p && ! grep -q 'epoch  4' %s/out; do sleep 0.01; done; "
+             "kill -INT $p; wait $p", getenv("CT_TRAIN"), folder, folder, folder, folder);
+    /* Background jobs of a shell without job control ignore SIGINT: hence bash -m. */
+    write_text(in_folder(folder, "cut.sh"), command);
+    snprintf(command, sizeof command, "bash -m %s/cut.sh 2>/dev/null", folder);
+    int status = system(command);
+    ck_assert_int_eq(WEXITSTATUS(status), 130);
+    ck_assert_int_ne(access(in_folder(folder, "cut/results.json"), F_OK), 0);
+    snprintf(options, sizeof options, "--resume --set train.epochs=40 --set run.folder=%s/cut",
+             folder);
+    ck_assert_msg(train(folder, options, output) == 0, "%s", output);
+    assert_same_file(in_folder(folder, "run/best.safetensors"),
+                     in_folder(folder, "cut/best.safetensors"));
+    CT_SCOPE { /* optimiser state and last parameters too; only the seconds differ */
+        ct_safetensors *a = ct_safetensors_open(in_folder(folder, "run/last.safetensors"));
+        ct_safetensors *b = ct_safetensors_open(in_folder(folder, "cut/last.safetensors"));
+        ck_assert_int_eq(ct_safetensors_count(a), ct_safetensors_count(b));
+        for (int i = 0; i < ct_safetensors_count(a); i++) {
+            const char *name = ct_safetensors_name(a, i);
+            assert_close(ct_safetensors_get(a, name), ct_safetensors_get(b, name), 0, 0, name);
+        }
+        ct_safetensors_close(a);
+        ct_safetensors_close(b);
+    }
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(a_run_is_not_overwritten_unasked) {
+    char *folder = tiny_experiment();
+    static char output[OUTPUT_SIZE];
+    ck_assert_int_eq(train(folder, "", NULL), 0);
+    ck_assert_int_eq(train(folder, "", output), 2);
+    ck_assert_msg(strstr(output, "--overwrite") != NULL, "%s", output);
+    ck_assert_int_eq(access(in_folder(folder, "run/results.json"), R_OK), 0);
+    ck_assert_int_eq(train(folder, "--overwrite", NULL), 0);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(evaluates_and_queries_what_it_trained) {
+    char *folder = tiny_experiment();
+    static char output[OUTPUT_SIZE];
+    ck_assert_int_eq(train(folder, "--set train.epochs=25", output), 0);
+    const char *table = strstr(output, "\ntest ");
+    ck_assert_ptr_nonnull(table);
+    char row[256];
+    ck_assert_int_eq(sscanf(table, "\n%255[^\n]", row), 1);
+    ck_assert_int_eq(train(folder, "--evaluate test", output), 0);
+    ck_assert_msg(strstr(output, row) != NULL, "expected '%s' in\n%s", row, output);
+    ck_assert_int_eq(train(folder, "--query 'a blue star' --top 3", output), 0);
+    int first_image = -1;
+    ck_assert_int_eq(sscanf(output, " 1 %*f test %d", &first_image), 1);
+    ck_assert_int_eq(first_image, 10); /* colour 10%4 = blue, shape 10/4 = star */
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(dry_run_prints_the_graph_and_writes_nothing) {
+    char *folder = tiny_experiment();
+    static char output[OUTPUT_SIZE];
+    ck_assert_msg(train(folder, "--dry-run", output) == 0, "%s", output);
+    const char *const expected[] = {"policy_attention", "(8,4,12)", "parameters", "GFLOP",
+                                    "memory"};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        ck_assert_msg(strstr(output, expected[i]) != NULL, "'%s' not in\n%s", expected[i], output);
+    }
+    ck_assert_int_ne(access(in_folder(folder, "run"), F_OK), 0);
+    folder_remove(folder);
+}
+END_TEST
+
+TEST_MAIN("train", leaves_results_and_learns, same_seed_same_bits,
+          interrupted_and_resumed_same_bits, a_run_is_not_overwritten_unasked,
+          evaluates_and_queries_what_it_trained, dry_run_prints_the_graph_and_writes_nothing)

@@ -1,0 +1,18 @@
+/* The commands of `train` other than training. Each opens the experiment, does its work and
+ * prints; false and an error otherwise. */
+#ifndef CT_COMMANDS_H
+#define CT_COMMANDS_H
+
+#include "train/config.h"
+
+/* Prints the graph with shapes and parameters, memory and work of a step; trains nothing. */
+bool ct_dry_run(ct_config *config);
+
+/* Evaluates weights (NULL: the run folder's best.safetensors) on a split and prints the table. */
+bool ct_evaluate_command(ct_config *config, const char *split, const char *weights);
+
+/* The `top` images of a split that fit a sentence best, with the captions they have. */
+bool ct_query_command(ct_config *config, const char *split, const char *sentence, int top,
+                      const char *weights);
+
+#endif

@@ -1,0 +1,50 @@
+/* Retrieval metrics: recall at 1, 5 and 10, median and mean rank, both ways.
+ *
+ * Protocol (model.md 8; VSE++ section 4): every image has any number of captions. Image to
+ * text: the rank of the best of an image's captions among all captions. Text to image: the rank of
+ * the caption's image among all images. Ranks start at 0 and count the wrong answers that score at
+ * least as high as the right one: ties count against the model, so that one which gives
+ * everything the same score has rank last, not first. medr is floor(median rank) + 1, meanr the mean rank + 1;
+ * rsum is the sum of the six recalls, in percent.
+ */
+#ifndef CT_EVALUATE_H
+#define CT_EVALUATE_H
+
+#include "nn/nn.h"
+
+typedef struct {
+    double r1, r5, r10, medr, meanr;
+} ct_recalls;
+
+typedef struct {
+    ct_recalls i2t, t2i;
+    double rsum;
+} ct_retrieval;
+
+/* One model's embeddings, already normalised as its measure wants: images (I,D), captions (C,D). */
+typedef struct {
+    const ct_tensor *images, *captions;
+    ct_measure measure;
+} ct_embeddings;
+
+/* 0-based ranks and best answers; any pointer may be NULL. */
+typedef struct {
+    int64_t *i2t_rank, *i2t_top; /* (I): rank, and the best caption */
+    int64_t *t2i_rank, *t2i_top; /* (C): rank, and the best image */
+} ct_retrieval_details;
+
+/* Metrics of one model, or of an ensemble: the mean of `count` models' similarities. image_of (C)
+ * is each caption's image row; every image needs a caption. Similarities are computed in
+ * blocks of images, so memory stays near 64 MB whatever the sizes. */
+bool ct_evaluate_retrieval(const ct_embeddings *models, int count, const int64_t *image_of,
+                           ct_retrieval *metrics, ct_retrieval_details details);
+
+/* The mean of the metrics of `folds` equal, consecutive parts of the images, each ranked within
+ * itself (COCO 1K: folds = 5 on 5,000 images). The number of images must divide. */
+bool ct_evaluate_folds(const ct_embeddings *models, int count, const int64_t *image_of, int folds,
+                       ct_retrieval *metrics);
+
+/* Metrics of given ranks (sorted in place). */
+ct_recalls ct_recalls_of(int64_t *ranks, int64_t count);
+
+#endif

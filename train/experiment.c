@@ -1,0 +1,228 @@
+#include "train/experiment.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+char *ct_path(const char *folder, const char *name) {
+    char *path = NULL;
+    return asprintf(&path, "%s/%s", folder, name) < 0 ? ct_fail("out of memory") : path;
+}
+
+/* ---- opening ----------------------------------------------------------------------------- */
+
+static ct_vocabulary *open_vocabulary(const ct_config *config, const ct_split *train,
+                                      bool use_run_vocabulary) {
+    ct_token_form form = config->released_tokens ? CT_TOKENS_RELEASED : CT_TOKENS_PLAIN;
+    if (use_run_vocabulary) {
+        char *path = ct_path(config->run_folder, "vocabulary.json");
+        if (!path) return NULL;
+        ct_vocabulary *saved = access(path, F_OK) == 0 ? ct_vocabulary_read(path) : NULL;
+        free(path);
+        if (saved) ct_vocabulary_set_tokens(saved, form);
+        if (saved || !ct_ok()) return saved;
+    }
+    if (!config->vocabulary[0]) {
+        return ct_vocabulary_build_tokens((const char *const *)train->captions,
+                                          train->caption_count, config->min_count, form);
+    }
+    ct_vocabulary *read = ct_vocabulary_read(config->vocabulary);
+    if (read) ct_vocabulary_set_tokens(read, form);
+    return read;
+}
+
+static bool open_model(ct_experiment *e) {
+    const ct_split *train = e->train;
+    ct_model_sizes sizes = {
+        .regions = train->images->shape.dim[1],
+        .features = train->images->shape.dim[2],
+        .vocabulary = ct_vocabulary_size(e->vocabulary),
+        .images = train->image_count,
+        .max_words = train->longest,
+        .word_vectors = e->word_vectors,
+        .word_known = e->word_known,
+    };
+    ct_seed((uint64_t)e->config->seed);
+    e->model = ct_model_create(&e->config->model, sizes);
+    return e->model && ct_module_to_dtype(ct_model_module(e->model), e->config->dtype);
+}
+
+static bool open_all(ct_experiment *e, bool use_run_vocabulary) {
+    const ct_config *config = e->config;
+    e->train = ct_split_open(config->folder, config->train_split);
+    if (!e->train) return false;
+    e->vocabulary = open_vocabulary(config, e->train, use_run_vocabulary);
+    if (!e->vocabulary) return false;
+    if (!ct_split_encode(e->train, e->vocabulary, config->max_words)) return false;
+    char vectors[4096];
+    if (ct_description_word_vectors(&config->model, vectors, sizeof vectors)) {
+        e->word_vectors = ct_word_vectors_read(vectors, e->vocabulary, config->run_folder,
+                                               &e->word_known);
+    }
+    return ct_ok() && open_model(e);
+}
+
+ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary) {
+    ct_experiment *e = calloc(1, sizeof *e);
+    if (!e) return ct_fail("out of memory");
+    e->config = config;
+    if (!open_all(e, use_run_vocabulary)) {
+        ct_experiment_close(e);
+        return NULL;
+    }
+    return e;
+}
+
+void ct_experiment_close(ct_experiment *e) {
+    if (!e) return;
+    ct_model_destroy(e->model);
+    ct_release(e->word_vectors);
+    free(e->word_known);
+    ct_vocabulary_destroy(e->vocabulary);
+    ct_split_destroy(e->train);
+    free(e);
+}
+
+ct_split *ct_experiment_split(const ct_experiment *e, const char *name) {
+    ct_split *split = ct_split_open(e->config->folder, name);
+    if (!split) return NULL;
+    ct_shape have = split->images->shape, want = e->train->images->shape;
+    if (have.dim[1] != want.dim[1] || have.dim[2] != want.dim[2]) {
+        ct_fail("%s/%s_ims.npy: features %s do not fit the training split's %s: regions and "
+                "width must agree", e->config->folder, name, ct_shape_text(have),
+                ct_shape_text(want));
+        ct_split_destroy(split);
+        return NULL;
+    }
+    bool cut = strcmp(name, e->config->dev_split) == 0 && e->config->dev_captions > 0;
+    if ((cut && !ct_split_cut(split, e->config->dev_captions)) || !ct_split_check(split) ||
+        !ct_split_encode(split, e->vocabulary, e->config->max_words)) {
+        ct_split_destroy(split);
+        return NULL;
+    }
+    return split;
+}
+
+/* ---- batches ---------------------------------------------------------------------------- */
+
+ct_batch ct_batch_from_host(const ct_experiment *e, const ct_host_batch *host) {
+    const ct_tensor *features = e->train->images;
+    int64_t n = features->shape.dim[1], f = features->shape.dim[2], b = host->size;
+    ct_tensor *images = ct_from_data(CT_F32, CT_CPU, CT_SHAPE(b, n, f), host->images);
+    if (e->config->dtype != CT_F32) images = ct_tensor_cast(images, e->config->dtype);
+    return (ct_batch){
+        .images = images,
+        .words = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b, host->words), host->ids),
+        .lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b), host->lengths),
+        .classes = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b), host->classes),
+    };
+}
+
+/* ---- embedding --------------------------------------------------------------------------- */
+
+/* The sequence drawn in evaluation does not matter (policies take their best action), but the
+ * training generator must not move. */
+static ct_rng evaluation_rng(const ct_experiment *e) {
+    return ct_rng_create((uint64_t)e->config->seed, 0);
+}
+
+static bool embed_images(const ct_experiment *e, const ct_split *split, ct_tensor *out) {
+    int64_t block = e->config->evaluate_batch;
+    for (int64_t first = 0; first < split->image_count; first += block) {
+        CT_SCOPE {
+            ct_rng rng = evaluation_rng(e);
+            ct_tensor *images = ct_tensor_slice(split->images, 0, first, first + block, 1);
+            ct_tensor *features = ct_tensor_cast(images, e->config->dtype);
+            ct_tensor *y = ct_model_embed_images(e->model, features, &rng);
+            y = ct_model_ranked(e->model, y);
+            ct_tensor *rows = ct_tensor_slice(out, 0, first, first + block, 1);
+            if (!y || !ct_tensor_copy_to(rows, y)) return false;
+        }
+    }
+    return true;
+}
+
+/* Embeddings (count,D) of encoded captions. */
+static ct_tensor *embed_encoded(const ct_experiment *e, int64_t *const *words,
+                                const int64_t *lengths, int64_t count) {
+    int64_t longest = 1;
+    for (int64_t i = 0; i < count; i++) longest = lengths[i] > longest ? lengths[i] : longest;
+    ct_tensor *ids = ct_zeros(CT_I64, CT_CPU, CT_SHAPE(count, longest));
+    ct_tensor *length = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(count), lengths);
+    if (!ids || !length) return NULL;
+    int64_t *row = ct_data(ids);
+    for (int64_t i = 0; i < count; i++) {
+        memcpy(row + i * longest, words[i], (size_t)lengths[i] * sizeof *row);
+    }
+    ct_rng rng = evaluation_rng(e);
+    ct_batch batch = {.words = ids, .lengths = length};
+    return ct_model_ranked(e->model, ct_model_embed_captions(e->model, &batch, &rng));
+}
+
+static bool embed_captions(const ct_experiment *e, const ct_split *split, ct_tensor *out) {
+    int64_t block = e->config->evaluate_batch;
+    for (int64_t first = 0; first < split->caption_count; first += block) {
+        int64_t left = split->caption_count - first, count = left < block ? left : block;
+        CT_SCOPE {
+            ct_tensor *y = embed_encoded(e, split->words + first, split->lengths + first, count);
+            ct_tensor *rows = ct_tensor_slice(out, 0, first, first + count, 1);
+            if (!y || !ct_tensor_copy_to(rows, y)) return false;
+        }
+    }
+    return true;
+}
+
+bool ct_embed_split(const ct_experiment *e, const ct_split *split, ct_tensor **images,
+                    ct_tensor **captions) {
+    ct_module *module = ct_model_module(e->model);
+    bool training = ct_module_training(module), done = false;
+    ct_module_train(module, false);
+    int64_t width = ct_model_width(e->model);
+    CT_NO_GRAD {
+        *images = ct_empty(e->config->dtype, CT_CPU, CT_SHAPE(split->image_count, width));
+        done = *images && embed_images(e, split, *images);
+        if (done && captions) {
+            *captions = ct_empty(e->config->dtype, CT_CPU, CT_SHAPE(split->caption_count, width));
+            done = *captions && embed_captions(e, split, *captions);
+        }
+    }
+    ct_module_train(module, training);
+    return done;
+}
+
+ct_tensor *ct_embed_sentences(const ct_experiment *e, const char *const *sentences, int count) {
+    int64_t **words = calloc((size_t)count + 1, sizeof *words);
+    int64_t *lengths = calloc((size_t)count + 1, sizeof *lengths);
+    ct_tensor *y = NULL;
+    bool encoded = words && lengths;
+    if (!encoded) ct_fail("out of memory");
+    for (int i = 0; encoded && i < count; i++) {
+        words[i] = ct_encode_caption(e->vocabulary, sentences[i], e->config->max_words,
+                                     &lengths[i]);
+        encoded = words[i] != NULL;
+    }
+    ct_module *module = ct_model_module(e->model);
+    bool training = ct_module_training(module);
+    ct_module_train(module, false);
+    CT_NO_GRAD if (encoded) y = embed_encoded(e, words, lengths, count);
+    ct_module_train(module, training);
+    for (int i = 0; words && i < count; i++) free(words[i]);
+    free(words);
+    free(lengths);
+    return y;
+}
+
+bool ct_evaluate_split(const ct_experiment *e, const ct_split *split, ct_retrieval *metrics) {
+    bool done = false;
+    CT_SCOPE {
+        ct_tensor *images, *captions;
+        if (!ct_embed_split(e, split, &images, &captions)) break;
+        ct_embeddings one = {images, captions, ct_model_measure(e->model)};
+        int folds = (int)e->config->folds;
+        done = folds > 1 ? ct_evaluate_folds(&one, 1, split->image_of, folds, metrics)
+                         : ct_evaluate_retrieval(&one, 1, split->image_of, metrics,
+                                                 (ct_retrieval_details){0});
+    }
+    return done;
+}

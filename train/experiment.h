@@ -1,0 +1,45 @@
+/* What every command works on: a configuration with its vocabulary, model and splits. */
+#ifndef CT_EXPERIMENT_H
+#define CT_EXPERIMENT_H
+
+#include "train/config.h"
+#include "train/data.h"
+#include "train/evaluate.h"
+
+typedef struct {
+    ct_config *config;         /* borrowed */
+    ct_vocabulary *vocabulary;
+    ct_split *train;           /* always open: its sizes make the model's */
+    ct_tensor *word_vectors;   /* (V,E), or NULL */
+    uint8_t *word_known;
+    ct_model *model;
+} ct_experiment;
+
+/* Opens the training split, reads or builds the vocabulary (from the run folder's
+ * vocabulary.json if there is one and `use_run_vocabulary`), reads word vectors, seeds the default generator
+ * and builds the model in the configured dtype. NULL and an error otherwise. */
+ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary);
+void ct_experiment_close(ct_experiment *experiment);
+
+/* A split with its captions encoded; cut to config->dev_captions if it is the dev split. */
+ct_split *ct_experiment_split(const ct_experiment *experiment, const char *name);
+
+/* A host batch as tensors in the configured dtype, in the innermost scope. */
+ct_batch ct_batch_from_host(const ct_experiment *experiment, const ct_host_batch *batch);
+
+/* Embeddings of all images (I,D) and captions (C,D) of a split in evaluation mode, as rankings
+ * take them (ct_model_ranked); in the innermost scope. `captions` may be NULL. */
+bool ct_embed_split(const ct_experiment *experiment, const ct_split *split, ct_tensor **images,
+                    ct_tensor **captions);
+/* The same of sentences: (count,D). */
+ct_tensor *ct_embed_sentences(const ct_experiment *experiment, const char *const *sentences,
+                              int count);
+
+/* Embeds and ranks a split; folds of config->folds where it is above 1. */
+bool ct_evaluate_split(const ct_experiment *experiment, const ct_split *split,
+                       ct_retrieval *metrics);
+
+/* "FOLDER/NAME" from malloc; NULL and an error when out of memory. */
+char *ct_path(const char *folder, const char *name);
+
+#endif

@@ -1,0 +1,130 @@
+/* The command line of `train`. */
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "train/commands.h"
+#include "train/trainer.h"
+
+const char *argp_program_version = "cotangent " CT_VERSION;
+
+static const char doc[] =
+    "Trains, evaluates and queries an image-text model described by an INI file.\v"
+    "Examples:\n"
+    "  train configs/emoji_policy.ini                      train, then a table of recalls\n"
+    "  train configs/emoji_policy.ini --set train.lr=5e-4  change a key for this run\n"
+    "  train configs/emoji_policy.ini --dry-run            the graph, its memory and work\n"
+    "  train configs/emoji_policy.ini --resume             go on with an interrupted run\n"
+    "  train configs/emoji_policy.ini --evaluate test_new  recalls of the trained model\n"
+    "  train configs/emoji_policy.ini --query \"a red heart\" --split test\n"
+    "\n"
+    "A run leaves in its folder ([run] folder): best.safetensors, last.safetensors, "
+    "metrics.jsonl, results.json, vocabulary.json and config.ini. Exit status: 0 when done, "
+    "2 for anything wrong in what was given (one line says what), 130 after Ctrl-C (the state is saved).";
+
+enum { OPT_HELP_CONFIG = 256, OPT_TOP, OPT_SPLIT, OPT_WEIGHTS };
+
+static const struct argp_option options[] = {
+    {"set", 's', "SECTION.KEY=VALUE", 0, "Use this value instead of the file's (repeatable)", 0},
+    {"dry-run", 'n', 0, 0, "Print the model, its memory and work, and stop", 0},
+    {"resume", 'r', 0, 0, "Go on with the run in the run folder", 0},
+    {"overwrite", 'f', 0, 0, "Replace the run in the run folder", 0},
+    {"evaluate", 'e', "SPLIT", 0, "Print the recalls of the trained model on a split", 1},
+    {"query", 'q', "SENTENCE", 0, "Print the images that fit a sentence best", 1},
+    {"split", OPT_SPLIT, "SPLIT", 0, "Split whose images are queried (default: first test split)", 1},
+    {"top", OPT_TOP, "N", 0, "How many images a query prints (default 10)", 1},
+    {"weights", OPT_WEIGHTS, "FILE", 0,
+     "Weights for --evaluate and --query (default: best.safetensors of the run)", 1},
+    {"help-config", OPT_HELP_CONFIG, 0, 0, "Print every configuration key, its default and meaning", 2},
+    {0},
+};
+
+enum { MAX_OVERRIDES = 256 };
+
+typedef struct {
+    const char *config, *evaluate, *query, *split, *weights;
+    const char *overrides[MAX_OVERRIDES];
+    int override_count, top;
+    bool dry_run, help_config;
+    ct_run_mode mode;
+} arguments;
+
+static int positive(const char *text, struct argp_state *state) {
+    char *end;
+    long value = strtol(text, &end, 10);
+    if (*text == '\0' || *end || value < 1 || value > 1000000) {
+        argp_error(state, "--top %s: expected a number from 1", text);
+    }
+    return (int)value;
+}
+
+static error_t parse(int key, char *value, struct argp_state *state) {
+    arguments *a = state->input;
+    switch (key) {
+    case 's':
+        if (a->override_count == MAX_OVERRIDES) argp_error(state, "too many --set options");
+        a->overrides[a->override_count++] = value;
+        return 0;
+    case 'n': a->dry_run = true; return 0;
+    case 'r': a->mode = CT_RUN_RESUME; return 0;
+    case 'f': a->mode = CT_RUN_OVERWRITE; return 0;
+    case 'e': a->evaluate = value; return 0;
+    case 'q': a->query = value; return 0;
+    case OPT_SPLIT: a->split = value; return 0;
+    case OPT_TOP: a->top = positive(value, state); return 0;
+    case OPT_WEIGHTS: a->weights = value; return 0;
+    case OPT_HELP_CONFIG: a->help_config = true; return 0;
+    case ARGP_KEY_ARG:
+        if (a->config) argp_error(state, "one configuration at a time: %s, %s", a->config, value);
+        a->config = value;
+        return 0;
+    case ARGP_KEY_END:
+        if (!a->config && !a->help_config) argp_error(state, "no configuration file given");
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static bool run(const arguments *a, ct_config *config, int *status) {
+    ct_set_threads((int)config->threads);
+    if (a->dry_run) return ct_dry_run(config);
+    if (a->evaluate) return ct_evaluate_command(config, a->evaluate, a->weights);
+    if (a->query) {
+        if (!a->split && config->test_split_count == 0) {
+            return ct_fail_bool("--query: name the images to search with --split");
+        }
+        const char *split = a->split ? a->split : config->test_splits[0];
+        return ct_query_command(config, split, a->query, a->top, a->weights);
+    }
+    ct_train_outcome outcome = ct_train_run(config, a->mode);
+    if (outcome == CT_TRAIN_INTERRUPTED) *status = 130;
+    return outcome != CT_TRAIN_FAILED;
+}
+
+/* Threads that wait for work spin for a while; where another program wants the core, that costs
+ * far more than it saves. libgomp reads how long from the environment before main runs: so set it
+ * and start again. If that fails, all that is lost is time on a busy machine. */
+static void bound_spinning(char **argv) {
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
+    if (setenv("GOMP_SPINCOUNT", "20000", 1) == 0) execv("/proc/self/exe", argv);
+}
+
+int main(int argc, char **argv) {
+    bound_spinning(argv);
+    argp_err_exit_status = 2;
+    arguments a = {.top = 10};
+    struct argp argp = {options, parse, "CONFIG.INI", doc, 0, 0, 0};
+    argp_parse(&argp, argc, argv, 0, 0, &a);
+    if (a.help_config) {
+        ct_config_print_help(stdout);
+        return 0;
+    }
+    int status = 0;
+    ct_config *config = ct_config_read(a.config, a.overrides, a.override_count);
+    bool done = config && run(&a, config, &status);
+    ct_config_destroy(config);
+    if (done) return status;
+    fprintf(stderr, "train: %s\n", ct_error() ? ct_error() : "failed");
+    return 2;
+}
