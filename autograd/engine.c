@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "autograd/graph.h"
+#include "autograd/profile.h"
 
 typedef struct {
     ct_node *node;
@@ -154,9 +155,11 @@ static bool has_gradient(ct_node *node) {
 static bool process_in_scope(run *r, ct_node *node) {
     for (int i = 0; i < node->inputs; i++) node->input_gradient[i] = NULL;
     if (!has_gradient(node)) return ct_ok();
+    double start = ct_profile_running() ? ct_profile_clock() : 0;
     if (!node->op->backward(node, node->gradient, node->input_gradient)) {
         return ct_fail_bool("backward of '%s' failed", node->op->name);
     }
+    if (ct_profile_running()) ct_profile_backward(node->op, ct_profile_clock() - start);
     for (int i = 0; i < node->inputs; i++) {
         ct_tensor *g = node->input_gradient[i];
         if (!g || !ct_needs_grad(node, i)) continue;

@@ -1,0 +1,35 @@
+/* Where the time of a step goes, by operation. Of the thread that asks.
+ *
+ *     ct_profile_start();
+ *     ... steps ...
+ *     int count;
+ *     ct_profile_row *rows = ct_profile_stop(&count);     // longest first; free(rows)
+ *
+ * An operation's forward time is the time since the operation before it (or since
+ * ct_profile_mark): what a program does between two operations counts for the later one. Only
+ * what is recorded is seen. Backward times are those of the operation alone.
+ */
+#ifndef CT_PROFILE_H
+#define CT_PROFILE_H
+
+#include "autograd/op.h"
+
+typedef struct {
+    const char *name;
+    int64_t calls;            /* forward */
+    double forward, backward; /* seconds */
+} ct_profile_row;
+
+void ct_profile_start(void);
+/* Time up to here belongs to no operation (loading a batch, say). */
+void ct_profile_mark(void);
+/* Rows from malloc; NULL and an error if no profile was started or memory is short. */
+ct_profile_row *ct_profile_stop(int *count);
+
+/* For the engine: an operation has just been computed; its backward took `seconds`. */
+void ct_profile_forward(const ct_op *op);
+void ct_profile_backward(const ct_op *op, double seconds);
+bool ct_profile_running(void);
+double ct_profile_clock(void);
+
+#endif

@@ -1,0 +1,162 @@
+/* Where the time of a training step goes.
+ *
+ *     build/benchmarks/step CONFIG.INI [STEPS] [SECTION.KEY=VALUE ...]
+ *
+ * Runs 5 steps to warm up and STEPS (default 20) that count, on the configuration's data, and prints
+ * the median step, each operation's share, and the work done against what BLAS does alone on the
+ * largest product of such models (rows x width x width), measured in the same run.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "autograd/profile.h"
+#include "train/experiment.h"
+
+enum { WARM_UP = 5, MOST_STEPS = 10000 };
+
+typedef struct {
+    ct_experiment *experiment;
+    ct_loader *loader;
+    ct_optimizer *optimizer;
+    ct_rng rng;
+    int64_t epoch;
+    double outside; /* seconds of the counted steps in loading and in the optimiser */
+} bench;
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, int count) {
+    qsort(values, (size_t)count, sizeof *values, compare);
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
+static const ct_host_batch *next_batch(bench *b) {
+    const ct_host_batch *batch = ct_loader_next(b->loader);
+    if (batch || !ct_ok()) return batch;
+    return ct_loader_start(b->loader, ++b->epoch, 0) ? ct_loader_next(b->loader) : NULL;
+}
+
+/* Seconds of one step. The epoch given to the losses is past every warm-up of options. */
+static double step(bench *b) {
+    double start = ct_profile_clock();
+    const ct_host_batch *host = next_batch(b);
+    if (!host) return -1;
+    CT_SCOPE {
+        ct_batch batch = ct_batch_from_host(b->experiment, host);
+        double loaded = ct_profile_clock();
+        ct_profile_mark();
+        ct_losses losses = ct_model_losses(b->experiment->model, &batch, 1000, &b->rng);
+        if (!ct_backward(losses.term[CT_LOSS_TOTAL])) return -1;
+        double differentiated = ct_profile_clock();
+        if (!ct_optimizer_step(b->optimizer)) return -1;
+        b->outside += loaded - start + ct_profile_clock() - differentiated;
+    }
+    return ct_profile_clock() - start;
+}
+
+/* GFLOP/s of (rows,width) x (width,width) products, the best of several. */
+static double product_rate(int64_t rows, int64_t width) {
+    double best = 0;
+    CT_SCOPE {
+        ct_rng rng = ct_rng_create(1, 0);
+        ct_tensor *a = ct_random_uniform(&rng, "a", CT_F32, CT_CPU, CT_SHAPE(rows, width));
+        ct_tensor *w = ct_random_uniform(&rng, "w", CT_F32, CT_CPU, CT_SHAPE(width, width));
+        ct_tensor *c = ct_empty(CT_F32, CT_CPU, CT_SHAPE(rows, width));
+        for (int i = 0; i < 20 && ct_ok(); i++) {
+            double start = ct_profile_clock();
+            ct_tensor_matmul_to(c, 1, a, w, 0);
+            double rate = 2e-9 * (double)(rows * width * width) / (ct_profile_clock() - start);
+            if (rate > best) best = rate;
+        }
+    }
+    return best;
+}
+
+static double step_gflop(const bench *b, int64_t batch) {
+    int count;
+    double flops = 0;
+    int64_t words = 0;
+    const ct_split *train = b->experiment->train;
+    for (int64_t i = 0; i < train->caption_count; i++) words += train->lengths[i];
+    words = (words + train->caption_count / 2) / train->caption_count;
+    ct_model_row *rows = ct_model_table(b->experiment->model, batch, words, &count);
+    for (int i = 0; rows && i < count; i++) flops += rows[i].flops;
+    free(rows);
+    return 3e-9 * flops;
+}
+
+static void print_rows(const ct_profile_row *rows, int count, int steps, double total,
+                       double outside) {
+    printf("%-20s %10s %12s %12s %8s\n", "operation", "calls/step", "forward ms", "backward ms",
+           "share");
+    for (int i = 0; i < count; i++) {
+        printf("%-20s %10.1f %12.3f %12.3f %7.1f%%\n", rows[i].name,
+               (double)rows[i].calls / steps, 1e3 * rows[i].forward / steps,
+               1e3 * rows[i].backward / steps,
+               100 * (rows[i].forward + rows[i].backward) / total);
+    }
+    printf("%-20s %10s %12.3f %12s %7.1f%%\n", "batch, optimiser", "", 1e3 * outside / steps, "",
+           100 * outside / total);
+}
+
+static bool run(bench *b, int steps) {
+    static double seconds[MOST_STEPS];
+    const ct_config *config = b->experiment->config;
+    for (int i = 0; i < WARM_UP; i++) {
+        if (step(b) < 0) return false;
+    }
+    double total = 0;
+    b->outside = 0;
+    ct_profile_start();
+    for (int i = 0; i < steps; i++) {
+        seconds[i] = step(b);
+        if (seconds[i] < 0) return false;
+        total += seconds[i];
+    }
+    int count;
+    ct_profile_row *rows = ct_profile_stop(&count);
+    if (!rows) return false;
+    double middle = median(seconds, steps), gflop = step_gflop(b, config->batch);
+    int64_t width = ct_model_width(b->experiment->model);
+    double limit = product_rate(config->batch * b->experiment->train->images->shape.dim[1], width);
+    printf("%s: batch %lld, %s\n", config->file, (long long)config->batch, ct_machine_text());
+    printf("step: median %.1f ms, fastest %.1f, slowest %.1f of %d; %.0f pairs/s\n", 1e3 * middle,
+           1e3 * seconds[0], 1e3 * seconds[steps - 1], steps, (double)config->batch / middle);
+    printf("work: %.1f GFLOP a step, %.0f GFLOP/s; products of this width alone: %.0f GFLOP/s\n",
+           gflop, gflop / middle, limit);
+    print_rows(rows, count, steps, total, b->outside);
+    free(rows);
+    return ct_ok();
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        fprintf(stderr, "usage: step CONFIG.INI [STEPS] [SECTION.KEY=VALUE ...]\n");
+        return 2;
+    }
+    int first = argc > 2 && !strchr(argv[2], '=') ? 3 : 2;
+    int steps = first == 3 ? atoi(argv[2]) : 20;
+    if (steps < 1 || steps > MOST_STEPS) steps = 20;
+    ct_config *config = ct_config_read(argv[1], (const char *const *)argv + first, argc - first);
+    bench b = {.rng = ct_rng_create(1, 1)};
+    bool done = false;
+    if (config) {
+        ct_set_threads((int)config->threads);
+        b.experiment = ct_experiment_open(config, false);
+    }
+    if (b.experiment) {
+        b.loader = ct_loader_create(b.experiment->train, config->batch, true, true, 1);
+        b.optimizer = ct_adam_create(ct_model_module(b.experiment->model), (ct_adam_config){0});
+        done = b.loader && b.optimizer && ct_loader_start(b.loader, 0, 0) && run(&b, steps);
+    }
+    ct_loader_destroy(b.loader);
+    ct_optimizer_destroy(b.optimizer);
+    ct_experiment_close(b.experiment);
+    ct_config_destroy(config);
+    if (!done) fprintf(stderr, "step: %s\n", ct_error() ? ct_error() : "failed");
+    return done ? 0 : 2;
+}
