@@ -80,6 +80,12 @@ bool ct_module_to_device(ct_module *module, ct_device device);
  * extra, or of another shape. `strict` false: extra tensors are ignored. */
 bool ct_module_save(ct_module *module, const char *path);
 bool ct_module_load(ct_module *module, const char *path, bool strict);
+/* The same with the names that another program gives its tensors: `naming` writes the file's name
+ * for one of ours, or returns false, which is an error naming the tensor. */
+typedef bool (*ct_state_naming)(void *context, const char *name, char *out, size_t size);
+bool ct_module_save_as(ct_module *module, const char *path, ct_state_naming naming, void *context);
+bool ct_module_load_as(ct_module *module, const char *path, bool strict, ct_state_naming naming,
+                       void *context);
 
 /* A module of your own with one-input forward, for use in ct_sequential: */
 typedef ct_tensor *(*ct_forward_function)(ct_module *module, ct_tensor *x);

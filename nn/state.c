@@ -64,9 +64,30 @@ bool ct_module_to_device(ct_module *module, ct_device device) {
 
 /* ---- saving ----------------------------------------------------------------------------- */
 
-bool ct_module_save(ct_module *module, const char *path) {
+/* The state under the names that a file gives its tensors; naming NULL: our own. */
+static bool collect_as(ct_module *module, ct_state_naming naming, void *context,
+                       ct_state *state) {
+    if (!ct_state_collect(module, state)) return false;
+    bool ok = true;
+    for (int i = 0; naming && ok && i < state->count; i++) {
+        ct_state_item *item = &state->items[i];
+        char name[512];
+        ok = naming(context, item->name, name, sizeof name) ||
+             ct_fail_bool("state: '%s' has no name in such files", item->name);
+        char *renamed = ok ? strdup(name) : NULL;
+        if (ok && !renamed) ok = ct_fail_bool("state: out of memory");
+        if (!ok) break;
+        free(item->name);
+        item->name = renamed;
+    }
+    if (!ok) ct_state_free(state);
+    return ok;
+}
+
+bool ct_module_save_as(ct_module *module, const char *path, ct_state_naming naming,
+                       void *context) {
     ct_state state;
-    if (!ct_state_collect(module, &state)) return false;
+    if (!collect_as(module, naming, context, &state)) return false;
     ct_named_tensor *tensors = calloc((size_t)state.count + 1, sizeof *tensors);
     bool ok = tensors || ct_fail_bool("module_save: out of memory");
     for (int i = 0; ok && i < state.count; i++) {
@@ -78,6 +99,10 @@ bool ct_module_save(ct_module *module, const char *path) {
     free(tensors);
     ct_state_free(&state);
     return ok;
+}
+
+bool ct_module_save(ct_module *module, const char *path) {
+    return ct_module_save_as(module, path, NULL, NULL);
 }
 
 /* ---- loading ---------------------------------------------------------------------------- */
@@ -187,9 +212,10 @@ static bool check_state(const char *path, ct_safetensors *file, const ct_state *
     return ok;
 }
 
-bool ct_module_load(ct_module *module, const char *path, bool strict) {
+bool ct_module_load_as(ct_module *module, const char *path, bool strict, ct_state_naming naming,
+                       void *context) {
     ct_state state;
-    if (!ct_state_collect(module, &state)) return false;
+    if (!collect_as(module, naming, context, &state)) return false;
     ct_safetensors *file = ct_safetensors_open(path);
     bool ok = file && check_state(path, file, &state, strict);
     for (int i = 0; i < state.count && ok; i++) {
@@ -201,4 +227,8 @@ bool ct_module_load(ct_module *module, const char *path, bool strict) {
     if (file) ct_safetensors_close(file);
     ct_state_free(&state);
     return ok;
+}
+
+bool ct_module_load(ct_module *module, const char *path, bool strict) {
+    return ct_module_load_as(module, path, strict, NULL, NULL);
 }

@@ -20,9 +20,11 @@ const char *ct_machine_text(void) {
                                          [OPENBLAS_THREAD] = "pthread build",
                                          [OPENBLAS_OPENMP] = "OpenMP build"};
     const char *build = builds[openblas_get_parallel()];
+    /* "OpenBLAS 0.3.21" and then many options: the first two words */
     const char *config = openblas_get_config();
+    size_t name = strcspn(config, " "), version = strcspn(config + name + (config[name] != 0), " ");
     snprintf(text, sizeof text, "%s; %.*s, %s kernels, %s; %d threads of %d cores",
-             backend ? backend->name : "no backend", (int)strcspn(config, "\n"), config,
+             backend ? backend->name : "no backend", (int)(name + 1 + version), config,
              openblas_get_corename(), build, ct_threads(), omp_get_num_procs());
     return text;
 }

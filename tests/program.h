@@ -116,7 +116,7 @@ static inline char *tiny_experiment(void) {
 static inline int run_train(const char *arguments, char output[OUTPUT_SIZE]) {
     const char *program = getenv("CT_TRAIN");
     ck_assert_ptr_nonnull(program);
-    char command[2048];
+    char command[4096];
     snprintf(command, sizeof command, "'%s' %s 2>&1", program, arguments);
     FILE *pipe = popen(command, "r");
     ck_assert_ptr_nonnull(pipe);

@@ -66,6 +66,7 @@ START_TEST(wrong_command_lines) {
     char *folder = tiny_experiment();
     REFUSED(folder, "--set train.epoch=3", "train.epoch", "epochs");
     REFUSED(folder, "--set train.epochs", "train.epochs");
+    REFUSED(folder, "--set run.device=cuda", "device", "no CUDA backend");
     REFUSED(folder, "--resume", "last.safetensors");
     REFUSED(folder, "--evaluate test", "best.safetensors");
     REFUSED(folder, "--evaluate nosuch --weights x", "x");
@@ -140,6 +141,7 @@ START_TEST(damaged_checkpoints) {
             "best.safetensors", "image.fc.weight");
     const char *last = in_folder(folder, "run/last.safetensors");
     ck_assert_int_eq(truncate(last, 1000), 0);
+    REFUSED(folder, "--set run.device=cuda", "device", "no CUDA backend");
     REFUSED(folder, "--resume", "last.safetensors");
     folder_remove(folder);
 }

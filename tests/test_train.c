@@ -18,7 +18,7 @@ static double metric(json_t *root, const char *split, const char *way, const cha
 }
 
 static int train(const char *folder, const char *options, char *output) {
-    char arguments[1024];
+    char arguments[2048];
     snprintf(arguments, sizeof arguments, "%s/tiny.ini %s", folder, options);
     return run_train(arguments, output);
 }
@@ -138,6 +138,52 @@ START_TEST(evaluates_and_queries_what_it_trained) {
 }
 END_TEST
 
+START_TEST(embeddings_are_written) {
+    char *folder = tiny_experiment(), options[512];
+    static char output[OUTPUT_SIZE];
+    ck_assert_int_eq(train(folder, "", NULL), 0);
+    snprintf(options, sizeof options, "--embed test --out %s/deep/embeddings", folder);
+    ck_assert_msg(train(folder, options, output) == 0, "%s", output);
+    CT_SCOPE {
+        ct_tensor *images = ct_npy_open(in_folder(folder, "deep/embeddings/img_embs.npy"));
+        ct_tensor *captions = ct_npy_open(in_folder(folder, "deep/embeddings/cap_embs.npy"));
+        assert_no_error();
+        ck_assert(ct_shape_equal(images->shape, CT_SHAPE(12, 12)));
+        ck_assert(ct_shape_equal(captions->shape, CT_SHAPE(27, 12))); /* 2 each, 3 for 3 of 12 */
+        ct_tensor *squares = ct_tensor_reduce(CT_SUM, ct_tensor_mul(captions, captions), 2, false);
+        ct_tensor *ones = ct_full(CT_F32, CT_CPU, CT_SHAPE(27), 1);
+        assert_close(squares, ones, 1e-5, 0, "squared length of the embeddings");
+    }
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(training_starts_from_given_weights) {
+    char *folder = tiny_experiment(), options[1024];
+    static char output[OUTPUT_SIZE];
+    ck_assert_int_eq(train(folder, "", NULL), 0);
+    /* Adam moves a parameter by at most about the learning rate a step: 6 steps of 1e-7 */
+    snprintf(options, sizeof options,
+             "--init %s/run/best.safetensors --set run.folder=%s/next --set run.seed=9 "
+             "--set train.epochs=1 --set train.lr=1e-7", folder, folder);
+    ck_assert_msg(train(folder, options, output) == 0, "%s", output);
+    CT_SCOPE {
+        ct_safetensors *a = ct_safetensors_open(in_folder(folder, "run/best.safetensors"));
+        ct_safetensors *b = ct_safetensors_open(in_folder(folder, "next/best.safetensors"));
+        assert_close(ct_safetensors_get(b, "image.fc.weight"),
+                     ct_safetensors_get(a, "image.fc.weight"), 0, 1e-6, "image.fc.weight");
+        ct_safetensors_close(a);
+        ct_safetensors_close(b);
+    }
+    snprintf(options, sizeof options,
+             "--init %s/run/best.safetensors --overwrite --set run.names=released", folder);
+    ck_assert_int_eq(train(folder, options, output), 2);
+    ck_assert_msg(strstr(output, "missing: img_enc.fc.weight") != NULL, "%s", output);
+    ck_assert_int_eq(access(in_folder(folder, "run/results.json"), R_OK), 0);
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(dry_run_prints_the_graph_and_writes_nothing) {
     char *folder = tiny_experiment();
     static char output[OUTPUT_SIZE];
@@ -154,4 +200,5 @@ END_TEST
 
 TEST_MAIN("train", leaves_results_and_learns, same_seed_same_bits,
           interrupted_and_resumed_same_bits, a_run_is_not_overwritten_unasked,
-          evaluates_and_queries_what_it_trained, dry_run_prints_the_graph_and_writes_nothing)
+          evaluates_and_queries_what_it_trained, embeddings_are_written,
+          training_starts_from_given_weights, dry_run_prints_the_graph_and_writes_nothing)

@@ -12,8 +12,9 @@
 static ct_experiment *open_trained(ct_config *config, const char *weights) {
     ct_experiment *e = ct_experiment_open(config, true);
     if (!e) return NULL;
-    char *best = weights ? strdup(weights) : ct_path(config->run_folder, "best.safetensors");
-    bool loaded = best && ct_module_load(ct_model_module(e->model), best, true);
+    char *best = weights ? NULL : ct_path(config->run_folder, "best.safetensors");
+    bool loaded = weights ? ct_experiment_load(e, weights)
+                          : best && ct_module_load(ct_model_module(e->model), best, true);
     free(best);
     if (loaded) return e;
     ct_experiment_close(e);
@@ -26,6 +27,36 @@ bool ct_evaluate_command(ct_config *config, const char *name, const char *weight
     ct_retrieval metrics;
     bool done = split && ct_evaluate_split(e, split, &metrics);
     if (done) ct_console_table(&name, &metrics, 1);
+    ct_split_destroy(split);
+    ct_experiment_close(e);
+    return done;
+}
+
+/* ---- embeddings -------------------------------------------------------------------------- */
+
+static bool save_embeddings(const ct_experiment *e, const ct_split *split, const char *folder) {
+    char *image_path = ct_path(folder, "img_embs.npy");
+    char *caption_path = ct_path(folder, "cap_embs.npy");
+    bool saved = false;
+    CT_SCOPE {
+        ct_tensor *images, *captions;
+        saved = image_path && caption_path && ct_embed_split(e, split, &images, &captions) &&
+                ct_npy_save(image_path, images) && ct_npy_save(caption_path, captions);
+        if (saved) {
+            ct_console_line("%s: %s", image_path, ct_tensor_text(images));
+            ct_console_line("%s: %s", caption_path, ct_tensor_text(captions));
+        }
+    }
+    free(image_path);
+    free(caption_path);
+    return saved;
+}
+
+bool ct_embed_command(ct_config *config, const char *name, const char *folder,
+                      const char *weights) {
+    ct_experiment *e = open_trained(config, weights);
+    ct_split *split = e ? ct_experiment_split(e, name) : NULL;
+    bool done = split && ct_make_folders(folder) && save_embeddings(e, split, folder);
     ct_split_destroy(split);
     ct_experiment_close(e);
     return done;

@@ -11,6 +11,11 @@ bool ct_dry_run(ct_config *config);
 /* Evaluates weights (NULL: the run folder's best.safetensors) on a split and prints the table. */
 bool ct_evaluate_command(ct_config *config, const char *split, const char *weights);
 
+/* Writes FOLDER/img_embs.npy (a row an image) and cap_embs.npy (a row a caption) of a split, as
+ * rankings take them. The folder is made if it is not there. */
+bool ct_embed_command(ct_config *config, const char *split, const char *folder,
+                      const char *weights);
+
 /* The `top` images of a split that fit a sentence best, with the captions they have. */
 bool ct_query_command(ct_config *config, const char *split, const char *sentence, int top,
                       const char *weights);

@@ -27,6 +27,7 @@ typedef struct {
     int64_t seed, threads; /* threads 0: all cores */
     char *device;          /* cpu, cuda, auto */
     ct_dtype dtype;        /* f32 or f64 */
+    char *names;           /* ours or released: of tensors in weight files given by the user */
 
     /* [train] */
     int64_t epochs, batch;

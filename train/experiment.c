@@ -1,13 +1,33 @@
 #include "train/experiment.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 char *ct_path(const char *folder, const char *name) {
     char *path = NULL;
     return asprintf(&path, "%s/%s", folder, name) < 0 ? ct_fail("out of memory") : path;
+}
+
+/* ---- folders ----------------------------------------------------------------------------- */
+
+bool ct_make_folders(const char *path) {
+    char *copy = strdup(path);
+    if (!copy) return ct_fail_bool("out of memory");
+    bool made = true;
+    for (char *slash = copy + 1; made; slash++) {
+        bool end = *slash == '\0';
+        if (*slash != '/' && !end) continue;
+        *slash = '\0';
+        made = mkdir(copy, 0777) == 0 || errno == EEXIST;
+        if (end) break;
+        *slash = '/';
+    }
+    free(copy);
+    return made || ct_fail_bool("%s: the folder cannot be made: %s", path, strerror(errno));
 }
 
 /* ---- opening ----------------------------------------------------------------------------- */
@@ -82,6 +102,16 @@ void ct_experiment_close(ct_experiment *e) {
     ct_vocabulary_destroy(e->vocabulary);
     ct_split_destroy(e->train);
     free(e);
+}
+
+static bool released_naming(void *context, const char *name, char *out, size_t size) {
+    return ct_released_name(context, name, out, size);
+}
+
+bool ct_experiment_load(const ct_experiment *e, const char *path) {
+    ct_module *module = ct_model_module(e->model);
+    if (strcmp(e->config->names, "ours") == 0) return ct_module_load(module, path, true);
+    return ct_module_load_as(module, path, false, released_naming, e->model);
 }
 
 ct_split *ct_experiment_split(const ct_experiment *e, const char *name) {

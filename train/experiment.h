@@ -21,6 +21,10 @@ typedef struct {
 ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary);
 void ct_experiment_close(ct_experiment *experiment);
 
+/* Loads weights into the model: all or nothing, every misfit listed. With names = released the file has
+ * the released code's state-dict names, and what that code has and does not use is ignored. */
+bool ct_experiment_load(const ct_experiment *experiment, const char *path);
+
 /* A split with its captions encoded; cut to config->dev_captions if it is the dev split. */
 ct_split *ct_experiment_split(const ct_experiment *experiment, const char *name);
 
@@ -38,6 +42,9 @@ ct_tensor *ct_embed_sentences(const ct_experiment *experiment, const char *const
 /* Embeds and ranks a split; folds of config->folds where it is above 1. */
 bool ct_evaluate_split(const ct_experiment *experiment, const ct_split *split,
                        ct_retrieval *metrics);
+
+/* Makes a folder and those above it that are not there. */
+bool ct_make_folders(const char *path);
 
 /* "FOLDER/NAME" from malloc; NULL and an error when out of memory. */
 char *ct_path(const char *folder, const char *name);

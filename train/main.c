@@ -2,6 +2,7 @@
 #include <argp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "train/commands.h"
@@ -18,24 +19,28 @@ static const char doc[] =
     "  train configs/emoji_policy.ini --resume             go on with an interrupted run\n"
     "  train configs/emoji_policy.ini --evaluate test_new  recalls of the trained model\n"
     "  train configs/emoji_policy.ini --query \"a red heart\" --split test\n"
+    "  train configs/emoji_policy.ini --embed test --out embeddings\n"
     "\n"
     "A run leaves in its folder ([run] folder): best.safetensors, last.safetensors, "
     "metrics.jsonl, results.json, vocabulary.json and config.ini. Exit status: 0 when done, "
     "2 for anything wrong in what was given (one line says what), 130 after Ctrl-C (the state is saved).";
 
-enum { OPT_HELP_CONFIG = 256, OPT_TOP, OPT_SPLIT, OPT_WEIGHTS };
+enum { OPT_HELP_CONFIG = 256, OPT_TOP, OPT_SPLIT, OPT_WEIGHTS, OPT_EMBED, OPT_OUT };
 
 static const struct argp_option options[] = {
     {"set", 's', "SECTION.KEY=VALUE", 0, "Use this value instead of the file's (repeatable)", 0},
     {"dry-run", 'n', 0, 0, "Print the model, its memory and work, and stop", 0},
     {"resume", 'r', 0, 0, "Go on with the run in the run folder", 0},
     {"overwrite", 'f', 0, 0, "Replace the run in the run folder", 0},
+    {"init", 'i', "FILE", 0, "Start training from these weights (safetensors)", 0},
     {"evaluate", 'e', "SPLIT", 0, "Print the recalls of the trained model on a split", 1},
+    {"embed", OPT_EMBED, "SPLIT", 0, "Write a split's embeddings as .npy files", 1},
+    {"out", OPT_OUT, "FOLDER", 0, "Folder for --embed (default: the run folder)", 1},
     {"query", 'q', "SENTENCE", 0, "Print the images that fit a sentence best", 1},
     {"split", OPT_SPLIT, "SPLIT", 0, "Split whose images are queried (default: first test split)", 1},
     {"top", OPT_TOP, "N", 0, "How many images a query prints (default 10)", 1},
     {"weights", OPT_WEIGHTS, "FILE", 0,
-     "Weights for --evaluate and --query (default: best.safetensors of the run)", 1},
+     "Weights for the commands above (default: best.safetensors of the run)", 1},
     {"help-config", OPT_HELP_CONFIG, 0, 0, "Print every configuration key, its default and meaning", 2},
     {0},
 };
@@ -43,7 +48,7 @@ static const struct argp_option options[] = {
 enum { MAX_OVERRIDES = 256 };
 
 typedef struct {
-    const char *config, *evaluate, *query, *split, *weights;
+    const char *config, *init, *evaluate, *embed, *out, *query, *split, *weights;
     const char *overrides[MAX_OVERRIDES];
     int override_count, top;
     bool dry_run, help_config;
@@ -69,7 +74,10 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     case 'n': a->dry_run = true; return 0;
     case 'r': a->mode = CT_RUN_RESUME; return 0;
     case 'f': a->mode = CT_RUN_OVERWRITE; return 0;
+    case 'i': a->init = value; return 0;
     case 'e': a->evaluate = value; return 0;
+    case OPT_EMBED: a->embed = value; return 0;
+    case OPT_OUT: a->out = value; return 0;
     case 'q': a->query = value; return 0;
     case OPT_SPLIT: a->split = value; return 0;
     case OPT_TOP: a->top = positive(value, state); return 0;
@@ -86,10 +94,21 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     }
 }
 
+/* auto takes what there is. */
+static bool check_device(const ct_config *config) {
+    if (strcmp(config->device, "cuda") != 0) return true;
+    return ct_fail_bool("[run] device = cuda: this build has no CUDA backend; use cpu or auto");
+}
+
 static bool run(const arguments *a, ct_config *config, int *status) {
+    if (!check_device(config)) return false;
     ct_set_threads((int)config->threads);
     if (a->dry_run) return ct_dry_run(config);
     if (a->evaluate) return ct_evaluate_command(config, a->evaluate, a->weights);
+    if (a->embed) {
+        const char *folder = a->out ? a->out : config->run_folder;
+        return ct_embed_command(config, a->embed, folder, a->weights);
+    }
     if (a->query) {
         if (!a->split && config->test_split_count == 0) {
             return ct_fail_bool("--query: name the images to search with --split");
@@ -97,7 +116,7 @@ static bool run(const arguments *a, ct_config *config, int *status) {
         const char *split = a->split ? a->split : config->test_splits[0];
         return ct_query_command(config, split, a->query, a->top, a->weights);
     }
-    ct_train_outcome outcome = ct_train_run(config, a->mode);
+    ct_train_outcome outcome = ct_train_run(config, a->mode, a->init);
     if (outcome == CT_TRAIN_INTERRUPTED) *status = 130;
     return outcome != CT_TRAIN_FAILED;
 }

@@ -63,27 +63,11 @@ static double now(void) {
 
 /* ---- run folder -------------------------------------------------------------------------- */
 
-static bool make_folders(const char *path) {
-    char *copy = strdup(path);
-    if (!copy) return ct_fail_bool("out of memory");
-    bool made = true;
-    for (char *slash = copy + 1; made; slash++) {
-        bool end = *slash == '\0';
-        if (*slash != '/' && !end) continue;
-        *slash = '\0';
-        made = mkdir(copy, 0777) == 0 || errno == EEXIST;
-        if (end) break;
-        *slash = '/';
-    }
-    free(copy);
-    return made || ct_fail_bool("%s: the run folder cannot be made: %s", path, strerror(errno));
-}
-
 static const char *const run_files[] = {"last.safetensors", "best.safetensors", "results.json",
                                         "metrics.jsonl", "vocabulary.json", "config.ini"};
 
 static bool prepare_folder(const ct_config *config, ct_run_mode mode) {
-    if (!make_folders(config->run_folder)) return false;
+    if (!ct_make_folders(config->run_folder)) return false;
     for (size_t i = 0; i < sizeof run_files / sizeof *run_files && mode != CT_RUN_RESUME; i++) {
         char *path = ct_path(config->run_folder, run_files[i]);
         if (!path) return false;
@@ -149,10 +133,11 @@ static bool check_test_splits(const trainer *t) {
     return true;
 }
 
-static bool set_up(trainer *t, ct_run_mode mode) {
+static bool set_up(trainer *t, ct_run_mode mode, const char *weights) {
     ct_config *c = t->config;
     t->experiment = ct_experiment_open(c, mode == CT_RUN_RESUME);
     if (!t->experiment || !ct_split_check(t->experiment->train)) return false;
+    if (weights && !ct_experiment_load(t->experiment, weights)) return false;
     t->dev = ct_experiment_split(t->experiment, c->dev_split);
     if (!t->dev || !check_test_splits(t) || !prepare_folder(c, mode)) return false;
     ct_module *module = ct_model_module(t->experiment->model);
@@ -387,10 +372,10 @@ static bool finish(trainer *t) {
     return done;
 }
 
-ct_train_outcome ct_train_run(ct_config *config, ct_run_mode mode) {
+ct_train_outcome ct_train_run(ct_config *config, ct_run_mode mode, const char *weights) {
     trainer t = {.config = config};
     ct_train_outcome outcome = CT_TRAIN_FAILED;
-    if (set_up(&t, mode)) {
+    if (set_up(&t, mode, weights)) {
         ct_console_line("%s: %lld images, %lld captions, %lld words; %lld parameters; %s",
                         config->train_split, (long long)t.experiment->train->image_count,
                         (long long)t.experiment->train->caption_count,

@@ -15,6 +15,7 @@ typedef enum { CT_TRAIN_FAILED, CT_TRAIN_DONE, CT_TRAIN_INTERRUPTED } ct_train_o
 
 /* Trains to the end, or until SIGINT or SIGTERM: then the state is saved and
  * CT_TRAIN_INTERRUPTED returned. On CT_TRAIN_FAILED the error is set, and what was saved before stays. */
-ct_train_outcome ct_train_run(ct_config *config, ct_run_mode mode);
+/* `weights`: a file to start from (ct_experiment_load), or NULL: random initial values. */
+ct_train_outcome ct_train_run(ct_config *config, ct_run_mode mode, const char *weights);
 
 #endif
