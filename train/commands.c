@@ -76,9 +76,8 @@ static bool print_best(const ct_experiment *e, const ct_split *split, const char
     CT_SCOPE {
         ct_tensor *images, *query = ct_embed_sentences(e, &sentence, 1);
         if (!query || !ct_embed_split(e, split, &images, NULL)) return false;
-        ct_tensor *score = ct_model_measure(e->model) == CT_ORDER
-            ? ct_tensor_transpose(ct_tensor_order_similarity(images, query), 0, 1)
-            : ct_tensor_matmul(query, ct_tensor_transpose(images, 0, 1));
+        ct_tensor *score = ct_similarity(images, query, ct_model_measure(e->model));
+        score = score ? ct_tensor_transpose(score, 0, 1) : NULL;
         ct_tensor *order = ct_tensor_argsort(score, true);
         if (!order) return false;
         for (int i = 0; i < top && i < split->image_count; i++) {

@@ -41,9 +41,7 @@ static const double *score_block(const ct_embeddings *models, int count, int64_t
     ct_tensor *mean = NULL;
     for (int m = 0; m < count; m++) {
         ct_tensor *images = ct_tensor_slice(models[m].images, 0, first, first + rows, 1);
-        ct_tensor *score = models[m].measure == CT_ORDER
-            ? ct_tensor_order_similarity(images, models[m].captions)
-            : ct_tensor_matmul(images, ct_tensor_transpose(models[m].captions, 0, 1));
+        ct_tensor *score = ct_similarity(images, models[m].captions, models[m].measure);
         if (score && ct_tensor_has_nonfinite(score)) {
             return ct_fail("evaluate: model %d gives NaN or infinite similarities", m + 1);
         }

@@ -23,7 +23,7 @@ typedef struct {
 
 /* One model's embeddings, already normalised as its measure wants: images (I,D), captions (C,D). */
 typedef struct {
-    const ct_tensor *images, *captions;
+    ct_tensor *images, *captions;
     ct_measure measure;
 } ct_embeddings;
 

@@ -16,7 +16,7 @@
 typedef struct {
     ct_config *config;
     ct_experiment *experiment;
-    ct_split *dev;
+    ct_split *dev, **tests; /* tests: one for each of config->test_splits */
     ct_loader *loader;
     ct_optimizer *optimizer;
     ct_run_log *log;
@@ -66,26 +66,24 @@ static double now(void) {
 static const char *const run_files[] = {"last.safetensors", "best.safetensors", "results.json",
                                         "metrics.jsonl", "vocabulary.json", "config.ini"};
 
+/* What an earlier run left: refused for a new run, removed for one that overwrites. */
+static bool clear_file(const char *folder, const char *path, ct_run_mode mode) {
+    if (mode == CT_RUN_NEW && access(path, F_OK) == 0) {
+        return ct_fail_bool("%s already holds a run: pass --resume to go on with it, "
+                            "--overwrite to replace it, or another --set run.folder=NAME", folder);
+    }
+    if (mode == CT_RUN_NEW || unlink(path) == 0 || errno == ENOENT) return true;
+    return ct_fail_bool("%s: cannot be removed: %s", path, strerror(errno));
+}
+
 static bool prepare_folder(const ct_config *config, ct_run_mode mode) {
     if (!ct_make_folders(config->run_folder)) return false;
-    for (size_t i = 0; i < sizeof run_files / sizeof *run_files && mode != CT_RUN_RESUME; i++) {
+    if (mode == CT_RUN_RESUME) return true;
+    for (size_t i = 0; i < sizeof run_files / sizeof *run_files; i++) {
         char *path = ct_path(config->run_folder, run_files[i]);
-        if (!path) return false;
-        bool there = access(path, F_OK) == 0;
+        bool clear = path && clear_file(config->run_folder, path, mode);
         free(path);
-        if (there && mode == CT_RUN_NEW) {
-            return ct_fail_bool("%s already holds a run: pass --resume to go on with it, "
-                                "--overwrite to replace it, or another --set run.folder=NAME",
-                                config->run_folder);
-        }
-    }
-    for (size_t i = 0; i < sizeof run_files / sizeof *run_files && mode == CT_RUN_OVERWRITE; i++) {
-        char *path = ct_path(config->run_folder, run_files[i]);
-        if (!path) return false;
-        bool removed = unlink(path) == 0 || errno == ENOENT;
-        if (!removed) ct_fail("%s: cannot be removed: %s", path, strerror(errno));
-        free(path);
-        if (!removed) return false;
+        if (!clear) return false;
     }
     return true;
 }
@@ -123,12 +121,15 @@ static ct_optimizer *make_optimizer(const ct_config *c, const ct_model *model,
     return NULL;
 }
 
-/* A test split that cannot be read is better known before training than after. */
-static bool check_test_splits(const trainer *t) {
-    for (int i = 0; i < t->config->test_split_count; i++) {
-        ct_split *split = ct_experiment_split(t->experiment, t->config->test_splits[i]);
-        if (!split) return false;
-        ct_split_destroy(split);
+/* Opened before training, so that one that cannot be read is known then; features are mapped,
+ * so it costs no memory to keep them. */
+static bool open_test_splits(trainer *t) {
+    int count = t->config->test_split_count;
+    t->tests = calloc((size_t)count + 1, sizeof *t->tests);
+    if (!t->tests) return ct_fail_bool("out of memory");
+    for (int i = 0; i < count; i++) {
+        t->tests[i] = ct_experiment_split(t->experiment, t->config->test_splits[i]);
+        if (!t->tests[i]) return false;
     }
     return true;
 }
@@ -139,7 +140,7 @@ static bool set_up(trainer *t, ct_run_mode mode, const char *weights) {
     if (!t->experiment || !ct_split_check(t->experiment->train)) return false;
     if (weights && !ct_experiment_load(t->experiment, weights)) return false;
     t->dev = ct_experiment_split(t->experiment, c->dev_split);
-    if (!t->dev || !check_test_splits(t) || !prepare_folder(c, mode)) return false;
+    if (!t->dev || !open_test_splits(t) || !prepare_folder(c, mode)) return false;
     ct_module *module = ct_model_module(t->experiment->model);
     t->optimizer = make_optimizer(c, t->experiment->model, module);
     t->last_path = ct_path(c->run_folder, "last.safetensors");
@@ -170,6 +171,10 @@ static void tear_down(trainer *t) {
     ct_run_log_close(t->log);
     ct_optimizer_destroy(t->optimizer);
     ct_split_destroy(t->dev);
+    for (int i = 0; t->tests && i < t->config->test_split_count; i++) {
+        ct_split_destroy(t->tests[i]);
+    }
+    free(t->tests);
     ct_experiment_close(t->experiment);
     free(t->last_path);
     free(t->best_path);
@@ -333,10 +338,7 @@ static double peak_bytes(void) {
 
 static bool evaluate_tests(const trainer *t, ct_retrieval *rows) {
     for (int i = 0; i < t->config->test_split_count; i++) {
-        ct_split *split = ct_experiment_split(t->experiment, t->config->test_splits[i]);
-        bool done = split && ct_evaluate_split(t->experiment, split, &rows[i]);
-        ct_split_destroy(split);
-        if (!done) return false;
+        if (!ct_evaluate_split(t->experiment, t->tests[i], &rows[i])) return false;
     }
     return true;
 }
