@@ -34,6 +34,18 @@ static const ct_compat_row rows[] = {
      {"intra_modal_hardest", CT_OPTION_CHOICE, NULL, 0, 0, "row|column"}},
     {CT_COMPAT_COSINE_REWARD, true,
      {"reward_measure", CT_OPTION_CHOICE, NULL, 0, 0, "configured|cosine"}},
+    {CT_COMPAT_TOKENS, true, {"tokens", CT_OPTION_CHOICE, NULL, 0, 0, "plain|released"}},
+    {CT_COMPAT_DROP_UNKNOWN, true,
+     {"unknown_words", CT_OPTION_CHOICE, NULL, 0, 0, "learned|dropped"}},
+    {CT_COMPAT_CLASSES, true, {"classes", CT_OPTION_CHOICE, NULL, 0, 0, "data|released"}},
+    {CT_COMPAT_NAN_GRADIENT, true,
+     {"order_gradient", CT_OPTION_CHOICE, NULL, 0, 0, "finite|nan"}},
+    {CT_COMPAT_REPORT, true,
+     {"evaluation_report", CT_OPTION_CHOICE, NULL, 0, 0, "right|released"}},
+    {CT_COMPAT_RESUME, true, {"resume", CT_OPTION_CHOICE, NULL, 0, 0, "exact|released"}},
+    /* what VSRN's program does, not the policy model's */
+    {CT_COMPAT_DECODER_TWICE, false,
+     {"decoder_updates", CT_OPTION_CHOICE, NULL, 0, 0, "once|twice"}},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
@@ -75,4 +87,15 @@ bool ct_compat_read(const ct_description *description, ct_compat *compat) {
         compat->released[rows[k].which] = value.number != 0;
     }
     return true;
+}
+
+bool ct_compat_released(const ct_description *description, const char *key, bool *released) {
+    ct_compat compat;
+    if (!description || !ct_compat_read(description, &compat)) return false;
+    for (int k = 0; k < ROWS; k++) {
+        if (strcmp(rows[k].option.name, key)) continue;
+        *released = compat.released[rows[k].which];
+        return true;
+    }
+    return ct_fail_bool("compat: there is no key '%s'", key);
 }

@@ -23,6 +23,13 @@ typedef enum {
     CT_COMPAT_PAD_TARGET,       /* one padding target after <end> counts for the decoder */
     CT_COMPAT_COLUMN_MAXIMUM,   /* within-modality hinge: row's diagonal, column's maximum */
     CT_COMPAT_COSINE_REWARD,    /* reward ranks are cosine whatever the measure */
+    CT_COMPAT_TOKENS,           /* captions are split with the bytes prefix of Python 3 */
+    CT_COMPAT_DROP_UNKNOWN,     /* words without a vector are dropped, but counted */
+    CT_COMPAT_CLASSES,          /* 113288 classes, numbered from 1 */
+    CT_COMPAT_NAN_GRADIENT,     /* order similarity: NaN gradients where two vectors are equal */
+    CT_COMPAT_REPORT,           /* evaluation reports what the released code prints */
+    CT_COMPAT_RESUME,           /* resuming takes up the encoders alone */
+    CT_COMPAT_DECODER_TWICE,    /* the decoder's parameters are clipped and updated twice */
     CT_COMPAT_COUNT
 } ct_compat_switch;
 

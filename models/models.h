@@ -80,6 +80,9 @@ const char *ct_model_untrained_prefix(const ct_model *model);
 /* The path of `words vectors=PATH`, copied; false if there is none (no error) or it does not
  * fit. */
 bool ct_description_word_vectors(const ct_description *description, char *path, size_t size);
+/* Whether `key` of [compat] ("tokens") is set to what the released code does, by itself or by
+ * `preset = released`. False and an error, naming file and line, if the section is wrong. */
+bool ct_compat_released(const ct_description *description, const char *key, bool *released);
 /* True if the sections named belong to a model description: [image], [text], [loss], [compat]. */
 bool ct_model_section(const char *section);
 

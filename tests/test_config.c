@@ -41,7 +41,6 @@ START_TEST(fills_in_defaults) {
     ck_assert_double_eq(c->lr, 2e-4);
     ck_assert_double_eq(c->clip_norm, 2);
     ck_assert_str_eq(c->select, "r1_r5");
-    ck_assert(!c->released_tokens);
     ck_assert_int_eq(c->model.count, 0);
     ct_config_destroy(c);
 }
@@ -56,7 +55,6 @@ START_TEST(reads_every_type) {
                              "[data]\r\n"
                              "folder: data/two words ; where it is\r\n"
                              "  test_splits = test , test_new,dev\r\n"
-                             "released_tokens = yes\r\n"
                              "\r\n"
                              "[run]\n"
                              "dtype=f64\n"
@@ -72,7 +70,6 @@ START_TEST(reads_every_type) {
     ck_assert_str_eq(c->test_splits[0], "test");
     ck_assert_str_eq(c->test_splits[1], "test_new");
     ck_assert_str_eq(c->test_splits[2], "dev");
-    ck_assert(c->released_tokens);
     ck_assert_int_eq(c->dtype, CT_F64);
     ck_assert_str_eq(c->device, "cpu");
     ck_assert_int_eq(c->seed, 9007199254740992);
@@ -81,10 +78,9 @@ START_TEST(reads_every_type) {
     ck_assert_str_eq(c->schedule, "cosine");
     ct_config_destroy(c);
 
-    c = read_text("[data]\nfolder=x\ntest_splits =\nreleased_tokens = 0\n", NULL, 0);
+    c = read_text("[data]\nfolder=x\ntest_splits =\n", NULL, 0);
     assert_no_error();
     ck_assert_int_eq(c->test_split_count, 0);
-    ck_assert(!c->released_tokens);
     ct_config_destroy(c);
 }
 END_TEST
@@ -183,7 +179,6 @@ START_TEST(names_what_is_wrong_in_the_file) {
         {"[train]\nepochs = 99999999999999999999\n", "expected a whole number from 1 to"},
         {"[train]\nschedule = linear\n", "schedule = linear: expected one of: step cosine"},
         {"[run]\ndtype = f16\n", "small.ini:2: [run] dtype = f16: expected one of: f32 f64"},
-        {"[data]\nreleased_tokens = perhaps\n", "released_tokens = perhaps: expected yes or no"},
         {"[data]\ntest_splits = a,,b\n", "test_splits = a,,b: expected names separated by commas"},
         {"[data]\nfolder = a\n[trian]\nlr = 3\n",
          "small.ini:3: unknown section [trian]; did you mean [train]?"},

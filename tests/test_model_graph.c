@@ -285,13 +285,25 @@ START_TEST(preset_and_single_switches) {
     ct_compat all = compat_of("[compat]\npreset = released\n");
     for (int i = 0; i < CT_COMPAT_COUNT; i++) {
         ck_assert(!none.released[i]);
-        ck_assert(all.released[i] == (i != CT_COMPAT_NO_FIRST_L2NORM));
+        ck_assert(all.released[i] ==
+                  (i != CT_COMPAT_NO_FIRST_L2NORM && i != CT_COMPAT_DECODER_TWICE));
     }
     ct_compat but = compat_of("[compat]\nl2norm = features\npreset = released\n"
                               "first_l2norm = skip\n");
     ck_assert(!but.released[CT_COMPAT_L2NORM_REGIONS]);
     ck_assert(but.released[CT_COMPAT_NO_FIRST_L2NORM]);
     ck_assert(but.released[CT_COMPAT_SECOND_SAMPLE]);
+    fixture_ini ini;
+    const ct_description *text = fixture_read(&ini, "[compat]\npreset = released\n"
+                                                    "tokens = plain\n");
+    bool released;
+    ck_assert(ct_compat_released(text, "unknown_words", &released) && released);
+    ck_assert(ct_compat_released(text, "tokens", &released) && !released);
+    ck_assert(!ct_compat_released(text, "token", &released));
+    assert_error("there is no key 'token'");
+    text = fixture_read(&ini, "[compat]\ntoken = plain\n");
+    ck_assert(!ct_compat_released(text, "tokens", &released));
+    assert_error("test.ini:2: [compat] token: unknown key; did you mean 'tokens'?");
     ct_model *trained = fixture_model(FULL, sizes);
     ct_model *fixed = fixture_model(FULL "[compat]\ndecoder_parameters = fixed\n", sizes);
     assert_no_error();

@@ -20,7 +20,6 @@ typedef struct {
     int64_t min_count;   /* of a word, when built */
     int64_t max_words;   /* longer captions are cut (before <end>); 0: none is */
     int64_t dev_captions; /* at most this many captions of dev are used, whole images; 0: all */
-    bool released_tokens; /* model.md 7 row 9 */
 
     /* [run] */
     char *run_folder;

@@ -26,8 +26,6 @@ const ct_config_key ct_config_keys[] = {
      .help = "Captions are cut to so many words; 0: they are not"},
     {"data", "dev_captions", CT_KEY_WHOLE, "5000", AT(dev_captions), .low = 0, .high = 1e12,
      .help = "At most so many captions of the dev split are used; 0: all"},
-    {"data", "released_tokens", CT_KEY_FLAG, "no", AT(released_tokens),
-     .help = "Split captions as the released code does under Python 3 (b'a man.')"},
 
     {"run", "folder", CT_KEY_TEXT, "", AT(run_folder),
      .help = "Folder for checkpoints and results; empty: runs/NAME for NAME.ini"},

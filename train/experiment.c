@@ -34,7 +34,9 @@ bool ct_make_folders(const char *path) {
 
 static ct_vocabulary *open_vocabulary(const ct_config *config, const ct_split *train,
                                       bool use_run_vocabulary) {
-    ct_token_form form = config->released_tokens ? CT_TOKENS_RELEASED : CT_TOKENS_PLAIN;
+    bool released;
+    if (!ct_compat_released(&config->model, "tokens", &released)) return NULL;
+    ct_token_form form = released ? CT_TOKENS_RELEASED : CT_TOKENS_PLAIN;
     if (use_run_vocabulary) {
         char *path = ct_path(config->run_folder, "vocabulary.json");
         if (!path) return NULL;
