@@ -1,4 +1,4 @@
-/* Our parameter names as the released code's state dictionaries call them. */
+/* The released code's state dictionaries: its names for our parameters, and its files. */
 #include <stdio.h>
 #include <string.h>
 
@@ -84,4 +84,48 @@ bool ct_released_name(const ct_model *model, const char *name, char *out, size_t
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
         if (rename_prefix(name, heads[i][0], heads[i][1], out, size)) return true;
     return false;
+}
+
+/* ---- files ---------------------------------------------------------------------------------- */
+
+/* Given word vectors, and what goes with them: the released code reads its own from elsewhere. */
+static bool is_word_vector(const ct_model *model, const char *name) {
+    const ct_graph_node *words = &model->text.node[0];
+    char beginning[80];
+    int length = snprintf(beginning, sizeof beginning, "text.%s.", words->name);
+    return !strncmp(name, beginning, (size_t)length) && strcmp(name + length, "weight");
+}
+
+static ct_state_naming name_in_file(const void *model, const char *ours, char *out, size_t size) {
+    if (ct_released_name(model, ours, out, size)) return CT_STATE_NAMED;
+    return is_word_vector(model, ours) ? CT_STATE_LEFT_OUT : CT_STATE_NAMELESS;
+}
+
+/* Its graph convolutions' linear layers are 1x1 convolutions. */
+static ct_shape shape_in_file(const void *model, const char *name, ct_shape shape) {
+    (void)model;
+    if (strstr(name, ".Rs_GCN_") && shape.ndim == 2) shape.dim[shape.ndim++] = 1;
+    return shape;
+}
+
+/* Parameters that the released code makes and does not use: its embedding beside GloVe vectors,
+ * layers of earlier versions, the captioner's attention over images. */
+static bool is_unused(const void *model, const char *name) {
+    static const char *const unused[] = {
+        "txt_enc.embed.", "txt_enc.fc_transform.",    "img_enc.linears.",
+        "linear1.",       "linear2.",                 "caption_model.attention.",
+        "caption_model.imgsproj.",
+    };
+    (void)model;
+    for (size_t i = 0; i < sizeof unused / sizeof *unused; i++)
+        if (!strncmp(name, unused[i], strlen(unused[i]))) return true;
+    return false;
+}
+
+ct_state_form ct_released_form(const ct_model *model) {
+    /* its checkpoints hold the encoders alone */
+    static const char *const losses_alone[] = {"classifier.", "decoder.", NULL};
+    static const char *const recorded[] = {"param.", "buffer.", NULL};
+    return (ct_state_form){.context = model, .name = name_in_file, .shape = shape_in_file,
+                           .ignored = is_unused, .optional = losses_alone, .prefixes = recorded};
 }

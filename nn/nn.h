@@ -80,12 +80,32 @@ bool ct_module_to_device(ct_module *module, ct_device device);
  * extra, or of another shape. `strict` false: extra tensors are ignored. */
 bool ct_module_save(ct_module *module, const char *path);
 bool ct_module_load(ct_module *module, const char *path, bool strict);
-/* The same with the names that another program gives its tensors: `naming` writes the file's name
- * for one of ours, or returns false, which is an error naming the tensor. */
-typedef bool (*ct_state_naming)(void *context, const char *name, char *out, size_t size);
-bool ct_module_save_as(ct_module *module, const char *path, ct_state_naming naming, void *context);
-bool ct_module_load_as(ct_module *module, const char *path, bool strict, ct_state_naming naming,
-                       void *context);
+/* Files in which another program names and shapes the tensors. */
+typedef enum {
+    CT_STATE_NAMED,    /* the file's name was written */
+    CT_STATE_LEFT_OUT, /* such files do not hold this tensor: neither written nor expected */
+    CT_STATE_NAMELESS  /* they have no name for it, and it cannot be done without: an error */
+} ct_state_naming;
+typedef struct {
+    const void *context; /* handed to the functions */
+    ct_state_naming (*name)(const void *context, const char *ours, char *theirs, size_t size);
+    /* The shape under which a tensor is written; NULL: its own. */
+    ct_shape (*shape)(const void *context, const char *theirs, ct_shape shape);
+    /* True for a tensor that such files may hold and that is not used; NULL: for none. */
+    bool (*ignored)(const void *context, const char *theirs);
+    /* Beginnings of our names, "decoder.", of parts that a file may lack as a whole, never in
+     * part; they stay as they are. NULL-ended, or NULL. */
+    const char *const *optional;
+    /* Where any name of a file begins with one of these, all names of interest do; the others are
+     * not looked at. NULL-ended, or NULL. */
+    const char *const *prefixes;
+} ct_state_form;
+/* Saving and (strict) loading in such a form. *left_out, if not NULL, gets a list ("a, b") from
+ * malloc of the tensors that were not written, or of the parts that were not there; NULL: none. */
+bool ct_module_save_as(ct_module *module, const char *path, const ct_state_form *form,
+                       char **left_out);
+bool ct_module_load_as(ct_module *module, const char *path, const ct_state_form *form,
+                       char **left_out);
 
 /* A module of your own with one-input forward, for use in ct_sequential: */
 typedef ct_tensor *(*ct_forward_function)(ct_module *module, ct_tensor *x);

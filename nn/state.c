@@ -62,47 +62,159 @@ bool ct_module_to_device(ct_module *module, ct_device device) {
     return convert(module, NULL, &device);
 }
 
-/* ---- saving ----------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------ */
 
-/* The state under the names that a file gives its tensors; naming NULL: our own. */
-static bool collect_as(ct_module *module, ct_state_naming naming, void *context,
-                       ct_state *state) {
-    if (!ct_state_collect(module, state)) return false;
-    bool ok = true;
-    for (int i = 0; naming && ok && i < state->count; i++) {
-        ct_state_item *item = &state->items[i];
-        char name[512];
-        ok = naming(context, item->name, name, sizeof name) ||
-             ct_fail_bool("state: '%s' has no name in such files", item->name);
-        char *renamed = ok ? strdup(name) : NULL;
-        if (ok && !renamed) ok = ct_fail_bool("state: out of memory");
-        if (!ok) break;
-        free(item->name);
-        item->name = renamed;
+/* The state and what a file calls it: theirs[i] is NULL where such files do not hold item i. */
+typedef struct {
+    ct_state state;
+    char **theirs;
+} named_state;
+
+static void named_free(named_state *named) {
+    for (int i = 0; named->theirs && i < named->state.count; i++) free(named->theirs[i]);
+    free(named->theirs);
+    ct_state_free(&named->state);
+}
+
+/* A list in the making, for messages. */
+typedef struct {
+    FILE *out;
+    char *text; /* valid after list_end */
+    size_t size;
+    int count;
+} list;
+
+static void list_add(list *l, const char *name, const char *detail) {
+    if (!l->out) l->out = open_memstream(&l->text, &l->size);
+    if (l->out) fprintf(l->out, "%s%s%s", l->count ? ", " : "", name, detail);
+    l->count++;
+}
+
+/* The text, which is the caller's; NULL if nothing was added. */
+static char *list_end(list *l) {
+    if (l->out) fclose(l->out);
+    return l->text;
+}
+
+static bool name_item(const ct_state_form *form, const char *ours, char **theirs, list *nameless) {
+    char name[512];
+    ct_state_naming naming = CT_STATE_NAMED;
+    if (form) naming = form->name(form->context, ours, name, sizeof name);
+    if (naming == CT_STATE_NAMELESS) list_add(nameless, ours, "");
+    if (naming != CT_STATE_NAMED) return true;
+    *theirs = strdup(form ? name : ours);
+    return *theirs || ct_fail_bool("state: out of memory");
+}
+
+/* form NULL: our own names. */
+static bool named_collect(ct_module *module, const ct_state_form *form, named_state *named) {
+    *named = (named_state){0};
+    if (!ct_state_collect(module, &named->state)) return false;
+    int count = named->state.count;
+    named->theirs = calloc((size_t)count + 1, sizeof *named->theirs);
+    bool ok = named->theirs || ct_fail_bool("state: out of memory");
+    list nameless = {0};
+    for (int i = 0; ok && i < count; i++) {
+        ok = name_item(form, named->state.items[i].name, &named->theirs[i], &nameless);
     }
-    if (!ok) ct_state_free(state);
+    char *text = list_end(&nameless);
+    if (ok && text) ok = ct_fail_bool("state: such files have no name for %s", text);
+    free(text);
+    if (!ok) named_free(named);
     return ok;
 }
 
-bool ct_module_save_as(ct_module *module, const char *path, ct_state_naming naming,
-                       void *context) {
-    ct_state state;
-    if (!collect_as(module, naming, context, &state)) return false;
-    ct_named_tensor *tensors = calloc((size_t)state.count + 1, sizeof *tensors);
-    bool ok = tensors || ct_fail_bool("module_save: out of memory");
-    for (int i = 0; ok && i < state.count; i++) {
-        tensors[i] = (ct_named_tensor){state.items[i].name, state.items[i].entry->tensor};
+/* ---- saving ----------------------------------------------------------------------------- */
+
+/* The state as the file is to hold it, in the innermost scope, and what it is not to hold. */
+static int tensors_of(const named_state *named, const ct_state_form *form,
+                      ct_named_tensor *tensors, list *left_out) {
+    int count = 0;
+    for (int i = 0; i < named->state.count; i++) {
+        const char *name = named->theirs[i];
+        const ct_tensor *x = named->state.items[i].entry->tensor;
+        if (!name) {
+            list_add(left_out, named->state.items[i].name, "");
+            continue;
+        }
+        if (form && form->shape) {
+            x = ct_tensor_reshape(x, form->shape(form->context, name, x->shape));
+        }
+        tensors[count++] = (ct_named_tensor){name, x};
     }
-    /* Readers of PyTorch state dictionaries look for this. */
-    const char *const metadata[] = {"format", "pt", NULL};
-    ok = ok && ct_safetensors_save(path, tensors, state.count, metadata);
+    return count;
+}
+
+bool ct_module_save_as(ct_module *module, const char *path, const ct_state_form *form,
+                       char **left_out) {
+    if (left_out) *left_out = NULL;
+    named_state named;
+    if (!named_collect(module, form, &named)) return false;
+    ct_named_tensor *tensors = calloc((size_t)named.state.count + 1, sizeof *tensors);
+    bool ok = tensors || ct_fail_bool("module_save: out of memory");
+    list missing = {0};
+    CT_SCOPE {
+        int count = ok ? tensors_of(&named, form, tensors, &missing) : 0;
+        /* Readers of PyTorch state dictionaries look for this. */
+        const char *const metadata[] = {"format", "pt", NULL};
+        ok = ok && ct_ok() && ct_safetensors_save(path, tensors, count, metadata);
+    }
+    char *text = list_end(&missing);
+    if (ok && left_out) *left_out = text;
+    else free(text);
     free(tensors);
-    ct_state_free(&state);
+    named_free(&named);
     return ok;
 }
 
 bool ct_module_save(ct_module *module, const char *path) {
     return ct_module_save_as(module, path, NULL, NULL);
+}
+
+/* ---- a file's tensors ------------------------------------------------------------------- */
+
+/* A file being read: `prefixes` are those that its names have, or NULL. */
+typedef struct {
+    ct_safetensors *file;
+    const char *path;
+    const char *const *prefixes;
+} source;
+
+static const char *behind(const char *name, const char *prefix) {
+    size_t length = strlen(prefix);
+    return strncmp(name, prefix, length) ? NULL : name + length;
+}
+
+/* The module's name within one of the file's; NULL: it is none of the module's. */
+static const char *without_prefix(const source *from, const char *name) {
+    if (!from->prefixes) return name;
+    for (int i = 0; from->prefixes[i]; i++) {
+        const char *rest = behind(name, from->prefixes[i]);
+        if (rest) return rest;
+    }
+    return NULL;
+}
+
+static source source_open(const char *path, const ct_state_form *form) {
+    source from = {ct_safetensors_open(path), path, NULL};
+    if (!from.file || !form || !form->prefixes) return from;
+    for (int i = 0; i < ct_safetensors_count(from.file) && !from.prefixes; i++) {
+        const char *name = ct_safetensors_name(from.file, i);
+        for (int k = 0; form->prefixes[k] && !from.prefixes; k++) {
+            if (behind(name, form->prefixes[k])) from.prefixes = form->prefixes;
+        }
+    }
+    return from;
+}
+
+/* The file's whole name for `theirs`, in `buffer` if it has a prefix; NULL: it has none. */
+static const char *find(const source *from, const char *theirs, char buffer[600]) {
+    if (!from->prefixes) return ct_safetensors_has(from->file, theirs) ? theirs : NULL;
+    for (int i = 0; from->prefixes[i]; i++) {
+        snprintf(buffer, 600, "%s%s", from->prefixes[i], theirs);
+        if (ct_safetensors_has(from->file, buffer)) return buffer;
+    }
+    return NULL;
 }
 
 /* ---- loading ---------------------------------------------------------------------------- */
@@ -122,113 +234,158 @@ bool ct_state_assign(ct_tensor *to, const ct_tensor *from) {
     return ok;
 }
 
-/* What does not fit, as text for one message. */
-typedef struct {
-    char *text[3]; /* missing, extra, not fitting */
-    size_t size[3];
-    FILE *list[3];
-    int count[3];
-} misfit;
-enum { MISSING, EXTRA, NOT_FITTING };
-
-static void misfit_add(misfit *m, int kind, const char *name, const char *detail) {
-    if (m->list[kind]) {
-        fprintf(m->list[kind], "%s%s%s", m->count[kind] ? ", " : "", name, detail);
-    }
-    m->count[kind]++;
-}
-
 static bool fits(const ct_tensor *own, const ct_tensor *given) {
     bool dtype = own->dtype == given->dtype ||
                  (ct_dtype_is_float(own->dtype) && ct_dtype_is_float(given->dtype));
     return dtype && ct_state_shapes_fit(own->shape, given->shape);
 }
 
+/* Takes out of `named` the optional parts of which the file has nothing at all. */
+static void leave_optional(const source *from, const ct_state_form *form, named_state *named,
+                           list *left_out) {
+    for (const char *const *part = form ? form->optional : NULL; part && *part; part++) {
+        int there = 0, all = 0;
+        char buffer[600];
+        for (int i = 0; i < named->state.count; i++) {
+            if (!named->theirs[i] || !behind(named->state.items[i].name, *part)) continue;
+            all++;
+            there += find(from, named->theirs[i], buffer) != NULL;
+        }
+        if (there || !all) continue;
+        char name[64]; /* without its dot */
+        snprintf(name, sizeof name, "%.*s", (int)strlen(*part) - 1, *part);
+        list_add(left_out, name, "");
+        for (int i = 0; i < named->state.count; i++) {
+            if (!behind(named->state.items[i].name, *part)) continue;
+            free(named->theirs[i]);
+            named->theirs[i] = NULL;
+        }
+    }
+}
+
+/* What does not fit, for one message. */
+typedef struct {
+    list missing, extra, wrong;
+} misfit;
+
+static bool compare_item(misfit *m, const source *from, const char *theirs,
+                         const ct_tensor *own) {
+    char buffer[600];
+    const char *name = find(from, theirs, buffer);
+    if (!name) {
+        list_add(&m->missing, theirs, "");
+        return true;
+    }
+    CT_SCOPE {
+        const ct_tensor *given = ct_safetensors_get(from->file, name);
+        if (!given) return false;
+        if (!fits(own, given)) {
+            char detail[512];
+            snprintf(detail, sizeof detail, " is %s instead of %s", ct_tensor_text(given),
+                     ct_tensor_text(own));
+            list_add(&m->wrong, theirs, detail);
+        }
+    }
+    return true;
+}
+
 static int compare_names(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Names of the file that the module does not have. */
-static bool find_extra(misfit *m, const ct_safetensors *file, const ct_state *state) {
-    const char **names = calloc((size_t)state->count + 1, sizeof *names);
+/* Names of the file that are neither the module's nor to be ignored. */
+static bool find_extra(misfit *m, const source *from, const ct_state_form *form,
+                       const named_state *named) {
+    const char **names = calloc((size_t)named->state.count + 1, sizeof *names);
     if (!names) return ct_fail_bool("module_load: out of memory");
-    for (int i = 0; i < state->count; i++) names[i] = state->items[i].name;
-    qsort(names, (size_t)state->count, sizeof *names, compare_names);
-    for (int i = 0; i < ct_safetensors_count(file); i++) {
-        const char *name = ct_safetensors_name(file, i);
-        if (!bsearch(&name, names, (size_t)state->count, sizeof *names, compare_names)) {
-            misfit_add(m, EXTRA, name, "");
-        }
+    size_t count = 0;
+    for (int i = 0; i < named->state.count; i++) {
+        if (named->theirs[i]) names[count++] = named->theirs[i];
+    }
+    qsort(names, count, sizeof *names, compare_names);
+    for (int i = 0; i < ct_safetensors_count(from->file); i++) {
+        const char *name = without_prefix(from, ct_safetensors_name(from->file, i));
+        if (!name || bsearch(&name, names, count, sizeof *names, compare_names)) continue;
+        if (form && form->ignored && form->ignored(form->context, name)) continue;
+        list_add(&m->extra, name, "");
     }
     free(names);
     return true;
 }
 
-static bool compare_state(misfit *m, ct_safetensors *file, const ct_state *state, bool strict) {
-    for (int i = 0; i < state->count; i++) {
-        const char *name = state->items[i].name;
-        const ct_tensor *own = state->items[i].entry->tensor;
-        if (!ct_safetensors_has(file, name)) {
-            misfit_add(m, MISSING, name, "");
-            continue;
-        }
-        CT_SCOPE {
-            const ct_tensor *given = ct_safetensors_get(file, name);
-            if (!given) return false;
-            if (!fits(own, given)) {
-                char detail[512];
-                snprintf(detail, sizeof detail, " is %s instead of %s", ct_tensor_text(given),
-                         ct_tensor_text(own));
-                misfit_add(m, NOT_FITTING, name, detail);
-            }
-        }
+static bool no_misfit(const source *from, const misfit *m) {
+    const list *const lists[] = {&m->missing, &m->extra, &m->wrong};
+    static const char *const what[] = {"missing", "extra", "of another shape or type"};
+    if (!m->missing.count && !m->extra.count && !m->wrong.count) return true;
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    for (int i = 0; out && i < 3; i++) {
+        if (lists[i]->text) fprintf(out, "; %d %s: %s", lists[i]->count, what[i], lists[i]->text);
     }
-    return !strict || find_extra(m, file, state);
+    if (out) fclose(out);
+    ct_fail("module_load: %s does not fit the module%s", from->path, text ? text : "");
+    free(text);
+    return false;
 }
 
 /* False and one error with every name, if anything does not fit. */
-static bool check_state(const char *path, ct_safetensors *file, const ct_state *state,
+static bool check_state(const source *from, const ct_state_form *form, const named_state *named,
                         bool strict) {
     misfit m = {0};
-    for (int i = 0; i < 3; i++) m.list[i] = open_memstream(&m.text[i], &m.size[i]);
-    bool ok = compare_state(&m, file, state, strict);
-    for (int i = 0; i < 3; i++) {
-        if (m.list[i]) fclose(m.list[i]);
-    }
-    if (ok && m.count[0] + m.count[1] + m.count[2] > 0) {
-        static const char *const what[] = {"missing", "extra", "of another shape or type"};
-        char *text = NULL;
-        size_t size = 0;
-        FILE *out = open_memstream(&text, &size);
-        for (int i = 0; out && i < 3; i++) {
-            if (m.count[i]) fprintf(out, "; %d %s: %s", m.count[i], what[i],
-                                    m.text[i] ? m.text[i] : "");
+    bool ok = true;
+    for (int i = 0; i < named->state.count && ok; i++) {
+        if (named->theirs[i]) {
+            ok = compare_item(&m, from, named->theirs[i], named->state.items[i].entry->tensor);
         }
-        if (out) fclose(out);
-        ok = ct_fail_bool("module_load: %s does not fit the module%s", path, text ? text : "");
-        free(text);
     }
-    for (int i = 0; i < 3; i++) free(m.text[i]);
+    if (ok && strict) ok = find_extra(&m, from, form, named);
+    list_end(&m.missing);
+    list_end(&m.extra);
+    list_end(&m.wrong);
+    if (ok) ok = no_misfit(from, &m);
+    free(m.missing.text);
+    free(m.extra.text);
+    free(m.wrong.text);
     return ok;
 }
 
-bool ct_module_load_as(ct_module *module, const char *path, bool strict, ct_state_naming naming,
-                       void *context) {
-    ct_state state;
-    if (!collect_as(module, naming, context, &state)) return false;
-    ct_safetensors *file = ct_safetensors_open(path);
-    bool ok = file && check_state(path, file, &state, strict);
-    for (int i = 0; i < state.count && ok; i++) {
+static bool assign_all(const source *from, const named_state *named) {
+    bool ok = true;
+    for (int i = 0; i < named->state.count && ok; i++) {
+        char buffer[600];
+        if (!named->theirs[i]) continue;
         CT_SCOPE {
-            const ct_tensor *given = ct_safetensors_get(file, state.items[i].name);
-            ok = given && ct_state_assign(state.items[i].entry->tensor, given);
+            const ct_tensor *given =
+                ct_safetensors_get(from->file, find(from, named->theirs[i], buffer));
+            ok = given && ct_state_assign(named->state.items[i].entry->tensor, given);
         }
     }
-    if (file) ct_safetensors_close(file);
-    ct_state_free(&state);
     return ok;
+}
+
+static bool load(ct_module *module, const char *path, bool strict, const ct_state_form *form,
+                 char **left_out) {
+    if (left_out) *left_out = NULL;
+    named_state named;
+    if (!named_collect(module, form, &named)) return false;
+    source from = source_open(path, form);
+    list missing = {0};
+    if (from.file) leave_optional(&from, form, &named, &missing);
+    bool ok = from.file && check_state(&from, form, &named, strict) && assign_all(&from, &named);
+    ct_safetensors_close(from.file);
+    char *text = list_end(&missing);
+    if (ok && left_out) *left_out = text;
+    else free(text);
+    named_free(&named);
+    return ok;
+}
+
+bool ct_module_load_as(ct_module *module, const char *path, const ct_state_form *form,
+                       char **left_out) {
+    return load(module, path, true, form, left_out);
 }
 
 bool ct_module_load(ct_module *module, const char *path, bool strict) {
-    return ct_module_load_as(module, path, strict, NULL, NULL);
+    return load(module, path, strict, NULL, NULL);
 }

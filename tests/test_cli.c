@@ -69,6 +69,7 @@ START_TEST(wrong_command_lines) {
     REFUSED(folder, "--set run.device=cuda", "device", "no CUDA backend");
     REFUSED(folder, "--resume", "last.safetensors");
     REFUSED(folder, "--evaluate test", "best.safetensors");
+    REFUSED(folder, "--export x", "best.safetensors");
     REFUSED(folder, "--evaluate nosuch --weights x", "x");
     REFUSED(folder, "--set data.test_splits=nosuch", "nosuch_ims.npy");
     folder_remove(folder);
@@ -170,6 +171,24 @@ START_TEST(full_disk) {
 }
 END_TEST
 
+/* What is exported stands or falls as a whole. */
+START_TEST(exports_that_cannot_be) {
+    char *folder = tiny_experiment(), options[1024];
+    snprintf(options, sizeof options, "%s/tiny.ini", folder);
+    ck_assert_int_eq(run_train(options, NULL), 0);
+    snprintf(options, sizeof options, "--export %s/nowhere/file", folder);
+    REFUSED(folder, options, "nowhere/file", "No such file");
+    snprintf(options, sizeof options, "--export %s/run", folder);
+    REFUSED(folder, options, "/run", "not a regular file");
+    snprintf(options, sizeof options,
+             "--export %s/file --set run.names=released --set 'image.fc=linear width=12 x 2' "
+             "--overwrite --weights %s/none", folder, folder);
+    REFUSED(folder, options, "no name for", "image.fc.1.weight");
+    ck_assert_int_ne(access(in_folder(folder, "file"), F_OK), 0);
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(help_is_there) {
     static char output[OUTPUT_SIZE];
     ck_assert_int_eq(run_train("--help", output), 0);
@@ -182,4 +201,5 @@ START_TEST(help_is_there) {
 END_TEST
 
 TEST_MAIN("cli", wrong_configurations, wrong_command_lines, wrong_features,
-          captions_that_do_not_match, damaged_checkpoints, full_disk, help_is_there)
+          captions_that_do_not_match, damaged_checkpoints, full_disk, exports_that_cannot_be,
+          help_is_there)

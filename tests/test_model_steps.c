@@ -1,6 +1,6 @@
 /* Whole training steps of the policy model and of VSRN against values recorded from the published
  * code: embeddings, loss terms, gradients, parameters after Adam, buffers, evaluation. */
-#include "model_fixture.h"
+#include "model_recorded.h"
 
 enum { MOST_STEPS = 3 };
 
@@ -132,33 +132,6 @@ static void finish_step(step_check *check, ct_optimizer *adam, int gradients, in
 
 /* ---- the policy model ----------------------------------------------------------------------- */
 
-static ct_model *dcpg_model(const fixture_case *c, const char *compat) {
-    char text[2048];
-    const char *data = fixture_text(c, "data_name");
-    int64_t width = fixture_int(c, "nfeats");
-    snprintf(text, sizeof text,
-             "[image]\nfc = linear width=%lld\nnorm = l2norm\ngcn = gcn x 4\nnorm2 = l2norm\n"
-             "attend = policy_attention actions=%lld\npool = mean + gru\n"
-             "bn = batchnorm momentum=0.01\n"
-             "[text]\nembed = words width=%lld\nattend = policy_attention actions=%lld\n"
-             "pool = gru\nbn = batchnorm momentum=0.01\n"
-             "[loss]\nretrieval = hinge margin=0.2 negatives=hardest intra_modal=yes\n"
-             "discrete_policy = 1\ncontinuous_policy = 1\ninstance = classifier hidden=%lld\n"
-             "decoder = convcap width=%lld hidden=%lld dropout=0\n"
-             "[compat]\npreset = released\n%s%s",
-             (long long)fixture_int(c, "D"), (long long)fixture_int(c, "A"),
-             (long long)fixture_int(c, "E"), (long long)fixture_int(c, "A"),
-             (long long)fixture_int(c, "cls_hidden"), (long long)width, (long long)(width / 2),
-             strcmp(data, "f30k_precomp") ? "" : "first_l2norm = skip\n", compat);
-    ct_model *model = fixture_model(text, (ct_model_sizes){.regions = fixture_int(c, "N"),
-                                                           .features = fixture_int(c, "F"),
-                                                           .vocabulary = fixture_int(c, "V"),
-                                                           .images = fixture_int(c, "num_classes"),
-                                                           .max_words = 9});
-    assert_no_error();
-    return model;
-}
-
 static ct_batch dcpg_batch(const fixture_case *c) {
     return (ct_batch){.images = fixture_get(c, "in.images"),
                       .vectors = fixture_get(c, "in.language"),
@@ -233,28 +206,6 @@ START_TEST(policy_step_f32) {
 } END_TEST
 
 /* ---- VSRN ----------------------------------------------------------------------------------- */
-
-static ct_model *vsrn_model(const fixture_case *c, bool norm, bool absolute) {
-    char text[1024];
-    bool f30k = !strcmp(fixture_text(c, "data_name"), "f30k_precomp");
-    bool hardest = !strcmp(fixture_text(c, "max_violation"), "True");
-    snprintf(text, sizeof text,
-             "[image]\nfc = linear width=%lld\n%sgcn = gcn x 4\nnorm2 = l2norm\npool = gru\n"
-             "%s%s%s[text]\nembed = words width=%lld\npool = gru\nnorm = l2norm\n%s"
-             "[loss]\nretrieval = hinge margin=0.2 negatives=%s\nnormalise = no\n"
-             "[compat]\nl2norm = regions\n",
-             (long long)fixture_int(c, "D"), f30k ? "" : "norm = l2norm\n",
-             f30k ? "bn = batchnorm\n" : "", norm ? "norm3 = l2norm\n" : "",
-             absolute ? "abs = abs\n" : "", (long long)fixture_int(c, "E"),
-             absolute ? "abs = abs\n" : "", hardest ? "hardest" : "sum");
-    ct_model *model = fixture_model(text, (ct_model_sizes){.regions = fixture_int(c, "N"),
-                                                           .features = fixture_int(c, "F"),
-                                                           .vocabulary = fixture_int(c, "V"),
-                                                           .images = 1,
-                                                           .max_words = 9});
-    assert_no_error();
-    return model;
-}
 
 static ct_batch vsrn_batch(const fixture_case *c, int step) {
     return (ct_batch){.images = fixture_get(c, "step%d.in.images", step),

@@ -32,6 +32,14 @@ bool ct_evaluate_command(ct_config *config, const char *name, const char *weight
     return done;
 }
 
+bool ct_export_command(ct_config *config, const char *path, const char *weights) {
+    ct_experiment *e = open_trained(config, weights);
+    bool done = e && ct_experiment_save(e, path);
+    if (done) ct_console_line("%s: %s names", path, config->names);
+    ct_experiment_close(e);
+    return done;
+}
+
 /* ---- embeddings -------------------------------------------------------------------------- */
 
 static bool save_embeddings(const ct_experiment *e, const ct_split *split, const char *folder) {

@@ -11,6 +11,10 @@ bool ct_dry_run(ct_config *config);
 /* Evaluates weights (NULL: the run folder's best.safetensors) on a split and prints the table. */
 bool ct_evaluate_command(ct_config *config, const char *split, const char *weights);
 
+/* Writes the weights to a safetensors file, with our names or, under [run] names = released, with
+ * the released code's; a line says what has no name there. */
+bool ct_export_command(ct_config *config, const char *path, const char *weights);
+
 /* Writes FOLDER/img_embs.npy (a row an image) and cap_embs.npy (a row a caption) of a split, as
  * rankings take them. The folder is made if it is not there. */
 bool ct_embed_command(ct_config *config, const char *split, const char *folder,

@@ -38,7 +38,7 @@ const ct_config_key ct_config_keys[] = {
     {"run", "dtype", CT_KEY_DTYPE, "f32", AT(dtype), .choices = "f32|f64",
      .help = "Numbers to compute with"},
     {"run", "names", CT_KEY_CHOICE, "ours", AT(names), .choices = "ours|released",
-     .help = "Names of tensors in --init and --weights files: ours, or the released code's"},
+     .help = "Names of tensors in --init, --weights, --export files: ours, or the released code's"},
 
     {"train", "epochs", CT_KEY_WHOLE, "30", AT(epochs), .low = 1, .high = 1e9,
      .help = "Passes over the training captions"},

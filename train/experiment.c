@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "train/console.h"
+
 char *ct_path(const char *folder, const char *name) {
     char *path = NULL;
     return asprintf(&path, "%s/%s", folder, name) < 0 ? ct_fail("out of memory") : path;
@@ -106,14 +108,26 @@ void ct_experiment_close(ct_experiment *e) {
     free(e);
 }
 
-static bool released_naming(void *context, const char *name, char *out, size_t size) {
-    return ct_released_name(context, name, out, size);
-}
-
 bool ct_experiment_load(const ct_experiment *e, const char *path) {
     ct_module *module = ct_model_module(e->model);
     if (strcmp(e->config->names, "ours") == 0) return ct_module_load(module, path, true);
-    return ct_module_load_as(module, path, false, released_naming, e->model);
+    ct_state_form form = ct_released_form(e->model);
+    char *missing;
+    if (!ct_module_load_as(module, path, &form, &missing)) return false;
+    if (missing) ct_console_line("%s: has no %s: left as at the start", path, missing);
+    free(missing);
+    return true;
+}
+
+bool ct_experiment_save(const ct_experiment *e, const char *path) {
+    ct_module *module = ct_model_module(e->model);
+    if (strcmp(e->config->names, "ours") == 0) return ct_module_save(module, path);
+    ct_state_form form = ct_released_form(e->model);
+    char *left_out;
+    if (!ct_module_save_as(module, path, &form, &left_out)) return false;
+    if (left_out) ct_console_line("%s: without %s: no released name", path, left_out);
+    free(left_out);
+    return true;
 }
 
 ct_split *ct_experiment_split(const ct_experiment *e, const char *name) {

@@ -20,12 +20,13 @@ static const char doc[] =
     "  train my.ini --evaluate test        recalls of the trained model\n"
     "  train my.ini --query \"a red heart\"  the images that fit best\n"
     "  train my.ini --embed test --out DIR\n"
+    "  train my.ini --export FILE.safetensors --set run.names=released\n"
     "\n"
     "A run leaves in its folder ([run] folder): best.safetensors, last.safetensors, "
     "metrics.jsonl, results.json, vocabulary.json and config.ini. Exit status: 0 when done, "
     "2 for anything wrong in what was given (one line says what), 130 after Ctrl-C (the state is saved).";
 
-enum { OPT_HELP_CONFIG = 256, OPT_TOP, OPT_SPLIT, OPT_WEIGHTS, OPT_EMBED, OPT_OUT };
+enum { OPT_HELP_CONFIG = 256, OPT_TOP, OPT_SPLIT, OPT_WEIGHTS, OPT_EMBED, OPT_OUT, OPT_EXPORT };
 
 static const struct argp_option options[] = {
     {"set", 's', "SECTION.KEY=VALUE", 0, "Use this value instead of the file's (repeatable)", 0},
@@ -36,6 +37,8 @@ static const struct argp_option options[] = {
     {"evaluate", 'e', "SPLIT", 0, "Print the recalls of the trained model on a split", 1},
     {"embed", OPT_EMBED, "SPLIT", 0, "Write a split's embeddings as .npy files", 1},
     {"out", OPT_OUT, "FOLDER", 0, "Folder for --embed (default: the run folder)", 1},
+    {"export", OPT_EXPORT, "FILE", 0,
+     "Write the trained weights as safetensors, under the names of [run] names", 1},
     {"query", 'q', "SENTENCE", 0, "Print the images that fit a sentence best", 1},
     {"split", OPT_SPLIT, "SPLIT", 0, "Split whose images are queried (default: first test split)", 1},
     {"top", OPT_TOP, "N", 0, "How many images a query prints (default 10)", 1},
@@ -48,7 +51,7 @@ static const struct argp_option options[] = {
 enum { MAX_OVERRIDES = 256 };
 
 typedef struct {
-    const char *config, *init, *evaluate, *embed, *out, *query, *split, *weights;
+    const char *config, *init, *evaluate, *embed, *export, *out, *query, *split, *weights;
     const char *overrides[MAX_OVERRIDES];
     int override_count, top;
     bool dry_run, help_config;
@@ -77,6 +80,7 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     case 'i': a->init = value; return 0;
     case 'e': a->evaluate = value; return 0;
     case OPT_EMBED: a->embed = value; return 0;
+    case OPT_EXPORT: a->export = value; return 0;
     case OPT_OUT: a->out = value; return 0;
     case 'q': a->query = value; return 0;
     case OPT_SPLIT: a->split = value; return 0;
@@ -109,6 +113,7 @@ static bool run(const arguments *a, ct_config *config, int *status) {
         const char *folder = a->out ? a->out : config->run_folder;
         return ct_embed_command(config, a->embed, folder, a->weights);
     }
+    if (a->export) return ct_export_command(config, a->export, a->weights);
     if (a->query) {
         if (!a->split && config->test_split_count == 0) {
             return ct_fail_bool("--query: name the images to search with --split");
