@@ -116,6 +116,32 @@ START_TEST(reads_published_json_and_refuses_wrong_ones) {
 }
 END_TEST
 
+/* As SCAN's serialize_vocab writes one: json.dump of two dictionaries, in no order, the numbers of
+ * idx2word as text, characters beyond ASCII escaped. */
+static const char published_vocabulary[] =
+    "{\"word2idx\": {\"a\": 6, \"caf\\u00e9\": 4, \"<end>\": 2, \"<pad>\": 0, \"<start>\": 1,"
+    " \"<unk>\": 3, \"``\": 5, \"and\\\\or\": 8, \"''\": 7, \"1/2\": 10, \"n't\": 9}, \"idx2w"
+    "ord\": {\"6\": \"a\", \"4\": \"caf\\u00e9\", \"2\": \"<end>\", \"0\": \"<pad>\", \"1\": "
+    "\"<start>\", \"3\": \"<unk>\", \"5\": \"``\", \"8\": \"and\\\\or\", \"7\": \"''\", \"10"
+    "\": \"1/2\", \"9\": \"n't\"}, \"idx\": 11}";
+
+START_TEST(reads_a_published_vocabulary) {
+    static const char *const words[] = {"<pad>", "<start>", "<end>", "<unk>", "caf\xc3\xa9", "``",
+                                        "a", "''", "and\\or", "n't", "1/2"};
+    char *folder = folder_make();
+    write_text(in_folder(folder, "f30k_precomp_vocab.json"), published_vocabulary);
+    ct_vocabulary *v = ct_vocabulary_read(in_folder(folder, "f30k_precomp_vocab.json"));
+    assert_no_error();
+    ck_assert_int_eq(ct_vocabulary_size(v), 11);
+    for (int64_t i = 0; i < 11; i++) {
+        ck_assert_str_eq(ct_vocabulary_word(v, i), words[i]);
+        ck_assert_int_eq(ct_vocabulary_id(v, words[i]), i);
+    }
+    ct_vocabulary_destroy(v);
+    folder_remove(folder);
+}
+END_TEST
+
 static void assert_ids(const ct_vocabulary *v, const char *sentence, int64_t max_words,
                        const int64_t *expected, int64_t count) {
     int64_t length, *ids = ct_encode_caption(v, sentence, max_words, &length);
@@ -258,11 +284,80 @@ START_TEST(keeps_word_vectors_in_a_cache) {
     ck_assert_int_eq(count_caches(folder), 2);
     free(known);
     ct_release(vectors);
+    /* so are the same file at another time, and another vocabulary */
+    snprintf(command, sizeof command, "touch -d 2001-01-01 %s", path);
+    ck_assert_int_eq(system(command), 0);
+    vectors = ct_word_vectors_read(path, v, folder, &known);
+    ck_assert_int_eq(count_caches(folder), 3);
+    free(known);
+    ct_release(vectors);
+    static const char *const more_words[] = {"dog mouse"};
+    ct_vocabulary *other = ct_vocabulary_build(more_words, 1, 1);
+    vectors = ct_word_vectors_read(path, other, folder, &known);
+    ck_assert_str_eq(ct_tensor_text(vectors), "f32 (6,4)");
+    ck_assert_int_eq(count_caches(folder), 4);
+    free(known);
+    ct_release(vectors);
+    ct_vocabulary_destroy(other);
     /* a folder that is not there: no cache, no error */
     vectors = ct_word_vectors_read(path, v, in_folder(folder, "none"), &known);
     assert_no_error();
     free(known);
     ct_release(vectors);
+    ct_vocabulary_destroy(v);
+    folder_remove(folder);
+}
+END_TEST
+
+/* Longer than what is read at once: lines lie across blocks, the longest in several. */
+START_TEST(reads_long_vector_files) {
+    enum { WORDS = 3000, NUMBERS = 300, LONG = 3 << 20 };
+    char *folder = folder_make();
+    const char *path = in_folder(folder, "glove.txt");
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    for (int i = 0; i < WORDS; i++) {
+        if (i == WORDS / 2) {
+            for (int k = 0; k < LONG; k++) fputc('x', file);
+        }
+        fprintf(file, "w%d", i);
+        for (int k = 0; k < NUMBERS; k++) fprintf(file, " %d.%03d", i, k);
+        fputc('\n', file);
+    }
+    fclose(file);
+    static const char *const words[] = {"w0 w777 w1499 w1501 w2999"};
+    ct_vocabulary *v = ct_vocabulary_build(words, 1, 1);
+    uint8_t *known;
+    ct_tensor *vectors = ct_word_vectors_read(path, v, NULL, &known);
+    assert_no_error();
+    static const int numbers[] = {0, 777, 1499, 1501, 2999};
+    for (int i = 0; i < 5; i++) {
+        char word[16];
+        snprintf(word, sizeof word, "w%d", numbers[i]);
+        int64_t id = ct_vocabulary_id(v, word);
+        ck_assert(known[id]);
+        for (int k = 0; k < NUMBERS; k++) {
+            ck_assert_double_eq(ct_get(vectors, NUMBERS * id + k),
+                                (double)(float)(numbers[i] + k / 1000.0));
+        }
+    }
+    free(known);
+    ct_release(vectors);
+    ct_vocabulary_destroy(v);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(refuses_a_line_without_end) {
+    char *folder = folder_make(), command[256];
+    const char *path = in_folder(folder, "glove.txt");
+    write_text(path, "the 1 2 3\n");
+    snprintf(command, sizeof command, "head -c 40000000 /dev/zero >> %s", path);
+    ck_assert_int_eq(system(command), 0);
+    ct_vocabulary *v = pets();
+    uint8_t *known;
+    ck_assert_ptr_null(ct_word_vectors_read(path, v, NULL, &known));
+    assert_error("glove.txt:2: a line of more than 16777216 bytes, expected a word");
     ct_vocabulary_destroy(v);
     folder_remove(folder);
 }
@@ -305,6 +400,6 @@ START_TEST(names_the_line_of_wrong_vectors) {
 END_TEST
 
 TEST_MAIN("vocabulary", counts_words, keeps_many_words_apart, is_written_and_read,
-          reads_published_json_and_refuses_wrong_ones, encodes_captions,
+          reads_published_json_and_refuses_wrong_ones, reads_a_published_vocabulary, encodes_captions,
           encodes_captions_as_released, reads_word_vectors, keeps_word_vectors_in_a_cache,
-          names_the_line_of_wrong_vectors)
+          reads_long_vector_files, refuses_a_line_without_end, names_the_line_of_wrong_vectors)
