@@ -131,7 +131,11 @@ static bool run(const arguments *a, ct_config *config, int *status) {
  * and start again. If that fails, all that is lost is time on a busy machine. */
 static void bound_spinning(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
-    if (setenv("GOMP_SPINCOUNT", "20000", 1) == 0) execv("/proc/self/exe", argv);
+    char program[4096]; /* its path, not the link: the process keeps its name */
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length < 0 || setenv("GOMP_SPINCOUNT", "20000", 1) != 0) return;
+    program[length] = '\0';
+    execv(program, argv);
 }
 
 int main(int argc, char **argv) {
