@@ -9,7 +9,7 @@ typedef struct {
     double retrieval, discrete_policy, continuous_policy, instance, decoder;
     ct_ranking_options ranking;
     int64_t sum_epochs; /* all negatives in the first epochs, then as `ranking` says */
-    int64_t instance_hidden;
+    int64_t instance_hidden, instance_classes; /* classes: outputs */
     struct {
         int64_t width, hidden, layers, kernel;
         double dropout;
@@ -18,10 +18,14 @@ typedef struct {
     bool normalise, leave_one_out;
 } ct_loss_config;
 
-/* Reads the section; refuses policy losses without a policy to train and the reverse. The chains
- * are built. */
+/* Outputs under `classes = released`: COCO's 113287 training images are numbered from 1. */
+enum { CT_RELEASED_CLASSES = 113288 };
+
+/* Reads the section; refuses policy losses without a policy to train and the reverse, and fewer
+ * classes than `images` need. The chains are built. */
 bool ct_loss_read(const ct_description *description, const ct_compat *compat,
-                  const ct_graph_chain *image, const ct_graph_chain *text, ct_loss_config *config);
+                  const ct_graph_chain *image, const ct_graph_chain *text, int64_t images,
+                  ct_loss_config *config);
 
 /* ---- convolutional captioner: models/decoder.c ---------------------------------------------- */
 

@@ -23,9 +23,10 @@ static const ct_option hinge[] = {
     {"weight", CT_OPTION_REAL, "1", 0, 1e6, NULL},
     {NULL, 0, NULL, 0, 0, NULL},
 };
-enum { CLASSIFIER_HIDDEN, CLASSIFIER_WEIGHT };
+enum { CLASSIFIER_HIDDEN, CLASSIFIER_CLASSES, CLASSIFIER_WEIGHT };
 static const ct_option classifier[] = {
     {"hidden", CT_OPTION_INTEGER, "512", 1, 1 << 20, NULL},
+    {"classes", CT_OPTION_INTEGER, NULL, 1, 1e9, NULL}, /* outputs */
     {"weight", CT_OPTION_REAL, "1", 0, 1e6, NULL},
     {NULL, 0, NULL, 0, 0, NULL},
 };
@@ -97,6 +98,7 @@ static void apply(int key, const ct_option_value *value, ct_loss_config *config)
         case CONTINUOUS_POLICY: config->continuous_policy = value->number; break;
         case INSTANCE:
             config->instance_hidden = (int64_t)value[CLASSIFIER_HIDDEN].number;
+            config->instance_classes = (int64_t)value[CLASSIFIER_CLASSES].number;
             config->instance = value[CLASSIFIER_WEIGHT].number;
             break;
         case DECODER:
@@ -128,8 +130,22 @@ static bool check_policy(const ct_description *description, const char *key, int
     return true;
 }
 
+/* Outputs of the classifier, where the option does not say; every training image needs one. */
+static bool size_classifier(const ct_description *description, int entry, const ct_compat *compat,
+                            int64_t images, ct_loss_config *config) {
+    bool released = compat->released[CT_COMPAT_CLASSES];
+    int64_t needed = images + released; /* numbers 0 to images - 1, or 1 to images */
+    if (config->instance_classes == 0)
+        config->instance_classes = released ? CT_RELEASED_CLASSES : images;
+    if (config->instance == 0 || config->instance_classes >= needed) return true;
+    return ct_fail_at(ct_place_of(description, entry),
+                      "classes is %lld, but the training images are numbered %d to %lld: expected "
+                      "at least %lld", (long long)config->instance_classes, released,
+                      (long long)needed - 1, (long long)needed) != NULL;
+}
+
 bool ct_loss_read(const ct_description *description, const ct_compat *compat,
-                  const ct_graph_chain *image, const ct_graph_chain *text,
+                  const ct_graph_chain *image, const ct_graph_chain *text, int64_t images,
                   ct_loss_config *config) {
     int line[KEYS];
     for (int i = 0; i < KEYS; i++) line[i] = -1;
@@ -160,7 +176,9 @@ bool ct_loss_read(const ct_description *description, const ct_compat *compat,
     if (config->retrieval + config->instance + config->decoder == 0)
         return ct_fail("%s: [loss] trains nothing: expected retrieval, instance or decoder",
                        description->file ? description->file : "description") != NULL;
+    if (!size_classifier(description, line[INSTANCE], compat, images, config)) return false;
     config->ranking.measure = config->measure;
+    config->ranking.nan_gradient = compat->released[CT_COMPAT_NAN_GRADIENT];
     config->ranking.released_intra = compat->released[CT_COMPAT_COLUMN_MAXIMUM];
     return true;
 }

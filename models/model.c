@@ -43,7 +43,7 @@ static bool build_heads(ct_model *model) {
         int64_t hidden = loss->instance_hidden;
         if (!ct_module_add(classifier, "hidden", ct_linear_create(width, hidden, true)) ||
             !ct_module_add(classifier, "output",
-                           ct_linear_create(hidden, model->sizes.images, true)))
+                           ct_linear_create(hidden, loss->instance_classes, true)))
             return false;
         model->classifier = classifier;
     }
@@ -77,7 +77,7 @@ ct_model *ct_model_create(const ct_description *description, ct_model_sizes size
                     (model->module = ct_module_create("model")) != NULL &&
                     build_chains(model, description) &&
                     ct_loss_read(description, &model->compat, &model->image, &model->text,
-                                 &model->loss) &&
+                                 sizes.images, &model->loss) &&
                     build_heads(model);
         if (!made) {
             ct_model_destroy(model);
@@ -107,6 +107,14 @@ ct_measure ct_model_measure(const ct_model *model) { return model->loss.measure;
 
 const char *ct_model_untrained_prefix(const ct_model *model) {
     return model->decoder && model->compat.released[CT_COMPAT_DECODER_FIXED] ? "decoder." : NULL;
+}
+
+const char *ct_model_repeated_prefix(const ct_model *model) {
+    return model->decoder && model->compat.released[CT_COMPAT_DECODER_TWICE] ? "decoder." : NULL;
+}
+
+int64_t ct_model_first_class(const ct_model *model) {
+    return model->compat.released[CT_COMPAT_CLASSES] ? 1 : 0;
 }
 
 bool ct_model_section(const char *section) {

@@ -56,7 +56,7 @@ typedef struct {
     int64_t regions;    /* N, regions an image */
     int64_t features;   /* F, numbers a region */
     int64_t vocabulary; /* V, including <pad> 0, <start> 1, <end> 2, <unk> 3 */
-    int64_t images;     /* training images: classes of the instance loss */
+    int64_t images;     /* training images: each is a class of the instance loss */
     int64_t max_words;  /* longest caption, with <start> and <end>: the decoder's length at most */
     const ct_tensor *word_vectors; /* (V,E) f32 for `words vectors=...`, or NULL: learned */
     const uint8_t *word_known; /* with word_vectors, V flags: 1 = has a fixed vector; the others
@@ -77,6 +77,11 @@ ct_measure ct_model_measure(const ct_model *model);
 /* The beginning of the names of parameters that are not to be optimised (ct_optimizer_exclude):
  * "decoder." under `decoder_parameters = fixed`, else NULL. They do get gradients. */
 const char *ct_model_untrained_prefix(const ct_model *model);
+/* The same of parameters that are to be updated twice (ct_optimizer_repeat): "decoder." under
+ * `decoder_updates = twice`, else NULL. */
+const char *ct_model_repeated_prefix(const ct_model *model);
+/* The class of the first training image in the instance loss: 0, or 1 under `classes = released`. */
+int64_t ct_model_first_class(const ct_model *model);
 /* The path of `words vectors=PATH`, copied; false if there is none (no error) or it does not
  * fit. */
 bool ct_description_word_vectors(const ct_description *description, char *path, size_t size);
@@ -95,7 +100,8 @@ typedef struct {
     ct_tensor *words;   /* (B,T) i64 word ids, 0 beyond a length; NULL if vectors are given */
     ct_tensor *vectors; /* (B,T,E) word vectors given directly (recorded steps), or NULL */
     ct_tensor *lengths; /* (B) i64 on the CPU, 1..T */
-    ct_tensor *classes; /* (B) i64 the training image's number, for the instance loss, or NULL */
+    ct_tensor *classes; /* (B) i64 the training image's row plus ct_model_first_class, for the
+                         * instance loss, or NULL */
     ct_tensor *targets; /* (B,M) i64 the decoder's tokens where they are not `words`, or NULL */
     ct_tensor *target_mask; /* (B,M) of the embeddings' dtype, 1 where a target counts, or NULL */
 } ct_batch;

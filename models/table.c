@@ -17,14 +17,14 @@ static ct_model_row row_of(const ct_graph_chain *chain, const ct_graph_node *nod
 }
 
 static ct_model_row classifier_row(const ct_model *model, int64_t batch) {
-    double hidden = (double)model->loss.instance_hidden, images = (double)model->sizes.images;
+    double hidden = (double)model->loss.instance_hidden, classes = (double)model->loss.instance_classes;
     return (ct_model_row){
         .part = "loss",
         .name = "instance",
         .module = "classifier",
-        .output = CT_SHAPE(2 * batch, model->sizes.images),
+        .output = CT_SHAPE(2 * batch, model->loss.instance_classes),
         .parameters = ct_module_parameter_count(model->classifier),
-        .flops = 4 * (double)batch * hidden * ((double)model->image.width + images),
+        .flops = 4 * (double)batch * hidden * ((double)model->image.width + classes),
     };
 }
 

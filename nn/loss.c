@@ -83,6 +83,22 @@ ct_tensor *ct_similarity(ct_tensor *a, ct_tensor *b, ct_measure measure) {
     return ct_matmul(a, ct_transpose(b, 0, 1));
 }
 
+/* The order similarity of plain operations whose derivative at 0 is not defined away: that of
+ * the root is infinite, that of the square 0, and their product NaN where a vector meets itself. */
+static ct_tensor *order_with_nan_gradient(ct_tensor *a, ct_tensor *b) {
+    ct_tensor *over = ct_sub(ct_unsqueeze(b, 0), ct_unsqueeze(a, 1)); /* (N,M,D) */
+    if (!over) return NULL;
+    ct_tensor *zero = ct_scalar(over->dtype, over->device, 0);
+    ct_tensor *below = ct_tensor_compare(CT_COMPARE_less, over, zero);
+    ct_tensor *squares = ct_sum(ct_square(ct_masked_fill(over, below, 0)), 2);
+    return ct_neg(ct_pow_scalar(squares, 0.5));
+}
+
+static ct_tensor *trained_similarity(ct_tensor *a, ct_tensor *b, ct_ranking_options options) {
+    if (options.measure == CT_ORDER && options.nan_gradient) return order_with_nan_gradient(a, b);
+    return ct_similarity(a, b, options.measure);
+}
+
 ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions, ct_ranking_options options) {
     if (!same_shape("ranking_loss", "images", images, "captions", captions)) return NULL;
     ct_hinge_options captions_of_image = {.margin = options.margin,
@@ -95,11 +111,11 @@ ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions, ct_ranking_op
     if (options.released_intra) within.over = CT_HINGE_COLUMN;
     ct_tensor *loss = NULL;
     CT_SCOPE {
-        ct_tensor *s = ct_similarity(images, captions, options.measure);
+        ct_tensor *s = trained_similarity(images, captions, options);
         loss = ct_add(ct_hinge(s, captions_of_image), ct_hinge(s, images_of_caption));
         if (options.intra_modal) {
-            ct_tensor *of_images = ct_similarity(images, images, options.measure);
-            ct_tensor *of_captions = ct_similarity(captions, captions, options.measure);
+            ct_tensor *of_images = trained_similarity(images, images, options);
+            ct_tensor *of_captions = trained_similarity(captions, captions, options);
             loss = ct_add(loss, ct_add(ct_hinge(of_images, within),
                                        ct_hinge(of_captions, within)));
         }

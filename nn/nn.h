@@ -243,6 +243,7 @@ typedef struct {
     bool hardest, intra_modal;
     ct_measure measure;
     bool released_intra; /* row's diagonal, column's maximum: model.md 7, row 14 */
+    bool nan_gradient; /* order: NaN where two vectors are equal, as PyTorch's square root at 0 */
 } ct_ranking_options;
 ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions, ct_ranking_options options);
 
@@ -282,6 +283,11 @@ void ct_optimizer_destroy(ct_optimizer *optimizer);
 /* Leaves every parameter whose dotted name starts with prefix as it is, out of the norm, and its
  * gradient in place. An error if there is none. */
 bool ct_optimizer_exclude(ct_optimizer *optimizer, const char *prefix);
+/* Does to every parameter whose dotted name starts with prefix what PyTorch does to one that stands
+ * twice in the optimiser's list: its gradient counts twice in the norm, is scaled by the clipping
+ * factor twice, and then makes two updates a step (Adam's moments and step count advance twice). An
+ * error if there is none. One that is excluded stays so. */
+bool ct_optimizer_repeat(ct_optimizer *optimizer, const char *prefix);
 /* Gradients are scaled by min(1, norm/(total+1e-6)) over all parameters; 0: no clipping. */
 void ct_optimizer_clip_norm(ct_optimizer *optimizer, double norm);
 /* Updates the parameters and drops their gradients. A parameter without gradient is skipped. A

@@ -12,7 +12,7 @@
 typedef struct {
     char *name;
     ct_tensor *parameter; /* kept */
-    bool excluded;
+    bool excluded, repeated;
     int64_t steps;
     ct_tensor *moment[2]; /* Adam: exp_avg, exp_avg_sq; SGD: momentum_buffer */
 } slot;
@@ -145,6 +145,19 @@ bool ct_optimizer_exclude(ct_optimizer *optimizer, const char *prefix) {
     return ct_fail_bool("optimizer_exclude: no parameter's name starts with '%s'", prefix);
 }
 
+bool ct_optimizer_repeat(ct_optimizer *optimizer, const char *prefix) {
+    if (!optimizer || !prefix) {
+        return ct_ok() ? ct_fail_bool("optimizer_repeat: NULL given") : false;
+    }
+    bool found = false;
+    for (int i = 0; i < optimizer->count; i++) {
+        slot *s = &optimizer->slots[i];
+        if (strncmp(s->name, prefix, strlen(prefix)) == 0) s->repeated = found = true;
+    }
+    return found ||
+           ct_fail_bool("optimizer_repeat: no parameter's name starts with '%s'", prefix);
+}
+
 void ct_optimizer_clip_norm(ct_optimizer *optimizer, double norm) {
     if (optimizer) optimizer->clip = norm > 0 ? norm : 0;
 }
@@ -161,20 +174,21 @@ double ct_optimizer_lr(const ct_optimizer *optimizer) { return optimizer ? optim
 
 /* ---- step ------------------------------------------------------------------------------- */
 
-/* What one step works on: the parameters that have a gradient, side by side. */
+/* What one step works on: the parameters that have a gradient, side by side, those that are
+ * repeated last. */
 typedef struct {
     slot **slots;
-    ct_tensor **parameters, **grads, **moment[2];
+    ct_tensor **parameters, **grads, **moment[2]; /* grads has room for the repeated ones twice */
     int64_t *steps;
     bool *first;
-    int count;
+    int count, once; /* all; those that are not repeated */
 } batch;
 
 static bool batch_allocate(batch *b, int count) {
     size_t n = (size_t)count + 1;
     *b = (batch){.slots = calloc(n, sizeof *b->slots),
                  .parameters = calloc(n, sizeof *b->parameters),
-                 .grads = calloc(n, sizeof *b->grads),
+                 .grads = calloc(2 * n, sizeof *b->grads),
                  .moment = {calloc(n, sizeof(ct_tensor *)), calloc(n, sizeof(ct_tensor *))},
                  .steps = calloc(n, sizeof *b->steps),
                  .first = calloc(n, sizeof *b->first)};
@@ -202,10 +216,10 @@ static ct_tensor *moment_of(slot *s, int k) {
     return s->moment[k];
 }
 
-static bool gather(ct_optimizer *optimizer, batch *b) {
+static bool gather(ct_optimizer *optimizer, bool repeated, batch *b) {
     for (int i = 0; i < optimizer->count; i++) {
         slot *s = &optimizer->slots[i];
-        if (s->excluded) continue;
+        if (s->excluded || s->repeated != repeated) continue;
         if (ct_module_tensor(optimizer->module, s->name) != s->parameter) {
             return ct_fail_bool("optimizer_step: parameter '%s' was converted or removed after "
                                 "the optimiser was made", s->name);
@@ -218,6 +232,12 @@ static bool gather(ct_optimizer *optimizer, batch *b) {
         if (!b->grads[b->count++]) return false;
     }
     return true;
+}
+
+static bool gather_all(ct_optimizer *optimizer, batch *b) {
+    if (!gather(optimizer, false, b)) return false;
+    b->once = b->count;
+    return gather(optimizer, true, b);
 }
 
 /* The moments and step counts this step uses; counts are stored only when it has succeeded. */
@@ -238,7 +258,9 @@ static bool gather_moments(const ct_optimizer *optimizer, batch *b) {
 static bool measure_norm(ct_optimizer *optimizer, const batch *b) {
     optimizer->grad_norm = 0;
     if (b->count == 0) return true;
-    optimizer->grad_norm = ct_item(ct_tensor_global_norm(b->grads, b->count));
+    int twice = b->count - b->once;
+    for (int i = 0; i < twice; i++) b->grads[b->count + i] = b->grads[b->once + i];
+    optimizer->grad_norm = ct_item(ct_tensor_global_norm(b->grads, b->count + twice));
     if (isfinite(optimizer->grad_norm)) return true;
     for (int i = 0; i < b->count; i++) {
         if (ct_tensor_has_nonfinite(b->grads[i])) {
@@ -249,21 +271,37 @@ static bool measure_norm(ct_optimizer *optimizer, const batch *b) {
     return ct_fail_bool("optimizer_step: the gradient norm is %g", optimizer->grad_norm);
 }
 
-static bool update(ct_optimizer *optimizer, batch *b) {
-    /* As clip_grad_norm_ of PyTorch, its 1e-6 included. */
-    double factor = optimizer->clip / (optimizer->grad_norm + 1e-6);
-    double scale = optimizer->clip > 0 && factor < 1 ? factor : 1;
+/* Updates parameters from .. to - 1 by their gradients times `scale`. */
+static bool update_some(const ct_optimizer *optimizer, const batch *b, int from, int to,
+                        double scale) {
+    int count = to - from;
+    if (count == 0) return true;
     if (optimizer->algorithm == ADAM) {
         ct_adam_options options = optimizer->adam;
         options.lr = optimizer->lr;
         options.grad_scale = scale;
-        return ct_tensor_adam(b->parameters, b->grads, b->moment[0], b->moment[1], b->steps,
-                              b->count, options);
+        return ct_tensor_adam(b->parameters + from, b->grads + from, b->moment[0] + from,
+                              b->moment[1] + from, b->steps + from, count, options);
     }
     ct_sgd_options options = optimizer->sgd;
     options.lr = optimizer->lr;
     options.grad_scale = scale;
-    return ct_tensor_sgd(b->parameters, b->grads, b->moment[0], b->first, b->count, options);
+    return ct_tensor_sgd(b->parameters + from, b->grads + from, b->moment[0] + from,
+                         b->first + from, count, options);
+}
+
+static bool update(const ct_optimizer *optimizer, batch *b) {
+    /* As clip_grad_norm_ of PyTorch, its 1e-6 included. */
+    double factor = optimizer->clip / (optimizer->grad_norm + 1e-6);
+    double scale = optimizer->clip > 0 && factor < 1 ? factor : 1;
+    if (!update_some(optimizer, b, 0, b->once, scale)) return false;
+    /* There the one gradient is scaled at each listing, before both updates. */
+    if (!update_some(optimizer, b, b->once, b->count, scale * scale)) return false;
+    for (int i = b->once; i < b->count; i++) {
+        b->steps[i]++;
+        b->first[i] = false;
+    }
+    return update_some(optimizer, b, b->once, b->count, scale * scale);
 }
 
 bool ct_optimizer_step(ct_optimizer *optimizer) {
@@ -273,8 +311,8 @@ bool ct_optimizer_step(ct_optimizer *optimizer) {
     bool ok = batch_allocate(&b, optimizer->count);
     if (ok) {
         CT_SCOPE {
-            ok = gather(optimizer, &b) && measure_norm(optimizer, &b) &&
-                 gather_moments(optimizer, &b) && (b.count == 0 || update(optimizer, &b));
+            ok = gather_all(optimizer, &b) && measure_norm(optimizer, &b) &&
+                 gather_moments(optimizer, &b) && update(optimizer, &b);
         }
     }
     for (int i = 0; ok && i < b.count; i++) {

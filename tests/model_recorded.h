@@ -4,7 +4,7 @@
 
 #include "model_fixture.h"
 
-/* The policy model; `compat` holds further lines of [compat]. */
+/* The policy model; `compat` holds lines of [compat], "preset = released\n". */
 static inline ct_model *dcpg_model(const fixture_case *c, const char *compat) {
     char text[2048];
     const char *data = fixture_text(c, "data_name");
@@ -16,18 +16,18 @@ static inline ct_model *dcpg_model(const fixture_case *c, const char *compat) {
              "[text]\nembed = words width=%lld\nattend = policy_attention actions=%lld\n"
              "pool = gru\nbn = batchnorm momentum=0.01\n"
              "[loss]\nretrieval = hinge margin=0.2 negatives=hardest intra_modal=yes\n"
-             "discrete_policy = 1\ncontinuous_policy = 1\ninstance = classifier hidden=%lld\n"
-             "decoder = convcap width=%lld hidden=%lld dropout=0\n"
-             "[compat]\npreset = released\n%s%s",
+             "discrete_policy = 1\ncontinuous_policy = 1\n"
+             "instance = classifier hidden=%lld classes=%lld\n"
+             "decoder = convcap width=%lld hidden=%lld dropout=0\n[compat]\n%s%s",
              (long long)fixture_int(c, "D"), (long long)fixture_int(c, "A"),
              (long long)fixture_int(c, "E"), (long long)fixture_int(c, "A"),
-             (long long)fixture_int(c, "cls_hidden"), (long long)width, (long long)(width / 2),
+             (long long)fixture_int(c, "cls_hidden"), (long long)fixture_int(c, "num_classes"),
+             (long long)width, (long long)(width / 2),
              strcmp(data, "f30k_precomp") ? "" : "first_l2norm = skip\n", compat);
-    ct_model *model = fixture_model(text, (ct_model_sizes){.regions = fixture_int(c, "N"),
-                                                           .features = fixture_int(c, "F"),
-                                                           .vocabulary = fixture_int(c, "V"),
-                                                           .images = fixture_int(c, "num_classes"),
-                                                           .max_words = 9});
+    ct_model_sizes sizes = {.regions = fixture_int(c, "N"), .features = fixture_int(c, "F"),
+                            .vocabulary = fixture_int(c, "V"), .max_words = 9,
+                            .images = fixture_int(c, "num_classes") - 1}; /* numbered from 1 */
+    ct_model *model = fixture_model(text, sizes);
     assert_no_error();
     return model;
 }

@@ -96,6 +96,12 @@ static const refusal refusals[] = {
     {IMAGE TEXT LOSS "discrete_policy = one\n", "the weight is 'one', expected a number"},
     {"[image]\nat = policy_attention\npool = mean\n" TEXT LOSS "discrete_policy = 1\n",
      "[loss] has no 'continuous_policy', but a policy_attention has a continuous part"},
+    {IMAGE TEXT LOSS "instance = classifier classes=8\n",
+     "test.ini:9: [loss] instance: classes is 8, but the training images are numbered 0 to 8: "
+     "expected at least 9"},
+    {IMAGE TEXT LOSS "instance = classifier classes=9\n[compat]\nclasses = released\n",
+     "test.ini:9: [loss] instance: classes is 9, but the training images are numbered 1 to 9: "
+     "expected at least 10"},
     {IMAGE TEXT LOSS "[compat]\npreset = relesed\n",
      "preset is 'relesed', expected none|released; did you mean 'released'?"},
     {IMAGE TEXT LOSS "[compat]\nl2nrm = regions\n",

@@ -12,7 +12,7 @@ static const char *golden_path(const char *name) {
 }
 
 static ct_model *recorded_model(const fixture_case *c) {
-    return strstr(c->g.name, "dcpg") ? dcpg_model(c, "") : vsrn_model(c, true, false);
+    return strstr(c->g.name, "dcpg") ? dcpg_model(c, "preset = released\n") : vsrn_model(c, true, false);
 }
 
 /* The tensor of the case that an exported one must be, to the bit, or NULL. */

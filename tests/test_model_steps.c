@@ -159,9 +159,9 @@ static void dcpg_evaluation(const fixture_case *c, ct_model *model) {
     ct_module_train(ct_model_module(model), true);
 }
 
-static void dcpg_step(const char *name, ct_dtype dtype) {
+static void dcpg_step(const char *name, ct_dtype dtype, const char *compat) {
     fixture_case c = fixture_open(name, dtype, "");
-    ct_model *model = dcpg_model(&c, "");
+    ct_model *model = dcpg_model(&c, compat);
     dcpg_evaluation(&c, model);
     fixture_load(&c, model, DCPG_STATE);
     ct_optimizer *adam = adam_of(&c, model);
@@ -195,14 +195,26 @@ static void dcpg_step(const char *name, ct_dtype dtype) {
     golden_close(&c.g);
 }
 
+static const char preset[] = "preset = released\n";
+
 START_TEST(policy_step) {
-    dcpg_step("dcpg_step_f30k", CT_F64);
-    dcpg_step("dcpg_step_coco", CT_F64);
+    dcpg_step("dcpg_step_f30k", CT_F64, preset);
+    dcpg_step("dcpg_step_coco", CT_F64, preset);
 } END_TEST
 
 START_TEST(policy_step_f32) {
-    dcpg_step("dcpg_step_f30k", CT_F32);
-    dcpg_step("dcpg_step_coco", CT_F32);
+    dcpg_step("dcpg_step_f30k", CT_F32, preset);
+    dcpg_step("dcpg_step_coco", CT_F32, preset);
+} END_TEST
+
+/* What the preset switches of a training step, one by one. */
+START_TEST(policy_step_by_single_keys) {
+    dcpg_step("dcpg_step_f30k", CT_F64,
+              "l2norm = regions\ncontinuous_sample = second\nimage_continuous_heads = last\n"
+              "text_policy_steps = padded\ndecoder_parameters = fixed\n"
+              "image_batchnorm_eval = batch\ndecoder_targets = words_and_pad\n"
+              "intra_modal_hardest = column\nreward_measure = cosine\nclasses = released\n"
+              "order_gradient = nan\n");
 } END_TEST
 
 /* ---- VSRN ----------------------------------------------------------------------------------- */
@@ -275,4 +287,4 @@ START_TEST(vsrn_f32) {
     vsrn_steps("vsrn_step_coco", CT_F32, 51, 12);
 } END_TEST
 
-TEST_MAIN("model_steps", policy_step, policy_step_f32, vsrn, vsrn_f32)
+TEST_MAIN("model_steps", policy_step, policy_step_f32, policy_step_by_single_keys, vsrn, vsrn_f32)

@@ -181,6 +181,29 @@ static void check_ranking(const golden *g, const char *inputs, const char *prefi
     golden_check(g, ct_grad(s), join(name, prefix, safe ? ".grad_safe.s" : ".grad.s"));
 }
 
+/* The published code's own gradients, NaN where an order similarity within a modality meets itself. */
+static void check_nan_gradient(const golden *g, const char *inputs, const char *prefix,
+                               ct_ranking_options options) {
+    char name[256];
+    options.nan_gradient = true;
+    ct_tensor *im = golden_leaf(g, join(name, inputs, ".in.im"));
+    ct_tensor *s = golden_leaf(g, join(name, inputs, ".in.s"));
+    ct_tensor *loss = ct_ranking_loss(im, s, options);
+    golden_check(g, loss, join(name, prefix, ".out.loss"));
+    ct_backward(loss);
+    ct_tensor *of_im = golden_stored(g, join(name, prefix, ".grad.im"));
+    ct_tensor *of_s = golden_stored(g, join(name, prefix, ".grad.s"));
+    if (!options.intra_modal) {
+        golden_check(g, ct_grad(im), join(name, prefix, ".grad.im"));
+        golden_check(g, ct_grad(s), join(name, prefix, ".grad.s"));
+        return;
+    }
+    for (int64_t i = 0; i < ct_count(im); i++) {
+        ck_assert(isnan(ct_get(of_im, i)) && isnan(ct_get(ct_grad(im), i)));
+        ck_assert(isnan(ct_get(of_s, i)) && isnan(ct_get(ct_grad(s), i)));
+    }
+}
+
 static void check_contrastive(const golden *g) {
     static const char *const inputs[] = {"unit", "raw"}, *const models[] = {"vsrn", "dcpg"},
                              *const measures[] = {"cosine", "order"},
@@ -196,6 +219,7 @@ static void check_contrastive(const golden *g) {
                                       .measure = order ? CT_ORDER : CT_COSINE,
                                       .released_intra = true};
         CT_SCOPE check_ranking(g, inputs[raw], prefix, options);
+        if (order) CT_SCOPE check_nan_gradient(g, inputs[raw], prefix, options);
         /* On the unit sphere S(I,I) is symmetric with a constant diagonal: rows or columns give
          * the same. */
         options.released_intra = false;

@@ -80,6 +80,66 @@ START_TEST(clips_over_all_parameters) {
 }
 END_TEST
 
+/* What PyTorch does to a parameter that stands twice in the list, by hand. */
+typedef struct {
+    double value, m, v;
+    int steps;
+} by_hand;
+
+static void adam_by_hand(by_hand *p, double gradient) {
+    p->steps++;
+    p->m = 0.9 * p->m + 0.1 * gradient;
+    p->v = 0.999 * p->v + 0.001 * gradient * gradient;
+    double m = p->m / (1 - pow(0.9, p->steps)), v = p->v / (1 - pow(0.999, p->steps));
+    p->value -= 0.1 * m / (sqrt(v) + 1e-8);
+}
+
+START_TEST(repeats_what_is_listed_twice) {
+    ct_module *net = two_layers();
+    ct_optimizer *adam = ct_adam_create(net, (ct_adam_config){.lr = 0.1});
+    ck_assert(ct_optimizer_repeat(adam, "b."));
+    ct_optimizer_clip_norm(adam, 2);
+    by_hand a = {.value = value(net, "a.bias")}, b = {.value = value(net, "b.bias")};
+    const double gradients[3][2] = {{3, 4}, {0.1, -0.2}, {-5, 1}}; /* the second is not clipped */
+    for (int step = 0; step < 3; step++) {
+        double of_a = gradients[step][0], of_b = gradients[step][1];
+        set_grad(net, "a.bias", of_a); /* two elements */
+        set_grad(net, "b.bias", of_b); /* one, that counts as two */
+        ck_assert(ct_optimizer_step(adam));
+        double norm = sqrt(2 * of_a * of_a + 2 * of_b * of_b), scale = fmin(1, 2 / (norm + 1e-6));
+        ck_assert_double_eq_tol(ct_optimizer_grad_norm(adam), norm, 1e-14);
+        adam_by_hand(&a, scale * of_a);
+        adam_by_hand(&b, scale * scale * of_b);
+        adam_by_hand(&b, scale * scale * of_b);
+        ck_assert_double_eq_tol(value(net, "a.bias"), a.value, 1e-13);
+        ck_assert_double_eq_tol(value(net, "b.bias"), b.value, 1e-13);
+        ck_assert_ptr_null(ct_grad(ct_module_tensor(net, "b.bias")));
+    }
+    ck_assert(!ct_optimizer_repeat(adam, "c."));
+    assert_error("starts with 'c.'");
+    ct_optimizer_destroy(adam);
+    ct_module_destroy(net);
+}
+END_TEST
+
+/* The second update of the first step goes on with the momentum of the first. */
+START_TEST(repeats_sgd_with_momentum) {
+    ct_module *net = two_layers();
+    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_config){.lr = 1, .momentum = 0.5});
+    ck_assert(ct_optimizer_repeat(sgd, "b."));
+    double b = value(net, "b.bias");
+    set_grad(net, "b.bias", 3);
+    ck_assert(ct_optimizer_step(sgd));
+    ck_assert_double_eq_tol(value(net, "b.bias"), b - 3 - (0.5 * 3 + 3), 1e-14);
+    ct_optimizer_exclude(sgd, "b.");
+    set_grad(net, "b.bias", 3);
+    ck_assert(ct_optimizer_step(sgd));
+    ck_assert_double_eq_tol(value(net, "b.bias"), b - 7.5, 1e-14);
+    ct_optimizer_destroy(sgd);
+    ct_module_destroy(net);
+}
+END_TEST
+
 /* ---- state ------------------------------------------------------------------------------ */
 
 static bool copy_state(void *context, const char *name, ct_tensor *x, bool buffer) {
@@ -233,6 +293,7 @@ START_TEST(learns_xor) {
 END_TEST
 
 TEST_MAIN("nn optimizer", skips_what_has_no_gradient, excludes_by_prefix,
-          clips_over_all_parameters, resumes_exactly, refuses_wrong_state,
+          clips_over_all_parameters, repeats_what_is_listed_twice,
+          repeats_sgd_with_momentum, resumes_exactly, refuses_wrong_state,
           refuses_gradients_that_are_not_finite, notices_converted_parameters,
           refuses_wrong_options, learns_xor)

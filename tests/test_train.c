@@ -108,6 +108,80 @@ START_TEST(interrupted_and_resumed_same_bits) {
 }
 END_TEST
 
+static void assert_same_tensor(const char *a, const char *b, const char *name) {
+    CT_SCOPE {
+        ct_safetensors *one = ct_safetensors_open(a), *two = ct_safetensors_open(b);
+        assert_no_error();
+        assert_close(ct_safetensors_get(one, name), ct_safetensors_get(two, name), 0, 0, name);
+        ct_safetensors_close(one);
+        ct_safetensors_close(two);
+    }
+}
+
+/* Of the run whose metrics.jsonl begins the file. */
+static double first_learning_rate(const char *run) {
+    char *text = ct_file_read(in_folder(run, "metrics.jsonl"), NULL);
+    ck_assert_ptr_nonnull(text);
+    json_t *line = json_loads(text, JSON_DISABLE_EOF_CHECK, NULL);
+    double lr = json_number_value(json_object_get(line, "lr"));
+    ck_assert(json_is_object(line));
+    json_decref(line);
+    free(text);
+    return lr;
+}
+
+static int64_t steps_of_adam(const char *checkpoint, const char *parameter) {
+    int64_t steps = -1;
+    char name[128];
+    snprintf(name, sizeof name, "optimizer.step.%s", parameter);
+    CT_SCOPE {
+        ct_safetensors *file = ct_safetensors_open(checkpoint);
+        steps = (int64_t)ct_item(ct_safetensors_get(file, name));
+        ct_safetensors_close(file);
+    }
+    assert_no_error();
+    return steps;
+}
+
+#define HEADS "--set 'loss.instance=classifier hidden=4' --set 'loss.decoder=convcap width=4 hidden=3 layers=1' "
+
+/* Resumed with a learning rate of 0, every parameter shows where it was taken from. */
+START_TEST(resume_takes_up_all_or_the_encoders) {
+    enum { BATCHES = 53 / 8 }; /* of an epoch: 24 images, 2 captions each and 3 for five of them */
+    static const char *const encoders[] = {"model.image.fc.weight", "model.image.attend.rho.bias",
+                                           "model.text.embed.weight", "model.text.bn.weight"};
+    static const char *const heads[] = {"model.classifier.output.weight",
+                                        "model.decoder.words.weight_v"};
+    char *folder = tiny_experiment(), options[1024];
+    static char output[OUTPUT_SIZE];
+    snprintf(options, sizeof options, HEADS "--set train.lr=0 --set run.folder=%s/start", folder);
+    ck_assert_msg(train(folder, options, output) == 0, "%s", output);
+    snprintf(options, sizeof options, HEADS "--set train.epochs=2 --set run.folder=%s/trained",
+             folder);
+    ck_assert_msg(train(folder, options, output) == 0, "%s", output);
+    for (int released = 0; released < 2; released++) {
+        snprintf(options, sizeof options, "cp -r %s/trained %s/run", folder, folder);
+        ck_assert_int_eq(system(options), 0);
+        snprintf(options, sizeof options, HEADS "--resume --set train.lr=0 --set compat.resume=%s",
+                 released ? "released" : "exact");
+        ck_assert_msg(train(folder, options, output) == 0, "%s", output);
+        const char *last = in_folder(folder, "run/last.safetensors");
+        for (size_t i = 0; i < sizeof encoders / sizeof *encoders; i++)
+            assert_same_tensor(last, in_folder(folder, "trained/last.safetensors"), encoders[i]);
+        for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+            const char *from = released ? "start/last.safetensors" : "trained/last.safetensors";
+            assert_same_tensor(last, in_folder(folder, from), heads[i]);
+        }
+        ck_assert_int_eq(steps_of_adam(last, "image.fc.weight"), 3 * BATCHES);
+        /* the first of the 3 epochs was trained before, or again by this run */
+        ck_assert_double_eq(first_learning_rate(in_folder(folder, "run")), released ? 0 : 0.01);
+        snprintf(options, sizeof options, "rm -r %s/run", folder);
+        ck_assert_int_eq(system(options), 0);
+    }
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(a_run_is_not_overwritten_unasked) {
     char *folder = tiny_experiment();
     static char output[OUTPUT_SIZE];
@@ -232,7 +306,8 @@ START_TEST(dry_run_prints_the_graph_and_writes_nothing) {
 END_TEST
 
 TEST_MAIN("train", leaves_results_and_learns, same_seed_same_bits,
-          interrupted_and_resumed_same_bits, a_run_is_not_overwritten_unasked,
+          interrupted_and_resumed_same_bits, resume_takes_up_all_or_the_encoders,
+          a_run_is_not_overwritten_unasked,
           evaluates_and_queries_what_it_trained, embeddings_are_written,
           training_starts_from_given_weights, weights_go_out_and_in,
           dry_run_prints_the_graph_and_writes_nothing)

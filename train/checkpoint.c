@@ -90,13 +90,21 @@ bool ct_checkpoint_save(const char *path, ct_module *model, ct_optimizer *optimi
 typedef struct {
     ct_safetensors *file;
     const char *path;
-    bool copy; /* false: only check */
+    bool copy;          /* false: only check */
+    bool encoders_only; /* pass over what is not of [image] or [text] */
     int seen;
 } loading;
+
+static bool starts_with(const char *text, const char *prefix) {
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
 
 static bool load_one(void *context, const char *name, ct_tensor *tensor, bool buffer) {
     (void)buffer;
     loading *l = context;
+    if (l->encoders_only && !starts_with(name, "image.") && !starts_with(name, "text.")) {
+        return true;
+    }
     char full[512];
     snprintf(full, sizeof full, "model.%s", name);
     if (!ct_safetensors_has(l->file, full)) {
@@ -117,7 +125,7 @@ static bool load_optimizer(ct_safetensors *file, ct_optimizer *optimizer) {
     const char prefix[] = "optimizer.";
     for (int i = 0; i < ct_safetensors_count(file); i++) {
         const char *name = ct_safetensors_name(file, i);
-        if (strncmp(name, prefix, sizeof prefix - 1) != 0) continue;
+        if (!starts_with(name, prefix)) continue;
         ct_tensor *value = ct_safetensors_get(file, name);
         if (!value || !ct_optimizer_set_state(optimizer, name + sizeof prefix - 1, value)) {
             return false;
@@ -129,7 +137,7 @@ static bool load_optimizer(ct_safetensors *file, ct_optimizer *optimizer) {
 static int count_prefix(ct_safetensors *file, const char *prefix) {
     int count = 0;
     for (int i = 0; i < ct_safetensors_count(file); i++) {
-        count += strncmp(ct_safetensors_name(file, i), prefix, strlen(prefix)) == 0;
+        count += starts_with(ct_safetensors_name(file, i), prefix);
     }
     return count;
 }
@@ -159,6 +167,19 @@ bool ct_checkpoint_load(const char *path, ct_module *model, ct_optimizer *optimi
         loading l = {.file = ct_safetensors_open(path), .path = path};
         if (!l.file) break;
         loaded = load_all(&l, model, optimizer, progress) && ct_ok();
+        ct_safetensors_close(l.file);
+    }
+    return loaded;
+}
+
+bool ct_checkpoint_load_encoders(const char *path, ct_module *model) {
+    bool loaded = false;
+    CT_SCOPE {
+        loading l = {.file = ct_safetensors_open(path), .path = path, .encoders_only = true};
+        if (!l.file) break;
+        loaded = ct_module_visit(model, load_one, &l);
+        l.copy = true;
+        loaded = loaded && ct_module_visit(model, load_one, &l) && ct_ok();
         ct_safetensors_close(l.file);
     }
     return loaded;

@@ -157,11 +157,14 @@ ct_batch ct_batch_from_host(const ct_experiment *e, const ct_host_batch *host) {
     int64_t n = features->shape.dim[1], f = features->shape.dim[2], b = host->size;
     ct_tensor *images = ct_from_data(CT_F32, CT_CPU, CT_SHAPE(b, n, f), host->images);
     if (e->config->dtype != CT_F32) images = ct_tensor_cast(images, e->config->dtype);
+    ct_tensor *classes = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b), host->classes);
+    int64_t *number = classes ? ct_data(classes) : NULL;
+    for (int64_t i = 0; number && i < b; i++) number[i] += ct_model_first_class(e->model);
     return (ct_batch){
         .images = images,
         .words = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b, host->words), host->ids),
         .lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b), host->lengths),
-        .classes = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b), host->classes),
+        .classes = classes,
     };
 }
 

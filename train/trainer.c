@@ -116,7 +116,11 @@ static ct_optimizer *make_optimizer(const ct_config *c, const ct_model *model,
     if (!optimizer) return NULL;
     ct_optimizer_clip_norm(optimizer, c->clip_norm);
     const char *untrained = ct_model_untrained_prefix(model);
-    if (!untrained || ct_optimizer_exclude(optimizer, untrained)) return optimizer;
+    const char *repeated = ct_model_repeated_prefix(model);
+    if ((!untrained || ct_optimizer_exclude(optimizer, untrained)) &&
+        (!repeated || ct_optimizer_repeat(optimizer, repeated))) {
+        return optimizer;
+    }
     ct_optimizer_destroy(optimizer);
     return NULL;
 }
@@ -134,6 +138,16 @@ static bool open_test_splits(trainer *t) {
     return true;
 }
 
+/* Goes on from last.safetensors; under `resume = released` with its encoders alone: the rest, the
+ * position included, stays as a new run has it. */
+static bool take_up(trainer *t) {
+    bool encoders_alone;
+    if (!ct_compat_released(&t->config->model, "resume", &encoders_alone)) return false;
+    ct_module *module = ct_model_module(t->experiment->model);
+    return encoders_alone ? ct_checkpoint_load_encoders(t->last_path, module)
+                          : ct_checkpoint_load(t->last_path, module, t->optimizer, &t->progress);
+}
+
 static bool set_up(trainer *t, ct_run_mode mode, const char *weights) {
     ct_config *c = t->config;
     t->experiment = ct_experiment_open(c, mode == CT_RUN_RESUME);
@@ -148,11 +162,7 @@ static bool set_up(trainer *t, ct_run_mode mode, const char *weights) {
     if (!t->optimizer || !t->last_path || !t->best_path) return false;
     /* Stream 1: stream 0 drew the initial values. */
     t->progress = (ct_progress){.best_score = -1, .rng = ct_rng_create((uint64_t)c->seed, 1)};
-    if (mode == CT_RUN_RESUME &&
-        !ct_checkpoint_load(t->last_path, module, t->optimizer, &t->progress)) {
-        return false;
-    }
-    if (!save_description(t)) return false;
+    if ((mode == CT_RUN_RESUME && !take_up(t)) || !save_description(t)) return false;
     t->log = ct_run_log_open(c->run_folder, t->progress.step);
     t->loader = ct_loader_create(t->experiment->train, c->batch, true, true, (uint64_t)c->seed);
     if (!t->log || !t->loader) return false;
