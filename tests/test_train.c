@@ -143,7 +143,9 @@ static int64_t steps_of_adam(const char *checkpoint, const char *parameter) {
     return steps;
 }
 
-#define HEADS "--set 'loss.instance=classifier hidden=4' --set 'loss.decoder=convcap width=4 hidden=3 layers=1' "
+#define HEADS                                     \
+    "--set 'loss.instance=classifier hidden=4' " \
+    "--set 'loss.decoder=convcap width=4 hidden=3 layers=1' "
 
 /* Resumed with a learning rate of 0, every parameter shows where it was taken from. */
 START_TEST(resume_takes_up_all_or_the_encoders) {
@@ -174,7 +176,7 @@ START_TEST(resume_takes_up_all_or_the_encoders) {
         }
         ck_assert_int_eq(steps_of_adam(last, "image.fc.weight"), 3 * BATCHES);
         /* the first of the 3 epochs was trained before, or again by this run */
-        ck_assert_double_eq(first_learning_rate(in_folder(folder, "run")), released ? 0 : 0.01);
+        ck_assert((first_learning_rate(in_folder(folder, "run")) == 0) == released);
         snprintf(options, sizeof options, "rm -r %s/run", folder);
         ck_assert_int_eq(system(options), 0);
     }
