@@ -16,6 +16,7 @@ typedef struct {
     } convcap;
     ct_measure measure;
     bool normalise, leave_one_out;
+    double baseline_weight;
 } ct_loss_config;
 
 /* Outputs under `classes = released`: COCO's 113287 training images are numbered from 1. */

@@ -12,7 +12,7 @@ typedef struct {
 } ct_loss_key;
 
 enum { RETRIEVAL, DISCRETE_POLICY, CONTINUOUS_POLICY, INSTANCE, DECODER, MEASURE, NORMALISE,
-       BASELINE, KEYS };
+       BASELINE, BASELINE_WEIGHT, KEYS };
 
 enum { HINGE_MARGIN, HINGE_NEGATIVES, HINGE_INTRA_MODAL, HINGE_SUM_EPOCHS, HINGE_WEIGHT };
 static const ct_option hinge[] = {
@@ -42,6 +42,7 @@ static const ct_option convcap[] = {
     {NULL, 0, NULL, 0, 0, NULL},
 };
 static const ct_option weight[] = {{"the weight", CT_OPTION_REAL, NULL, 0, 1e6, NULL}};
+static const ct_option fraction[] = {{"the weight", CT_OPTION_REAL, NULL, 0, 1, NULL}};
 static const ct_option measure[] = {
     {"the measure", CT_OPTION_CHOICE, NULL, 0, 0, "cosine|order"}};
 static const ct_option flag[] = {{"the value", CT_OPTION_FLAG, NULL, 0, 0, NULL}};
@@ -57,6 +58,7 @@ static const ct_loss_key keys[KEYS] = {
     [MEASURE] = {"measure", NULL, measure},
     [NORMALISE] = {"normalise", NULL, flag},
     [BASELINE] = {"baseline", NULL, baseline},
+    [BASELINE_WEIGHT] = {"baseline_weight", NULL, fraction},
 };
 
 static bool find_key(ct_place place, int *found) {
@@ -112,6 +114,7 @@ static void apply(int key, const ct_option_value *value, ct_loss_config *config)
         case MEASURE: config->measure = value->number != 0 ? CT_ORDER : CT_COSINE; break;
         case NORMALISE: config->normalise = value->number != 0; break;
         case BASELINE: config->leave_one_out = value->number != 0; break;
+        case BASELINE_WEIGHT: config->baseline_weight = value->number; break;
     }
 }
 
@@ -149,7 +152,7 @@ bool ct_loss_read(const ct_description *description, const ct_compat *compat,
                   ct_loss_config *config) {
     int line[KEYS];
     for (int i = 0; i < KEYS; i++) line[i] = -1;
-    *config = (ct_loss_config){.normalise = true};
+    *config = (ct_loss_config){.normalise = true, .baseline_weight = 0.5};
     for (int i = 0; i < description->count; i++) {
         if (strcmp(description->entries[i].section, "loss")) continue;
         ct_place place = ct_place_of(description, i);

@@ -42,7 +42,8 @@ static bool reward(const ct_step *step, ct_losses *losses) {
                                               cosine ? CT_COSINE : step->model->loss.measure);
         losses->reward = ct_retrieval_reward(similarity);
         losses->advantage =
-            ct_reward_advantage(losses->reward, step->model->loss.leave_one_out);
+            ct_reward_advantage(losses->reward, step->model->loss.leave_one_out,
+                                step->model->loss.baseline_weight);
     }
     return losses->advantage != NULL;
 }

@@ -143,10 +143,11 @@ typedef struct {
  * first epoch. */
 ct_losses ct_model_losses(ct_model *model, const ct_batch *batch, int64_t epoch, ct_rng *rng);
 
-/* Reward and advantage (B) from S (B,B), no gradient (docs/model.md, "Reward"). leave_one_out: the baseline of
- * sample i is the mean of the others. */
+/* Reward and advantage (B) from S (B,B), no gradient (docs/model.md, "Reward"). The advantage is
+ * the reward less `weight` times the baseline, the mean of all rewards, or, leave_one_out, of the
+ * other samples' (0 if there are none). */
 ct_tensor *ct_retrieval_reward(const ct_tensor *similarity);
-ct_tensor *ct_reward_advantage(const ct_tensor *reward, bool leave_one_out);
+ct_tensor *ct_reward_advantage(const ct_tensor *reward, bool leave_one_out, double weight);
 
 /* ---- looking at a model ------------------------------------------------------------------- */
 

@@ -36,7 +36,7 @@ ct_tensor *ct_retrieval_reward(const ct_tensor *similarity) {
     return kept ? ct_adopt(kept) : NULL;
 }
 
-ct_tensor *ct_reward_advantage(const ct_tensor *reward, bool leave_one_out) {
+ct_tensor *ct_reward_advantage(const ct_tensor *reward, bool leave_one_out, double weight) {
     if (!reward) return ct_ok() ? ct_fail("reward_advantage: reward is NULL") : NULL;
     if (ct_ndim(reward) != 1)
         return ct_fail("reward_advantage: reward is %s, expected (B)", ct_tensor_text(reward));
@@ -47,7 +47,7 @@ ct_tensor *ct_reward_advantage(const ct_tensor *reward, bool leave_one_out) {
         if (leave_one_out) baseline = ct_tensor_sub(baseline, reward);
         int64_t others = leave_one_out ? count - 1 : count;
         if (!baseline) return NULL;
-        baseline = ct_tensor_scale(baseline, others > 0 ? 0.5 / (double)others : 0);
+        baseline = ct_tensor_scale(baseline, others > 0 ? weight / (double)others : 0);
         kept = ct_keep(ct_tensor_sub(reward, baseline));
     }
     return kept ? ct_adopt(kept) : NULL;

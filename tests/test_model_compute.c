@@ -89,6 +89,7 @@ START_TEST(loss_options_are_told_apart) {
     const unsigned policies = 1 << CT_LOSS_DISCRETE_IMAGE | 1 << CT_LOSS_DISCRETE_TEXT |
                               1 << CT_LOSS_CONTINUOUS_IMAGE | 1 << CT_LOSS_CONTINUOUS_TEXT;
     tell_apart("baseline", FULL, FULL "baseline = leave_one_out\n", policies, 0);
+    tell_apart("baseline_weight", FULL, FULL "baseline_weight = 1\n", policies, 0);
     tell_apart("normalise", FULL, FULL "normalise = no\n",
                1 << CT_LOSS_RETRIEVAL | 1 << CT_LOSS_INSTANCE_IMAGE | 1 << CT_LOSS_INSTANCE_TEXT |
                    1 << CT_LOSS_DECODER,

@@ -231,7 +231,7 @@ START_TEST(bad_batches_are_refused) {
         refused(model, bad, "no caption has a token to predict");
         ck_assert_ptr_null(ct_retrieval_reward(ct_zeros(CT_F64, CT_CPU, CT_SHAPE(2, 3))));
         assert_error("similarity is f64 (2,3), expected (B,B)");
-        ck_assert_ptr_null(ct_reward_advantage(NULL, false));
+        ck_assert_ptr_null(ct_reward_advantage(NULL, false, 0.5));
         assert_error("reward is NULL");
     }
     ct_model_destroy(model);
@@ -257,14 +257,17 @@ START_TEST(reward_of_known_ranks) {
 START_TEST(advantage_baselines) {
     CT_SCOPE {
         ct_tensor *reward = ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(3), (double[]){1, 2, 6});
-        assert_close(ct_reward_advantage(reward, false),
+        assert_close(ct_reward_advantage(reward, false, 0.5),
                      ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(3), (double[]){-0.5, 0.5, 4.5}),
                      1e-15, 0, "mean");
-        assert_close(ct_reward_advantage(reward, true),
+        assert_close(ct_reward_advantage(reward, true, 0.5),
                      ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(3), (double[]){-1, 0.25, 5.25}),
                      1e-15, 0, "leave one out");
+        assert_close(ct_reward_advantage(reward, false, 1),
+                     ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(3), (double[]){-2, -1, 3}), 1e-15, 0,
+                     "the whole mean");
         ct_tensor *alone = ct_full(CT_F64, CT_CPU, CT_SHAPE(1), 4);
-        assert_close(ct_reward_advantage(alone, true), alone, 0, 0, "one sample");
+        assert_close(ct_reward_advantage(alone, true, 0.5), alone, 0, 0, "one sample");
     }
 } END_TEST
 

@@ -199,7 +199,7 @@ static void reward(ct_dtype dtype, int batch) {
             ct_tensor_transpose(fixture_get(&c, "b%d.in.s", batch), 0, 1));
         ct_tensor *reward = ct_retrieval_reward(similarity);
         fixture_check(&c, reward, "b%d.out.reward", batch);
-        fixture_check(&c, ct_reward_advantage(reward, false), "b%d.out.advantage", batch);
+        fixture_check(&c, ct_reward_advantage(reward, false, 0.5), "b%d.out.advantage", batch);
     }
     golden_close(&c.g);
 }
