@@ -288,6 +288,9 @@ bool ct_optimizer_exclude(ct_optimizer *optimizer, const char *prefix);
  * factor twice, and then makes two updates a step (Adam's moments and step count advance twice). An
  * error if there is none. One that is excluded stays so. */
 bool ct_optimizer_repeat(ct_optimizer *optimizer, const char *prefix);
+/* Multiplies the learning rate of every parameter whose dotted name starts with prefix, now and as
+ * it is set later; 1 at first, 0 or above. An error if there is none. */
+bool ct_optimizer_scale_lr(ct_optimizer *optimizer, const char *prefix, double factor);
 /* Gradients are scaled by min(1, norm/(total+1e-6)) over all parameters; 0: no clipping. */
 void ct_optimizer_clip_norm(ct_optimizer *optimizer, double norm);
 /* Updates the parameters and drops their gradients. A parameter without gradient is skipped. A

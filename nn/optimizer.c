@@ -13,6 +13,7 @@ typedef struct {
     char *name;
     ct_tensor *parameter; /* kept */
     bool excluded, repeated;
+    double lr_factor;
     int64_t steps;
     ct_tensor *moment[2]; /* Adam: exp_avg, exp_avg_sq; SGD: momentum_buffer */
 } slot;
@@ -46,6 +47,7 @@ static bool collect_parameters(ct_optimizer *optimizer) {
         slot *s = &optimizer->slots[optimizer->count++];
         s->name = state.items[i].name;
         s->parameter = ct_keep(state.items[i].entry->tensor);
+        s->lr_factor = 1;
         state.items[i].name = NULL; /* now the slot's */
     }
     ct_state_free(&state);
@@ -156,6 +158,25 @@ bool ct_optimizer_repeat(ct_optimizer *optimizer, const char *prefix) {
     }
     return found ||
            ct_fail_bool("optimizer_repeat: no parameter's name starts with '%s'", prefix);
+}
+
+bool ct_optimizer_scale_lr(ct_optimizer *optimizer, const char *prefix, double factor) {
+    if (!optimizer || !prefix) {
+        return ct_ok() ? ct_fail_bool("optimizer_scale_lr: NULL given") : false;
+    }
+    if (!(factor >= 0)) {
+        return ct_fail_bool("optimizer_scale_lr: factor %g of '%s', expected 0 or more", factor,
+                            prefix);
+    }
+    bool found = false;
+    for (int i = 0; i < optimizer->count; i++) {
+        slot *s = &optimizer->slots[i];
+        if (strncmp(s->name, prefix, strlen(prefix)) != 0) continue;
+        s->lr_factor = factor;
+        found = true;
+    }
+    return found ||
+           ct_fail_bool("optimizer_scale_lr: no parameter's name starts with '%s'", prefix);
 }
 
 void ct_optimizer_clip_norm(ct_optimizer *optimizer, double norm) {
@@ -271,23 +292,35 @@ static bool measure_norm(ct_optimizer *optimizer, const batch *b) {
     return ct_fail_bool("optimizer_step: the gradient norm is %g", optimizer->grad_norm);
 }
 
-/* Updates parameters from .. to - 1 by their gradients times `scale`. */
-static bool update_some(const ct_optimizer *optimizer, const batch *b, int from, int to,
-                        double scale) {
+/* Updates parameters from .. to - 1, which have one learning rate, by their gradients times
+ * `scale`. */
+static bool update_alike(const ct_optimizer *optimizer, const batch *b, int from, int to,
+                         double scale) {
     int count = to - from;
-    if (count == 0) return true;
+    double lr = optimizer->lr * b->slots[from]->lr_factor;
     if (optimizer->algorithm == ADAM) {
         ct_adam_options options = optimizer->adam;
-        options.lr = optimizer->lr;
+        options.lr = lr;
         options.grad_scale = scale;
         return ct_tensor_adam(b->parameters + from, b->grads + from, b->moment[0] + from,
                               b->moment[1] + from, b->steps + from, count, options);
     }
     ct_sgd_options options = optimizer->sgd;
-    options.lr = optimizer->lr;
+    options.lr = lr;
     options.grad_scale = scale;
     return ct_tensor_sgd(b->parameters + from, b->grads + from, b->moment[0] + from,
                          b->first + from, count, options);
+}
+
+/* The same of any, in runs of one learning rate. */
+static bool update_some(const ct_optimizer *optimizer, const batch *b, int from, int to,
+                        double scale) {
+    for (int end; from < to; from = end) {
+        end = from + 1;
+        while (end < to && b->slots[end]->lr_factor == b->slots[from]->lr_factor) end++;
+        if (!update_alike(optimizer, b, from, end, scale)) return false;
+    }
+    return true;
 }
 
 static bool update(const ct_optimizer *optimizer, batch *b) {

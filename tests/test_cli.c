@@ -67,6 +67,9 @@ START_TEST(wrong_command_lines) {
     REFUSED(folder, "--set train.epoch=3", "train.epoch", "epochs");
     REFUSED(folder, "--set train.epochs", "train.epochs");
     REFUSED(folder, "--set run.device=cuda", "device", "no CUDA backend");
+    REFUSED(folder, "--set train.lr_factors=image.attend", "lr_factors", "NAME:FACTOR");
+    REFUSED(folder, "--set train.lr_factors=image.attend:-1", "lr_factors", "from 0");
+    REFUSED(folder, "--set train.lr_factors=image.atten:1", "no part 'image.atten'");
     REFUSED(folder, "--resume", "last.safetensors");
     REFUSED(folder, "--evaluate test", "best.safetensors");
     REFUSED(folder, "--export x", "best.safetensors");

@@ -63,6 +63,33 @@ START_TEST(excludes_by_prefix) {
 }
 END_TEST
 
+START_TEST(learns_parts_at_rates_of_their_own) {
+    for (int adam = 0; adam < 2; adam++) {
+        ct_module *net = two_layers();
+        ct_optimizer *optimizer = adam ? ct_adam_create(net, (ct_adam_config){0})
+                                       : ct_sgd_create(net, (ct_sgd_config){0});
+        ck_assert(ct_optimizer_scale_lr(optimizer, "a.weight", 0.25));
+        ck_assert(ct_optimizer_scale_lr(optimizer, "b.", 0));
+        ct_optimizer_set_lr(optimizer, 0.1);
+        double weight = value(net, "a.weight"), bias = value(net, "a.bias"), b = value(net, "b.bias");
+        set_grad(net, "a.weight", 1);
+        set_grad(net, "a.bias", 1);
+        set_grad(net, "b.bias", 1);
+        ck_assert(ct_optimizer_step(optimizer));
+        /* Adam's first step: lr times the gradient's sign, but for eps */
+        ck_assert(fabs(value(net, "a.weight") - (weight - 0.025)) < 1e-8);
+        ck_assert(fabs(value(net, "a.bias") - (bias - 0.1)) < 1e-8);
+        ck_assert(value(net, "b.bias") == b);
+        ck_assert(!ct_optimizer_scale_lr(optimizer, "c.", 1));
+        assert_error("starts with 'c.'");
+        ck_assert(!ct_optimizer_scale_lr(optimizer, "a.", -1));
+        assert_error("factor -1 of 'a.', expected 0 or more");
+        ct_optimizer_destroy(optimizer);
+        ct_module_destroy(net);
+    }
+}
+END_TEST
+
 START_TEST(clips_over_all_parameters) {
     ct_module *net = two_layers();
     ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_config){.lr = 1});
@@ -292,7 +319,7 @@ START_TEST(learns_xor) {
 }
 END_TEST
 
-TEST_MAIN("nn optimizer", skips_what_has_no_gradient, excludes_by_prefix,
+TEST_MAIN("nn optimizer", skips_what_has_no_gradient, excludes_by_prefix, learns_parts_at_rates_of_their_own,
           clips_over_all_parameters, repeats_what_is_listed_twice,
           repeats_sgd_with_momentum, resumes_exactly, refuses_wrong_state,
           refuses_gradients_that_are_not_finite, notices_converted_parameters,

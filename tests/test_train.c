@@ -190,6 +190,10 @@ START_TEST(a_run_is_not_overwritten_unasked) {
     ck_assert_int_eq(train(folder, "", NULL), 0);
     ck_assert_int_eq(train(folder, "", output), 2);
     ck_assert_msg(strstr(output, "--overwrite") != NULL, "%s", output);
+    /* a mistake costs nothing that is there */
+    ck_assert_int_eq(train(folder, "--overwrite --set train.batch=1000", output), 2);
+    ck_assert_msg(strstr(output, "do not fill one batch") != NULL, "%s", output);
+    ck_assert_int_eq(train(folder, "--overwrite --set train.lr_factors=no:1", output), 2);
     ck_assert_int_eq(access(in_folder(folder, "run/results.json"), R_OK), 0);
     ck_assert_int_eq(train(folder, "--overwrite", NULL), 0);
     folder_remove(folder);

@@ -32,6 +32,8 @@ typedef struct {
     int64_t epochs, batch;
     char *optimizer;       /* adam, adamw, sgd */
     double lr, weight_decay, momentum, clip_norm;
+    char **lr_factors;     /* "image.attend:0.1" */
+    int lr_factor_count;
     char *schedule;        /* step, cosine, constant */
     int64_t lr_update;     /* epochs, for step */
     double lr_factor;      /* for step */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -101,6 +102,25 @@ static bool save_description(const trainer *t) {
 
 /* ---- setting up -------------------------------------------------------------------------- */
 
+/* Entries "image.attend:0.1" of [train] lr_factors: a module of the graph, with all below it. */
+static bool scale_learning_rates(const ct_config *c, ct_optimizer *optimizer) {
+    for (int i = 0; i < c->lr_factor_count; i++) {
+        char name[128], rest;
+        double factor;
+        if (sscanf(c->lr_factors[i], "%126[^:]:%lf%c", name, &factor, &rest) != 2 ||
+            !(factor >= 0 && factor <= 1e6)) {
+            return ct_fail_bool("%s: [train] lr_factors: '%s', expected NAME:FACTOR, a factor from "
+                                "0 to 1e6", c->file, c->lr_factors[i]);
+        }
+        strcat(name, ".");
+        if (ct_optimizer_scale_lr(optimizer, name, factor)) continue;
+        ct_error_clear();
+        return ct_fail_bool("%s: [train] lr_factors: the model has no part '%.*s' with parameters",
+                            c->file, (int)strlen(name) - 1, name);
+    }
+    return true;
+}
+
 static ct_optimizer *make_optimizer(const ct_config *c, const ct_model *model,
                                     ct_module *module) {
     ct_adam_config adam = {.lr = c->lr, .weight_decay = c->weight_decay};
@@ -118,7 +138,8 @@ static ct_optimizer *make_optimizer(const ct_config *c, const ct_model *model,
     const char *untrained = ct_model_untrained_prefix(model);
     const char *repeated = ct_model_repeated_prefix(model);
     if ((!untrained || ct_optimizer_exclude(optimizer, untrained)) &&
-        (!repeated || ct_optimizer_repeat(optimizer, repeated))) {
+        (!repeated || ct_optimizer_repeat(optimizer, repeated)) &&
+        scale_learning_rates(c, optimizer)) {
         return optimizer;
     }
     ct_optimizer_destroy(optimizer);
@@ -148,29 +169,34 @@ static bool take_up(trainer *t) {
                           : ct_checkpoint_load(t->last_path, module, t->optimizer, &t->progress);
 }
 
+static bool open_loader(trainer *t) {
+    const ct_config *c = t->config;
+    t->loader = ct_loader_create(t->experiment->train, c->batch, true, true, (uint64_t)c->seed);
+    if (!t->loader || ct_loader_batches(t->loader) > 0) return t->loader != NULL;
+    return ct_fail_bool("%s: %lld captions do not fill one batch of %lld: lower [train] batch",
+                        c->train_split, (long long)t->experiment->train->caption_count,
+                        (long long)c->batch);
+}
+
 static bool set_up(trainer *t, ct_run_mode mode, const char *weights) {
     ct_config *c = t->config;
     t->experiment = ct_experiment_open(c, mode == CT_RUN_RESUME);
     if (!t->experiment || !ct_split_check(t->experiment->train)) return false;
     if (weights && !ct_experiment_load(t->experiment, weights)) return false;
     t->dev = ct_experiment_split(t->experiment, c->dev_split);
-    if (!t->dev || !open_test_splits(t) || !prepare_folder(c, mode)) return false;
+    if (!t->dev || !open_test_splits(t) || !open_loader(t)) return false;
     ct_module *module = ct_model_module(t->experiment->model);
     t->optimizer = make_optimizer(c, t->experiment->model, module);
     t->last_path = ct_path(c->run_folder, "last.safetensors");
     t->best_path = ct_path(c->run_folder, "best.safetensors");
     if (!t->optimizer || !t->last_path || !t->best_path) return false;
+    /* The last of what may be wrong is behind us: only now may an earlier run go. */
+    if (!prepare_folder(c, mode)) return false;
     /* Stream 1: stream 0 drew the initial values. */
     t->progress = (ct_progress){.best_score = -1, .rng = ct_rng_create((uint64_t)c->seed, 1)};
     if ((mode == CT_RUN_RESUME && !take_up(t)) || !save_description(t)) return false;
     t->log = ct_run_log_open(c->run_folder, t->progress.step);
-    t->loader = ct_loader_create(t->experiment->train, c->batch, true, true, (uint64_t)c->seed);
-    if (!t->log || !t->loader) return false;
-    if (ct_loader_batches(t->loader) == 0) {
-        return ct_fail_bool("%s: %lld captions do not fill one batch of %lld: lower [train] batch",
-                            c->train_split, (long long)t->experiment->train->caption_count,
-                            (long long)c->batch);
-    }
+    if (!t->log) return false;
     t->started = t->interval_start = now();
     t->first_step = t->progress.step;
     return true;
