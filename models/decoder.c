@@ -122,6 +122,11 @@ static bool index_tensors(const ct_positions *positions, ct_device device, ct_te
     return *from && *to;
 }
 
+/* Columns 0 .. tokens-1 of (B,M) or (B,M,E). */
+static ct_tensor *first_columns(ct_tensor *x, int64_t tokens) {
+    return ct_dim(x, 1) > tokens ? ct_slice(x, 1, 0, tokens, 1) : x;
+}
+
 static bool positions_that_count(const ct_batch *batch, const ct_compat *compat,
                                  const ct_tensor *targets, ct_tensor **from, ct_tensor **to) {
     int64_t rows = ct_dim(targets, 0), tokens = ct_dim(targets, 1);
@@ -130,10 +135,7 @@ static bool positions_that_count(const ct_batch *batch, const ct_compat *compat,
     ct_positions positions = {room, room + rows * tokens, 0};
     bool found = true;
     if (batch->target_mask) {
-        found = ct_shape_equal(batch->target_mask->shape, targets->shape) ||
-                ct_fail_bool("decoder: target_mask is %s, targets %s",
-                             ct_tensor_text(batch->target_mask), ct_tensor_text(targets));
-        found = found && by_mask(&positions, batch->target_mask, rows, tokens);
+        found = by_mask(&positions, first_columns(batch->target_mask, tokens), rows, tokens);
     } else {
         by_lengths(&positions, batch->lengths, compat->released[CT_COMPAT_PAD_TARGET], tokens);
     }
@@ -147,8 +149,7 @@ static bool positions_that_count(const ct_batch *batch, const ct_compat *compat,
 /* (B,T,E) cut or padded with zeros to (B,tokens,E) */
 static ct_tensor *fit(ct_tensor *vectors, int64_t tokens) {
     int64_t have = ct_dim(vectors, 1);
-    if (have > tokens) return ct_slice(vectors, 1, 0, tokens, 1);
-    return have < tokens ? ct_pad(vectors, 1, 0, tokens - have, 0) : vectors;
+    return have < tokens ? ct_pad(vectors, 1, 0, tokens - have, 0) : first_columns(vectors, tokens);
 }
 
 ct_tensor *ct_decoder_loss(ct_module *decoder, const ct_loss_config *config,
@@ -157,6 +158,10 @@ ct_tensor *ct_decoder_loss(ct_module *decoder, const ct_loss_config *config,
     ct_tensor *targets = batch->targets ? batch->targets : batch->words;
     ct_tensor *from = NULL, *to = NULL;
     if (!targets) return ct_fail("decoder: the batch has neither words nor targets");
+    if (batch->target_mask && !ct_shape_equal(batch->target_mask->shape, targets->shape))
+        return ct_fail("decoder: target_mask is %s, targets %s",
+                       ct_tensor_text(batch->target_mask), ct_tensor_text(targets));
+    targets = first_columns(targets, config->convcap.tokens);
     if (!positions_that_count(batch, compat, targets, &from, &to)) return NULL;
     int64_t tokens = ct_dim(targets, 1);
     ct_tensor *states =

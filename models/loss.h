@@ -12,6 +12,7 @@ typedef struct {
     int64_t instance_hidden, instance_classes; /* classes: outputs */
     struct {
         int64_t width, hidden, layers, kernel;
+        int64_t tokens; /* of a caption that are read and predicted, at most */
         double dropout;
     } convcap;
     ct_measure measure;
@@ -36,7 +37,8 @@ ct_module *ct_decoder_create(const ct_loss_config *config, int64_t words, int64_
 /* vectors (B,M,E), embedding (B,D) -> (B,M,hidden): what the layer over the vocabulary reads. */
 ct_tensor *ct_decoder_states(ct_module *decoder, const ct_loss_config *config, ct_tensor *vectors,
                              ct_tensor *embedding, ct_rng *rng);
-/* Mean cross-entropy of the next token over the positions that count, scalar. */
+/* Mean cross-entropy of the next token over the positions that count, scalar; of captions of more
+ * than config->convcap.tokens, the first so many. */
 ct_tensor *ct_decoder_loss(ct_module *decoder, const ct_loss_config *config,
                            const ct_compat *compat, const ct_batch *batch, ct_tensor *vectors,
                            ct_tensor *embedding, ct_rng *rng);

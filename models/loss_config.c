@@ -31,13 +31,14 @@ static const ct_option classifier[] = {
     {NULL, 0, NULL, 0, 0, NULL},
 };
 enum { CONVCAP_WIDTH, CONVCAP_HIDDEN, CONVCAP_LAYERS, CONVCAP_KERNEL, CONVCAP_DROPOUT,
-       CONVCAP_WEIGHT };
+       CONVCAP_TOKENS, CONVCAP_WEIGHT };
 static const ct_option convcap[] = {
     {"width", CT_OPTION_INTEGER, "512", 1, 1 << 20, NULL},
     {"hidden", CT_OPTION_INTEGER, "256", 1, 1 << 20, NULL},
     {"layers", CT_OPTION_INTEGER, "3", 1, 100, NULL},
     {"kernel", CT_OPTION_INTEGER, "5", 1, 1024, NULL},
     {"dropout", CT_OPTION_REAL, "0.1", 0, 0.99, NULL},
+    {"tokens", CT_OPTION_INTEGER, "61", 2, 1 << 20, NULL},
     {"weight", CT_OPTION_REAL, "1", 0, 1e6, NULL},
     {NULL, 0, NULL, 0, 0, NULL},
 };
@@ -109,6 +110,7 @@ static void apply(int key, const ct_option_value *value, ct_loss_config *config)
             config->convcap.layers = (int64_t)value[CONVCAP_LAYERS].number;
             config->convcap.kernel = (int64_t)value[CONVCAP_KERNEL].number;
             config->convcap.dropout = value[CONVCAP_DROPOUT].number;
+            config->convcap.tokens = (int64_t)value[CONVCAP_TOKENS].number;
             config->decoder = value[CONVCAP_WEIGHT].number;
             break;
         case MEASURE: config->measure = value->number != 0 ? CT_ORDER : CT_COSINE; break;

@@ -57,7 +57,6 @@ typedef struct {
     int64_t features;   /* F, numbers a region */
     int64_t vocabulary; /* V, including <pad> 0, <start> 1, <end> 2, <unk> 3 */
     int64_t images;     /* training images: each is a class of the instance loss */
-    int64_t max_words;  /* longest caption, with <start> and <end>: the decoder's length at most */
     const ct_tensor *word_vectors; /* (V,E) f32 for `words vectors=...`, or NULL: learned */
     const uint8_t *word_known; /* with word_vectors, V flags: 1 = has a fixed vector; the others
                                 * share one learned vector */

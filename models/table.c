@@ -29,6 +29,7 @@ static ct_model_row classifier_row(const ct_model *model, int64_t batch) {
 }
 
 static ct_model_row decoder_row(const ct_model *model, int64_t batch, int64_t words) {
+    if (words > model->loss.convcap.tokens) words = model->loss.convcap.tokens;
     return (ct_model_row){
         .part = "loss",
         .name = "decoder",

@@ -25,7 +25,7 @@ static inline ct_model *dcpg_model(const fixture_case *c, const char *compat) {
              (long long)width, (long long)(width / 2),
              strcmp(data, "f30k_precomp") ? "" : "first_l2norm = skip\n", compat);
     ct_model_sizes sizes = {.regions = fixture_int(c, "N"), .features = fixture_int(c, "F"),
-                            .vocabulary = fixture_int(c, "V"), .max_words = 9,
+                            .vocabulary = fixture_int(c, "V"),
                             .images = fixture_int(c, "num_classes") - 1}; /* numbered from 1 */
     ct_model *model = fixture_model(text, sizes);
     assert_no_error();
@@ -49,8 +49,7 @@ static inline ct_model *vsrn_model(const fixture_case *c, bool norm, bool absolu
     ct_model *model = fixture_model(text, (ct_model_sizes){.regions = fixture_int(c, "N"),
                                                            .features = fixture_int(c, "F"),
                                                            .vocabulary = fixture_int(c, "V"),
-                                                           .images = 1,
-                                                           .max_words = 9});
+                                                           .images = 1});
     assert_no_error();
     return model;
 }

@@ -6,7 +6,7 @@
 
 enum { B = 5, N = 4, F = 6, V = 12, T = 7, IMAGES = 9 };
 static const ct_model_sizes sizes = {.regions = N, .features = F, .vocabulary = V,
-                                     .images = IMAGES, .max_words = T};
+                                     .images = IMAGES};
 static const int64_t lengths_of[B] = {7, 3, 5, 2, 6};
 
 #define IMAGE(policy)                                                                      \

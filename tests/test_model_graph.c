@@ -2,8 +2,7 @@
 #include "model_fixture.h"
 #include "tensor/nearest.h"
 
-static const ct_model_sizes sizes = {.regions = 4, .features = 6, .vocabulary = 12, .images = 9,
-                                     .max_words = 7};
+static const ct_model_sizes sizes = {.regions = 4, .features = 6, .vocabulary = 12, .images = 9};
 
 #define TEXT "[text]\nembed = words width=6\npool = gru\n"
 #define LOSS "[loss]\nretrieval = hinge\n"

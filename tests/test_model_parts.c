@@ -192,6 +192,40 @@ START_TEST(fixed_word_vectors) {
     }
 } END_TEST
 
+/* ---- decoder -------------------------------------------------------------------------------- */
+
+/* What the decoder reads and predicts of a caption is cut: cut captions give the same. */
+START_TEST(decoder_reads_so_many_tokens) {
+    enum { TOKENS = 4 };
+    ct_model *model = model_of(IMAGE("") TEXT("") "[loss]\ndecoder = convcap width=4 hidden=3 "
+                               "layers=2 kernel=3 dropout=0 tokens=4\n", CT_F64);
+    CT_SCOPE {
+        ct_batch batch = batch_of(CT_F64, 0);
+        ct_tensor *embedding = ct_model_embed_captions(model, &batch, NULL);
+        ct_tensor *vectors =
+            ct_embed(ct_module_tensor(ct_model_module(model), "text.embed.weight"), batch.words, -1);
+        ct_rng rng = placed_rng();
+        ct_tensor *whole = ct_decoder_loss(model->decoder, &model->loss, &model->compat, &batch,
+                                           vectors, embedding, &rng);
+        int64_t lengths[B];
+        for (int64_t b = 0; b < B; b++) lengths[b] = lengths_of[b] < TOKENS ? lengths_of[b] : TOKENS;
+        batch.words = ct_tensor_copy(ct_tensor_slice(batch.words, 1, 0, TOKENS, 1));
+        batch.lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(B), lengths);
+        ct_tensor *cut = ct_decoder_loss(model->decoder, &model->loss, &model->compat, &batch,
+                                         ct_slice(vectors, 1, 0, TOKENS, 1), embedding, &rng);
+        assert_no_error();
+        assert_close(whole, cut, 1e-14, 0, "decoder loss");
+        /* by a mask too */
+        batch = batch_of(CT_F64, 0);
+        double mask[B * T];
+        for (int64_t i = 0; i < B * T; i++) mask[i] = i % T > 0 && i % T < lengths_of[i / T];
+        batch.target_mask = ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(B, T), mask);
+        assert_close(ct_decoder_loss(model->decoder, &model->loss, &model->compat, &batch, vectors,
+                                     embedding, &rng), cut, 1e-14, 0, "decoder loss by a mask");
+    }
+    ct_model_destroy(model);
+} END_TEST
+
 /* ---- bad input ------------------------------------------------------------------------------ */
 
 static void refused(ct_model *model, ct_batch batch, const char *message) {
@@ -273,4 +307,5 @@ START_TEST(advantage_baselines) {
 
 TEST_MAIN("model_parts", continuous_policy_by_hand, pools_over_words_alone,
           bigru_joins_both_directions, gradients_of_whole_models, fixed_word_vectors,
-          bad_batches_are_refused, reward_of_known_ranks, advantage_baselines)
+          decoder_reads_so_many_tokens, bad_batches_are_refused, reward_of_known_ranks,
+          advantage_baselines)

@@ -239,7 +239,8 @@ static bool visit_decoder(void *context, const char *name, ct_tensor *tensor, bo
 static void decoder(ct_dtype dtype) {
     fixture_case c = fixture_open("convcap", dtype, "");
     ct_loss_config config = {.convcap = {.width = fixture_int(&c, "nfeats"), .hidden = 3,
-                                         .layers = 3, .kernel = 5}};
+                                         .layers = 3, .kernel = 5,
+                                         .tokens = fixture_int(&c, "max_tokens")}};
     ct_module *module = ct_decoder_create(&config, fixture_int(&c, "E"), fixture_int(&c, "D"),
                                           fixture_int(&c, "V"));
     ct_module_to_dtype(module, dtype);

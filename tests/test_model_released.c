@@ -12,7 +12,8 @@ static const char *golden_path(const char *name) {
 }
 
 static ct_model *recorded_model(const fixture_case *c) {
-    return strstr(c->g.name, "dcpg") ? dcpg_model(c, "preset = released\n") : vsrn_model(c, true, false);
+    return strstr(c->g.name, "dcpg") ? dcpg_model(c, "preset = released\n")
+                                     : vsrn_model(c, true, false);
 }
 
 /* The tensor of the case that an exported one must be, to the bit, or NULL. */
@@ -228,7 +229,6 @@ static ct_model *small_model(const char *image, const char *text) {
     ct_model *model = NULL;
     CT_SCOPE {
         ct_model_sizes sizes = {.regions = 2, .features = 4, .vocabulary = 5, .images = 1,
-                                .max_words = 4,
                                 .word_vectors = ct_from_data(CT_F32, CT_CPU, CT_SHAPE(5, 3), vectors),
                                 .word_known = known};
         model = fixture_model(description, sizes);

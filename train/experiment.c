@@ -63,7 +63,6 @@ static bool open_model(ct_experiment *e) {
         .features = train->images->shape.dim[2],
         .vocabulary = ct_vocabulary_size(e->vocabulary),
         .images = train->image_count,
-        .max_words = train->longest,
         .word_vectors = e->word_vectors,
         .word_known = e->word_known,
     };
