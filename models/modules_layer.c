@@ -59,11 +59,18 @@ static const ct_option l2norm_options[] = {
     {NULL, 0, NULL, 0, 0, NULL},
 };
 
+/* As the released code divides: 0/0, not 0, for a feature that is 0 in all regions. */
+static ct_tensor *divided_by_norm(ct_tensor *x, int axis) {
+    return ct_div(x, ct_unsqueeze(ct_norm(x, axis), axis));
+}
+
 static ct_tensor *l2norm_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
     (void)state;
-    bool regions = node->image && node->compat->released[CT_COMPAT_L2NORM_REGIONS];
-    if (node->value[L2NORM_OVER].given) regions = ct_number(node, L2NORM_OVER) != OVER_FEATURES;
-    return ct_l2_normalize(x, regions && !node->pooled ? 1 : -1);
+    if (node->pooled) return ct_l2_normalize(x, -1);
+    if (node->value[L2NORM_OVER].given)
+        return ct_l2_normalize(x, ct_number(node, L2NORM_OVER) == OVER_FEATURES ? -1 : 1);
+    bool released = node->image && node->compat->released[CT_COMPAT_L2NORM_REGIONS];
+    return released ? divided_by_norm(x, 1) : ct_l2_normalize(x, -1);
 }
 
 const ct_graph_kind ct_kind_l2norm = {.name = "l2norm", .options = l2norm_options,

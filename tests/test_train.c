@@ -130,13 +130,15 @@ static double first_learning_rate(const char *run) {
     return lr;
 }
 
+/* -1: it has no state. */
 static int64_t steps_of_adam(const char *checkpoint, const char *parameter) {
     int64_t steps = -1;
     char name[128];
     snprintf(name, sizeof name, "optimizer.step.%s", parameter);
     CT_SCOPE {
         ct_safetensors *file = ct_safetensors_open(checkpoint);
-        steps = (int64_t)ct_item(ct_safetensors_get(file, name));
+        if (ct_safetensors_has(file, name))
+            steps = (int64_t)ct_item(ct_safetensors_get(file, name));
         ct_safetensors_close(file);
     }
     assert_no_error();
@@ -179,6 +181,26 @@ START_TEST(resume_takes_up_all_or_the_encoders) {
         ck_assert((first_learning_rate(in_folder(folder, "run")) == 0) == released);
         snprintf(options, sizeof options, "rm -r %s/run", folder);
         ck_assert_int_eq(system(options), 0);
+    }
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(decoder_is_trained_fixed_or_updated_twice) {
+    static const struct {
+        const char *key;
+        int64_t steps; /* of the decoder, an epoch; -1: it has no optimiser state */
+    } rows[] = {{"decoder_parameters=trained", 6}, {"decoder_parameters=fixed", -1},
+                {"decoder_updates=twice", 12}, {"preset=released", -1}};
+    char *folder = tiny_experiment(), options[1024];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        static char output[OUTPUT_SIZE];
+        snprintf(options, sizeof options, HEADS "--overwrite --set train.epochs=1 --set compat.%s",
+                 rows[i].key);
+        ck_assert_msg(train(folder, options, output) == 0, "%s", output);
+        const char *last = in_folder(folder, "run/last.safetensors");
+        ck_assert_int_eq(steps_of_adam(last, "image.fc.weight"), 6);
+        ck_assert_int_eq(steps_of_adam(last, "decoder.output.bias"), rows[i].steps);
     }
     folder_remove(folder);
 }
@@ -313,6 +335,7 @@ END_TEST
 
 TEST_MAIN("train", leaves_results_and_learns, same_seed_same_bits,
           interrupted_and_resumed_same_bits, resume_takes_up_all_or_the_encoders,
+          decoder_is_trained_fixed_or_updated_twice,
           a_run_is_not_overwritten_unasked,
           evaluates_and_queries_what_it_trained, embeddings_are_written,
           training_starts_from_given_weights, weights_go_out_and_in,
