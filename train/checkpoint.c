@@ -2,42 +2,22 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "train/tensor_list.h"
 
 /* ---- saving ------------------------------------------------------------------------------ */
 
 typedef struct {
     const char *prefix;
-    ct_named_tensor *items;
-    int count, capacity;
+    ct_tensor_list list;
 } collection;
 
 static bool collect(void *context, const char *name, ct_tensor *tensor, bool buffer) {
     (void)buffer;
     collection *c = context;
-    if (c->count == c->capacity) {
-        int capacity = c->capacity ? 2 * c->capacity : 64;
-        ct_named_tensor *items = realloc(c->items, (size_t)capacity * sizeof *items);
-        if (!items) return ct_fail_bool("checkpoint: out of memory");
-        c->items = items;
-        c->capacity = capacity;
-    }
-    char *full = NULL;
-    if (asprintf(&full, "%s%s", c->prefix, name) < 0) {
-        return ct_fail_bool("checkpoint: out of memory");
-    }
     /* kept: an optimiser's step count is a tensor made for the visit alone */
-    c->items[c->count++] = (ct_named_tensor){full, ct_keep(tensor)};
-    return true;
-}
-
-static void free_collection(collection *c) {
-    for (int i = 0; i < c->count; i++) {
-        free((char *)c->items[i].name);
-        ct_release((ct_tensor *)c->items[i].tensor);
-    }
-    free(c->items);
+    return ct_tensor_list_add(&c->list, c->prefix, name, tensor);
 }
 
 /* Hexadecimal floats and plain integers: read back to the same bits. */
@@ -77,9 +57,9 @@ bool ct_checkpoint_save(const char *path, ct_module *model, ct_optimizer *optimi
         write_progress(position, sizeof position, progress);
         const char *metadata[] = {"format", "cotangent checkpoint 1", "progress", position,
                                   "config", config_text, NULL};
-        saved = ct_safetensors_save(path, all.items, all.count, metadata);
+        saved = ct_safetensors_save(path, all.list.items, all.list.count, metadata);
     }
-    free_collection(&all);
+    ct_tensor_list_clear(&all.list);
     return saved;
 }
 

@@ -16,7 +16,8 @@ bool ct_evaluate_command(ct_config *config, const char *split, const char *weigh
 bool ct_export_command(ct_config *config, const char *path, const char *weights);
 
 /* Writes FOLDER/img_embs.npy (a row an image) and cap_embs.npy (a row a caption) of a split, as
- * rankings take them. The folder is made if it is not there. */
+ * rankings take them, in the configured dtype. The folder is made if it is not there. With
+ * recorded batches the split is "recorded": the first of them, a row a pair. */
 bool ct_embed_command(ct_config *config, const char *split, const char *folder,
                       const char *weights);
 

@@ -326,14 +326,17 @@ static bool fill_defaults(reader *r) {
         free(folder);
         if (!done) return false;
     }
+    /* recorded batches take the place of the one key that must be given, [data] folder */
+    const char *recorded = r->value[find_key("recorded", "file")];
     for (int i = 0; i < ct_config_key_count; i++) {
         const ct_config_key *key = &ct_config_keys[i];
         if (r->value[i]) continue;
-        if (!key->fallback) {
+        const char *fallback = key->fallback ? key->fallback : recorded && *recorded ? "" : NULL;
+        if (!fallback) {
             return ct_fail_bool("%s: [%s] %s is missing: %s", from.file, key->section, key->name,
                                 key->help);
         }
-        if (!set_key(r, from, i, key->fallback)) return false;
+        if (!set_key(r, from, i, fallback)) return false;
     }
     return true;
 }

@@ -12,7 +12,8 @@
 
 typedef struct {
     /* [data] */
-    char *folder;        /* with {split}_ims.npy, {split}_caps.txt, {split}_ids.txt */
+    char *folder;        /* with {split}_ims.npy, {split}_caps.txt, {split}_ids.txt; "" only with
+                          * recorded_file */
     char *train_split, *dev_split;
     char **test_splits;  /* evaluated at the end; a comma-separated list */
     int test_split_count;
@@ -20,6 +21,7 @@ typedef struct {
     int64_t min_count;   /* of a word, when built */
     int64_t max_words;   /* longer captions are cut (before <end>); 0: none is */
     int64_t dev_captions; /* at most this many captions of dev are used, whole images; 0: all */
+    bool shuffle;         /* no: batches in the order of the captions */
 
     /* [run] */
     char *run_folder;
@@ -44,6 +46,11 @@ typedef struct {
 
     /* [evaluate] */
     int64_t evaluate_batch, folds;
+
+    /* [recorded]: train/recorded.h */
+    char *recorded_file;  /* with batches, and noise if there is any; "": none, [data] counts */
+    char *recorded_noise; /* noise alone, or other noise than that of the file */
+    int64_t recorded_vocabulary_size, recorded_classes; /* 0: from the file's metadata */
 
     /* the model's sections */
     ct_description model;

@@ -11,7 +11,7 @@
 const ct_config_key ct_config_keys[] = {
     {"data", "folder", CT_KEY_TEXT, NULL, AT(folder),
      .help = "Folder with {split}_ims.npy, {split}_caps.txt and, for uneven captions, "
-             "{split}_ids.txt"},
+             "{split}_ids.txt; not needed with [recorded] file"},
     {"data", "train_split", CT_KEY_TEXT, "train", AT(train_split), .help = "Split to train on"},
     {"data", "dev_split", CT_KEY_TEXT, "dev", AT(dev_split),
      .help = "Split on which the best model is chosen"},
@@ -26,6 +26,8 @@ const ct_config_key ct_config_keys[] = {
      .help = "Captions are cut to so many words; 0: they are not"},
     {"data", "dev_captions", CT_KEY_WHOLE, "5000", AT(dev_captions), .low = 0, .high = 1e12,
      .help = "At most so many captions of the dev split are used; 0: all"},
+    {"data", "shuffle", CT_KEY_FLAG, "yes", AT(shuffle),
+     .help = "Draw the order of the training captions anew for each epoch; no: as they stand"},
 
     {"run", "folder", CT_KEY_TEXT, "", AT(run_folder),
      .help = "Folder for checkpoints and results; empty: runs/NAME for NAME.ini"},
@@ -76,6 +78,15 @@ const ct_config_key ct_config_keys[] = {
      .help = "Images or captions embedded at once"},
     {"evaluate", "folds", CT_KEY_WHOLE, "1", AT(folds), .low = 1, .high = 1e6,
      .help = "Parts of a split that are ranked on their own and averaged (COCO 1K: 5)"},
+
+    {"recorded", "file", CT_KEY_TEXT, "", AT(recorded_file),
+     .help = "Train on the batches (and the noise) of this safetensors file instead of [data]"},
+    {"recorded", "noise", CT_KEY_TEXT, "", AT(recorded_noise),
+     .help = "Replay the noise of this safetensors file instead of drawing it"},
+    {"recorded", "vocabulary_size", CT_KEY_WHOLE, "0", AT(recorded_vocabulary_size), .low = 0,
+     .high = 1e9, .help = "Vocabulary of the recorded batches; 0: the file's metadata V"},
+    {"recorded", "classes", CT_KEY_WHOLE, "0", AT(recorded_classes), .low = 0, .high = 1e9,
+     .help = "Classes of their instance loss; 0: the file's num_classes, or as in.idx needs"},
 };
 const int ct_config_key_count = sizeof ct_config_keys / sizeof *ct_config_keys;
 _Static_assert(sizeof ct_config_keys / sizeof *ct_config_keys <= CT_CONFIG_MAX_KEYS,

@@ -56,34 +56,58 @@ static ct_vocabulary *open_vocabulary(const ct_config *config, const ct_split *t
     return read;
 }
 
-static bool open_model(ct_experiment *e) {
-    const ct_split *train = e->train;
-    ct_model_sizes sizes = {
-        .regions = train->images->shape.dim[1],
-        .features = train->images->shape.dim[2],
-        .vocabulary = ct_vocabulary_size(e->vocabulary),
-        .images = train->image_count,
-        .word_vectors = e->word_vectors,
-        .word_known = e->word_known,
-    };
-    ct_seed((uint64_t)e->config->seed);
-    e->model = ct_model_create(&e->config->model, sizes);
-    return e->model && ct_module_to_dtype(ct_model_module(e->model), e->config->dtype);
-}
-
-static bool open_all(ct_experiment *e, bool use_run_vocabulary) {
+static bool open_split_data(ct_experiment *e, bool use_run_vocabulary) {
     const ct_config *config = e->config;
     e->train = ct_split_open(config->folder, config->train_split);
     if (!e->train) return false;
     e->vocabulary = open_vocabulary(config, e->train, use_run_vocabulary);
     if (!e->vocabulary) return false;
     if (!ct_split_encode(e->train, e->vocabulary, config->max_words)) return false;
-    char vectors[4096];
-    if (ct_description_word_vectors(&config->model, vectors, sizeof vectors)) {
-        e->word_vectors = ct_word_vectors_read(vectors, e->vocabulary, config->run_folder,
-                                               &e->word_known);
+    e->sizes.regions = e->train->images->shape.dim[1];
+    e->sizes.features = e->train->images->shape.dim[2];
+    e->sizes.vocabulary = ct_vocabulary_size(e->vocabulary);
+    e->sizes.images = e->train->image_count;
+    return true;
+}
+
+/* The words of recorded ids are only needed to look up word vectors. */
+static bool open_recorded_data(ct_experiment *e) {
+    bool from_one; /* classes; the model adds that one */
+    if (!ct_recorded_sizes(e->recorded, &e->sizes) ||
+        !ct_compat_released(&e->config->model, "classes", &from_one)) {
+        return false;
     }
-    return ct_ok() && open_model(e);
+    if (from_one && e->sizes.images > 1) e->sizes.images--;
+    const char *path = e->config->vocabulary;
+    return !*path || (e->vocabulary = ct_vocabulary_read(path)) != NULL;
+}
+
+static bool open_word_vectors(ct_experiment *e) {
+    char path[4096];
+    if (!ct_description_word_vectors(&e->config->model, path, sizeof path)) return ct_ok();
+    if (!e->vocabulary) {
+        return ct_fail_bool("%s: word vectors of recorded captions need [data] vocabulary", path);
+    }
+    e->word_vectors = ct_word_vectors_read(path, e->vocabulary, e->config->run_folder,
+                                           &e->word_known);
+    e->sizes.word_vectors = e->word_vectors;
+    e->sizes.word_known = e->word_known;
+    return e->word_vectors != NULL;
+}
+
+static bool open_model(ct_experiment *e) {
+    ct_seed((uint64_t)e->config->seed);
+    e->model = ct_model_create(&e->config->model, e->sizes);
+    return e->model && ct_module_to_dtype(ct_model_module(e->model), e->config->dtype);
+}
+
+static bool open_all(ct_experiment *e, bool use_run_vocabulary) {
+    e->recorded = ct_recorded_open(e->config);
+    if (!ct_ok()) return false;
+    bool recorded = ct_recorded_batches(e->recorded) > 0;
+    bool data = recorded ? open_recorded_data(e) : open_split_data(e, use_run_vocabulary);
+    return data && open_word_vectors(e) && open_model(e) &&
+           (!recorded || ct_recorded_check(e->recorded, e->model));
 }
 
 ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary) {
@@ -104,6 +128,7 @@ void ct_experiment_close(ct_experiment *e) {
     free(e->word_known);
     ct_vocabulary_destroy(e->vocabulary);
     ct_split_destroy(e->train);
+    ct_recorded_close(e->recorded);
     free(e);
 }
 
@@ -130,6 +155,10 @@ bool ct_experiment_save(const ct_experiment *e, const char *path) {
 }
 
 ct_split *ct_experiment_split(const ct_experiment *e, const char *name) {
+    if (!e->train) {
+        return ct_fail("%s: batches are recorded, so that there is no split '%s': take [recorded] "
+                       "file out", e->config->recorded_file, name);
+    }
     ct_split *split = ct_split_open(e->config->folder, name);
     if (!split) return NULL;
     ct_shape have = split->images->shape, want = e->train->images->shape;
@@ -165,6 +194,15 @@ ct_batch ct_batch_from_host(const ct_experiment *e, const ct_host_batch *host) {
         .lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b), host->lengths),
         .classes = classes,
     };
+}
+
+bool ct_experiment_recorded(const ct_experiment *e, int64_t step, ct_batch *batch) {
+    if (!ct_recorded_batch(e->recorded, step, batch)) return false;
+    ct_tensor **reals[] = {&batch->images, &batch->vectors, &batch->target_mask};
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
+        if (*reals[i]) *reals[i] = ct_tensor_cast(*reals[i], e->config->dtype);
+    }
+    return ct_ok();
 }
 
 /* ---- embedding --------------------------------------------------------------------------- */
@@ -237,6 +275,22 @@ bool ct_embed_split(const ct_experiment *e, const ct_split *split, ct_tensor **i
     }
     ct_module_train(module, training);
     return done;
+}
+
+bool ct_embed_batch(const ct_experiment *e, const ct_batch *batch, ct_tensor **images,
+                    ct_tensor **captions) {
+    ct_module *module = ct_model_module(e->model);
+    bool training = ct_module_training(module);
+    ct_module_train(module, false);
+    CT_NO_GRAD {
+        ct_rng rng = evaluation_rng(e);
+        ct_tensor *y = ct_model_embed_captions(e->model, batch, &rng);
+        *captions = ct_model_ranked(e->model, y);
+        y = ct_model_embed_images(e->model, batch->images, &rng);
+        *images = ct_model_ranked(e->model, y);
+    }
+    ct_module_train(module, training);
+    return *images && *captions;
 }
 
 ct_tensor *ct_embed_sentences(const ct_experiment *e, const char *const *sentences, int count) {

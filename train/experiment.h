@@ -5,17 +5,20 @@
 #include "train/config.h"
 #include "train/data.h"
 #include "train/evaluate.h"
+#include "train/recorded.h"
 
 typedef struct {
     ct_config *config;         /* borrowed */
-    ct_vocabulary *vocabulary;
-    ct_split *train;           /* always open: its sizes make the model's */
+    ct_vocabulary *vocabulary; /* NULL: batches are recorded, and none is configured */
+    ct_split *train;           /* NULL: batches are recorded */
+    ct_recorded *recorded;     /* batches, noise; NULL: neither is */
+    ct_model_sizes sizes;      /* that the model was made for */
     ct_tensor *word_vectors;   /* (V,E), or NULL */
     uint8_t *word_known;
     ct_model *model;
 } ct_experiment;
 
-/* Opens the training split, reads or builds the vocabulary (from the run folder's
+/* Opens the training split, or recorded batches in its place, and recorded noise; reads or builds the vocabulary (from the run folder's
  * vocabulary.json if there is one and `use_run_vocabulary`), reads word vectors, seeds the default generator
  * and builds the model in the configured dtype. NULL and an error otherwise. */
 ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary);
@@ -28,15 +31,21 @@ bool ct_experiment_load(const ct_experiment *experiment, const char *path);
 /* Writes the model's weights under the same names; a line names what has none. */
 bool ct_experiment_save(const ct_experiment *experiment, const char *path);
 
-/* A split with its captions encoded; cut to config->dev_captions if it is the dev split. */
+/* A split with its captions encoded; cut to config->dev_captions if it is the dev split. With
+ * recorded batches there is none: an error. */
 ct_split *ct_experiment_split(const ct_experiment *experiment, const char *name);
 
 /* A host batch as tensors in the configured dtype, in the innermost scope. */
 ct_batch ct_batch_from_host(const ct_experiment *experiment, const ct_host_batch *batch);
+/* The same of recorded batch `step` (from 0). */
+bool ct_experiment_recorded(const ct_experiment *experiment, int64_t step, ct_batch *batch);
 
 /* Embeddings of all images (I,D) and captions (C,D) of a split in evaluation mode, as rankings
  * take them (ct_model_ranked); in the innermost scope. `captions` may be NULL. */
 bool ct_embed_split(const ct_experiment *experiment, const ct_split *split, ct_tensor **images,
+                    ct_tensor **captions);
+/* The same of the pairs of a batch: both (B,D). */
+bool ct_embed_batch(const ct_experiment *experiment, const ct_batch *batch, ct_tensor **images,
                     ct_tensor **captions);
 /* The same of sentences: (count,D). */
 ct_tensor *ct_embed_sentences(const ct_experiment *experiment, const char *const *sentences,

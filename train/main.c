@@ -16,6 +16,7 @@ static const char doc[] =
     "  train my.ini                        train, then print a table of recalls\n"
     "  train my.ini --set train.lr=5e-4    change a key for this run\n"
     "  train my.ini --dry-run              the graph, its memory and work\n"
+    "  train my.ini --steps 3 --dump-steps DIR  three steps, each with what it computed\n"
     "  train my.ini --resume               go on with an interrupted run\n"
     "  train my.ini --evaluate test        recalls of the trained model\n"
     "  train my.ini --query \"a red heart\"  the images that fit best\n"
@@ -26,7 +27,8 @@ static const char doc[] =
     "metrics.jsonl, results.json, vocabulary.json and config.ini. Exit status: 0 when done, "
     "2 for anything wrong in what was given (one line says what), 130 after Ctrl-C (the state is saved).";
 
-enum { OPT_HELP_CONFIG = 256, OPT_TOP, OPT_SPLIT, OPT_WEIGHTS, OPT_EMBED, OPT_OUT, OPT_EXPORT };
+enum { OPT_HELP_CONFIG = 256, OPT_TOP, OPT_SPLIT, OPT_WEIGHTS, OPT_EMBED, OPT_OUT, OPT_EXPORT,
+       OPT_STEPS, OPT_DUMP_STEPS };
 
 static const struct argp_option options[] = {
     {"set", 's', "SECTION.KEY=VALUE", 0, "Use this value instead of the file's (repeatable)", 0},
@@ -34,8 +36,12 @@ static const struct argp_option options[] = {
     {"resume", 'r', 0, 0, "Go on with the run in the run folder", 0},
     {"overwrite", 'f', 0, 0, "Replace the run in the run folder", 0},
     {"init", 'i', "FILE", 0, "Start training from these weights (safetensors)", 0},
+    {"steps", OPT_STEPS, "N", 0, "Stop after so many steps, saved to go on with --resume", 0},
+    {"dump-steps", OPT_DUMP_STEPS, "FOLDER", 0,
+     "Write every step's losses, gradients and parameters there (see docs/parity.md)", 0},
     {"evaluate", 'e', "SPLIT", 0, "Print the recalls of the trained model on a split", 1},
-    {"embed", OPT_EMBED, "SPLIT", 0, "Write a split's embeddings as .npy files", 1},
+    {"embed", OPT_EMBED, "SPLIT", 0,
+     "Write a split's embeddings as .npy files (recorded: of the first recorded batch)", 1},
     {"out", OPT_OUT, "FOLDER", 0, "Folder for --embed (default: the run folder)", 1},
     {"export", OPT_EXPORT, "FILE", 0,
      "Write the trained weights as safetensors, under the names of [run] names", 1},
@@ -52,17 +58,19 @@ enum { MAX_OVERRIDES = 256 };
 
 typedef struct {
     const char *config, *init, *evaluate, *embed, *export, *out, *query, *split, *weights;
+    const char *dump_steps;
     const char *overrides[MAX_OVERRIDES];
     int override_count, top;
+    int64_t steps;
     bool dry_run, help_config;
     ct_run_mode mode;
 } arguments;
 
-static int positive(const char *text, struct argp_state *state) {
+static int positive(const char *option, const char *text, struct argp_state *state) {
     char *end;
     long value = strtol(text, &end, 10);
-    if (*text == '\0' || *end || value < 1 || value > 1000000) {
-        argp_error(state, "--top %s: expected a number from 1", text);
+    if (*text == '\0' || *end || value < 1 || value > 1000000000) {
+        argp_error(state, "%s %s: expected a number from 1 to 1000000000", option, text);
     }
     return (int)value;
 }
@@ -84,7 +92,9 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     case OPT_OUT: a->out = value; return 0;
     case 'q': a->query = value; return 0;
     case OPT_SPLIT: a->split = value; return 0;
-    case OPT_TOP: a->top = positive(value, state); return 0;
+    case OPT_TOP: a->top = positive("--top", value, state); return 0;
+    case OPT_STEPS: a->steps = positive("--steps", value, state); return 0;
+    case OPT_DUMP_STEPS: a->dump_steps = value; return 0;
     case OPT_WEIGHTS: a->weights = value; return 0;
     case OPT_HELP_CONFIG: a->help_config = true; return 0;
     case ARGP_KEY_ARG:
@@ -121,7 +131,8 @@ static bool run(const arguments *a, ct_config *config, int *status) {
         const char *split = a->split ? a->split : config->test_splits[0];
         return ct_query_command(config, split, a->query, a->top, a->weights);
     }
-    ct_train_outcome outcome = ct_train_run(config, a->mode, a->init);
+    ct_train_outcome outcome = ct_train_run(
+        config, (ct_train_options){a->mode, a->init, a->steps, a->dump_steps});
     if (outcome == CT_TRAIN_INTERRUPTED) *status = 130;
     return outcome != CT_TRAIN_FAILED;
 }

@@ -1,24 +1,25 @@
 #include "train/trainer.h"
 
-#include <errno.h>
 #include <math.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "train/batches.h"
 #include "train/console.h"
+#include "train/dump.h"
+#include "train/optimization.h"
 #include "train/run_log.h"
+#include "train/stop.h"
 
 typedef struct {
     ct_config *config;
+    ct_train_options options;
     ct_experiment *experiment;
-    ct_split *dev, **tests; /* tests: one for each of config->test_splits */
-    ct_loader *loader;
+    ct_split *dev, **tests; /* tests: one for each of config->test_splits; NULL: none */
+    ct_batches *batches;
+    ct_dump *dump; /* or NULL */
     ct_optimizer *optimizer;
     ct_run_log *log;
     ct_progress progress;
@@ -34,129 +35,27 @@ typedef struct {
     int64_t first_step;  /* of this process, for the rate */
 } trainer;
 
-/* ---- stopping ---------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t stop_asked;
-
-static void ask_stop(int signal_number) {
-    (void)signal_number;
-    stop_asked = 1;
-}
-
-/* SA_RESETHAND: a second Ctrl-C ends the program at once, as one expects. */
-static void watch_signals(void) {
-    struct sigaction action = {.sa_handler = ask_stop, .sa_flags = SA_RESETHAND};
-    stop_asked = 0;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
-
-static void unwatch_signals(void) {
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-}
-
 static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* ---- run folder -------------------------------------------------------------------------- */
-
-static const char *const run_files[] = {"last.safetensors", "best.safetensors", "results.json",
-                                        "metrics.jsonl", "vocabulary.json", "config.ini"};
-
-/* What an earlier run left: refused for a new run, removed for one that overwrites. */
-static bool clear_file(const char *folder, const char *path, ct_run_mode mode) {
-    if (mode == CT_RUN_NEW && access(path, F_OK) == 0) {
-        return ct_fail_bool("%s already holds a run: pass --resume to go on with it, "
-                            "--overwrite to replace it, or another --set run.folder=NAME", folder);
-    }
-    if (mode == CT_RUN_NEW || unlink(path) == 0 || errno == ENOENT) return true;
-    return ct_fail_bool("%s: cannot be removed: %s", path, strerror(errno));
-}
-
-static bool prepare_folder(const ct_config *config, ct_run_mode mode) {
-    if (!ct_make_folders(config->run_folder)) return false;
-    if (mode == CT_RUN_RESUME) return true;
-    for (size_t i = 0; i < sizeof run_files / sizeof *run_files; i++) {
-        char *path = ct_path(config->run_folder, run_files[i]);
-        bool clear = path && clear_file(config->run_folder, path, mode);
-        free(path);
-        if (!clear) return false;
-    }
-    return true;
-}
-
-static bool save_description(const trainer *t) {
-    char *config = ct_path(t->config->run_folder, "config.ini");
-    char *vocabulary = ct_path(t->config->run_folder, "vocabulary.json");
-    bool saved = config && vocabulary &&
-                 ct_file_write(config, t->config->text, strlen(t->config->text)) &&
-                 ct_vocabulary_write(t->experiment->vocabulary, vocabulary);
-    free(config);
-    free(vocabulary);
-    return saved;
-}
-
 /* ---- setting up -------------------------------------------------------------------------- */
 
-/* Entries "image.attend:0.1" of [train] lr_factors: a module of the graph, with all below it. */
-static bool scale_learning_rates(const ct_config *c, ct_optimizer *optimizer) {
-    for (int i = 0; i < c->lr_factor_count; i++) {
-        char name[128], rest;
-        double factor;
-        if (sscanf(c->lr_factors[i], "%126[^:]:%lf%c", name, &factor, &rest) != 2 ||
-            !(factor >= 0 && factor <= 1e6)) {
-            return ct_fail_bool("%s: [train] lr_factors: '%s', expected NAME:FACTOR, a factor from "
-                                "0 to 1e6", c->file, c->lr_factors[i]);
-        }
-        strcat(name, ".");
-        if (ct_optimizer_scale_lr(optimizer, name, factor)) continue;
-        ct_error_clear();
-        return ct_fail_bool("%s: [train] lr_factors: the model has no part '%.*s' with parameters",
-                            c->file, (int)strlen(name) - 1, name);
-    }
-    return true;
-}
-
-static ct_optimizer *make_optimizer(const ct_config *c, const ct_model *model,
-                                    ct_module *module) {
-    ct_adam_config adam = {.lr = c->lr, .weight_decay = c->weight_decay};
-    ct_optimizer *optimizer;
-    if (strcmp(c->optimizer, "sgd") == 0) {
-        optimizer = ct_sgd_create(module, (ct_sgd_config){.lr = c->lr, .momentum = c->momentum,
-                                                          .weight_decay = c->weight_decay});
-    } else if (strcmp(c->optimizer, "adamw") == 0) {
-        optimizer = ct_adamw_create(module, adam);
-    } else {
-        optimizer = ct_adam_create(module, adam);
-    }
-    if (!optimizer) return NULL;
-    ct_optimizer_clip_norm(optimizer, c->clip_norm);
-    const char *untrained = ct_model_untrained_prefix(model);
-    const char *repeated = ct_model_repeated_prefix(model);
-    if ((!untrained || ct_optimizer_exclude(optimizer, untrained)) &&
-        (!repeated || ct_optimizer_repeat(optimizer, repeated)) &&
-        scale_learning_rates(c, optimizer)) {
-        return optimizer;
-    }
-    ct_optimizer_destroy(optimizer);
-    return NULL;
-}
-
 /* Opened before training, so that one that cannot be read is known then; features are mapped,
- * so it costs no memory to keep them. */
-static bool open_test_splits(trainer *t) {
+ * so it costs no memory to keep them. Recorded batches come without splits. */
+static bool open_splits(trainer *t) {
+    if (!t->experiment->train) return true;
     int count = t->config->test_split_count;
+    t->dev = ct_experiment_split(t->experiment, t->config->dev_split);
     t->tests = calloc((size_t)count + 1, sizeof *t->tests);
     if (!t->tests) return ct_fail_bool("out of memory");
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; t->dev && i < count; i++) {
         t->tests[i] = ct_experiment_split(t->experiment, t->config->test_splits[i]);
         if (!t->tests[i]) return false;
     }
-    return true;
+    return t->dev != NULL;
 }
 
 /* Goes on from last.safetensors; under `resume = released` with its encoders alone: the rest, the
@@ -169,32 +68,31 @@ static bool take_up(trainer *t) {
                           : ct_checkpoint_load(t->last_path, module, t->optimizer, &t->progress);
 }
 
-static bool open_loader(trainer *t) {
-    const ct_config *c = t->config;
-    t->loader = ct_loader_create(t->experiment->train, c->batch, true, true, (uint64_t)c->seed);
-    if (!t->loader || ct_loader_batches(t->loader) > 0) return t->loader != NULL;
-    return ct_fail_bool("%s: %lld captions do not fill one batch of %lld: lower [train] batch",
-                        c->train_split, (long long)t->experiment->train->caption_count,
-                        (long long)c->batch);
+/* What is needed, from what the user gave; nothing is written yet. */
+static bool open_inputs(trainer *t) {
+    t->experiment = ct_experiment_open(t->config, t->options.mode == CT_RUN_RESUME);
+    if (!t->experiment) return false;
+    const char *weights = t->options.weights;
+    return (!t->experiment->train || ct_split_check(t->experiment->train)) &&
+           (!weights || ct_experiment_load(t->experiment, weights)) && open_splits(t) &&
+           (t->batches = ct_batches_open(t->experiment)) != NULL;
 }
 
-static bool set_up(trainer *t, ct_run_mode mode, const char *weights) {
+static bool set_up(trainer *t) {
     ct_config *c = t->config;
-    t->experiment = ct_experiment_open(c, mode == CT_RUN_RESUME);
-    if (!t->experiment || !ct_split_check(t->experiment->train)) return false;
-    if (weights && !ct_experiment_load(t->experiment, weights)) return false;
-    t->dev = ct_experiment_split(t->experiment, c->dev_split);
-    if (!t->dev || !open_test_splits(t) || !open_loader(t)) return false;
-    ct_module *module = ct_model_module(t->experiment->model);
-    t->optimizer = make_optimizer(c, t->experiment->model, module);
+    if (!open_inputs(t)) return false;
+    t->optimizer = ct_configured_optimizer(c, t->experiment->model);
     t->last_path = ct_path(c->run_folder, "last.safetensors");
     t->best_path = ct_path(c->run_folder, "best.safetensors");
     if (!t->optimizer || !t->last_path || !t->best_path) return false;
+    const char *dump = t->options.dump_folder;
+    if (dump && !(t->dump = ct_dump_open(t->experiment, dump))) return false;
     /* The last of what may be wrong is behind us: only now may an earlier run go. */
-    if (!prepare_folder(c, mode)) return false;
+    if (!ct_run_folder_prepare(c, t->options.mode)) return false;
     /* Stream 1: stream 0 drew the initial values. */
     t->progress = (ct_progress){.best_score = -1, .rng = ct_rng_create((uint64_t)c->seed, 1)};
-    if ((mode == CT_RUN_RESUME && !take_up(t)) || !save_description(t)) return false;
+    if (t->options.mode == CT_RUN_RESUME && !take_up(t)) return false;
+    if (!ct_run_folder_describe(t->experiment)) return false;
     t->log = ct_run_log_open(c->run_folder, t->progress.step);
     if (!t->log) return false;
     t->started = t->interval_start = now();
@@ -203,7 +101,8 @@ static bool set_up(trainer *t, ct_run_mode mode, const char *weights) {
 }
 
 static void tear_down(trainer *t) {
-    ct_loader_destroy(t->loader);
+    ct_batches_close(t->batches);
+    ct_dump_close(t->dump);
     ct_run_log_close(t->log);
     ct_optimizer_destroy(t->optimizer);
     ct_split_destroy(t->dev);
@@ -219,34 +118,36 @@ static void tear_down(trainer *t) {
 /* ---- one step ---------------------------------------------------------------------------- */
 
 static int64_t total_steps(const trainer *t) {
-    return t->config->epochs * ct_loader_batches(t->loader);
+    return t->config->epochs * ct_batches_count(t->batches);
 }
 
 static double learning_rate(const trainer *t) {
-    const ct_config *c = t->config;
-    double lr = c->lr;
-    if (strcmp(c->schedule, "step") == 0) {
-        lr = ct_schedule_step(lr, t->progress.epoch, c->lr_update, c->lr_factor);
-    } else if (strcmp(c->schedule, "cosine") == 0) {
-        lr = ct_schedule_cosine(lr, t->progress.step, total_steps(t), 0);
-    }
-    return ct_schedule_warmup(lr, t->progress.step, c->warmup_steps);
+    return ct_configured_lr(t->config, t->progress.epoch, t->progress.step, total_steps(t));
 }
 
-static bool train_step(trainer *t, const ct_host_batch *host) {
+/* Forward, backward and the optimiser's step on the next batch, in the innermost scope. */
+static bool step_on(trainer *t, const ct_batch *batch, ct_losses *losses) {
+    ct_recorded *recorded = t->experiment->recorded;
+    ct_optimizer_set_lr(t->optimizer, learning_rate(t));
+    if (!ct_recorded_replay(recorded, t->progress.step, &t->progress.rng)) return false;
+    *losses = ct_model_losses(t->experiment->model, batch, t->progress.epoch, &t->progress.rng);
+    return ct_backward(losses->term[CT_LOSS_TOTAL]) &&
+           (!t->dump || ct_dump_gradients(t->dump, losses)) && ct_optimizer_step(t->optimizer) &&
+           (!t->dump || ct_dump_write(t->dump, t->optimizer, t->progress.step + 1,
+                                      t->progress.epoch));
+}
+
+static bool train_step(trainer *t) {
     CT_SCOPE {
-        ct_batch batch = ct_batch_from_host(t->experiment, host);
-        ct_optimizer_set_lr(t->optimizer, learning_rate(t));
-        ct_losses losses = ct_model_losses(t->experiment->model, &batch, t->progress.epoch,
-                                           &t->progress.rng);
-        if (!ct_backward(losses.term[CT_LOSS_TOTAL])) return false;
-        if (!ct_optimizer_step(t->optimizer)) return false;
+        ct_batch batch;
+        ct_losses losses;
+        if (!ct_batches_next(t->batches, &batch) || !step_on(t, &batch, &losses)) return false;
         for (int i = 0; i < CT_LOSS_COUNT; i++) {
             if (losses.term[i]) t->term_sum[i] += ct_item(losses.term[i]);
         }
+        t->interval_pairs += ct_dim(batch.images, 0);
     }
     t->term_count++;
-    t->interval_pairs += host->size;
     t->progress.step++;
     t->progress.batch++;
     if (!isfinite(t->term_sum[CT_LOSS_TOTAL])) {
@@ -265,7 +166,7 @@ static ct_console_step console_step(const trainer *t) {
         .epoch = t->progress.epoch,
         .epochs = t->config->epochs,
         .batch = t->progress.batch,
-        .batches = ct_loader_batches(t->loader),
+        .batches = ct_batches_count(t->batches),
         .loss = t->term_count ? t->term_sum[CT_LOSS_TOTAL] / (double)t->term_count : NAN,
         .pairs_per_second = interval > 0 ? (double)t->interval_pairs / interval : 0,
         .seconds_left = done > 0 ? elapsed / (double)done * (double)left : 0,
@@ -300,11 +201,13 @@ static double score_of(const trainer *t, const ct_retrieval *m) {
     return m->i2t.r1 + m->i2t.r5 + m->t2i.r1 + m->t2i.r5;
 }
 
+/* Without a dev split, the best model that is known is the last one. */
 static bool save_last(trainer *t) {
     ct_progress p = t->progress;
     p.seconds += now() - t->started;
-    return ct_checkpoint_save(t->last_path, ct_model_module(t->experiment->model), t->optimizer,
-                              &p, t->config->text);
+    ct_module *module = ct_model_module(t->experiment->model);
+    return ct_checkpoint_save(t->last_path, module, t->optimizer, &p, t->config->text) &&
+           (t->dev || ct_module_save(module, t->best_path));
 }
 
 static bool validate(trainer *t) {
@@ -331,7 +234,7 @@ static bool validate(trainer *t) {
 /* What happens after a step, apart from training: returns false on error. */
 static bool after_step(trainer *t) {
     const ct_config *c = t->config;
-    bool epoch_ends = t->progress.batch == ct_loader_batches(t->loader);
+    bool epoch_ends = t->progress.batch == ct_batches_count(t->batches);
     bool all_done = epoch_ends && t->progress.epoch + 1 == c->epochs;
     bool validates = all_done || (c->validate_every ? t->progress.step % c->validate_every == 0
                                                     : epoch_ends);
@@ -339,7 +242,7 @@ static bool after_step(trainer *t) {
     ct_console_step step = console_step(t);
     ct_console_progress(&step);
     if (logs && !log_interval(t)) return false;
-    if (validates && !validate(t)) return false;
+    if (validates && t->dev && !validate(t)) return false;
     if (logs) start_interval(t);
     if (epoch_ends) {
         t->progress.epoch++;
@@ -348,18 +251,24 @@ static bool after_step(trainer *t) {
     return !(validates || epoch_ends) || save_last(t);
 }
 
+/* What to stop with, if it is time to: CT_TRAIN_DONE if it is not. */
+static ct_train_outcome stop_now(const trainer *t) {
+    if (ct_stop_asked()) return CT_TRAIN_INTERRUPTED;
+    int64_t steps = t->options.steps;
+    bool more = t->progress.epoch < t->config->epochs;
+    return steps && more && t->progress.step - t->first_step >= steps ? CT_TRAIN_STOPPED
+                                                                      : CT_TRAIN_DONE;
+}
+
 static ct_train_outcome train_all(trainer *t) {
     while (t->progress.epoch < t->config->epochs) {
-        if (!ct_loader_start(t->loader, t->progress.epoch, t->progress.batch)) {
-            return CT_TRAIN_FAILED;
+        int64_t epoch = t->progress.epoch;
+        if (!ct_batches_start(t->batches, epoch, t->progress.batch)) return CT_TRAIN_FAILED;
+        while (t->progress.epoch == epoch) {
+            if (!train_step(t) || !after_step(t)) return CT_TRAIN_FAILED;
+            ct_train_outcome stop = stop_now(t);
+            if (stop != CT_TRAIN_DONE) return save_last(t) ? stop : CT_TRAIN_FAILED;
         }
-        const ct_host_batch *host;
-        while ((host = ct_loader_next(t->loader))) {
-            if (!train_step(t, host) || !after_step(t)) return CT_TRAIN_FAILED;
-            if (stop_asked) return save_last(t) ? CT_TRAIN_INTERRUPTED : CT_TRAIN_FAILED;
-            if (t->progress.batch == 0) break; /* the epoch is done */
-        }
-        if (!ct_ok()) return CT_TRAIN_FAILED;
     }
     return CT_TRAIN_DONE;
 }
@@ -410,24 +319,41 @@ static bool finish(trainer *t) {
     return done;
 }
 
-ct_train_outcome ct_train_run(ct_config *config, ct_run_mode mode, const char *weights) {
-    trainer t = {.config = config};
+/* Without a dev split there is no best model to evaluate. */
+static bool finish_recorded(const trainer *t) {
+    ct_console_line("trained to the end; saved %s", t->last_path);
+    return ct_ok();
+}
+
+static void print_start(const trainer *t) {
+    const ct_experiment *e = t->experiment;
+    int64_t parameters = ct_module_parameter_count(ct_model_module(e->model));
+    if (!e->train) {
+        ct_console_line("%s: %lld recorded batches, %lld words; %lld parameters; %s",
+                        t->config->recorded_file, (long long)ct_batches_count(t->batches),
+                        (long long)e->sizes.vocabulary, (long long)parameters, ct_machine_text());
+        return;
+    }
+    ct_console_line("%s: %lld images, %lld captions, %lld words; %lld parameters; %s",
+                    t->config->train_split, (long long)e->train->image_count,
+                    (long long)e->train->caption_count, (long long)e->sizes.vocabulary,
+                    (long long)parameters, ct_machine_text());
+}
+
+ct_train_outcome ct_train_run(ct_config *config, ct_train_options options) {
+    trainer t = {.config = config, .options = options};
     ct_train_outcome outcome = CT_TRAIN_FAILED;
-    if (set_up(&t, mode, weights)) {
-        ct_console_line("%s: %lld images, %lld captions, %lld words; %lld parameters; %s",
-                        config->train_split, (long long)t.experiment->train->image_count,
-                        (long long)t.experiment->train->caption_count,
-                        (long long)ct_vocabulary_size(t.experiment->vocabulary),
-                        (long long)ct_module_parameter_count(ct_model_module(t.experiment->model)),
-                        ct_machine_text());
-        watch_signals();
+    if (set_up(&t)) {
+        print_start(&t);
+        ct_stop_watch();
         outcome = train_all(&t);
-        unwatch_signals();
+        ct_stop_unwatch();
         ct_console_end_progress();
-        if (outcome == CT_TRAIN_INTERRUPTED) {
-            ct_console_line("interrupted after step %lld; saved %s (go on with --resume)",
+        if (outcome == CT_TRAIN_INTERRUPTED || outcome == CT_TRAIN_STOPPED) {
+            ct_console_line("%s after step %lld; saved %s (go on with --resume)",
+                            outcome == CT_TRAIN_STOPPED ? "stopped" : "interrupted",
                             (long long)t.progress.step, t.last_path);
-        } else if (outcome == CT_TRAIN_DONE && !finish(&t)) {
+        } else if (outcome == CT_TRAIN_DONE && !(t.dev ? finish(&t) : finish_recorded(&t))) {
             outcome = CT_TRAIN_FAILED;
         }
     }

@@ -3,19 +3,24 @@
 #define CT_TRAINER_H
 
 #include "train/checkpoint.h"
-#include "train/experiment.h"
+#include "train/run_folder.h"
+
+typedef struct {
+    ct_run_mode mode;
+    const char *weights;     /* a file to start from (ct_experiment_load); NULL: random values */
+    int64_t steps;           /* stop when so many have been trained; 0: train to the end */
+    const char *dump_folder; /* where every step leaves what it computed (train/dump.h), or NULL */
+} ct_train_options;
 
 typedef enum {
-    CT_RUN_NEW,       /* an error if the folder already holds a run */
-    CT_RUN_RESUME,    /* goes on from last.safetensors */
-    CT_RUN_OVERWRITE  /* removes what the earlier run left, then starts */
-} ct_run_mode;
+    CT_TRAIN_FAILED,
+    CT_TRAIN_DONE,
+    CT_TRAIN_STOPPED,    /* after options.steps, before the end */
+    CT_TRAIN_INTERRUPTED /* by SIGINT or SIGTERM */
+} ct_train_outcome;
 
-typedef enum { CT_TRAIN_FAILED, CT_TRAIN_DONE, CT_TRAIN_INTERRUPTED } ct_train_outcome;
-
-/* Trains to the end, or until SIGINT or SIGTERM: then the state is saved and
- * CT_TRAIN_INTERRUPTED returned. On CT_TRAIN_FAILED the error is set, and what was saved before stays. */
-/* `weights`: a file to start from (ct_experiment_load), or NULL: random initial values. */
-ct_train_outcome ct_train_run(ct_config *config, ct_run_mode mode, const char *weights);
+/* Trains to the end, or until it is to stop: then the state is saved for CT_RUN_RESUME. On
+ * CT_TRAIN_FAILED the error is set, and what was saved before stays. */
+ct_train_outcome ct_train_run(ct_config *config, ct_train_options options);
 
 #endif
