@@ -1,9 +1,13 @@
 #include "train/dump.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "train/tensor_list.h"
 
@@ -14,8 +18,37 @@ struct ct_dump {
     ct_tensor_list list; /* of the step at work */
 };
 
-ct_dump *ct_dump_open(const ct_experiment *experiment, const char *folder) {
-    if (!ct_make_folders(folder)) return NULL;
+/* ---- the folder -------------------------------------------------------------------------- */
+
+/* A step of an earlier run: refused for a new one, removed for one that overwrites. */
+static bool clear_step(const char *folder, const char *name, ct_run_mode mode) {
+    if (mode == CT_RUN_NEW) {
+        return ct_fail_bool("%s already holds steps (%s): pass --overwrite to replace them, or "
+                            "another folder", folder, name);
+    }
+    char *path = ct_path(folder, name);
+    bool removed = path && (unlink(path) == 0 || ct_fail_bool("%s: cannot be removed: %s", path,
+                                                              strerror(errno)));
+    free(path);
+    return removed;
+}
+
+static bool prepare_folder(const char *folder, ct_run_mode mode) {
+    if (!ct_make_folders(folder)) return false;
+    if (mode == CT_RUN_RESUME) return true;
+    DIR *entries = opendir(folder);
+    if (!entries) return ct_fail_bool("%s: cannot be read: %s", folder, strerror(errno));
+    bool clear = true;
+    for (struct dirent *entry; clear && (entry = readdir(entries));) {
+        if (fnmatch("step_[0-9]*.safetensors", entry->d_name, 0) != 0) continue;
+        clear = clear_step(folder, entry->d_name, mode);
+    }
+    closedir(entries);
+    return clear;
+}
+
+ct_dump *ct_dump_open(const ct_experiment *experiment, const char *folder, ct_run_mode mode) {
+    if (!prepare_folder(folder, mode)) return NULL;
     ct_dump *dump = calloc(1, sizeof *dump);
     char *copy = strdup(folder);
     if (!dump || !copy) {

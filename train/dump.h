@@ -14,12 +14,14 @@
 #ifndef CT_DUMP_H
 #define CT_DUMP_H
 
-#include "train/experiment.h"
+#include "train/run_folder.h"
 
 typedef struct ct_dump ct_dump;
 
-/* Makes the folder if it is not there. The experiment outlives the dump. */
-ct_dump *ct_dump_open(const ct_experiment *experiment, const char *folder);
+/* Makes the folder if it is not there. Steps that an earlier run left in it are an error for a new
+ * run, removed by one that overwrites, and added to by one that resumes. The experiment outlives
+ * the dump. */
+ct_dump *ct_dump_open(const ct_experiment *experiment, const char *folder, ct_run_mode mode);
 void ct_dump_close(ct_dump *dump);
 /* Between backward and the optimiser's step: takes losses, embeddings and gradients. */
 bool ct_dump_gradients(ct_dump *dump, const ct_losses *losses);

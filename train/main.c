@@ -16,7 +16,7 @@ static const char doc[] =
     "  train my.ini                        train, then print a table of recalls\n"
     "  train my.ini --set train.lr=5e-4    change a key for this run\n"
     "  train my.ini --dry-run              the graph, its memory and work\n"
-    "  train my.ini --steps 3 --dump-steps DIR  three steps, each with what it computed\n"
+    "  train my.ini --steps 3 --dump-steps DIR   (docs/parity.md)\n"
     "  train my.ini --resume               go on with an interrupted run\n"
     "  train my.ini --evaluate test        recalls of the trained model\n"
     "  train my.ini --query \"a red heart\"  the images that fit best\n"

@@ -86,7 +86,7 @@ static bool set_up(trainer *t) {
     t->best_path = ct_path(c->run_folder, "best.safetensors");
     if (!t->optimizer || !t->last_path || !t->best_path) return false;
     const char *dump = t->options.dump_folder;
-    if (dump && !(t->dump = ct_dump_open(t->experiment, dump))) return false;
+    if (dump && !(t->dump = ct_dump_open(t->experiment, dump, t->options.mode))) return false;
     /* The last of what may be wrong is behind us: only now may an earlier run go. */
     if (!ct_run_folder_prepare(c, t->options.mode)) return false;
     /* Stream 1: stream 0 drew the initial values. */
