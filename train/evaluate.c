@@ -1,9 +1,8 @@
 #include "train/evaluate.h"
 
-#include <math.h>
 #include <stdlib.h>
 
-enum { BLOCK_BYTES = 64 << 20 };
+#include "train/ranking.h"
 
 /* ---- metrics of ranks -------------------------------------------------------------------- */
 
@@ -30,86 +29,6 @@ ct_recalls ct_recalls_of(int64_t *ranks, int64_t count) {
         .medr = (double)median + 1,
         .meanr = (double)sum / (double)count + 1,
     };
-}
-
-/* ---- similarities in blocks -------------------------------------------------------------- */
-
-/* f64 scores of images first .. first+rows-1 against all captions, the mean over the models;
- * an error if any is not a number. */
-static const double *score_block(const ct_embeddings *models, int count, int64_t first,
-                                 int64_t rows) {
-    ct_tensor *mean = NULL;
-    for (int m = 0; m < count; m++) {
-        ct_tensor *images = ct_tensor_slice(models[m].images, 0, first, first + rows, 1);
-        ct_tensor *score = ct_similarity(images, models[m].captions, models[m].measure);
-        if (score && ct_tensor_has_nonfinite(score)) {
-            return ct_fail("evaluate: model %d gives NaN or infinite similarities", m + 1);
-        }
-        score = ct_tensor_scale(ct_tensor_cast(score, CT_F64), 1.0 / count);
-        if (mean) {
-            ct_tensor_add_to(mean, 1, score);
-        } else {
-            mean = score;
-        }
-    }
-    mean = ct_tensor_contiguous(mean);
-    return mean ? ct_data(mean) : NULL;
-}
-
-typedef struct {
-    const ct_embeddings *models;
-    int count;
-    const int64_t *image_of;
-    int64_t images, captions;
-    double *own_score;                /* (C): of a caption with its image */
-    int64_t *i2t_rank, *t2i_rank;     /* results */
-    int64_t *i2t_top, *t2i_top;
-    double *t2i_top_score;
-} ranking;
-
-/* First pass: an image's row holds all it needs for image to text, and its captions' own scores. */
-static void rank_captions_of(ranking *r, int64_t image, const double *score) {
-    double best_own = -HUGE_VAL;
-    int64_t top = 0;
-    for (int64_t c = 0; c < r->captions; c++) {
-        if (r->image_of[c] == image) {
-            r->own_score[c] = score[c];
-            if (score[c] > best_own) best_own = score[c];
-        }
-        if (score[c] > score[top]) top = c;
-        if (score[c] > r->t2i_top_score[c]) {
-            r->t2i_top_score[c] = score[c];
-            r->t2i_top[c] = image;
-        }
-    }
-    int64_t rank = 0;
-    for (int64_t c = 0; c < r->captions; c++) {
-        rank += score[c] >= best_own && r->image_of[c] != image;
-    }
-    r->i2t_rank[image] = rank;
-    r->i2t_top[image] = top;
-}
-
-/* Second pass, once every caption's own score is known. */
-static void rank_images_for(ranking *r, int64_t image, const double *score) {
-    for (int64_t c = 0; c < r->captions; c++) {
-        r->t2i_rank[c] += score[c] >= r->own_score[c] && r->image_of[c] != image;
-    }
-}
-
-static bool for_each_image(ranking *r, void (*visit)(ranking *, int64_t, const double *)) {
-    int64_t bytes_a_row = r->captions * (int64_t)sizeof(double);
-    int64_t block = BLOCK_BYTES / (bytes_a_row ? bytes_a_row : 1);
-    if (block < 1) block = 1;
-    for (int64_t first = 0; first < r->images; first += block) {
-        int64_t rows = r->images - first < block ? r->images - first : block;
-        CT_SCOPE {
-            const double *score = score_block(r->models, r->count, first, rows);
-            if (!score) return false;
-            for (int64_t i = 0; i < rows; i++) visit(r, first + i, score + i * r->captions);
-        }
-    }
-    return true;
 }
 
 /* ---- checks ------------------------------------------------------------------------------ */
@@ -156,37 +75,19 @@ static void copy_ranks(int64_t *to, const int64_t *from, int64_t count) {
 bool ct_evaluate_retrieval(const ct_embeddings *models, int count, const int64_t *image_of,
                            ct_retrieval *metrics, ct_retrieval_details details) {
     if (!check_embeddings(models, count, image_of)) return false;
-    ranking r = {.models = models, .count = count, .image_of = image_of,
-                 .images = ct_dim(models[0].images, 0),
-                 .captions = ct_dim(models[0].captions, 0)};
-    size_t i = (size_t)r.images, c = (size_t)r.captions;
-    int64_t *ranks = calloc(2 * (i + c) + 1, sizeof *ranks);
-    double *scores = calloc(2 * c + 1, sizeof *scores);
-    bool done = false;
-    if (!ranks || !scores) {
-        ct_fail("evaluate: out of memory");
-    } else {
-        r.i2t_rank = ranks;
-        r.i2t_top = ranks + i;
-        r.t2i_rank = ranks + 2 * i;
-        r.t2i_top = ranks + 2 * i + c;
-        r.own_score = scores;
-        r.t2i_top_score = scores + c;
-        for (size_t k = 0; k < c; k++) r.t2i_top_score[k] = -HUGE_VAL;
-        done = for_each_image(&r, rank_captions_of) && for_each_image(&r, rank_images_for);
-    }
+    int64_t images = ct_dim(models[0].images, 0), captions = ct_dim(models[0].captions, 0);
+    int64_t *rank = malloc((size_t)(images + captions + 1) * sizeof *rank);
+    if (!rank) return ct_fail_bool("evaluate: out of memory");
+    ct_retrieval_details ranks = {rank, details.i2t_top, rank + images, details.t2i_top};
+    bool done = ct_rank_split(models, count, image_of, CT_TILE_SCORES, ranks);
     if (done) {
-        copy_ranks(details.i2t_rank, r.i2t_rank, r.images);
-        copy_ranks(details.i2t_top, r.i2t_top, r.images);
-        copy_ranks(details.t2i_rank, r.t2i_rank, r.captions);
-        copy_ranks(details.t2i_top, r.t2i_top, r.captions);
-        metrics->i2t = ct_recalls_of(r.i2t_rank, r.images);
-        metrics->t2i = ct_recalls_of(r.t2i_rank, r.captions);
-        metrics->rsum = metrics->i2t.r1 + metrics->i2t.r5 + metrics->i2t.r10 + metrics->t2i.r1 +
-                        metrics->t2i.r5 + metrics->t2i.r10;
+        copy_ranks(details.i2t_rank, ranks.i2t_rank, images);
+        copy_ranks(details.t2i_rank, ranks.t2i_rank, captions);
+        ct_recalls a = ct_recalls_of(ranks.i2t_rank, images);
+        ct_recalls b = ct_recalls_of(ranks.t2i_rank, captions);
+        *metrics = (ct_retrieval){a, b, a.r1 + a.r5 + a.r10 + b.r1 + b.r5 + b.r10};
     }
-    free(ranks);
-    free(scores);
+    free(rank);
     return done;
 }
 
@@ -251,5 +152,16 @@ bool ct_evaluate_folds(const ct_embeddings *models, int count, const int64_t *im
         sum.rsum += part.rsum / folds;
     }
     *metrics = sum;
+    return true;
+}
+
+bool ct_evaluate(const ct_embeddings *models, int count, const int64_t *image_of,
+                 ct_evaluation how, ct_retrieval *metrics) {
+    if (how.released && count > 1 && models[0].measure == CT_ORDER) count = 1;
+    if (how.folds <= 1) {
+        return ct_evaluate_retrieval(models, count, image_of, metrics, (ct_retrieval_details){0});
+    }
+    if (!ct_evaluate_folds(models, count, image_of, how.folds, metrics)) return false;
+    if (how.released) metrics->rsum = 2 * (metrics->i2t.r1 + metrics->i2t.r5 + metrics->i2t.r10);
     return true;
 }

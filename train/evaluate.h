@@ -34,8 +34,8 @@ typedef struct {
 } ct_retrieval_details;
 
 /* Metrics of one model, or of an ensemble: the mean of `count` models' similarities. image_of (C)
- * is each caption's image row; every image needs a caption. Similarities are computed in
- * blocks of images, so memory stays near 64 MB whatever the sizes. */
+ * is each caption's image row; every image needs a caption. Similarities are computed
+ * once, in tiles of 32 MB (f32; an ensemble takes a few times that), whatever the sizes. */
 bool ct_evaluate_retrieval(const ct_embeddings *models, int count, const int64_t *image_of,
                            ct_retrieval *metrics, ct_retrieval_details details);
 
@@ -43,6 +43,16 @@ bool ct_evaluate_retrieval(const ct_embeddings *models, int count, const int64_t
  * itself (COCO 1K: folds = 5 on 5,000 images). The number of images must divide. */
 bool ct_evaluate_folds(const ct_embeddings *models, int count, const int64_t *image_of, int folds,
                        ct_retrieval *metrics);
+
+/* What is ranked together, and whether as the published program reports it (`[compat]
+ * evaluation_report`, model.md 7 row 17): its rsum of several folds is six times the mean recall from
+ * image to text, and its ensembles under the order measure are their first model alone. */
+typedef struct {
+    int folds; /* below 2: all images at once */
+    bool released;
+} ct_evaluation;
+bool ct_evaluate(const ct_embeddings *models, int count, const int64_t *image_of,
+                 ct_evaluation how, ct_retrieval *metrics);
 
 /* Metrics of given ranks (sorted in place). */
 ct_recalls ct_recalls_of(int64_t *ranks, int64_t count);
