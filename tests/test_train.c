@@ -23,6 +23,20 @@ static int train(const char *folder, const char *options, char *output) {
     return run_train(arguments, output);
 }
 
+/* A number of the first line of a run's metrics.jsonl. */
+static double first_metric(const char *run, const char *name) {
+    char *text = ct_file_read(in_folder(run, "metrics.jsonl"), NULL);
+    ck_assert_ptr_nonnull(text);
+    json_t *line = json_loads(text, JSON_DISABLE_EOF_CHECK, NULL);
+    ck_assert(json_is_object(line));
+    json_t *value = json_object_get(line, name);
+    ck_assert_msg(json_is_number(value), "metrics.jsonl has no %s", name);
+    double number = json_number_value(value);
+    json_decref(line);
+    free(text);
+    return number;
+}
+
 START_TEST(leaves_results_and_learns) {
     char *folder = tiny_experiment();
     static char output[OUTPUT_SIZE];
@@ -38,6 +52,11 @@ START_TEST(leaves_results_and_learns) {
     ck_assert(json_is_string(json_object_get(root, "config")));
     ck_assert(json_is_object(json_object_get(root, "versions")));
     ck_assert_double_gt(json_number_value(json_object_get(root, "wall_seconds")), 0);
+    /* batches of 8: 1/(rank+1) both ways, 0 to 1 for R@1 and R@5, 1 for R@10 */
+    double reward = first_metric(in_folder(folder, "run"), "reward");
+    double spread = first_metric(in_folder(folder, "run"), "reward_spread");
+    ck_assert_msg(reward > 2.25 && reward < 8, "reward %g", reward);
+    ck_assert_msg(spread > 0 && spread < 1, "spread %g", spread);
     json_decref(root);
     const char *const files[] = {"best.safetensors", "last.safetensors", "metrics.jsonl",
                                  "vocabulary.json", "config.ini"};
@@ -118,18 +137,6 @@ static void assert_same_tensor(const char *a, const char *b, const char *name) {
     }
 }
 
-/* Of the run whose metrics.jsonl begins the file. */
-static double first_learning_rate(const char *run) {
-    char *text = ct_file_read(in_folder(run, "metrics.jsonl"), NULL);
-    ck_assert_ptr_nonnull(text);
-    json_t *line = json_loads(text, JSON_DISABLE_EOF_CHECK, NULL);
-    double lr = json_number_value(json_object_get(line, "lr"));
-    ck_assert(json_is_object(line));
-    json_decref(line);
-    free(text);
-    return lr;
-}
-
 /* -1: it has no state. */
 static int64_t steps_of_adam(const char *checkpoint, const char *parameter) {
     int64_t steps = -1;
@@ -178,7 +185,7 @@ START_TEST(resume_takes_up_all_or_the_encoders) {
         }
         ck_assert_int_eq(steps_of_adam(last, "image.fc.weight"), 3 * BATCHES);
         /* the first of the 3 epochs was trained before, or again by this run */
-        ck_assert((first_learning_rate(in_folder(folder, "run")) == 0) == released);
+        ck_assert((first_metric(in_folder(folder, "run"), "lr") == 0) == released);
         snprintf(options, sizeof options, "rm -r %s/run", folder);
         ck_assert_int_eq(system(options), 0);
     }

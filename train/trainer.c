@@ -27,6 +27,7 @@ typedef struct {
 
     /* since the last line of the log */
     double term_sum[CT_LOSS_COUNT];
+    double reward_sum, reward_spread_sum; /* of each batch: the mean, the standard deviation */
     int64_t term_count;
     double interval_start;
     int64_t interval_pairs;
@@ -137,6 +138,16 @@ static bool step_on(trainer *t, const ct_batch *batch, ct_losses *losses) {
                                       t->progress.epoch));
 }
 
+/* What the policies are paid: without a spread within the batch they have nothing to learn from. */
+static void add_reward(trainer *t, const ct_tensor *reward) {
+    if (!reward) return;
+    ct_tensor *square = ct_tensor_mul(reward, reward);
+    double mean = ct_item(ct_tensor_reduce(CT_MEAN, reward, CT_ALL_AXES, false));
+    double mean_square = ct_item(ct_tensor_reduce(CT_MEAN, square, CT_ALL_AXES, false));
+    t->reward_sum += mean;
+    t->reward_spread_sum += sqrt(fmax(0, mean_square - mean * mean));
+}
+
 static bool train_step(trainer *t) {
     CT_SCOPE {
         ct_batch batch;
@@ -145,6 +156,7 @@ static bool train_step(trainer *t) {
         for (int i = 0; i < CT_LOSS_COUNT; i++) {
             if (losses.term[i]) t->term_sum[i] += ct_item(losses.term[i]);
         }
+        add_reward(t, losses.reward);
         t->interval_pairs += ct_dim(batch.images, 0);
     }
     t->term_count++;
@@ -185,11 +197,17 @@ static bool log_interval(trainer *t) {
         json_object_set_new(line, ct_loss_name((ct_loss_term)i),
                             json_real(t->term_sum[i] / (double)t->term_count));
     }
+    if (t->reward_sum > 0) {
+        double count = (double)t->term_count;
+        json_object_set_new(line, "reward", json_real(t->reward_sum / count));
+        json_object_set_new(line, "reward_spread", json_real(t->reward_spread_sum / count));
+    }
     return ct_run_log_write(t->log, line);
 }
 
 static void start_interval(trainer *t) {
     memset(t->term_sum, 0, sizeof t->term_sum);
+    t->reward_sum = t->reward_spread_sum = 0;
     t->term_count = t->interval_pairs = 0;
     t->interval_start = now();
 }
