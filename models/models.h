@@ -79,7 +79,7 @@ const char *ct_model_untrained_prefix(const ct_model *model);
 /* The same of parameters that are to be updated twice (ct_optimizer_repeat): "decoder." under
  * `decoder_updates = twice`, else NULL. */
 const char *ct_model_repeated_prefix(const ct_model *model);
-/* The class of the first training image in the instance loss: 0, or 1 under `classes = released`. */
+/* The first training image's class in the instance loss: 0, or 1 under `classes = released`. */
 int64_t ct_model_first_class(const ct_model *model);
 /* The path of `words vectors=PATH`, copied; false if there is none (no error) or it does not
  * fit. */

@@ -17,7 +17,8 @@ static ct_model_row row_of(const ct_graph_chain *chain, const ct_graph_node *nod
 }
 
 static ct_model_row classifier_row(const ct_model *model, int64_t batch) {
-    double hidden = (double)model->loss.instance_hidden, classes = (double)model->loss.instance_classes;
+    double hidden = (double)model->loss.instance_hidden;
+    double classes = (double)model->loss.instance_classes;
     return (ct_model_row){
         .part = "loss",
         .name = "instance",

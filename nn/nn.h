@@ -148,7 +148,7 @@ ct_tensor *ct_lstm(ct_module *lstm, ct_tensor *x, ct_tensor *h0, ct_tensor *c0,
 ct_module *ct_gru_cell_create(int64_t in, int64_t hidden);
 ct_tensor *ct_gru_cell(ct_module *cell, ct_tensor *x, ct_tensor *h);
 
-/* Region-relation graph convolution (VSRN's Rs_GCN; model.md 1): v (B,N,D) -> (B,N,D). Parameters
+/* Region-relation graph convolution (VSRN's Rs_GCN, docs/model.md): v (B,N,D) -> (B,N,D). Parameters
  * under the published names g, theta, phi, W.0, W.1 (W.1: batch norm, gain and bias start at 0).
  * inner: width of g, theta, phi; 0 means D. */
 ct_module *ct_region_gcn_create(int64_t width, int64_t inner);
@@ -177,7 +177,7 @@ typedef struct {
     double momentum; /* 0 means 0.1 */
     double eps;      /* 0 means 1e-5 */
     int axis;        /* channels; 0 means 1 */
-    bool batch_statistics_in_eval; /* released code's image batch norm: model.md 7, row 8 */
+    bool batch_statistics_in_eval; /* docs/model.md, image_batchnorm_eval */
 } ct_batch_norm_options;
 ct_module *ct_batch_norm_create(int64_t channels, ct_batch_norm_options options);
 ct_tensor *ct_batch_norm_layer(ct_module *norm, ct_tensor *x);
@@ -237,12 +237,12 @@ ct_tensor *ct_mse(ct_tensor *prediction, ct_tensor *target, ct_loss_reduction re
 typedef enum { CT_COSINE, CT_ORDER } ct_measure;
 /* S (N,M): a b^T, or -|max(0, b - a)|_2. Rows are not normalised here. */
 ct_tensor *ct_similarity(ct_tensor *a, ct_tensor *b, ct_measure measure);
-/* model.md 5: cross-modal hinge both ways, and within each modality if intra_modal. */
+/* Cross-modal hinge both ways, and within each modality if intra_modal (docs/model.md, Losses). */
 typedef struct {
     double margin;
     bool hardest, intra_modal;
     ct_measure measure;
-    bool released_intra; /* row's diagonal, column's maximum: model.md 7, row 14 */
+    bool released_intra; /* row's diagonal, column's maximum: docs/model.md, intra_modal_hardest */
     bool nan_gradient; /* order: NaN where two vectors are equal, as PyTorch's square root at 0 */
 } ct_ranking_options;
 ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions, ct_ranking_options options);

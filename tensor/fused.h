@@ -105,7 +105,7 @@ ct_tensor *ct_tensor_cross_entropy_grad(const ct_tensor *g, const ct_tensor *log
 /* Ranking hinge on a square similarity matrix S (B,B), own pairs on the diagonal.
  * cost[i][j] = max(0, margin + S[i][j] - S[d][d]) off the diagonal, d = i (CT_HINGE_ROW) or j
  * (CT_HINGE_COLUMN), 0 on it. Sum of all costs, or, with hardest, of each row's (over = ROW) or
- * each column's (over = COLUMN) largest cost (the first of equals). model.md 5; VSE++ eq. 6-7. */
+ * each column's (over = COLUMN) largest cost (the first of equals). VSE++ eq. 6-7. */
 typedef enum { CT_HINGE_ROW, CT_HINGE_COLUMN } ct_hinge_side;
 typedef struct {
     double margin;
@@ -126,7 +126,7 @@ void ct_tensor_order_similarity_grad(const ct_tensor *g, const ct_tensor *a, con
  * greater than S[i][i]. i64 (B). */
 ct_tensor *ct_tensor_diagonal_ranks(const ct_tensor *s, bool by_column);
 
-/* ---- discrete-continuous policy head (model.md 3) --------------------------------------- */
+/* ---- discrete-continuous policy head (docs/model.md) ------------------------------------ */
 /* For each of R rows (samples x steps) and H heads, from logits (R,H,A) and rho (R,H):
  *     y = softmax((logits + gumbel)/temperature), gumbel = -log(-log(u + 1e-20) + 1e-20)
  *     k = the index at which the running sum of y first exceeds v        (or `index`, if given)

@@ -202,13 +202,14 @@ START_TEST(decoder_reads_so_many_tokens) {
     CT_SCOPE {
         ct_batch batch = batch_of(CT_F64, 0);
         ct_tensor *embedding = ct_model_embed_captions(model, &batch, NULL);
-        ct_tensor *vectors =
-            ct_embed(ct_module_tensor(ct_model_module(model), "text.embed.weight"), batch.words, -1);
+        ct_tensor *weight = ct_module_tensor(ct_model_module(model), "text.embed.weight");
+        ct_tensor *vectors = ct_embed(weight, batch.words, -1);
         ct_rng rng = placed_rng();
         ct_tensor *whole = ct_decoder_loss(model->decoder, &model->loss, &model->compat, &batch,
                                            vectors, embedding, &rng);
         int64_t lengths[B];
-        for (int64_t b = 0; b < B; b++) lengths[b] = lengths_of[b] < TOKENS ? lengths_of[b] : TOKENS;
+        for (int64_t b = 0; b < B; b++)
+            lengths[b] = lengths_of[b] < TOKENS ? lengths_of[b] : TOKENS;
         batch.words = ct_tensor_copy(ct_tensor_slice(batch.words, 1, 0, TOKENS, 1));
         batch.lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(B), lengths);
         ct_tensor *cut = ct_decoder_loss(model->decoder, &model->loss, &model->compat, &batch,

@@ -181,7 +181,7 @@ static void check_ranking(const golden *g, const char *inputs, const char *prefi
     golden_check(g, ct_grad(s), join(name, prefix, safe ? ".grad_safe.s" : ".grad.s"));
 }
 
-/* The published code's own gradients, NaN where an order similarity within a modality meets itself. */
+/* The published code's own gradients: NaN where, within a modality, a vector meets itself. */
 static void check_nan_gradient(const golden *g, const char *inputs, const char *prefix,
                                ct_ranking_options options) {
     char name[256];

@@ -24,8 +24,8 @@ bool ct_checkpoint_save(const char *path, ct_module *model, ct_optimizer *optimi
 /* All or nothing: names, shapes and dtypes are checked before anything changes. */
 bool ct_checkpoint_load(const char *path, ct_module *model, ct_optimizer *optimizer,
                         ct_progress *progress);
-/* The same of the parameters and buffers of the children "image" and "text" alone, whatever else the
- * checkpoint and the model hold. */
+/* The same of the parameters and buffers of the children "image" and "text" alone, whatever else
+ * the checkpoint and the model hold. */
 bool ct_checkpoint_load_encoders(const char *path, ct_module *model);
 
 #endif
