@@ -1,5 +1,5 @@
 /* Which backend serves a device, and which instruction set's kernels the CPU backend is made of. */
-#include "tensor/backend.h"
+#include "tensor/cuda_library.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -63,6 +63,6 @@ static const ct_backend *cpu_backend(void) {
 
 const ct_backend *ct_backend_of(ct_device device) {
     if (device == CT_CPU) return cpu_backend();
-    if (device == CT_CUDA) return ct_fail("device cuda: this build has no CUDA backend");
+    if (device == CT_CUDA) return ct_cuda_backend();
     return ct_fail("unknown device %d", (int)device);
 }

@@ -15,7 +15,7 @@
 #include "tensor/tensor.h"
 
 struct ct_storage {
-    _Atomic int refs;
+    ct_refs refs;
     ct_device device;
     size_t bytes;
     void *data;

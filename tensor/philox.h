@@ -8,7 +8,8 @@
 #define CT_PHILOX_H
 
 #include <math.h>
-#include <stdint.h>
+
+#include "tensor/bits.h"
 
 /* Multipliers and Weyl constants of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
  * SC 2011, section 4.3. */
@@ -19,8 +20,8 @@
 enum { CT_PHILOX_ROUNDS = 10 };
 
 /* One round on the four words of a counter, with that round's key. */
-static inline void ct_philox_round(uint32_t *c0, uint32_t *c1, uint32_t *c2, uint32_t *c3,
-                                   uint32_t k0, uint32_t k1) {
+CT_BOTH void ct_philox_round(uint32_t *c0, uint32_t *c1, uint32_t *c2, uint32_t *c3, uint32_t k0,
+                             uint32_t k1) {
     uint64_t p0 = (uint64_t)CT_PHILOX_M0 * *c0, p1 = (uint64_t)CT_PHILOX_M1 * *c2;
     uint32_t n0 = (uint32_t)(p1 >> 32) ^ *c1 ^ k0, n2 = (uint32_t)(p0 >> 32) ^ *c3 ^ k1;
     *c0 = n0;
@@ -31,9 +32,9 @@ static inline void ct_philox_round(uint32_t *c0, uint32_t *c1, uint32_t *c2, uin
 
 /* ---- [0,1) ------------------------------------------------------------------------------ */
 
-static inline float ct_unit_f32(uint32_t word) { return (float)(int32_t)(word >> 8) * 0x1p-24f; }
+CT_BOTH float ct_unit_f32(uint32_t word) { return (float)(int32_t)(word >> 8) * 0x1p-24f; }
 
-static inline double ct_unit_f64(uint32_t high, uint32_t low) {
+CT_BOTH double ct_unit_f64(uint32_t high, uint32_t low) {
     return (double)(int64_t)(((uint64_t)high << 32 | low) >> 11) * 0x1p-53;
 }
 
@@ -42,7 +43,7 @@ static inline double ct_unit_f64(uint32_t high, uint32_t low) {
 /* x = 2^k (1 + f) with 1 + f in [sqrt 1/2, sqrt 2); s = f / (2 + f); log(1 + f) = 2 atanh(s)
  * = f - f^2/2 + s (f^2/2 + P(s^2)). Polynomials of fdlibm's e_log.c (Sun Microsystems 1993) and of
  * FreeBSD's e_logf.c; below 1 unit in the last place off. */
-static inline float ct_log_unit_f32(float x) {
+CT_BOTH float ct_log_unit_f32(float x) {
     union { float value; uint32_t bits; } u = {.value = x};
     u.bits += 0x3f800000u - 0x3f3504f3u;
     float k = (float)((int32_t)(u.bits >> 23) - 127);
@@ -55,7 +56,7 @@ static inline float ct_log_unit_f32(float x) {
            ((half - (s * (half + (odd + even)) + k * 9.0580006145e-06f)) - f);
 }
 
-static inline double ct_log_unit_f64(double x) {
+CT_BOTH double ct_log_unit_f64(double x) {
     union { double value; uint64_t bits; } u = {.value = x};
     u.bits += 0x3ff0000000000000u - 0x3fe6a09e00000000u;
     double k = (double)((int32_t)(u.bits >> 52) - 1023);
@@ -79,7 +80,7 @@ static inline double ct_log_unit_f64(double x) {
  * 4 u2 = q + t, q its nearest integer, both exact: the angle is q quarter turns and t pi/2 within
  * [-pi/4, pi/4], where the polynomials of Cephes' sinf and cosf (Moshier 1992) and of fdlibm's
  * k_sin.c and k_cos.c hold. */
-static inline void ct_box_muller_f32(float u1, float u2, float *z1, float *z2) {
+CT_BOTH void ct_box_muller_f32(float u1, float u2, float *z1, float *z2) {
     float r = sqrtf(-2.0f * ct_log_unit_f32(1.0f - u1));
     int32_t q = (int32_t)(4.0f * u2 + 0.5f);
     float a = (4.0f * u2 - (float)q) * 1.57079632679f, z = a * a;
@@ -91,7 +92,7 @@ static inline void ct_box_muller_f32(float u1, float u2, float *z1, float *z2) {
     *z2 = r * (q & 2 ? -y : y);
 }
 
-static inline void ct_box_muller_f64(double u1, double u2, double *z1, double *z2) {
+CT_BOTH void ct_box_muller_f64(double u1, double u2, double *z1, double *z2) {
     double r = sqrt(-2.0 * ct_log_unit_f64(1.0 - u1));
     int32_t q = (int32_t)(4.0 * u2 + 0.5);
     double a = (4.0 * u2 - (double)q) * 1.57079632679489661923, z = a * a;

@@ -20,11 +20,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "tensor/error.h"
-
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#include "tensor/error.h"
 
 /* ---- types ------------------------------------------------------------------------------ */
 
@@ -45,6 +45,13 @@ typedef struct {
     ((ct_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 #define CT_SCALAR_SHAPE ((ct_shape){0, {0}})
 
+/* A count of references: atomic, which C++ spells otherwise; there it is only looked at. */
+#ifdef __cplusplus
+typedef int ct_refs;
+#else
+typedef _Atomic int ct_refs;
+#endif
+
 typedef struct ct_storage ct_storage;
 typedef struct ct_tensor ct_tensor;
 
@@ -58,7 +65,7 @@ struct ct_tensor {
     int64_t stride[CT_MAX_DIMS];
     int64_t offset;
     ct_storage *storage;
-    _Atomic int refs;
+    ct_refs refs;
     void *autograd; /* belongs to the autograd layer (ct_tensor_on_free) */
 };
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <unistr.h>
 
-#include "tensor/cpu/convert.h"
+#include "tensor/convert.h"
 #include "train/data.h"
 
 /* ---- text files -------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* Copies, with conversion between any two dtypes, and fills. */
 #include <string.h>
 
-#include "tensor/cpu/convert.h"
+#include "tensor/convert.h"
 #include "tensor/cpu/iterate.h"
 
 /* ---- conversion ------------------------------------------------------------------------- */

@@ -10,17 +10,8 @@
 
 #include <float.h>
 #include <math.h>
-#include <stdint.h>
 
-static inline uint32_t ct_bits_of(float x) {
-    union { float value; uint32_t bits; } u = {.value = x};
-    return u.bits;
-}
-
-static inline float ct_float_of(uint32_t bits) {
-    union { uint32_t bits; float value; } u = {.bits = bits};
-    return u.value;
-}
+#include "tensor/bits.h"
 
 /* ---- f32 -------------------------------------------------------------------------------- */
 

@@ -1,0 +1,168 @@
+/* The CUDA kernels, one family a file, as in tensor/cpu/. Internal to tensor/cuda/.
+ *
+ * The conventions of these files are in docs/cuda.md; what a kernel may assume of its arguments is
+ * written in tensor/backend.h. The same sources are compiled for the host by the tests.
+ */
+#ifndef CT_CUDA_H
+#define CT_CUDA_H
+
+#include <cuda_runtime.h>
+
+#include "tensor/cuda_library.h"
+
+/* The program's functions: ct_host->fail_bool("..."). */
+extern const ct_host_functions *ct_host;
+
+/* Everything runs in order on one stream. */
+extern cudaStream_t ct_cuda_stream;
+
+/* ---- statuses --------------------------------------------------------------------------- */
+
+/* True for success; otherwise an error that names the call: CT_CUDA(cudaMemcpyAsync(...)). */
+#define CT_CUDA(call) ct_cuda_ok((call), #call)
+bool ct_cuda_ok(cudaError_t status, const char *call);
+
+/* ---- launches --------------------------------------------------------------------------- */
+
+/* Runs kernel(arguments...) on the stream with so many bytes of dynamic shared memory; true if it
+ * was launched. A kernel with commas in its template arguments is put in parentheses. */
+#define CT_LAUNCH(kernel, grid, block, shared_bytes, ...) \
+    ct_cuda_launch(#kernel, kernel, grid, block, shared_bytes, __VA_ARGS__)
+
+template <typename... Parameter, typename... Argument>
+static inline bool ct_cuda_launch(const char *name, void (*kernel)(Parameter...), dim3 grid,
+                                  dim3 block, size_t shared_bytes, Argument &&...argument) {
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = shared_bytes;
+    config.stream = ct_cuda_stream;
+#ifdef CT_CUDA_SHIM
+    ct_shim_kernel = name; /* for its messages */
+#endif
+    return ct_cuda_ok(cudaLaunchKernelEx(&config, kernel, static_cast<Parameter>(argument)...),
+                      name);
+}
+
+/* Threads of a block where nothing speaks for another number: a multiple of a warp always. */
+enum { CT_WARP = 32, CT_THREADS = 256 };
+
+/* Blocks of CT_THREADS for `count` (at least 1) elements, no more than fill the device: kernels
+ * loop over the rest. */
+unsigned ct_cuda_blocks(int64_t count);
+
+/* for (int64_t i = ct_first(); i < count; i += ct_step()): a kernel's elements. */
+static __device__ inline int64_t ct_first() {
+    return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+}
+static __device__ inline int64_t ct_step() { return (int64_t)gridDim.x * blockDim.x; }
+
+/* Dynamic shared memory as an array of T, inside a kernel: CT_SHARED(real, row). */
+#ifndef CT_CUDA_SHIM
+#define CT_SHARED(T, name)                                            \
+    extern __shared__ __align__(16) unsigned char ct_shared_memory[]; \
+    T *name = reinterpret_cast<T *>(ct_shared_memory)
+#else
+#define CT_SHARED(T, name) T *name = static_cast<T *>(ct_shim_shared_memory())
+#endif
+
+/* ---- tensors ---------------------------------------------------------------------------- */
+
+static inline size_t ct_cuda_size(ct_dtype dtype) {
+    return dtype == CT_F64 || dtype == CT_I64   ? 8
+           : dtype == CT_F32 || dtype == CT_I32 ? 4
+           : dtype == CT_U8                     ? 1
+                                                : 2;
+}
+
+static inline int64_t ct_cuda_count(const ct_tensor *x) {
+    int64_t count = 1;
+    for (int i = 0; i < x->shape.ndim; i++) count *= x->shape.dim[i];
+    return count;
+}
+
+/* First element of a tensor; NULL for NULL. */
+template <typename T> static inline T *ct_cuda_data(const ct_tensor *x) {
+    if (!x) return nullptr;
+    char *storage = static_cast<char *>(x->storage->data);
+    return reinterpret_cast<T *>(storage + (size_t)x->offset * ct_cuda_size(x->dtype));
+}
+
+/* Row-major without gaps. */
+bool ct_cuda_is_contiguous(const ct_tensor *x);
+
+/* ---- memory (memory.cu) ----------------------------------------------------------------- */
+
+bool ct_cuda_start(); /* the device, its stream, its pool */
+void *ct_cuda_allocate(size_t bytes);
+void ct_cuda_free(void *data, size_t bytes);
+bool ct_cuda_from_host(void *to, const void *from, size_t bytes);
+bool ct_cuda_to_host(void *to, const void *from, size_t bytes);
+
+/* Device memory that a kernel needs for the time of a call: given back, in stream order, when it
+ * goes out of scope. `data` is NULL, with an error, if there is none. */
+struct ct_scratch {
+    void *data;
+    size_t bytes;
+    explicit ct_scratch(size_t size) : data(ct_cuda_allocate(size ? size : 1)), bytes(size) {}
+    ~ct_scratch() {
+        if (data) ct_cuda_free(data, bytes);
+    }
+    ct_scratch(const ct_scratch &) = delete;
+    ct_scratch &operator=(const ct_scratch &) = delete;
+};
+
+/* ---- what only a kernel can notice ------------------------------------------------------ */
+
+/* A kernel cannot fail, and waiting for it would stop the stream at every step. It writes down
+ * the first thing that is wrong and does something harmless; the next call that reads from the
+ * device gives the error. */
+enum ct_report_kind {
+    CT_REPORT_NONE,
+    CT_REPORT_INDEX_SELECT, /* the messages are those of the CPU, in memory.cu */
+    CT_REPORT_INDEX_ADD,
+    CT_REPORT_GATHER,
+    CT_REPORT_SCATTER_ADD,
+    CT_REPORT_CROSS_ENTROPY,
+    CT_REPORT_POLICY_HEAD,
+    CT_REPORT_COUNT
+};
+
+struct ct_report {
+    int kind;
+    long long value, position, limit;
+};
+
+extern ct_report *ct_cuda_report; /* on the device: an argument for kernels */
+
+static __device__ inline void ct_report_wrong(ct_report *report, int kind, int64_t value,
+                                              int64_t position, int64_t limit) {
+    if (atomicCAS(&report->kind, (int)CT_REPORT_NONE, kind) != CT_REPORT_NONE) return;
+    report->value = value;
+    report->position = position;
+    report->limit = limit;
+}
+
+/* ---- the families ----------------------------------------------------------------------- */
+
+/* copy.cu */
+bool ct_cuda_copy(ct_tensor *y, const ct_tensor *x);
+bool ct_cuda_fill(ct_tensor *y, double value);
+
+/* pointwise.cu */
+bool ct_cuda_unary(ct_unary_kind kind, ct_tensor *y, const ct_tensor *x, double p, double q);
+bool ct_cuda_unary_grad(ct_unary_kind kind, ct_tensor *gx, const ct_tensor *g, const ct_tensor *x,
+                        const ct_tensor *y, double p, double q);
+bool ct_cuda_binary(ct_binary_kind kind, ct_tensor *y, const ct_tensor *a, const ct_tensor *b);
+bool ct_cuda_binary_grad(ct_binary_kind kind, int which, ct_tensor *gx, const ct_tensor *g,
+                         const ct_tensor *a, const ct_tensor *b);
+bool ct_cuda_compare(ct_compare_kind kind, ct_tensor *y, const ct_tensor *a, const ct_tensor *b);
+bool ct_cuda_where(ct_tensor *y, const ct_tensor *condition, const ct_tensor *a,
+                   const ct_tensor *b);
+bool ct_cuda_add_to(ct_tensor *y, double alpha, const ct_tensor *x);
+
+/* random.cu */
+bool ct_cuda_uniform(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
+bool ct_cuda_normal(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
+
+#endif

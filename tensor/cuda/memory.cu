@@ -1,0 +1,125 @@
+/* The device: its stream, its memory, copies to and from it, errors. */
+#include <string.h>
+
+#include "tensor/cuda/cuda.h"
+
+const ct_host_functions *ct_host;
+cudaStream_t ct_cuda_stream;
+ct_report *ct_cuda_report;
+
+static int processors; /* streaming multiprocessors of the device */
+
+/* ---- statuses --------------------------------------------------------------------------- */
+
+bool ct_cuda_ok(cudaError_t status, const char *call) {
+    if (status == cudaSuccess) return true;
+    int name = (int)strcspn(call, "( ");
+    if (call[0] == '(') name = (int)strlen(call); /* (kernel<a, b>) */
+    return ct_host->fail_bool("cuda: %.*s: %s (%s)", name, call, cudaGetErrorString(status),
+                              cudaGetErrorName(status));
+}
+
+/* ---- the device ------------------------------------------------------------------------- */
+
+/* Freed memory stays in the pool: the next step asks for it again. */
+static bool keep_pool_memory(int device) {
+    cudaMemPool_t pool;
+    uint64_t all = UINT64_MAX;
+    return CT_CUDA(cudaDeviceGetDefaultMemPool(&pool, device)) &&
+           CT_CUDA(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all));
+}
+
+bool ct_cuda_start() {
+    int devices = 0, device = 0;
+    cudaError_t status = cudaGetDeviceCount(&devices);
+    if (status != cudaSuccess || devices == 0) {
+        return ct_host->fail_bool("device cuda: no NVIDIA GPU with its driver was found (%s)",
+                                  cudaGetErrorString(status));
+    }
+    return CT_CUDA(cudaGetDevice(&device)) &&
+           CT_CUDA(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device)) &&
+           CT_CUDA(cudaStreamCreateWithFlags(&ct_cuda_stream, cudaStreamNonBlocking)) &&
+           keep_pool_memory(device) &&
+           CT_CUDA(cudaMallocAsync((void **)&ct_cuda_report, sizeof *ct_cuda_report,
+                                   ct_cuda_stream)) &&
+           CT_CUDA(cudaMemsetAsync(ct_cuda_report, 0, sizeof *ct_cuda_report, ct_cuda_stream));
+}
+
+unsigned ct_cuda_blocks(int64_t count) {
+    int64_t blocks = (count + CT_THREADS - 1) / CT_THREADS, most = 16 * (int64_t)processors;
+    return (unsigned)(blocks < most ? blocks : most);
+}
+
+/* ---- memory ----------------------------------------------------------------------------- */
+
+static void fail_allocate(size_t bytes) {
+    double mib = 1 << 20;
+    size_t available = 0, total = 0;
+    if (!CT_CUDA(cudaMemGetInfo(&available, &total))) return;
+    ct_host->fail("allocate: no memory on the device for %.1f MiB (tensors hold %.1f MiB, %.1f of "
+                  "%.1f MiB are free)", (double)bytes / mib,
+                  (double)ct_host->memory_in_use(CT_CUDA) / mib, (double)available / mib,
+                  (double)total / mib);
+}
+
+void *ct_cuda_allocate(size_t bytes) {
+    void *data = nullptr;
+    cudaError_t status = cudaMallocAsync(&data, bytes, ct_cuda_stream);
+    if (status == cudaSuccess) return data;
+    if (status == cudaErrorMemoryAllocation) {
+        cudaGetLastError(); /* it is no one else's */
+        fail_allocate(bytes);
+    } else {
+        ct_cuda_ok(status, "cudaMallocAsync");
+    }
+    return nullptr;
+}
+
+void ct_cuda_free(void *data, size_t) { CT_CUDA(cudaFreeAsync(data, ct_cuda_stream)); }
+
+/* ---- copies ----------------------------------------------------------------------------- */
+
+/* From pageable memory this returns when `from` has been read. */
+bool ct_cuda_from_host(void *to, const void *from, size_t bytes) {
+    return CT_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, ct_cuda_stream));
+}
+
+/* The CPU kernels' messages, which these are to be the same as. */
+static void fail_reported(const ct_report &found) {
+    static const char *const index_op[CT_REPORT_COUNT] = {
+        nullptr, "index_select", "index_add", "gather", "scatter_add", nullptr, nullptr};
+    if (found.kind == CT_REPORT_CROSS_ENTROPY) {
+        ct_host->fail("cross entropy: label %lld of row %lld is out of range for %lld classes",
+                      found.value, found.position, found.limit);
+    } else if (found.kind == CT_REPORT_POLICY_HEAD) {
+        ct_host->fail("policy head: index %lld of action %lld, expected 0 to %lld", found.value,
+                      found.position, found.limit - 1);
+    } else {
+        ct_host->fail("%s: index %lld at position %lld is outside 0..%lld", index_op[found.kind],
+                      found.value, found.position, found.limit - 1);
+    }
+}
+
+/* Waits for everything before; false with an error if a kernel reported one. */
+bool ct_cuda_to_host(void *to, const void *from, size_t bytes) {
+    ct_report found;
+    if (!CT_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, ct_cuda_stream)) ||
+        !CT_CUDA(cudaMemcpyAsync(&found, ct_cuda_report, sizeof found, cudaMemcpyDeviceToHost,
+                                 ct_cuda_stream)) ||
+        !CT_CUDA(cudaStreamSynchronize(ct_cuda_stream))) {
+        return false;
+    }
+    if (found.kind == CT_REPORT_NONE) return true;
+    CT_CUDA(cudaMemsetAsync(ct_cuda_report, 0, sizeof found, ct_cuda_stream));
+    fail_reported(found);
+    return false;
+}
+
+bool ct_cuda_is_contiguous(const ct_tensor *x) {
+    int64_t expected = 1;
+    for (int i = x->shape.ndim - 1; i >= 0; i--) {
+        if (x->shape.dim[i] != 1 && x->stride[i] != expected) return ct_cuda_count(x) == 0;
+        expected *= x->shape.dim[i];
+    }
+    return true;
+}

@@ -1,0 +1,76 @@
+/* The kernels as a backend, and the library's one symbol. */
+#include "tensor/cuda/cuda.h"
+
+/* An entry of a kernel that is still to be written: it fails. */
+#define NOT_THERE(name) \
+    [](auto...) -> bool { return ct_host->fail_bool("cuda: " name " is not there yet"); }
+
+static const ct_backend backend = {
+    .name = "cuda",
+    .allocate = ct_cuda_allocate,
+    .free = ct_cuda_free,
+    .from_host = ct_cuda_from_host,
+    .to_host = ct_cuda_to_host,
+    .copy = NOT_THERE("copy"),
+    .fill = NOT_THERE("fill"),
+    .unary = ct_cuda_unary,
+    .unary_grad = ct_cuda_unary_grad,
+    .binary = ct_cuda_binary,
+    .binary_grad = ct_cuda_binary_grad,
+    .compare = ct_cuda_compare,
+    .where = ct_cuda_where,
+    .add_to = ct_cuda_add_to,
+    .reduce = NOT_THERE("reduce"),
+    .arg_reduce = NOT_THERE("arg_reduce"),
+    .cumsum = NOT_THERE("cumsum"),
+    .argsort = NOT_THERE("argsort"),
+    .square_sum = NOT_THERE("square_sum"),
+    .has_nonfinite = NOT_THERE("has_nonfinite"),
+    .matmul = NOT_THERE("matmul"),
+    .softmax = NOT_THERE("softmax"),
+    .softmax_grad = NOT_THERE("softmax_grad"),
+    .index_select = NOT_THERE("index_select"),
+    .index_add = NOT_THERE("index_add"),
+    .gather = NOT_THERE("gather"),
+    .scatter_add = NOT_THERE("scatter_add"),
+    .uniform = NOT_THERE("uniform"),
+    .normal = NOT_THERE("normal"),
+    .fused =
+        {
+            .gru_step = NOT_THERE("gru_step"),
+            .gru_step_grad = NOT_THERE("gru_step_grad"),
+            .lstm_step = NOT_THERE("lstm_step"),
+            .lstm_step_grad = NOT_THERE("lstm_step_grad"),
+            .batch_norm_statistics = NOT_THERE("batch_norm_statistics"),
+            .batch_norm_apply = NOT_THERE("batch_norm_apply"),
+            .batch_norm_grad = NOT_THERE("batch_norm_grad"),
+            .layer_norm = NOT_THERE("layer_norm"),
+            .layer_norm_grad = NOT_THERE("layer_norm_grad"),
+            .l2_normalize = NOT_THERE("l2_normalize"),
+            .l2_normalize_grad = NOT_THERE("l2_normalize_grad"),
+            .cross_entropy = NOT_THERE("cross_entropy"),
+            .cross_entropy_grad = NOT_THERE("cross_entropy_grad"),
+            .hinge = NOT_THERE("hinge"),
+            .hinge_grad = NOT_THERE("hinge_grad"),
+            .diagonal_ranks = NOT_THERE("diagonal_ranks"),
+            .order_similarity = NOT_THERE("order_similarity"),
+            .order_similarity_grad = NOT_THERE("order_similarity_grad"),
+            .policy_head = NOT_THERE("policy_head"),
+            .policy_head_grad = NOT_THERE("policy_head_grad"),
+            .unfold = NOT_THERE("unfold"),
+            .fold = NOT_THERE("fold"),
+            .adam = NOT_THERE("adam"),
+            .sgd = NOT_THERE("sgd"),
+        },
+};
+
+extern "C" __attribute__((visibility("default"))) ct_cuda_open_function ct_cuda_open;
+
+const ct_backend *ct_cuda_open(const ct_host_functions *host) {
+    ct_host = host;
+    if (host->backend_size != sizeof backend) {
+        host->fail("device cuda: the CUDA library is of another version than this program");
+        return nullptr;
+    }
+    return ct_cuda_start() ? &backend : nullptr;
+}

@@ -1,0 +1,88 @@
+/* For the tests of CUDA kernels: the same tensors on both devices, and comparisons.
+ *
+ * They run wherever ct_backend_of(CT_CUDA) finds a backend: under the shim in suite cuda. */
+#ifndef CT_CUDA_TEST_H
+#define CT_CUDA_TEST_H
+
+#include "kernel_test.h"
+#include "tensor/backend.h" /* ct_view */
+
+/* How an operand lies in memory. */
+typedef enum { DENSE, TRANSPOSED, STRIDED, LAYOUTS } test_layout;
+
+/* Sizes around those of warps, blocks and tiles, and beyond the grid of the shim. */
+static const int64_t odd_sizes[] = {0, 1, 31, 33, 257, 5000};
+enum { ODD_SIZES = sizeof odd_sizes / sizeof *odd_sizes };
+
+/* x on the device in the same layout: its whole storage goes over. NULL for NULL. */
+static inline ct_tensor *on_cuda(const ct_tensor *x) {
+    if (!x) return NULL;
+    int64_t most = 0; /* the largest offset from the first element */
+    for (int i = 0; i < x->shape.ndim; i++) {
+        if (x->shape.dim[i] == 0) return ct_empty(x->dtype, CT_CUDA, x->shape);
+        most += (x->shape.dim[i] - 1) * x->stride[i];
+    }
+    ct_tensor *storage = ct_from_data(x->dtype, CT_CUDA, CT_SHAPE(most + 1), ct_data(x));
+    return storage ? ct_view(storage, x->shape, x->stride, 0) : NULL;
+}
+
+static inline ct_tensor *on_cpu(const ct_tensor *x) { return ct_tensor_to_device(x, CT_CPU); }
+
+/* The values of x, a matrix, in another layout. Strided ones have NaN (or what a cast makes of it)
+ * between their elements. */
+static inline ct_tensor *laid_out(const ct_tensor *x, test_layout how) {
+    if (how == TRANSPOSED) {
+        ct_tensor *other = ct_tensor_contiguous(ct_tensor_transpose(x, 0, 1));
+        return ct_tensor_transpose(other, 0, 1);
+    }
+    if (how == DENSE) return ct_tensor_copy(x);
+    ct_shape wide = x->shape;
+    wide.dim[wide.ndim++] = 2;
+    ct_tensor *room = ct_full(x->dtype, CT_CPU, wide, NAN);
+    ct_tensor *view = ct_tensor_squeeze(ct_tensor_slice(room, -1, 0, 1, 1), -1);
+    return ct_tensor_copy_to(view, x) ? view : NULL;
+}
+
+/* Check writes down every assertion that it passes, which takes longer than most kernels here. */
+#define require(condition, ...)                       \
+    do {                                              \
+        if (!(condition)) ck_abort_msg(__VA_ARGS__);  \
+    } while (0)
+
+/* |a - b| <= relative * max|b|, NaN equal to NaN. */
+static inline void assert_values(const double *a, const double *b, int64_t count, double relative,
+                                 const char *what) {
+    double largest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (fabs(b[i]) > largest && !isinf(b[i])) largest = fabs(b[i]);
+    }
+    for (int64_t i = 0; i < count; i++) {
+        bool same = a[i] == b[i] || (isnan(a[i]) && isnan(b[i])) ||
+                    fabs(a[i] - b[i]) <= relative * largest;
+        require(same, "%s: element %lld is %.17g, on the cpu %.17g", what, (long long)i, a[i],
+                b[i]);
+    }
+}
+
+/* What CUDA computed against what the CPU did: of one dtype and shape, contiguous there. */
+static inline void assert_as_cpu(const ct_tensor *cuda, const ct_tensor *cpu, double relative,
+                                 const char *what) {
+    require(ct_ok(), "%s: %s", what, ct_error());
+    require(cuda->device == CT_CUDA && cuda->dtype == cpu->dtype &&
+            ct_shape_equal(cuda->shape, cpu->shape) && ct_is_contiguous(cuda),
+            "%s: %s on %s, expected %s", what, ct_tensor_text(cuda), ct_device_name(cuda->device),
+            ct_tensor_text(cpu));
+    CT_SCOPE {
+        ct_tensor *read = ct_empty(cuda->dtype, CT_CPU, cuda->shape);
+        if (ct_count(read)) ct_read(cuda, ct_data(read));
+        const double *a = ct_data(ct_tensor_cast(read, CT_F64));
+        const double *b = ct_data(ct_tensor_cast(cpu, CT_F64));
+        require(ct_ok(), "%s: %s", what, ct_error());
+        assert_values(a, b, ct_count(read), relative, what);
+    }
+}
+
+/* Rounding of one operation in a dtype, with room for another library's functions. */
+static inline double close_enough(ct_dtype dtype) { return dtype == CT_F64 ? 1e-14 : 2e-6; }
+
+#endif
