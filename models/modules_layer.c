@@ -59,6 +59,14 @@ static const ct_option l2norm_options[] = {
     {NULL, 0, NULL, 0, 0, NULL},
 };
 
+static bool l2norm_create(ct_graph_node *node, const ct_graph_context *context) {
+    (void)context;
+    node->out = node->in;
+    if (ct_number(node, L2NORM_OVER) == OVER_FEATURES || (node->image && !node->pooled))
+        return true;
+    return ct_fail_at(node->place, "over=regions is for images, before the pool") != NULL;
+}
+
 /* As the released code divides: 0/0, not 0, for a feature that is 0 in all regions. */
 static ct_tensor *divided_by_norm(ct_tensor *x, int axis) {
     return ct_div(x, ct_unsqueeze(ct_norm(x, axis), axis));
@@ -66,15 +74,14 @@ static ct_tensor *divided_by_norm(ct_tensor *x, int axis) {
 
 static ct_tensor *l2norm_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
     (void)state;
-    if (node->pooled) return ct_l2_normalize(x, -1);
-    if (node->value[L2NORM_OVER].given)
-        return ct_l2_normalize(x, ct_number(node, L2NORM_OVER) == OVER_FEATURES ? -1 : 1);
-    bool released = node->image && node->compat->released[CT_COMPAT_L2NORM_REGIONS];
+    if (ct_number(node, L2NORM_OVER) != OVER_FEATURES) return ct_l2_normalize(x, 1);
+    bool released = node->image && !node->pooled && !node->value[L2NORM_OVER].given &&
+                    node->compat->released[CT_COMPAT_L2NORM_REGIONS];
     return released ? divided_by_norm(x, 1) : ct_l2_normalize(x, -1);
 }
 
 const ct_graph_kind ct_kind_l2norm = {.name = "l2norm", .options = l2norm_options,
-                                      .create = ct_same_width, .forward = l2norm_forward,
+                                      .create = l2norm_create, .forward = l2norm_forward,
                                       .flops = few_flops};
 
 /* ---- batchnorm ------------------------------------------------------------------------------ */
