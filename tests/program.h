@@ -116,7 +116,7 @@ static inline char *tiny_experiment(void) {
 static inline int run_train(const char *arguments, char output[OUTPUT_SIZE]) {
     const char *program = getenv("CT_TRAIN");
     ck_assert_ptr_nonnull(program);
-    char command[4096];
+    char command[8192];
     snprintf(command, sizeof command, "'%s' %s 2>&1", program, arguments);
     FILE *pipe = popen(command, "r");
     ck_assert_ptr_nonnull(pipe);
@@ -128,6 +128,26 @@ static inline int run_train(const char *arguments, char output[OUTPUT_SIZE]) {
     int status = pclose(pipe);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
+
+/* Runs with `options`; expects status 2 and one line on stderr with every one of the texts. */
+static inline void expect_refusal(const char *folder, const char *options,
+                                  const char *const *texts) {
+    char arguments[2048];
+    static char output[OUTPUT_SIZE];
+    snprintf(arguments, sizeof arguments, "%s/tiny.ini %s", folder, options);
+    int status = run_train(arguments, output);
+    ck_assert_msg(status == 2, "%s: status %d, output:\n%s", options, status, output);
+    const char *message = strstr(output, "train: ");
+    ck_assert_msg(message != NULL, "no message in\n%s", output);
+    const char *end = strchr(message, '\n');
+    ck_assert_msg(end && end[1] == '\0', "more than one line of message:\n%s", output);
+    for (; *texts; texts++) {
+        ck_assert_msg(strstr(message, *texts) != NULL, "'%s' not in: %s", *texts, message);
+    }
+}
+
+#define REFUSED(folder, options, ...) \
+    expect_refusal(folder, options, (const char *const[]){__VA_ARGS__, NULL})
 
 static inline void assert_same_file(const char *a, const char *b) {
     size_t size_a = 0, size_b = 0;

@@ -4,25 +4,6 @@
 
 #include "program.h"
 
-/* Runs with `options`; expects status 2 and one line on stderr with every one of the texts. */
-static void expect_refusal(const char *folder, const char *options, const char *const *texts) {
-    char arguments[1024];
-    static char output[OUTPUT_SIZE];
-    snprintf(arguments, sizeof arguments, "%s/tiny.ini %s", folder, options);
-    int status = run_train(arguments, output);
-    ck_assert_msg(status == 2, "%s: status %d, output:\n%s", options, status, output);
-    const char *message = strstr(output, "train: ");
-    ck_assert_msg(message != NULL, "no message in\n%s", output);
-    const char *end = strchr(message, '\n');
-    ck_assert_msg(end && end[1] == '\0', "more than one line of message:\n%s", output);
-    for (; *texts; texts++) {
-        ck_assert_msg(strstr(message, *texts) != NULL, "'%s' not in: %s", *texts, message);
-    }
-}
-
-#define REFUSED(folder, options, ...) \
-    expect_refusal(folder, options, (const char *const[]){__VA_ARGS__, NULL})
-
 static void replace_in(const char *path, const char *old, const char *new) {
     char *text = ct_file_read(path, NULL), result[8192];
     assert_no_error();

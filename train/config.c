@@ -327,11 +327,12 @@ static bool fill_defaults(reader *r) {
         if (!done) return false;
     }
     /* recorded batches take the place of the one key that must be given, [data] folder */
-    const char *recorded = r->value[find_key("recorded", "file")];
+    const char *file = r->value[find_key("recorded", "file")];
+    bool recorded = file && *file;
     for (int i = 0; i < ct_config_key_count; i++) {
         const ct_config_key *key = &ct_config_keys[i];
-        if (r->value[i]) continue;
-        const char *fallback = key->fallback ? key->fallback : recorded && *recorded ? "" : NULL;
+        const char *fallback = key->fallback ? key->fallback : recorded ? "" : NULL;
+        if (r->value[i] && (fallback || *r->value[i])) continue;
         if (!fallback) {
             return ct_fail_bool("%s: [%s] %s is missing: %s", from.file, key->section, key->name,
                                 key->help);

@@ -1,11 +1,12 @@
 /* What a training step computed, in a file of its own, to be compared with another program's
  * (docs/parity.md):
  *
- *     loss.NAME           every term, unweighted, and loss.total, the weighted sum
- *     out.img_emb, out.cap_emb, out.advantage        embeddings as the chains give them; advantage
- *     out.total_grad_norm                            over what is optimised, before clipping
- *     grad.param.NAME, grad_norm.NAME                of each parameter that has one, before clipping
- *     param_after.NAME, buffer_after.NAME            after the optimiser's step
+ *     loss.NAME                            every term, unweighted, and loss.total, the weighted sum
+ *     out.img_emb, out.cap_emb             embeddings as the chains give them
+ *     out.advantage                        of each pair
+ *     out.total_grad_norm                  over what is optimised, before clipping
+ *     grad.param.NAME, grad_norm.NAME      of each parameter that has one, before clipping
+ *     param_after.NAME, buffer_after.NAME  after the optimiser's step
  *
  * and as metadata step (from 1), epoch (from 0), lr, seed and config. Under [run] names = released
  * the names are the released code's, with its sums rl_loss1, rl_loss2, classification, and what

@@ -18,9 +18,10 @@ typedef struct {
     ct_model *model;
 } ct_experiment;
 
-/* Opens the training split, or recorded batches in its place, and recorded noise; reads or builds the vocabulary (from the run folder's
- * vocabulary.json if there is one and `use_run_vocabulary`), reads word vectors, seeds the default generator
- * and builds the model in the configured dtype. NULL and an error otherwise. */
+/* Opens the training split, or recorded batches in its place, and recorded noise; reads or builds
+ * the vocabulary (from the run folder's vocabulary.json if there is one and `use_run_vocabulary`),
+ * reads word vectors, seeds the default generator and builds the model in the configured dtype.
+ * NULL and an error otherwise. */
 ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary);
 void ct_experiment_close(ct_experiment *experiment);
 

@@ -124,6 +124,7 @@ static bool open_batches(ct_recorded *r, const char *path) {
     r->batches = find_steps(path, file, "in.");
     r->noise = find_steps(path, file, "noise.");
     if (r->batches.file) return true;
+    r->noise.file = NULL;
     ct_safetensors_close(file);
     return ct_fail_bool("%s: no tensor 'in.images' or 'step1.in.images', expected recorded batches",
                         path);
@@ -359,11 +360,13 @@ static bool replay(void *context, const char *draw, ct_tensor *out) {
     return noise && ct_tensor_copy_to(out, noise);
 }
 
+int64_t ct_recorded_noise_steps(const ct_recorded *r) { return r ? r->noise.steps : 0; }
+
 bool ct_recorded_replay(ct_recorded *r, int64_t step, ct_rng *rng) {
     if (!r || !r->noise.file) return true;
     if (step >= r->noise.steps) {
-        return ct_fail_bool("%s: noise is recorded for %" PRId64 " steps, and step %" PRId64
-                            " is to be trained: stop there with --steps", r->noise.path,
+        return ct_fail_bool("%s: noise is recorded for %" PRId64 " steps, and there is a step %" PRId64
+                            " to train: stop before it with --steps", r->noise.path,
                             r->noise.steps, step + 1);
     }
     r->replayed = step;

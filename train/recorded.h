@@ -34,6 +34,8 @@ bool ct_recorded_check(ct_recorded *recorded, ct_model *model);
 /* Batch `step` (from 0) as it is in the file, in the innermost scope. */
 bool ct_recorded_batch(const ct_recorded *recorded, int64_t step, ct_batch *batch);
 
+/* For how many steps noise is recorded; 0: for none, and none is replayed. */
+int64_t ct_recorded_noise_steps(const ct_recorded *recorded);
 /* Gives `rng` the noise recorded for step `step` (from 0) to replay; it draws as before where
  * none is recorded at all. An error if noise is recorded, but for fewer steps. A draw that is not
  * among those recorded fails when it is made. */

@@ -69,6 +69,19 @@ static bool take_up(trainer *t) {
                           : ct_checkpoint_load(t->last_path, module, t->optimizer, &t->progress);
 }
 
+static int64_t total_steps(const trainer *t) {
+    return t->config->epochs * ct_batches_count(t->batches);
+}
+
+/* Whether recorded noise lasts for the steps of a new run, before an earlier one goes for it. */
+static bool enough_noise(const trainer *t) {
+    int64_t recorded = ct_recorded_noise_steps(t->experiment->recorded), steps = t->options.steps;
+    if (recorded == 0 || t->options.mode == CT_RUN_RESUME) return true;
+    if (steps == 0 || steps > total_steps(t)) steps = total_steps(t);
+    ct_rng unused;
+    return steps <= recorded || ct_recorded_replay(t->experiment->recorded, recorded, &unused);
+}
+
 /* What is needed, from what the user gave; nothing is written yet. */
 static bool open_inputs(trainer *t) {
     t->experiment = ct_experiment_open(t->config, t->options.mode == CT_RUN_RESUME);
@@ -76,7 +89,7 @@ static bool open_inputs(trainer *t) {
     const char *weights = t->options.weights;
     return (!t->experiment->train || ct_split_check(t->experiment->train)) &&
            (!weights || ct_experiment_load(t->experiment, weights)) && open_splits(t) &&
-           (t->batches = ct_batches_open(t->experiment)) != NULL;
+           (t->batches = ct_batches_open(t->experiment)) != NULL && enough_noise(t);
 }
 
 static bool set_up(trainer *t) {
@@ -117,10 +130,6 @@ static void tear_down(trainer *t) {
 }
 
 /* ---- one step ---------------------------------------------------------------------------- */
-
-static int64_t total_steps(const trainer *t) {
-    return t->config->epochs * ct_batches_count(t->batches);
-}
 
 static double learning_rate(const trainer *t) {
     return ct_configured_lr(t->config, t->progress.epoch, t->progress.step, total_steps(t));
