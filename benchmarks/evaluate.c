@@ -2,9 +2,9 @@
  *
  *     build/benchmarks/evaluate [IMAGES [CAPTIONS_EACH [WIDTH [FOLDER]]]]
  *
- * Random embeddings, normalised; a caption's is its image's and noise. Default: the size of COCO's test
- * split, 5000 images of 5 captions, width 1024. Prints the median of five evaluations against the
- * matrix product alone, measured in the same run, and the memory they took beyond the embeddings.
+ * Random embeddings, normalised; a caption's is its image's and noise. Default: the size of COCO's
+ * test split, 5000 images of 5 captions, width 1024. Prints the median of five evaluations against
+ * the matrix product alone, measured in the same run, and their memory beyond the embeddings.
  * With a FOLDER the embeddings are left there for benchmarks/evaluate_numpy.py.
  */
 #include <math.h>
@@ -65,7 +65,7 @@ static ct_embeddings make_embeddings(int64_t images, int64_t each, int64_t width
     return (ct_embeddings){ct_adopt(kept[0]), ct_adopt(kept[1]), CT_COSINE};
 }
 
-/* The same products as an evaluation of this size, without what comes after: in blocks of images. */
+/* The products of an evaluation of this size, without what comes after: in blocks of images. */
 static double time_products(const ct_embeddings *model) {
     int64_t images = ct_dim(model->images, 0), block = 320;
     double start = ct_profile_clock();

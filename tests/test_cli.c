@@ -166,9 +166,71 @@ START_TEST(exports_that_cannot_be) {
     REFUSED(folder, options, "/run", "not a regular file");
     snprintf(options, sizeof options,
              "--export %s/file --set run.names=released --set 'image.fc=linear width=12 x 2' "
-             "--overwrite --weights %s/none", folder, folder);
+             "--weights %s/run/best.safetensors", folder, folder);
     REFUSED(folder, options, "no name for", "image.fc.1.weight");
     ck_assert_int_ne(access(in_folder(folder, "file"), F_OK), 0);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(wrong_weights) {
+    char *folder = tiny_experiment(), options[1024];
+    snprintf(options, sizeof options, "%s/tiny.ini", folder);
+    ck_assert_int_eq(run_train(options, NULL), 0);
+    snprintf(options, sizeof options,
+             "%s/tiny.ini --set run.folder=%s/wide --set 'image.fc=linear width=14' "
+             "--set 'text.pool=gru width=14' --set train.epochs=1", folder, folder);
+    ck_assert_int_eq(run_train(options, NULL), 0);
+    snprintf(options, sizeof options, "--evaluate test --weights %s/run --weights %s/./run/",
+             folder, folder);
+    REFUSED(folder, options, "run/: given twice");
+    snprintf(options, sizeof options, "--evaluate test --weights %s/data", folder);
+    REFUSED(folder, options, "/data: a folder without config.ini");
+    snprintf(options, sizeof options, "--evaluate test --weights %s/run --weights %s/nowhere",
+             folder, folder);
+    REFUSED(folder, options, "/nowhere: No such file");
+    snprintf(options, sizeof options, "--evaluate test --weights %s/wide/best.safetensors", folder);
+    REFUSED(folder, options, "wide/best.safetensors does not fit", "image.fc.weight is f32 (14,6)");
+    snprintf(options, sizeof options, "--embed test --weights %s/run --weights %s/wide", folder,
+             folder);
+    REFUSED(folder, options, "--embed takes one model, --weights names 2");
+    snprintf(options, sizeof options, "--export %s/x --weights %s/run --weights %s/wide", folder,
+             folder, folder);
+    REFUSED(folder, options, "--export takes one model");
+    ck_assert_int_eq(unlink(in_folder(folder, "wide/best.safetensors")), 0);
+    snprintf(options, sizeof options, "--evaluate test --weights %s/wide", folder);
+    REFUSED(folder, options, "wide/best.safetensors: ", "No such file");
+    REFUSED(folder, "--evaluate test --set evaluate.folds=5", "12 images", "5 folds");
+    folder_remove(folder);
+}
+END_TEST
+
+/* Embeddings that cannot be written leave the earlier ones as they were. */
+START_TEST(embeddings_that_cannot_be_written) {
+    char *folder = tiny_experiment(), command[1024];
+    snprintf(command, sizeof command, "%s/tiny.ini", folder);
+    ck_assert_int_eq(run_train(command, NULL), 0);
+    snprintf(command, sizeof command, "%s/tiny.ini --embed test --out %s/e", folder, folder);
+    ck_assert_int_eq(run_train(command, NULL), 0);
+    snprintf(command, sizeof command, "cp %s/e/img_embs.npy %s/kept", folder, folder);
+    ck_assert_int_eq(system(command), 0);
+    snprintf(command, sizeof command,
+             "trap '' XFSZ; ulimit -f 0; '%s' %s/tiny.ini --embed test --out %s/e 2> /dev/null",
+             getenv("CT_TRAIN"), folder, folder);
+    int status = system(command);
+    ck_assert_int_eq(WEXITSTATUS(status), 2);
+    assert_same_file(in_folder(folder, "e/img_embs.npy"), in_folder(folder, "kept"));
+    ck_assert_int_ne(access(in_folder(folder, "e/img_embs.npy.partial"), F_OK), 0);
+    snprintf(command, sizeof command, "--embed test --out %s/kept", folder);
+    REFUSED(folder, command, "/kept", "Not a directory");
+    snprintf(command, sizeof command, "--embed test --out %s/kept/deeper", folder);
+    REFUSED(folder, command, "/kept/deeper", "Not a directory");
+    REFUSED(folder, "--embed nosuch", "nosuch_ims.npy");
+    snprintf(command, sizeof command, "%s/tiny.ini --evaluate test --out %s/nowhere/x.json", folder,
+             folder);
+    static char output[OUTPUT_SIZE];
+    ck_assert_int_eq(run_train(command, output), 2); /* the table is printed all the same */
+    ck_assert_msg(strstr(output, "nowhere/x.json") && strstr(output, "\ntest "), "%s", output);
     folder_remove(folder);
 }
 END_TEST
@@ -185,5 +247,6 @@ START_TEST(help_is_there) {
 END_TEST
 
 TEST_MAIN("cli", wrong_configurations, wrong_command_lines, wrong_features,
-          captions_that_do_not_match, damaged_checkpoints, full_disk, exports_that_cannot_be,
+          captions_that_do_not_match, damaged_checkpoints, full_disk, exports_that_cannot_be, wrong_weights,
+          embeddings_that_cannot_be_written,
           help_is_there)

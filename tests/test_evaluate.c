@@ -2,7 +2,7 @@
 #include "golden.h"
 #include "train/ranking.h"
 
-/* ---- recorded evaluations --------------------------------------------------------------------- */
+/* ---- recorded evaluations ------------------------------------------------------------------- */
 
 static ct_embeddings embeddings_of(const golden *g, const char *prefix, ct_measure measure) {
     char images[64], captions[64];
@@ -88,7 +88,8 @@ START_TEST(recorded_folds) {
         golden g = golden_open("eval_fold5", dtype);
         ct_embeddings model = embeddings_of(&g, "", CT_COSINE);
         evenly(image_of, ct_dim(model.captions, 0), 5);
-        ct_retrieval right = evaluated(&model, 1, 5, false), released = evaluated(&model, 1, 5, true);
+        ct_retrieval right = evaluated(&model, 1, 5, false);
+        ct_retrieval released = evaluated(&model, 1, 5, true);
         const double *mean = ct_data(golden_stored(&g, "fold5.out.mean_metrics"));
         check_recalls(&right.i2t, mean);
         check_recalls(&right.t2i, mean + 5);
@@ -105,7 +106,7 @@ START_TEST(recorded_folds) {
     }
 } END_TEST
 
-/* ---- counting by hand ------------------------------------------------------------------------- */
+/* ---- counting by hand ----------------------------------------------------------------------- */
 
 /* Small whole numbers: their products are exact, so that scores tie and no rounding decides. */
 static ct_tensor *whole_numbers(ct_rng *rng, int64_t rows, int64_t width, ct_dtype dtype) {
@@ -173,7 +174,8 @@ static void check_by_hand(int64_t images, int64_t spread, bool shuffled, int cou
     ct_rng rng = ct_rng_create(17, 0);
     int64_t captions = 0, *of = calloc((size_t)(images * spread) + 1, sizeof *of);
     for (int64_t i = 0; i < images; i++)
-        for (uint64_t k = ct_random_below(&rng, (uint64_t)spread) + 1; k > 0; k--) of[captions++] = i;
+        for (uint64_t k = ct_random_below(&rng, (uint64_t)spread) + 1; k > 0; k--)
+            of[captions++] = i;
     for (int64_t c = captions - 1; shuffled && c > 0; c--) {
         int64_t other = (int64_t)ct_random_below(&rng, (uint64_t)c + 1), swap = of[c];
         of[c] = of[other];
@@ -228,7 +230,7 @@ START_TEST(equal_scores_count_against_the_model) {
     }
 } END_TEST
 
-/* ---- errors ----------------------------------------------------------------------------------- */
+/* ---- errors --------------------------------------------------------------------------------- */
 
 START_TEST(what_does_not_fit) {
     int64_t of[4] = {0, 0, 1, 1};

@@ -2,7 +2,7 @@
 #include "files_test.h"
 #include "model_recorded.h"
 
-/* ---- recorded cases --------------------------------------------------------------------------- */
+/* ---- recorded cases ------------------------------------------------------------------------- */
 
 static const char *golden_path(const char *name) {
     static char path[512];
@@ -66,7 +66,7 @@ START_TEST(recorded_cases_go_both_ways) {
     }
 } END_TEST
 
-/* ---- files made here -------------------------------------------------------------------------- */
+/* ---- files made here ------------------------------------------------------------------------ */
 
 /* The case's parameters under their plain names, changed by the caller before saving. */
 enum { MOST_TENSORS = 256 };
@@ -217,7 +217,7 @@ START_TEST(extra_parameters_of_recorded_cases) {
     end(&l);
 } END_TEST
 
-/* ---- graphs ----------------------------------------------------------------------------------- */
+/* ---- graphs --------------------------------------------------------------------------------- */
 
 static ct_model *small_model(const char *image, const char *text) {
     static const float vectors[5 * 3] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3};

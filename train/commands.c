@@ -6,38 +6,115 @@
 
 #include "train/batches.h"
 #include "train/console.h"
+#include "train/run_log.h"
 
-/* ---- trained models ---------------------------------------------------------------------- */
+/* ---- evaluation -------------------------------------------------------------------------- */
 
-static ct_experiment *open_trained(ct_config *config, const char *weights) {
-    ct_experiment *e = ct_experiment_open(config, true);
-    if (!e) return NULL;
-    char *best = weights ? NULL : ct_path(config->run_folder, "best.safetensors");
-    bool loaded = weights ? ct_experiment_load(e, weights)
-                          : best && ct_module_load(ct_model_module(e->model), best, true);
-    free(best);
-    if (loaded) return e;
-    ct_experiment_close(e);
-    return NULL;
-}
+/* Embeddings of a split by each model; kept. */
+typedef struct {
+    const char *name;
+    ct_embeddings *models;
+    int64_t *image_of; /* caption -> image */
+    int64_t images, captions;
+} evaluation;
 
-bool ct_evaluate_command(ct_config *config, const char *name, const char *weights) {
-    ct_experiment *e = open_trained(config, weights);
-    ct_split *split = e ? ct_experiment_split(e, name) : NULL;
-    ct_retrieval metrics;
-    bool done = split && ct_evaluate_split(e, split, &metrics);
-    if (done) ct_console_table(&name, &metrics, 1);
+static bool embed_for_evaluation(void *context, int model, const ct_experiment *e) {
+    evaluation *v = context;
+    ct_split *split = ct_experiment_split(e, v->name);
+    bool done = false;
+    CT_SCOPE {
+        ct_tensor *images, *captions;
+        if (!split || !ct_embed_split(e, split, &images, &captions)) break;
+        v->models[model] = (ct_embeddings){ct_keep(images), ct_keep(captions),
+                                           ct_model_measure(e->model)};
+        size_t bytes = (size_t)split->caption_count * sizeof *v->image_of;
+        if (!v->image_of) v->image_of = malloc(bytes);
+        if (v->image_of) memcpy(v->image_of, split->image_of, bytes);
+        else ct_fail("out of memory");
+        v->images = split->image_count;
+        v->captions = split->caption_count;
+        done = ct_ok();
+    }
     ct_split_destroy(split);
-    ct_experiment_close(e);
     return done;
 }
 
-bool ct_export_command(ct_config *config, const char *path, const char *weights) {
-    ct_experiment *e = open_trained(config, weights);
-    bool done = e && ct_experiment_save(e, path);
-    if (done) ct_console_line("%s: %s names", path, config->names);
-    ct_experiment_close(e);
+/* {"split", "images", "captions", "models": [...], "report", "i2t", "t2i", "rsum"}; with folds also
+ * "folds", and "all": the same recalls of all images at once. */
+static bool write_evaluation(const ct_config *config, const evaluation *v, ct_weights weights,
+                             bool released, const ct_retrieval *rows, const char *path) {
+    json_t *models = json_array(), *root = ct_retrieval_json(&rows[0]);
+    for (int i = 0; i < weights.count; i++) {
+        json_array_append_new(models, json_string(weights.paths[i]));
+    }
+    if (!weights.count) json_array_append_new(models, json_string(config->run_folder));
+    json_t *what = json_pack("{s:s, s:I, s:I, s:o, s:s}", "split", v->name, "images",
+                             (json_int_t)v->images, "captions", (json_int_t)v->captions, "models",
+                             models, "report", released ? "released" : "right");
+    if (config->folds > 1) {
+        json_object_set_new(what, "folds", json_integer(config->folds));
+        json_object_set_new(what, "all", ct_retrieval_json(&rows[1]));
+    }
+    json_object_update(what, root);
+    json_decref(root);
+    char *text = json_dumps(what, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    json_decref(what);
+    bool written = text ? ct_file_write(path, text, strlen(text))
+                        : ct_fail_bool("%s: out of memory, or a path is not UTF-8", path);
+    free(text);
+    return written;
+}
+
+static bool report(const ct_config *config, const evaluation *v, ct_weights weights,
+                   const char *path) {
+    int count = ct_weights_models(weights), folds = (int)config->folds;
+    bool released;
+    ct_retrieval rows[2];
+    if (!ct_compat_released(&config->model, "evaluation_report", &released)) return false;
+    for (int i = 0; i < 1 + (folds > 1); i++) {
+        ct_evaluation how = {i ? 1 : folds, released};
+        if (!ct_evaluate(v->models, count, v->image_of, how, &rows[i])) return false;
+    }
+    char all[64], parts[64];
+    snprintf(all, sizeof all, "%s", v->name);
+    snprintf(parts, sizeof parts, "%s, %d folds", v->name, folds);
+    const char *names[2] = {folds > 1 ? parts : all, all};
+    if (count > 1) ct_console_line("mean similarity of %d models", count);
+    ct_console_table(names, rows, 1 + (folds > 1));
+    if (!path) return true;
+    if (!write_evaluation(config, v, weights, released, rows, path)) return false;
+    ct_console_line("%s", path);
+    return true;
+}
+
+bool ct_evaluate_command(ct_config *config, const char *name, ct_weights weights,
+                         const char *path) {
+    int count = ct_weights_models(weights);
+    evaluation v = {.name = name, .models = calloc((size_t)count, sizeof *v.models)};
+    bool done = v.models ? ct_each_trained(config, weights, embed_for_evaluation, &v) &&
+                               report(config, &v, weights, path)
+                         : ct_fail_bool("out of memory");
+    for (int i = 0; v.models && i < count; i++) {
+        ct_release(v.models[i].images);
+        ct_release(v.models[i].captions);
+    }
+    free(v.models);
+    free(v.image_of);
     return done;
+}
+
+/* ---- weights ----------------------------------------------------------------------------- */
+
+static bool save_weights(void *context, int model, const ct_experiment *e) {
+    (void)model;
+    const char *path = context;
+    if (!ct_experiment_save(e, path)) return false;
+    ct_console_line("%s: %s names", path, e->config->names);
+    return true;
+}
+
+bool ct_export_command(ct_config *config, const char *path, ct_weights weights) {
+    return ct_one_trained(config, weights, "--export", save_weights, (void *)path);
 }
 
 /* ---- embeddings -------------------------------------------------------------------------- */
@@ -63,25 +140,40 @@ static bool embed_recorded(const ct_experiment *e, ct_tensor **images, ct_tensor
     return ct_experiment_recorded(e, 0, &batch) && ct_embed_batch(e, &batch, images, captions);
 }
 
-bool ct_embed_command(ct_config *config, const char *name, const char *folder,
-                      const char *weights) {
-    ct_experiment *e = open_trained(config, weights);
-    if (!e) return false;
-    bool recorded = !e->train && strcmp(name, "recorded") == 0, done = false;
-    ct_split *split = recorded ? NULL : ct_experiment_split(e, name);
+typedef struct {
+    const char *split, *folder;
+} embedding;
+
+static bool write_embeddings(void *context, int model, const ct_experiment *e) {
+    (void)model;
+    const embedding *to = context;
+    bool recorded = !e->train && strcmp(to->split, "recorded") == 0, done = false;
+    ct_split *split = recorded ? NULL : ct_experiment_split(e, to->split);
     CT_SCOPE {
         ct_tensor *images = NULL, *captions = NULL;
-        done = (recorded || split) && ct_make_folders(folder) &&
+        done = (recorded || split) && ct_make_folders(to->folder) &&
                (recorded ? embed_recorded(e, &images, &captions)
                          : ct_embed_split(e, split, &images, &captions)) &&
-               save_embeddings(folder, images, captions);
+               save_embeddings(to->folder, images, captions);
     }
     ct_split_destroy(split);
-    ct_experiment_close(e);
     return done;
 }
 
+bool ct_embed_command(ct_config *config, const char *name, const char *folder,
+                      ct_weights weights) {
+    embedding to = {name, folder};
+    return ct_one_trained(config, weights, "--embed", write_embeddings, &to);
+}
+
 /* ---- queries ----------------------------------------------------------------------------- */
+
+/* Scores of a split's images, summed over the models; with the last the best are printed. */
+typedef struct {
+    const char *split, *sentence;
+    int top, models;
+    ct_tensor *sum; /* (I) f64, kept */
+} query;
 
 static const char *first_caption(const ct_split *split, int64_t image) {
     for (int64_t c = 0; c < split->caption_count; c++) {
@@ -90,31 +182,47 @@ static const char *first_caption(const ct_split *split, int64_t image) {
     return "";
 }
 
-static bool print_best(const ct_experiment *e, const ct_split *split, const char *sentence,
-                       int top) {
+static bool add_scores(query *q, const ct_experiment *e, const ct_split *split) {
     CT_SCOPE {
-        ct_tensor *images, *query = ct_embed_sentences(e, &sentence, 1);
-        if (!query || !ct_embed_split(e, split, &images, NULL)) return false;
-        ct_tensor *score = ct_similarity(images, query, ct_model_measure(e->model));
-        score = score ? ct_tensor_transpose(score, 0, 1) : NULL;
-        ct_tensor *order = ct_tensor_argsort(score, true);
+        ct_tensor *images, *sentence = ct_embed_sentences(e, &q->sentence, 1);
+        if (!sentence || !ct_embed_split(e, split, &images, NULL)) return false;
+        ct_tensor *score = ct_similarity(images, sentence, ct_model_measure(e->model));
+        score = score ? ct_tensor_reshape(score, CT_SHAPE(split->image_count)) : NULL;
+        score = score ? ct_tensor_cast(score, CT_F64) : NULL;
+        if (!score) return false;
+        if (q->sum) return ct_tensor_add_to(q->sum, 1, score);
+        q->sum = ct_keep(score);
+    }
+    return true;
+}
+
+static bool print_best(const query *q, const ct_split *split) {
+    CT_SCOPE {
+        ct_tensor *order = ct_tensor_argsort(q->sum, true);
         if (!order) return false;
-        for (int i = 0; i < top && i < split->image_count; i++) {
+        for (int i = 0; i < q->top && i < split->image_count; i++) {
             int64_t image = (int64_t)ct_get(order, i);
-            ct_console_line("%3d  %7.4f  %s %lld  %s", i + 1, ct_get(score, image), split->name,
-                            (long long)image, first_caption(split, image));
+            ct_console_line("%3d  %7.4f  %s %lld  %s", i + 1, ct_get(q->sum, image) / q->models,
+                            split->name, (long long)image, first_caption(split, image));
         }
     }
     return ct_ok();
 }
 
-bool ct_query_command(ct_config *config, const char *name, const char *sentence, int top,
-                      const char *weights) {
-    ct_experiment *e = open_trained(config, weights);
-    ct_split *split = e ? ct_experiment_split(e, name) : NULL;
-    bool done = split && print_best(e, split, sentence, top);
+static bool ask(void *context, int model, const ct_experiment *e) {
+    query *q = context;
+    ct_split *split = ct_experiment_split(e, q->split);
+    bool done = split && add_scores(q, e, split) &&
+                (model + 1 < q->models || print_best(q, split));
     ct_split_destroy(split);
-    ct_experiment_close(e);
+    return done;
+}
+
+bool ct_query_command(ct_config *config, const char *name, const char *sentence, int top,
+                      ct_weights weights) {
+    query q = {name, sentence, top, ct_weights_models(weights), NULL};
+    bool done = ct_each_trained(config, weights, ask, &q);
+    ct_release(q.sum);
     return done;
 }
 

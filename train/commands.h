@@ -3,26 +3,30 @@
 #ifndef CT_COMMANDS_H
 #define CT_COMMANDS_H
 
-#include "train/config.h"
+#include "train/trained.h"
 
 /* Prints the graph with shapes and parameters, memory and work of a step; trains nothing. */
 bool ct_dry_run(ct_config *config);
 
-/* Evaluates weights (NULL: the run folder's best.safetensors) on a split and prints the table. */
-bool ct_evaluate_command(ct_config *config, const char *split, const char *weights);
+/* Recalls of a trained model, or of the mean similarity of several, on a split: prints the table
+ * and, if `path` is not NULL, writes them there as JSON. With [evaluate] folds both the mean over
+ * the folds and all images at once. */
+bool ct_evaluate_command(ct_config *config, const char *split, ct_weights weights,
+                         const char *path);
 
 /* Writes the weights to a safetensors file, with our names or, under [run] names = released, with
  * the released code's; a line says what has no name there. */
-bool ct_export_command(ct_config *config, const char *path, const char *weights);
+bool ct_export_command(ct_config *config, const char *path, ct_weights weights);
 
 /* Writes FOLDER/img_embs.npy (a row an image) and cap_embs.npy (a row a caption) of a split, as
  * rankings take them, in the configured dtype. The folder is made if it is not there. With
  * recorded batches the split is "recorded": the first of them, a row a pair. */
 bool ct_embed_command(ct_config *config, const char *split, const char *folder,
-                      const char *weights);
+                      ct_weights weights);
 
-/* The `top` images of a split that fit a sentence best, with the captions they have. */
+/* The `top` images of a split that fit a sentence best (by the mean similarity of several models),
+ * with the captions they have. */
 bool ct_query_command(ct_config *config, const char *split, const char *sentence, int top,
-                      const char *weights);
+                      ct_weights weights);
 
 #endif

@@ -45,8 +45,8 @@ bool ct_evaluate_folds(const ct_embeddings *models, int count, const int64_t *im
                        ct_retrieval *metrics);
 
 /* What is ranked together, and whether as the published program reports it (`[compat]
- * evaluation_report`, model.md 7 row 17): its rsum of several folds is six times the mean recall from
- * image to text, and its ensembles under the order measure are their first model alone. */
+ * evaluation_report`): its rsum of several folds is six times the mean recall from image to text,
+ * and its ensembles under the order measure are their first model alone. */
 typedef struct {
     int folds; /* below 2: all images at once */
     bool released;

@@ -315,16 +315,19 @@ ct_tensor *ct_embed_sentences(const ct_experiment *e, const char *const *sentenc
     return y;
 }
 
-bool ct_evaluate_split(const ct_experiment *e, const ct_split *split, ct_retrieval *metrics) {
+bool ct_evaluate_split(const ct_experiment *e, const ct_split *split, bool reported,
+                       ct_retrieval *metrics) {
+    ct_evaluation how = {.folds = (int)e->config->folds};
+    if (reported &&
+        !ct_compat_released(&e->config->model, "evaluation_report", &how.released)) {
+        return false;
+    }
     bool done = false;
     CT_SCOPE {
         ct_tensor *images, *captions;
         if (!ct_embed_split(e, split, &images, &captions)) break;
         ct_embeddings one = {images, captions, ct_model_measure(e->model)};
-        int folds = (int)e->config->folds;
-        done = folds > 1 ? ct_evaluate_folds(&one, 1, split->image_of, folds, metrics)
-                         : ct_evaluate_retrieval(&one, 1, split->image_of, metrics,
-                                                 (ct_retrieval_details){0});
+        done = ct_evaluate(&one, 1, split->image_of, how, metrics);
     }
     return done;
 }

@@ -52,8 +52,9 @@ bool ct_embed_batch(const ct_experiment *experiment, const ct_batch *batch, ct_t
 ct_tensor *ct_embed_sentences(const ct_experiment *experiment, const char *const *sentences,
                               int count);
 
-/* Embeds and ranks a split; folds of config->folds where it is above 1. */
-bool ct_evaluate_split(const ct_experiment *experiment, const ct_split *split,
+/* Embeds and ranks a split; folds of config->folds where it is above 1. `reported`: as `[compat]
+ * evaluation_report` says, which is for what is printed, not for choosing a model. */
+bool ct_evaluate_split(const ct_experiment *experiment, const ct_split *split, bool reported,
                        ct_retrieval *metrics);
 
 /* Makes a folder and those above it that are not there. */

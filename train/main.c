@@ -19,6 +19,7 @@ static const char doc[] =
     "  train my.ini --steps 3 --dump-steps DIR   (docs/parity.md)\n"
     "  train my.ini --resume               go on with an interrupted run\n"
     "  train my.ini --evaluate test        recalls of the trained model\n"
+    "  train my.ini --evaluate test --weights runs/a --weights runs/b    of two together\n"
     "  train my.ini --query \"a red heart\"  the images that fit best\n"
     "  train my.ini --embed test --out DIR\n"
     "  train my.ini --export FILE.safetensors --set run.names=released\n"
@@ -42,25 +43,28 @@ static const struct argp_option options[] = {
     {"evaluate", 'e', "SPLIT", 0, "Print the recalls of the trained model on a split", 1},
     {"embed", OPT_EMBED, "SPLIT", 0,
      "Write a split's embeddings as .npy files (recorded: of the first recorded batch)", 1},
-    {"out", OPT_OUT, "FOLDER", 0, "Folder for --embed (default: the run folder)", 1},
+    {"out", OPT_OUT, "PATH", 0,
+     "Folder for --embed (default: the run folder); file for the recalls of --evaluate as JSON", 1},
     {"export", OPT_EXPORT, "FILE", 0,
      "Write the trained weights as safetensors, under the names of [run] names", 1},
     {"query", 'q', "SENTENCE", 0, "Print the images that fit a sentence best", 1},
     {"split", OPT_SPLIT, "SPLIT", 0, "Split whose images are queried (default: first test split)", 1},
     {"top", OPT_TOP, "N", 0, "How many images a query prints (default 10)", 1},
-    {"weights", OPT_WEIGHTS, "FILE", 0,
-     "Weights for the commands above (default: best.safetensors of the run)", 1},
+    {"weights", OPT_WEIGHTS, "PATH", 0,
+     "Weights for the commands above: a file, or the folder of a run of any graph (default: "
+     "best.safetensors of this run). Given more than once: the mean of the models' similarities "
+     "(--evaluate, --query)", 1},
     {"help-config", OPT_HELP_CONFIG, 0, 0, "Print every configuration key, its default and meaning", 2},
     {0},
 };
 
-enum { MAX_OVERRIDES = 256 };
+enum { MOST_REPEATS = 256 };
 
 typedef struct {
-    const char *config, *init, *evaluate, *embed, *export, *out, *query, *split, *weights;
+    const char *config, *init, *evaluate, *embed, *export, *out, *query, *split;
     const char *dump_steps;
-    const char *overrides[MAX_OVERRIDES];
-    int override_count, top;
+    const char *overrides[MOST_REPEATS], *weights[MOST_REPEATS];
+    int override_count, weights_count, top;
     int64_t steps;
     bool dry_run, help_config;
     ct_run_mode mode;
@@ -75,13 +79,16 @@ static int positive(const char *option, const char *text, struct argp_state *sta
     return (int)value;
 }
 
+static void add(const char **list, int *count, const char *value, const char *option,
+                struct argp_state *state) {
+    if (*count == MOST_REPEATS) argp_error(state, "more than %d %s", MOST_REPEATS, option);
+    list[(*count)++] = value;
+}
+
 static error_t parse(int key, char *value, struct argp_state *state) {
     arguments *a = state->input;
     switch (key) {
-    case 's':
-        if (a->override_count == MAX_OVERRIDES) argp_error(state, "too many --set options");
-        a->overrides[a->override_count++] = value;
-        return 0;
+    case 's': add(a->overrides, &a->override_count, value, "--set", state); return 0;
     case 'n': a->dry_run = true; return 0;
     case 'r': a->mode = CT_RUN_RESUME; return 0;
     case 'f': a->mode = CT_RUN_OVERWRITE; return 0;
@@ -95,7 +102,7 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     case OPT_TOP: a->top = positive("--top", value, state); return 0;
     case OPT_STEPS: a->steps = positive("--steps", value, state); return 0;
     case OPT_DUMP_STEPS: a->dump_steps = value; return 0;
-    case OPT_WEIGHTS: a->weights = value; return 0;
+    case OPT_WEIGHTS: add(a->weights, &a->weights_count, value, "--weights", state); return 0;
     case OPT_HELP_CONFIG: a->help_config = true; return 0;
     case ARGP_KEY_ARG:
         if (a->config) argp_error(state, "one configuration at a time: %s, %s", a->config, value);
@@ -118,18 +125,19 @@ static bool run(const arguments *a, ct_config *config, int *status) {
     if (!check_device(config)) return false;
     ct_set_threads((int)config->threads);
     if (a->dry_run) return ct_dry_run(config);
-    if (a->evaluate) return ct_evaluate_command(config, a->evaluate, a->weights);
+    ct_weights weights = {a->weights, a->weights_count};
+    if (a->evaluate) return ct_evaluate_command(config, a->evaluate, weights, a->out);
     if (a->embed) {
         const char *folder = a->out ? a->out : config->run_folder;
-        return ct_embed_command(config, a->embed, folder, a->weights);
+        return ct_embed_command(config, a->embed, folder, weights);
     }
-    if (a->export) return ct_export_command(config, a->export, a->weights);
+    if (a->export) return ct_export_command(config, a->export, weights);
     if (a->query) {
         if (!a->split && config->test_split_count == 0) {
             return ct_fail_bool("--query: name the images to search with --split");
         }
         const char *split = a->split ? a->split : config->test_splits[0];
-        return ct_query_command(config, split, a->query, a->top, a->weights);
+        return ct_query_command(config, split, a->query, a->top, weights);
     }
     ct_train_outcome outcome = ct_train_run(
         config, (ct_train_options){a->mode, a->init, a->steps, a->dump_steps});

@@ -119,7 +119,7 @@ static bool score_tile(const ranking *r, tile *t) {
                 above += score[p] >= best;                                                      \
                 t2i[p] += score[p] >= own[p];                                                   \
             }                                                                                   \
-            r->out.i2t_rank[i] += above;                                                            \
+            r->out.i2t_rank[i] += above;                                                        \
         }                                                                                       \
     }                                                                                           \
     /* An image's own captions do not count for its rank. */                                    \
@@ -127,7 +127,7 @@ static bool score_tile(const ranking *r, tile *t) {
         const real *own = r->own, *best = r->best_own;                                          \
         for (int64_t i = 0; i < r->images; i++) {                                               \
             for (int64_t p = r->first[i]; p < r->first[i + 1]; p++) {                           \
-                r->out.i2t_rank[i] -= own[p] >= best[i];                                            \
+                r->out.i2t_rank[i] -= own[p] >= best[i];                                        \
             }                                                                                   \
         }                                                                                       \
     }

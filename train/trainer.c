@@ -240,7 +240,7 @@ static bool save_last(trainer *t) {
 static bool validate(trainer *t) {
     ct_console_step step = console_step(t);
     ct_retrieval dev;
-    if (!ct_evaluate_split(t->experiment, t->dev, &dev)) return false;
+    if (!ct_evaluate_split(t->experiment, t->dev, false, &dev)) return false;
     double score = score_of(t, &dev);
     bool best = score > t->progress.best_score;
     if (best) {
@@ -310,7 +310,7 @@ static double peak_bytes(void) {
 
 static bool evaluate_tests(const trainer *t, ct_retrieval *rows) {
     for (int i = 0; i < t->config->test_split_count; i++) {
-        if (!ct_evaluate_split(t->experiment, t->tests[i], &rows[i])) return false;
+        if (!ct_evaluate_split(t->experiment, t->tests[i], true, &rows[i])) return false;
     }
     return true;
 }
@@ -323,7 +323,7 @@ static bool finish(trainer *t) {
     char *path = ct_path(c->run_folder, "results.json");
     ct_retrieval dev;
     bool done = rows && path && ct_module_load(module, t->best_path, true) &&
-                ct_evaluate_split(t->experiment, t->dev, &dev) && evaluate_tests(t, rows);
+                ct_evaluate_split(t->experiment, t->dev, false, &dev) && evaluate_tests(t, rows);
     if (done) {
         ct_results results = {
             .names = (const char *const *)c->test_splits, .rows = rows,
