@@ -166,11 +166,11 @@ ct_model_row *ct_model_table(const ct_model *model, int64_t batch, int64_t words
 /* The released code's state-dict name ("img_enc.Rs_GCN_1.g.weight") of one of ours, into `out`;
  * false if it has none. */
 bool ct_released_name(const ct_model *model, const char *name, char *out, size_t size);
-/* Files of its state dictionaries, converted checkpoints and recorded cases ("param.NAME") alike, for
- * ct_module_save_as and ct_module_load_as. Reading ignores the parameters that the released code
- * has and does not use; classifier and decoder, which its checkpoints lack, may be missing.
- * Writing gives 1x1 convolutions their third dimension. Given word vectors are in no such file. The
- * model outlives the form. */
+/* Files of its state dictionaries, converted checkpoints and recorded cases ("param.NAME") alike,
+ * for ct_module_save_as and ct_module_load_as. Reading ignores the parameters that the released
+ * code has and does not use; classifier and decoder, which its checkpoints lack, may be missing.
+ * Writing gives 1x1 convolutions their third dimension. Given word vectors are in no such file.
+ * The model outlives the form. */
 ct_state_form ct_released_form(const ct_model *model);
 
 #ifdef __cplusplus

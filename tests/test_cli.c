@@ -247,6 +247,6 @@ START_TEST(help_is_there) {
 END_TEST
 
 TEST_MAIN("cli", wrong_configurations, wrong_command_lines, wrong_features,
-          captions_that_do_not_match, damaged_checkpoints, full_disk, exports_that_cannot_be, wrong_weights,
-          embeddings_that_cannot_be_written,
+          captions_that_do_not_match, damaged_checkpoints, full_disk, exports_that_cannot_be,
+          wrong_weights, embeddings_that_cannot_be_written,
           help_is_there)

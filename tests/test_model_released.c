@@ -228,9 +228,9 @@ static ct_model *small_model(const char *image, const char *text) {
              text, strstr(image, "policy") ? "continuous_policy = 1\n" : "");
     ct_model *model = NULL;
     CT_SCOPE {
+        ct_tensor *given = ct_from_data(CT_F32, CT_CPU, CT_SHAPE(5, 3), vectors);
         ct_model_sizes sizes = {.regions = 2, .features = 4, .vocabulary = 5, .images = 1,
-                                .word_vectors = ct_from_data(CT_F32, CT_CPU, CT_SHAPE(5, 3), vectors),
-                                .word_known = known};
+                                .word_vectors = given, .word_known = known};
         model = fixture_model(description, sizes);
     }
     assert_no_error();
@@ -239,7 +239,8 @@ static ct_model *small_model(const char *image, const char *text) {
 
 /* Given vectors have no released name; an embedding beside them is not used. */
 START_TEST(given_word_vectors_are_left_out) {
-    ct_model *model = small_model("fc = linear width=4\npool = mean", "w = words vectors=given.txt");
+    ct_model *model =
+        small_model("fc = linear width=4\npool = mean", "w = words vectors=given.txt");
     ct_module *module = ct_model_module(model);
     ct_state_form form = ct_released_form(model);
     char *left_out;
