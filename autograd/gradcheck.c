@@ -18,7 +18,8 @@ typedef struct {
     ct_gradcheck_options options;
     /* f64 on the CPU, contiguous: */
     ct_tensor *value[CT_SAMPLE_INPUTS];   /* what the inputs hold */
-    ct_tensor *numeric[CT_SAMPLE_INPUTS]; /* gradients by differences; NULL for constants */
+    /* gradients by differences, or the CPU's; NULL for constants */
+    ct_tensor *numeric[CT_SAMPLE_INPUTS];
     ct_tensor *output[CT_SAMPLE_OUTPUTS];
     ct_tensor *cotangent[CT_SAMPLE_OUTPUTS]; /* NULL for outputs that are no floats */
     int outputs;
@@ -33,10 +34,12 @@ static bool is_differentiated(const ct_sample_input *input) {
     return input->kind == CT_SAMPLE_REAL || input->kind == CT_SAMPLE_DISTINCT;
 }
 
-static ct_dtype input_dtype(const ct_sample_input *input) {
+static ct_dtype real_dtype(const check *c) { return c->options.f32 ? CT_F32 : CT_F64; }
+
+static ct_dtype input_dtype(const check *c, const ct_sample_input *input) {
     return input->kind == CT_SAMPLE_INDEX  ? CT_I64
            : input->kind == CT_SAMPLE_MASK ? CT_U8
-                                           : CT_F64;
+                                           : real_dtype(c);
 }
 
 static bool fill_distinct(double *value, int64_t count, const ct_sample_input *input,
@@ -48,6 +51,11 @@ static bool fill_distinct(double *value, int64_t count, const ct_sample_input *i
     for (int64_t i = 0; i < count; i++) value[i] = input->lo + ((double)order[i] + 0.5) * gap;
     free(order);
     return true;
+}
+
+/* Contiguous f64 on the CPU, of values that an f32 holds if that is asked for. */
+static ct_tensor *rounded(const check *c, ct_tensor *x) {
+    return c->options.f32 && x ? ct_tensor_cast(ct_tensor_cast(x, CT_F32), CT_F64) : x;
 }
 
 static ct_tensor *make_values(const ct_sample_input *input, ct_rng *rng) {
@@ -73,10 +81,9 @@ static double junk(ct_dtype dtype) {
 }
 
 /* The same values in another layout, dtype and device. */
-static ct_tensor *lay_out(const check *c, ct_tensor *values, ct_dtype dtype, layout how) {
+static ct_tensor *lay_out(ct_device device, ct_tensor *values, ct_dtype dtype, layout how) {
     ct_shape shape = values->shape, buffer = shape;
     int ndim = shape.ndim, axes[CT_MAX_DIMS];
-    ct_device device = c->options.device;
     if (how == STRIDED && ndim < CT_MAX_DIMS) {
         buffer.dim[buffer.ndim++] = 2;
         ct_tensor *wide = ct_full(dtype, device, buffer, junk(dtype));
@@ -92,9 +99,9 @@ static ct_tensor *lay_out(const check *c, ct_tensor *values, ct_dtype dtype, lay
     return view && ct_tensor_copy_to(view, values) ? view : NULL;
 }
 
-static bool lay_out_inputs(const check *c, layout how, ct_tensor **x) {
+static bool lay_out_inputs(const check *c, ct_device device, layout how, ct_tensor **x) {
     for (int i = 0; i < c->sample->inputs; i++) {
-        x[i] = lay_out(c, c->value[i], input_dtype(&c->sample->input[i]), how);
+        x[i] = lay_out(device, c->value[i], input_dtype(c, &c->sample->input[i]), how);
         if (!x[i]) return false;
     }
     return true;
@@ -155,15 +162,52 @@ static bool numeric_gradients(check *c, ct_tensor *const *x) {
     return ct_ok();
 }
 
-/* Values, outputs, cotangents, gradients by differences: what every layout is compared with. */
+static bool require_gradients(const check *c, int only, ct_tensor *const *x) {
+    for (int i = 0; i < c->sample->inputs; i++) {
+        bool wanted = is_differentiated(&c->sample->input[i]) && (only == ALL_INPUTS || only == i);
+        if (wanted && !ct_require_grad(x[i])) return false;
+    }
+    return true;
+}
+
+/* Backward from all outputs that require a gradient. */
+static bool differentiate(const check *c, layout how, int outputs, ct_tensor *const *y) {
+    ct_tensor *from[CT_SAMPLE_OUTPUTS], *g[CT_SAMPLE_OUTPUTS];
+    int count = 0;
+    for (int i = 0; i < outputs; i++) {
+        if (!ct_requires_grad(y[i])) continue;
+        from[count] = y[i];
+        g[count] = lay_out(y[i]->device, c->cotangent[i], y[i]->dtype, how);
+        if (!g[count++]) return false;
+    }
+    return count == 0 || ct_backward_from(from, g, count, false);
+}
+
+/* What backward gives on the CPU; zero where an input gets none. */
+static bool cpu_gradients(check *c, ct_tensor *const *x) {
+    ct_tensor *y[CT_SAMPLE_OUTPUTS];
+    if (!require_gradients(c, ALL_INPUTS, x)) return false;
+    int outputs = call(c, x, y);
+    if (!outputs || !differentiate(c, CONTIGUOUS, outputs, y)) return false;
+    for (int i = 0; i < c->sample->inputs; i++) {
+        if (!is_differentiated(&c->sample->input[i])) continue;
+        ct_tensor *grad = ct_grad(x[i]);
+        c->numeric[i] = grad ? on_host(grad) : ct_zeros(CT_F64, CT_CPU, c->value[i]->shape);
+        if (!c->numeric[i]) return false;
+    }
+    return true;
+}
+
+/* Values, outputs, cotangents, gradients that are right: what every layout is compared with. */
 static bool make_reference(check *c) {
     for (int i = 0; i < c->sample->inputs; i++) {
         ct_rng rng = ct_rng_create(c->options.seed, (uint64_t)i);
-        c->value[i] = make_values(&c->sample->input[i], &rng);
+        c->value[i] = rounded(c, make_values(&c->sample->input[i], &rng));
         if (!c->value[i]) return false;
     }
     ct_tensor *x[CT_SAMPLE_INPUTS], *y[CT_SAMPLE_OUTPUTS];
-    if (!lay_out_inputs(c, CONTIGUOUS, x)) return false;
+    ct_device device = c->options.against_cpu ? CT_CPU : c->options.device;
+    if (!lay_out_inputs(c, device, CONTIGUOUS, x)) return false;
     CT_NO_GRAD c->outputs = call(c, x, y);
     for (int i = 0; i < c->outputs; i++) {
         if (!y[i]) continue;
@@ -172,10 +216,11 @@ static bool make_reference(check *c) {
         if (!ct_dtype_is_float(y[i]->dtype)) continue;
         ct_rng rng = ct_rng_create(c->options.seed, 100 + (uint64_t)i);
         ct_sample_input around_zero = {CT_SAMPLE_REAL, y[i]->shape, -1, 1};
-        c->cotangent[i] = make_values(&around_zero, &rng);
+        c->cotangent[i] = rounded(c, make_values(&around_zero, &rng));
         if (!c->cotangent[i]) return false;
     }
-    return c->outputs > 0 && numeric_gradients(c, x);
+    if (c->outputs == 0) return false;
+    return c->options.against_cpu ? cpu_gradients(c, x) : numeric_gradients(c, x);
 }
 
 /* ---- comparing one layout --------------------------------------------------------------- */
@@ -205,8 +250,10 @@ static bool compare_gradient(const check *c, layout how, int input, const ct_ten
         double analytic = got ? got[i] : 0, error = fabs(analytic - expected[i]) / scale;
         if (!(error <= c->options.relative)) {
             return ct_fail_bool("gradcheck: %s, case %s, %s: gradient of input %d, element %lld: "
-                                "analytic %.12g, by differences %.12g", c->what, case_name(c),
-                                layout_name[how], input, (long long)i, analytic, expected[i]);
+                                "analytic %.12g, %s %.12g", c->what, case_name(c),
+                                layout_name[how], input, (long long)i, analytic,
+                                c->options.against_cpu ? "on the cpu" : "by differences",
+                                expected[i]);
         }
         double *most = c->options.largest_error;
         if (most && error > *most) *most = error;
@@ -225,12 +272,15 @@ static bool compare_outputs(const check *c, layout how, int outputs, ct_tensor *
         const ct_tensor *host = on_host(y[i]);
         if (!host) return false;
         const double *expected = ct_data(c->output[i]), *got = ct_data(host);
-        double tolerance = 1e-12 * fmax(1, largest(c->output[i]));
+        double relative = c->options.f32 ? c->options.relative : 1e-12;
+        double tolerance = relative * fmax(1, largest(c->output[i]));
         for (int64_t k = 0; k < ct_count(host); k++) {
             if (fabs(got[k] - expected[k]) <= tolerance) continue;
             return ct_fail_bool("gradcheck: %s, case %s, %s: output %d, element %lld is %.12g, on "
-                                "contiguous inputs %.12g", c->what, case_name(c), layout_name[how],
-                                i, (long long)k, got[k], expected[k]);
+                                "%s %.12g", c->what, case_name(c), layout_name[how], i,
+                                (long long)k, got[k],
+                                c->options.against_cpu ? "the cpu" : "contiguous inputs",
+                                expected[k]);
         }
     }
     return true;
@@ -249,26 +299,10 @@ static bool compare_inputs(const check *c, layout how, ct_tensor *const *x) {
     return true;
 }
 
-/* Backward from all outputs that require a gradient. */
-static bool differentiate(const check *c, layout how, int outputs, ct_tensor *const *y) {
-    ct_tensor *from[CT_SAMPLE_OUTPUTS], *g[CT_SAMPLE_OUTPUTS];
-    int count = 0;
-    for (int i = 0; i < outputs; i++) {
-        if (!ct_requires_grad(y[i])) continue;
-        from[count] = y[i];
-        g[count] = lay_out(c, c->cotangent[i], CT_F64, how);
-        if (!g[count++]) return false;
-    }
-    return count == 0 || ct_backward_from(from, g, count, false);
-}
-
 static bool check_layout(const check *c, layout how, int only) {
     ct_tensor *x[CT_SAMPLE_INPUTS], *y[CT_SAMPLE_OUTPUTS];
-    if (!lay_out_inputs(c, how, x)) return false;
-    for (int i = 0; i < c->sample->inputs; i++) {
-        bool wanted = is_differentiated(&c->sample->input[i]) && (only == ALL_INPUTS || only == i);
-        if (wanted && !ct_require_grad(x[i])) return false;
-    }
+    if (!lay_out_inputs(c, c->options.device, how, x)) return false;
+    if (!require_gradients(c, only, x)) return false;
     int outputs = call(c, x, y);
     if (!outputs || !compare_outputs(c, how, outputs, y)) return false;
     if (!differentiate(c, how, outputs, y) || !compare_inputs(c, how, x)) return false;

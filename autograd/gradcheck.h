@@ -55,6 +55,10 @@ typedef struct {
     double relative;  /* |analytic - numeric| <= relative * max(1, |numeric|max); 0: 1e-6 */
     uint64_t seed;
     ct_device device;      /* where the operation runs */
+    /* Compare with the gradients and outputs that the CPU computes, not with differences: what a
+     * device's kernels are checked by. In f32 if asked for; outputs too are then within
+     * `relative`, and so is every layout. */
+    bool against_cpu, f32;
     double *largest_error; /* NULL, or raised to the largest |analytic - numeric| /
                               max(1, |numeric|max) met */
 } ct_gradcheck_options;

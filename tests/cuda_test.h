@@ -18,7 +18,7 @@ enum { ODD_SIZES = sizeof odd_sizes / sizeof *odd_sizes };
 static inline ct_tensor *on_cuda(const ct_tensor *x) {
     if (!x) return NULL;
     int64_t most = 0; /* the largest offset from the first element */
-    for (int i = 0; i < x->shape.ndim; i++) {
+    for (int i = 0; i < x->shape.ndim; i++) { /* no memory behind an empty one */
         if (x->shape.dim[i] == 0) return ct_empty(x->dtype, CT_CUDA, x->shape);
         most += (x->shape.dim[i] - 1) * x->stride[i];
     }
@@ -79,6 +79,20 @@ static inline void assert_as_cpu(const ct_tensor *cuda, const ct_tensor *cpu, do
         const double *b = ct_data(ct_tensor_cast(cpu, CT_F64));
         require(ct_ok(), "%s: %s", what, ct_error());
         assert_values(a, b, ct_count(read), relative, what);
+    }
+}
+
+/* The same, to the last bit. */
+static inline void assert_same_on_both(const ct_tensor *cuda, const ct_tensor *cpu,
+                                       const char *what) {
+    assert_as_cpu(cuda, cpu, 0, what);
+    CT_SCOPE {
+        size_t bytes = (size_t)ct_count(cpu) * ct_dtype_size(cpu->dtype);
+        ct_tensor *read = ct_empty(cuda->dtype, CT_CPU, cuda->shape);
+        const ct_tensor *dense = ct_tensor_contiguous(cpu);
+        if (bytes) ct_read(cuda, ct_data(read));
+        require(!bytes || memcmp(ct_data(read), ct_data(dense), bytes) == 0, "%s: bits differ",
+                what);
     }
 }
 

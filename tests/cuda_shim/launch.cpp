@@ -28,7 +28,7 @@ const char *ct_shim_kernel = "?";
 
 /* ---- fibers ----------------------------------------------------------------------------- */
 
-enum { STACK = 256 << 10, GUARD = 4096, MOST_THREADS = 1024, WARP = 32 };
+enum { STACK = 256 << 10, PAGE = 4096, GUARD = PAGE, MOST_THREADS = 1024, WARP = 32 };
 
 #ifdef __x86_64__
 typedef void *context;
@@ -103,7 +103,7 @@ static struct {
     int threads, started, live; /* live: not yet at their end */
     int order[MOST_THREADS];
     fiber *of_thread[MOST_THREADS];
-    std::vector<fiber *> fibers, idle;
+    std::vector<fiber *> idle;
     fiber *current;
     context scheduler;
     void *scheduler_fake_stack;
@@ -195,14 +195,13 @@ static fiber *take_fiber() {
         block.idle.pop_back();
         return f;
     }
-    fiber *f = new fiber();
-    void *memory = mmap(nullptr, STACK + GUARD, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *memory = (char *)mmap(nullptr, GUARD + STACK + PAGE, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED || mprotect(memory, GUARD, PROT_NONE) != 0) die("no stack");
-    f->stack = (char *)memory + GUARD;
+    fiber *f = (fiber *)(memory + GUARD + STACK); /* all zero */
+    f->stack = memory + GUARD;
     f->thread = -1;
     make_context(&f->at, f->stack, work);
-    block.fibers.push_back(f);
     return f;
 }
 

@@ -1,0 +1,74 @@
+/* Uniform and normal numbers of Philox counters: the words by cuRAND, the numbers made of them as
+ * on the CPU. Which counter makes which element depends on its position alone. Compiled without
+ * fused multiply-add: see tensor/philox.h. */
+#include <curand_kernel.h>
+
+#include "tensor/cuda/cuda.h"
+#include "tensor/philox.h"
+
+struct position {
+    uint64_t seed, stream, offset;
+};
+
+/* The numbers that one counter makes: four f32 or two f64. */
+struct uniform_f32 {
+    typedef float real;
+    static __device__ void draw(uint4 word, float y[4]) {
+        y[0] = ct_unit_f32(word.x);
+        y[1] = ct_unit_f32(word.y);
+        y[2] = ct_unit_f32(word.z);
+        y[3] = ct_unit_f32(word.w);
+    }
+};
+struct uniform_f64 {
+    typedef double real;
+    static __device__ void draw(uint4 word, double y[2]) {
+        y[0] = ct_unit_f64(word.x, word.y);
+        y[1] = ct_unit_f64(word.z, word.w);
+    }
+};
+struct normal_f32 {
+    typedef float real;
+    static __device__ void draw(uint4 word, float y[4]) {
+        ct_box_muller_f32(ct_unit_f32(word.x), ct_unit_f32(word.y), &y[0], &y[1]);
+        ct_box_muller_f32(ct_unit_f32(word.z), ct_unit_f32(word.w), &y[2], &y[3]);
+    }
+};
+struct normal_f64 {
+    typedef double real;
+    static __device__ void draw(uint4 word, double y[2]) {
+        ct_box_muller_f64(ct_unit_f64(word.x, word.y), ct_unit_f64(word.z, word.w), &y[0], &y[1]);
+    }
+};
+
+template <typename Draw>
+static __global__ void draw_numbers(typename Draw::real *y, int64_t count, position p) {
+    enum { EACH = 16 / sizeof(typename Draw::real) };
+    for (int64_t i = ct_first(); i * EACH < count; i += ct_step()) {
+        uint64_t counter = p.offset + (uint64_t)i;
+        uint4 word = curand_Philox4x32_10(
+            uint4{(uint32_t)counter, (uint32_t)(counter >> 32), (uint32_t)p.stream,
+                  (uint32_t)(p.stream >> 32)},
+            uint2{(uint32_t)p.seed, (uint32_t)(p.seed >> 32)});
+        typename Draw::real number[EACH];
+        Draw::draw(word, number);
+        for (int k = 0; k < EACH && i * EACH + k < count; k++) y[i * EACH + k] = number[k];
+    }
+}
+
+template <typename Draw> static bool draw(ct_tensor *y, position p) {
+    int64_t count = ct_cuda_count(y), each = 16 / (int64_t)sizeof(typename Draw::real);
+    if (count == 0) return true;
+    return CT_LAUNCH(draw_numbers<Draw>, ct_cuda_blocks((count + each - 1) / each), CT_THREADS, 0,
+                     ct_cuda_data<typename Draw::real>(y), count, p);
+}
+
+bool ct_cuda_uniform(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset) {
+    position p = {seed, stream, offset};
+    return y->dtype == CT_F32 ? draw<uniform_f32>(y, p) : draw<uniform_f64>(y, p);
+}
+
+bool ct_cuda_normal(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset) {
+    position p = {seed, stream, offset};
+    return y->dtype == CT_F32 ? draw<normal_f32>(y, p) : draw<normal_f64>(y, p);
+}
