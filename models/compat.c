@@ -70,10 +70,20 @@ static bool read_preset(const ct_description *description, ct_compat *compat) {
     return true;
 }
 
+/* `twice` is the entry of decoder_updates. */
+static bool check_decoder(const ct_description *description, int twice, const ct_compat *compat) {
+    if (!compat->released[CT_COMPAT_DECODER_TWICE] || !compat->released[CT_COMPAT_DECODER_FIXED])
+        return true;
+    return ct_fail_at(ct_place_of(description, twice),
+                      "twice, but decoder_parameters = fixed (as the preset has it) leaves the "
+                      "decoder as it is") != NULL;
+}
+
 /* Keys of their own win over the preset, wherever they stand. */
 bool ct_compat_read(const ct_description *description, ct_compat *compat) {
     *compat = (ct_compat){0};
     if (!read_preset(description, compat)) return false;
+    int twice = 0;
     for (int i = 0; i < description->count; i++) {
         const ct_description_entry *entry = &description->entries[i];
         if (strcmp(entry->section, "compat") || !strcmp(entry->key, "preset")) continue;
@@ -85,8 +95,9 @@ bool ct_compat_read(const ct_description *description, ct_compat *compat) {
         if (!ct_option_read(place, "the value", &rows[k].option, entry->value, &value))
             return false;
         compat->released[rows[k].which] = value.number != 0;
+        if (rows[k].which == CT_COMPAT_DECODER_TWICE) twice = i;
     }
-    return true;
+    return check_decoder(description, twice, compat);
 }
 
 bool ct_compat_released(const ct_description *description, const char *key, bool *released) {

@@ -109,6 +109,9 @@ static const refusal refusals[] = {
      "preset is 'relesed', expected none|released; did you mean 'released'?"},
     {IMAGE TEXT LOSS "[compat]\nl2nrm = regions\n",
      "test.ini:10: [compat] l2nrm: unknown key; did you mean 'l2norm'?"},
+    {IMAGE TEXT LOSS "[compat]\ndecoder_updates = twice\npreset = released\n",
+     "test.ini:10: [compat] decoder_updates: twice, but decoder_parameters = fixed (as the preset "
+     "has it) leaves the decoder as it is"},
     {IMAGE TEXT LOSS "[compat]\nl2norm = both\n",
      "the value is 'both', expected features|regions"},
 };
