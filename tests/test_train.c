@@ -59,7 +59,8 @@ START_TEST(leaves_results_and_learns) {
     ck_assert_msg(spread > 0 && spread < 1, "spread %g", spread);
     json_decref(root);
     const char *const files[] = {"best.safetensors", "last.safetensors", "metrics.jsonl",
-                                 "vocabulary.json", "config.ini"};
+                                 "vocabulary.json", "config.ini",
+                                 "events.out.tfevents.cotangent"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         ck_assert_msg(access(in_folder(in_folder(folder, "run"), files[i]), R_OK) == 0, "%s",
                       files[i]);
@@ -73,8 +74,10 @@ END_TEST
 START_TEST(same_seed_same_bits) {
     char *folder = tiny_experiment(), options[512];
     ck_assert_int_eq(train(folder, "", NULL), 0);
-    snprintf(options, sizeof options, "--set run.folder=%s/again", folder);
+    snprintf(options, sizeof options, "--set run.folder=%s/again --set run.tensorboard=no",
+             folder);
     ck_assert_int_eq(train(folder, options, NULL), 0);
+    ck_assert_int_ne(access(in_folder(folder, "again/events.out.tfevents.cotangent"), F_OK), 0);
     assert_same_file(in_folder(folder, "run/best.safetensors"),
                      in_folder(folder, "again/best.safetensors"));
     snprintf(options, sizeof options, "--set run.folder=%s/other --set run.seed=4", folder);

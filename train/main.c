@@ -25,7 +25,7 @@ static const char doc[] =
     "  train my.ini --export FILE.safetensors --set run.names=released\n"
     "\n"
     "A run leaves in its folder ([run] folder): best.safetensors, last.safetensors, "
-    "metrics.jsonl, results.json, vocabulary.json and config.ini. Exit status: 0 when done, "
+    "metrics.jsonl, an event file for TensorBoard, results.json, vocabulary.json and config.ini. Exit status: 0 when done, "
     "2 for anything wrong in what was given (one line says what), 130 after Ctrl-C (the state is saved).";
 
 enum { OPT_HELP_CONFIG = 256, OPT_TOP, OPT_SPLIT, OPT_WEIGHTS, OPT_EMBED, OPT_OUT, OPT_EXPORT,

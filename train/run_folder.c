@@ -5,8 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "train/event_file.h"
+
 static const char *const run_files[] = {"last.safetensors", "best.safetensors", "results.json",
-                                        "metrics.jsonl", "vocabulary.json", "config.ini"};
+                                        "metrics.jsonl", CT_EVENT_FILE_NAME, "vocabulary.json",
+                                        "config.ini"};
 
 /* What an earlier run left: refused for a new run, removed for one that overwrites. */
 static bool clear_file(const char *folder, const char *path, ct_run_mode mode) {

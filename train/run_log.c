@@ -6,11 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "train/event_file.h"
 #include "train/experiment.h"
 
 struct ct_run_log {
     FILE *file;
     char *path;
+    ct_event_file *events; /* or NULL */
 };
 
 /* The part of the file whose lines belong to steps up to `from_step`: its length in bytes. A
@@ -40,7 +42,7 @@ static bool cut_log(const char *path, int64_t from_step) {
     return ct_file_write(path, "", 0);
 }
 
-ct_run_log *ct_run_log_open(const char *folder, int64_t from_step) {
+ct_run_log *ct_run_log_open(const char *folder, int64_t from_step, bool tensorboard) {
     ct_run_log *log = calloc(1, sizeof *log);
     if (!log) return ct_fail("out of memory");
     log->path = ct_path(folder, "metrics.jsonl");
@@ -48,25 +50,33 @@ ct_run_log *ct_run_log_open(const char *folder, int64_t from_step) {
         log->file = fopen(log->path, "a");
         if (!log->file) ct_fail("%s: cannot be opened: %s", log->path, strerror(errno));
     }
-    if (!log->file) {
-        ct_run_log_close(log);
-        return NULL;
-    }
-    return log;
+    if (log->file && tensorboard) log->events = ct_event_file_open(folder, from_step);
+    if (log->file && (log->events || !tensorboard)) return log;
+    ct_run_log_close(log);
+    return NULL;
 }
 
 void ct_run_log_close(ct_run_log *log) {
     if (!log) return;
     if (log->file) fclose(log->file);
+    ct_event_file_close(log->events);
     free(log->path);
     free(log);
 }
 
-bool ct_run_log_write(ct_run_log *log, json_t *object) {
-    bool written = object && json_dumpf(object, log->file, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0;
-    json_decref(object);
-    written = written && fputc('\n', log->file) != EOF && fflush(log->file) == 0;
+static bool write_line(ct_run_log *log, const json_t *object) {
+    bool written = json_dumpf(object, log->file, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 &&
+                   fputc('\n', log->file) != EOF && fflush(log->file) == 0;
     return written || ct_fail_bool("%s: cannot be written: %s", log->path, strerror(errno));
+}
+
+bool ct_run_log_write(ct_run_log *log, json_t *object) {
+    if (!object) return ct_fail_bool("%s: cannot be written: out of memory", log->path);
+    int64_t step = json_integer_value(json_object_get(object, "step"));
+    bool written = write_line(log, object) &&
+                   (!log->events || ct_event_file_write(log->events, step, object));
+    json_decref(object);
+    return written;
 }
 
 /* ---- results ----------------------------------------------------------------------------- */

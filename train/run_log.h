@@ -10,11 +10,12 @@
 
 typedef struct ct_run_log ct_run_log;
 
-/* Opens FOLDER/metrics.jsonl; `from_step` >= 0 keeps the lines up to that step (a resumed run
- * writes the later ones again) and 0 or below starts an empty file. */
-ct_run_log *ct_run_log_open(const char *folder, int64_t from_step);
+/* Opens FOLDER/metrics.jsonl and, for `tensorboard`, an event file with the same numbers
+ * (train/event_file.h). `from_step` above 0 keeps what is there up to that step (a resumed run
+ * writes the later steps again), 0 or below starts empty files. */
+ct_run_log *ct_run_log_open(const char *folder, int64_t from_step, bool tensorboard);
 void ct_run_log_close(ct_run_log *log);
-/* Writes one line and gives it to the file system; takes over `object`. */
+/* Writes one line (and event, of its "step") and gives it to the file system; takes over `object`. */
 bool ct_run_log_write(ct_run_log *log, json_t *object);
 
 /* {"i2t": {"r1", "r5", "r10", "medr", "meanr"}, "t2i": {...}, "rsum"} */

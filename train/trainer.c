@@ -107,7 +107,7 @@ static bool set_up(trainer *t) {
     t->progress = (ct_progress){.best_score = -1, .rng = ct_rng_create((uint64_t)c->seed, 1)};
     if (t->options.mode == CT_RUN_RESUME && !take_up(t)) return false;
     if (!ct_run_folder_describe(t->experiment)) return false;
-    t->log = ct_run_log_open(c->run_folder, t->progress.step);
+    t->log = ct_run_log_open(c->run_folder, t->progress.step, c->tensorboard);
     if (!t->log) return false;
     t->started = t->interval_start = now();
     t->first_step = t->progress.step;
