@@ -1,5 +1,6 @@
 /* Departures of the released code around the model, in data and runs, told apart by the values of
- * both settings (those within the model: test_compat.c; resuming: test_train.c), and the preset. */
+ * both settings (those within the model: test_compat.c; what evaluation reports: test_evaluate.c;
+ * resuming: test_train.c), and the preset. */
 #include "model_fixture.h"
 #include "split_fixture.h"
 #include "train/experiment.h"
