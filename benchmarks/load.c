@@ -9,6 +9,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "autograd/profile.h"
@@ -52,9 +53,11 @@ static bool time_batches(const ct_config *config, const ct_split *split) {
     return ct_ok();
 }
 
-static bool run(const ct_config *config) {
+static bool run(ct_config *config) {
     double start = ct_profile_clock();
-    ct_split *split = ct_split_open(config->folder, config->train_split);
+    ct_split *split = ct_split_open(config->folder, config->train_split, (ct_split_options){
+        .images_repeated = config->images_repeated,
+        .ids_are_names = strcmp(config->ids, "names") == 0});
     double opened = ct_profile_clock();
     ct_vocabulary *vocabulary =
         !split ? NULL
@@ -63,7 +66,8 @@ static bool run(const ct_config *config) {
             : ct_vocabulary_build((const char *const *)split->captions, split->caption_count,
                                   config->min_count);
     double built = ct_profile_clock();
-    bool done = vocabulary && ct_split_encode(split, vocabulary, config->max_words);
+    ct_encoder *encoder = ct_encoder_create(vocabulary, (ct_encoding){0});
+    bool done = ct_split_encode(split, encoder);
     if (done) {
         printf("captions: %lld opened in %.2f s, vocabulary of %lld in %.2f s, encoded in %.2f s\n",
                (long long)split->caption_count, opened - start,
@@ -71,8 +75,9 @@ static bool run(const ct_config *config) {
                ct_profile_clock() - built);
     }
     done = done && time_vectors(config, vocabulary) && time_batches(config, split);
-    ct_vocabulary_destroy(vocabulary);
     ct_split_destroy(split);
+    ct_encoder_destroy(encoder);
+    ct_vocabulary_destroy(vocabulary);
     return done;
 }
 

@@ -1,19 +1,22 @@
 /* Where the time of a training step goes.
  *
- *     build/benchmarks/step CONFIG.INI [STEPS] [SECTION.KEY=VALUE ...]
+ *     build/benchmarks/step CONFIG.INI [--steps N] [--warm-up N] [--set SECTION.KEY=VALUE ...]
  *
- * Runs 5 steps to warm up and STEPS (default 20) that count, on the configuration's data, and prints
- * the median step, each operation's share, and the work done against what BLAS does alone on the
- * largest product of such models (rows x width x width), measured in the same run.
+ * Runs some steps to warm up (5) and some that count (20), on the configuration's data, and prints
+ * the median step, each operation's share, the most memory that was resident, and the work done
+ * against what BLAS does alone on the largest product of such models (rows x width x width),
+ * measured in the same run.
  */
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "autograd/profile.h"
 #include "train/experiment.h"
 
-enum { WARM_UP = 5, MOST_STEPS = 10000 };
+enum { MOST_STEPS = 10000, MOST_OVERRIDES = 100 };
 
 typedef struct {
     ct_experiment *experiment;
@@ -81,7 +84,7 @@ static double step_gflop(const bench *b, int64_t batch) {
     double flops = 0;
     int64_t words = 0;
     const ct_split *train = b->experiment->train;
-    for (int64_t i = 0; i < train->caption_count; i++) words += train->lengths[i];
+    for (int64_t i = 0; i < train->caption_count; i++) words += train->encoded[i].length;
     words = (words + train->caption_count / 2) / train->caption_count;
     ct_model_row *rows = ct_model_table(b->experiment->model, batch, words, &count);
     for (int i = 0; rows && i < count; i++) flops += rows[i].flops;
@@ -103,10 +106,16 @@ static void print_rows(const ct_profile_row *rows, int count, int steps, double 
            100 * outside / total);
 }
 
-static bool run(bench *b, int steps) {
+static double peak_gigabytes(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return 1024e-9 * (double)usage.ru_maxrss;
+}
+
+static bool run(bench *b, int warm_up, int steps) {
     static double seconds[MOST_STEPS];
     const ct_config *config = b->experiment->config;
-    for (int i = 0; i < WARM_UP; i++) {
+    for (int i = 0; i < warm_up; i++) {
         if (step(b) < 0) return false;
     }
     double total = 0;
@@ -121,6 +130,7 @@ static bool run(bench *b, int steps) {
     ct_profile_row *rows = ct_profile_stop(&count);
     if (!rows) return false;
     double middle = median(seconds, steps), gflop = step_gflop(b, config->batch);
+    double memory = peak_gigabytes();
     int64_t width = ct_model_width(b->experiment->model);
     double limit = product_rate(config->batch * b->experiment->train->images->shape.dim[1], width);
     printf("%s: batch %lld, %s\n", config->file, (long long)config->batch, ct_machine_text());
@@ -128,20 +138,40 @@ static bool run(bench *b, int steps) {
            1e3 * seconds[0], 1e3 * seconds[steps - 1], steps, (double)config->batch / middle);
     printf("work: %.1f GFLOP a step, %.0f GFLOP/s; products of this width alone: %.0f GFLOP/s\n",
            gflop, gflop / middle, limit);
+    printf("memory: %.2f GB resident at most\n", memory);
     print_rows(rows, count, steps, total, b->outside);
     free(rows);
     return ct_ok();
 }
 
+typedef struct {
+    int steps, warm_up, override_count;
+    const char *override[MOST_OVERRIDES], *config;
+} arguments;
+
+static bool read_arguments(int argc, char **argv, arguments *a) {
+    static const struct option options[] = {{"steps", required_argument, NULL, 's'},
+                                            {"warm-up", required_argument, NULL, 'w'},
+                                            {"set", required_argument, NULL, 'o'},
+                                            {0}};
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == 's') a->steps = atoi(optarg);
+        else if (option == 'w') a->warm_up = atoi(optarg);
+        else if (option != 'o' || a->override_count == MOST_OVERRIDES) return false;
+        else a->override[a->override_count++] = optarg;
+    }
+    a->config = optind + 1 == argc ? argv[optind] : NULL;
+    return a->config && a->steps >= 1 && a->steps <= MOST_STEPS && a->warm_up >= 0;
+}
+
 int main(int argc, char **argv) {
-    if (argc < 2) {
-        fprintf(stderr, "usage: step CONFIG.INI [STEPS] [SECTION.KEY=VALUE ...]\n");
+    arguments a = {.steps = 20, .warm_up = 5};
+    if (!read_arguments(argc, argv, &a)) {
+        fprintf(stderr, "usage: step CONFIG.INI [--steps N] [--warm-up N] "
+                        "[--set SECTION.KEY=VALUE ...]\n");
         return 2;
     }
-    int first = argc > 2 && !strchr(argv[2], '=') ? 3 : 2;
-    int steps = first == 3 ? atoi(argv[2]) : 20;
-    if (steps < 1 || steps > MOST_STEPS) steps = 20;
-    ct_config *config = ct_config_read(argv[1], (const char *const *)argv + first, argc - first);
+    ct_config *config = ct_config_read(a.config, a.override, a.override_count);
     bench b = {.rng = ct_rng_create(1, 1)};
     bool done = false;
     if (config) {
@@ -151,7 +181,8 @@ int main(int argc, char **argv) {
     if (b.experiment) {
         b.loader = ct_loader_create(b.experiment->train, config->batch, true, true, 1);
         b.optimizer = ct_adam_create(ct_model_module(b.experiment->model), (ct_adam_config){0});
-        done = b.loader && b.optimizer && ct_loader_start(b.loader, 0, 0) && run(&b, steps);
+        done = b.loader && b.optimizer && ct_loader_start(b.loader, 0, 0) &&
+               run(&b, a.warm_up, a.steps);
     }
     ct_loader_destroy(b.loader);
     ct_optimizer_destroy(b.optimizer);

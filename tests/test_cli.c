@@ -78,7 +78,15 @@ START_TEST(wrong_features) {
     spoil_features(features, 1, "N", 1);
     static const float nan_value = NAN;
     spoil_features(features, -4, (const char *)&nan_value, 4);
-    REFUSED(folder, "", "train_ims.npy", "image 23", "region 3");
+    /* found when the image is read, after the first lines of the run */
+    static char output[OUTPUT_SIZE];
+    char arguments[512];
+    snprintf(arguments, sizeof arguments, "%s/tiny.ini --overwrite", folder);
+    ck_assert_int_eq(run_train(arguments, output), 2);
+    ck_assert_ptr_nonnull(strstr(output, "train_ims.npy: image 23, region 3, feature 5 is nan"));
+    REFUSED(folder, "", "already holds a run");
+    snprintf(arguments, sizeof arguments, "rm -r '%s/run'", folder);
+    ck_assert_int_eq(system(arguments), 0);
     ck_assert_int_eq(truncate(features, 500), 0);
     REFUSED(folder, "", "train_ims.npy", "bytes");
     ck_assert_int_eq(unlink(features), 0);

@@ -29,21 +29,88 @@ static void run_end(run r) {
     folder_remove(r.folder);
 }
 
-/* "a red square" or b'a red square' */
+/* "a red square" or b'a red square'; the vocabulary is of plain tokens either way, as the published
+ * ones are. */
 START_TEST(tokens_are_plain_or_with_the_bytes_prefix) {
     static const char *const plain[] = {"<start>", "a", "red", "square", "<end>"};
-    static const char *const bytes[] = {"<start>", "b", "'", "a", "red", "square", "'", "<end>"};
+    static const char *const bytes[] = {"<start>", "<unk>", "<unk>", "a",
+                                        "red", "square", "<unk>", "<end>"};
     static const char *const settings[] = {"compat.tokens=plain", "compat.tokens=released",
                                            "compat.preset=released"};
     for (int k = 0; k < 3; k++) {
         run r = run_with(settings[k]);
-        int64_t length, *words = ct_encode_caption(r.experiment->vocabulary, "a red square", 0,
-                                                   &length);
-        ck_assert_int_eq(length, k ? 8 : 5);
-        for (int64_t i = 0; i < length; i++)
-            ck_assert_str_eq(ct_vocabulary_word(r.experiment->vocabulary, words[i]),
+        ct_caption caption;
+        ck_assert(ct_encode(r.experiment->encoder, "a red square", &caption));
+        ck_assert_int_eq(caption.length, k ? 8 : 5);
+        for (int64_t i = 0; i < caption.length; i++)
+            ck_assert_str_eq(ct_vocabulary_word(r.experiment->vocabulary, caption.ids[i]),
                              k ? bytes[i] : plain[i]);
-        free(words);
+        ct_caption_free(&caption);
+        run_end(r);
+    }
+} END_TEST
+
+static ct_batch first_batch(const run *r, ct_loader **loader) {
+    *loader = ct_loader_create(r->experiment->train, 8, false, true, 3);
+    ck_assert(ct_loader_start(*loader, 0, 0));
+    ct_batch batch = ct_batch_from_host(r->experiment, ct_loader_next(*loader));
+    assert_no_error();
+    return batch;
+}
+
+/* The longest of the first captions has 6 tokens, "the red square is red"; the loader of the
+ * released code pads to 87, of which its decoder is to say 60, and a <pad> that counts. */
+START_TEST(captions_are_padded_to_the_longest_or_to_87) {
+    static const struct {
+        const char *setting;
+        int64_t words, targets;
+    } rows[] = {{"compat.text_policy_steps=words", 6, 0},
+                {"compat.text_policy_steps=padded", 87, 60},
+                {"compat.preset=released", 87, 61},
+                {"data.pad_words=9", 9, 60}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        run r = run_with(rows[i].setting);
+        CT_SCOPE {
+            ct_loader *loader;
+            ct_batch batch = first_batch(&r, &loader);
+            ck_assert_int_eq(ct_dim(batch.words, 1), rows[i].words);
+            if (!rows[i].targets) ck_assert_ptr_null(batch.targets);
+            else ck_assert_int_eq(ct_dim(batch.targets, 1), rows[i].targets);
+            ct_loader_destroy(loader);
+        }
+        run_end(r);
+    }
+} END_TEST
+
+/* "a red square": the file has no vector of red, <start> and <end>. Either way 5 words count. */
+START_TEST(words_without_a_vector_are_learned_or_dropped) {
+    for (int dropped = 0; dropped < 2; dropped++) {
+        run r = {.folder = tiny_experiment()};
+        write_text(in_folder(r.folder, "glove.txt"), "a 1 2\nsquare 3 4\nblue 5 6\n");
+        char vectors[512];
+        snprintf(vectors, sizeof vectors, "text.embed=words vectors=%s",
+                 in_folder(r.folder, "glove.txt"));
+        const char *settings[] = {vectors, dropped ? "compat.unknown_words=dropped"
+                                                   : "compat.unknown_words=learned"};
+        r.config = ct_config_read(in_folder(r.folder, "tiny.ini"), settings, 2);
+        r.experiment = ct_experiment_open(r.config, false);
+        assert_no_error();
+        const ct_vocabulary *v = r.experiment->vocabulary;
+        static const char *const words[2][5] = {{"<start>", "a", "red", "square", "<end>"},
+                                                {"a", "square", "<pad>", "<pad>", "<pad>"}};
+        CT_SCOPE {
+            ct_loader *loader;
+            ct_batch batch = first_batch(&r, &loader);
+            ck_assert_double_eq(ct_get(batch.lengths, 0), 5);
+            for (int64_t i = 0; i < 5; i++) {
+                int64_t id = (int64_t)ct_get(batch.words, i);
+                ck_assert_str_eq(ct_vocabulary_word(v, id), words[dropped][i]);
+                if (!dropped) continue;
+                id = (int64_t)ct_get(batch.targets, i);
+                ck_assert_str_eq(ct_vocabulary_word(v, id), words[0][i]);
+            }
+            ct_loader_destroy(loader);
+        }
         run_end(r);
     }
 } END_TEST
@@ -155,5 +222,7 @@ START_TEST(a_key_of_its_own_wins_over_the_preset) {
 } END_TEST
 
 TEST_MAIN("compat run", tokens_are_plain_or_with_the_bytes_prefix,
-          class_numbers_begin_at_0_or_1, dev_is_cut_to_its_first_captions,
-          preset_is_all_its_keys_one_by_one, a_key_of_its_own_wins_over_the_preset)
+          captions_are_padded_to_the_longest_or_to_87,
+          words_without_a_vector_are_learned_or_dropped, class_numbers_begin_at_0_or_1,
+          dev_is_cut_to_its_first_captions, preset_is_all_its_keys_one_by_one,
+          a_key_of_its_own_wins_over_the_preset)

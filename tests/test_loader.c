@@ -8,6 +8,7 @@ enum { IMAGES = 7, EACH = 3, CAPTIONS = IMAGES * EACH };
 typedef struct {
     char *folder;
     ct_vocabulary *vocabulary;
+    ct_encoder *encoder;
     ct_split *split;
 } fixture;
 
@@ -23,15 +24,17 @@ static fixture make_split(ct_dtype dtype) {
     }
     write_features(f.folder, IMAGES, dtype);
     write_text(in_folder(f.folder, "train_caps.txt"), text);
-    f.split = ct_split_open(f.folder, "train");
+    f.split = ct_split_open(f.folder, "train", (ct_split_options){0});
     f.vocabulary = ct_vocabulary_build((const char *const *)f.split->captions, CAPTIONS, 1);
-    ck_assert(ct_split_encode(f.split, f.vocabulary, 0));
+    f.encoder = ct_encoder_create(f.vocabulary, (ct_encoding){0});
+    ck_assert(ct_split_encode(f.split, f.encoder));
     return f;
 }
 
 static void destroy_split(fixture f) {
-    ct_vocabulary_destroy(f.vocabulary);
     ct_split_destroy(f.split);
+    ct_encoder_destroy(f.encoder);
+    ct_vocabulary_destroy(f.vocabulary);
     folder_remove(f.folder);
 }
 
@@ -43,19 +46,19 @@ static void assert_batch(const fixture *f, const ct_host_batch *b) {
         char word[32];
         snprintf(word, sizeof word, "c%d", (int)caption);
         longest = length > longest ? length : longest;
-        ck_assert_int_eq(b->lengths[i], length);
+        ck_assert_int_eq(b->text.lengths[i], length);
         ck_assert_int_eq(b->classes[i], image);
-        const int64_t *ids = b->ids + i * b->words;
+        const int64_t *ids = b->text.ids + i * b->text.words;
         ck_assert_int_eq(ids[0], CT_WORD_START);
         ck_assert_int_eq(ids[1], ct_vocabulary_id(f->vocabulary, word));
         ck_assert_int_eq(ids[length - 1], CT_WORD_END);
-        for (int64_t t = length; t < b->words; t++) ck_assert_int_eq(ids[t], CT_WORD_PAD);
+        for (int64_t t = length; t < b->text.words; t++) ck_assert_int_eq(ids[t], CT_WORD_PAD);
         const float *x = b->images + i * REGIONS * WIDTH;
         for (int64_t k = 0; k < REGIONS * WIDTH; k++) {
             ck_assert_float_eq(x[k], (float)feature_of(image, k / WIDTH, k % WIDTH));
         }
     }
-    ck_assert_int_eq(b->words, longest);
+    ck_assert_int_eq(b->text.words, longest);
 }
 
 /* The caption numbers of an epoch from batch `first` on; returns how many. */
@@ -192,6 +195,25 @@ START_TEST(brings_the_threads_error_to_the_caller) {
 }
 END_TEST
 
+/* The training split is not read before training: what is wrong in it is found with its batch. */
+START_TEST(names_the_image_with_wrong_features) {
+    fixture f = make_split(CT_F32);
+    ct_loader *loader = ct_loader_create(f.split, 3, false, false, 1);
+    float wrong = INFINITY;
+    int64_t at = f.split->file_start + (4 * REGIONS * WIDTH + WIDTH + 2) * (int64_t)sizeof wrong;
+    FILE *file = fopen(in_folder(f.folder, "train_ims.npy"), "r+b");
+    ck_assert_ptr_nonnull(file);
+    ck_assert(fseek(file, at, SEEK_SET) == 0 && fwrite(&wrong, sizeof wrong, 1, file) == 1);
+    fclose(file);
+    ck_assert(ct_loader_start(loader, 0, 0));
+    for (int i = 0; i < 4; i++) ck_assert_ptr_nonnull(ct_loader_next(loader));
+    ck_assert_ptr_null(ct_loader_next(loader));
+    assert_error("train_ims.npy: image 4, region 1, feature 2 is inf, expected finite numbers");
+    ct_loader_destroy(loader);
+    destroy_split(f);
+}
+END_TEST
+
 START_TEST(refuses_wrong_use) {
     fixture f = make_split(CT_F32);
     ck_assert_ptr_null(ct_loader_create(f.split, 0, true, true, 1));
@@ -204,7 +226,7 @@ START_TEST(refuses_wrong_use) {
     ck_assert(!ct_loader_start(loader, -1, 0));
     assert_error("batch 0 of epoch -1");
     ct_loader_destroy(loader);
-    ct_split *raw = ct_split_open(f.folder, "train");
+    ct_split *raw = ct_split_open(f.folder, "train", (ct_split_options){0});
     ck_assert_ptr_null(ct_loader_create(raw, 4, true, true, 1));
     assert_error("the captions of train are not encoded");
     ct_split_destroy(raw);
@@ -214,4 +236,5 @@ END_TEST
 
 TEST_MAIN("loader", goes_through_all_captions_in_order, leaves_out_the_last_batch,
           shuffles_by_seed_and_epoch, goes_on_from_anywhere, stops_at_any_time,
-          brings_the_threads_error_to_the_caller, refuses_wrong_use)
+          brings_the_threads_error_to_the_caller, names_the_image_with_wrong_features,
+          refuses_wrong_use)

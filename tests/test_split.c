@@ -3,6 +3,8 @@
 
 #include "split_fixture.h"
 
+#define AS_IS ((ct_split_options){0})
+
 static char *make_folder(int64_t images, const char *captions, const char *ids) {
     char *folder = folder_make();
     write_features(folder, images, CT_F32);
@@ -13,7 +15,7 @@ static char *make_folder(int64_t images, const char *captions, const char *ids) 
 
 START_TEST(numbers_captions_evenly) {
     char *folder = make_folder(2, "a dog\r\nthe dog\r\n\xc3\x89t\xc3\xa9 \n cat", NULL);
-    ct_split *split = ct_split_open(folder, "train");
+    ct_split *split = ct_split_open(folder, "train", AS_IS);
     assert_no_error();
     ck_assert_str_eq(split->name, "train");
     ck_assert_int_eq(split->image_count, 2);
@@ -33,7 +35,7 @@ END_TEST
 
 START_TEST(reads_image_numbers) {
     char *folder = make_folder(3, "one\ntwo\nthree\nfour\n", "2\n0 \n 1\r\n0");
-    ct_split *split = ct_split_open(folder, "train");
+    ct_split *split = ct_split_open(folder, "train", AS_IS);
     assert_no_error();
     static const int64_t rows[] = {2, 0, 1, 0};
     for (int64_t i = 0; i < 4; i++) ck_assert_int_eq(split->image_of[i], rows[i]);
@@ -57,6 +59,8 @@ START_TEST(names_file_and_line) {
         {2, "a\nb\n", "0\n99999999999999999999\n", "train_ids.txt:2: image 99999999999999999999"},
         {2, "a\nb\n", "0\n\n", "train_ids.txt:2: '', expected the number of an image"},
         {2, "a\nb\n", "0\n1 x\n", "train_ids.txt:2: '1 x', expected the number of an image"},
+        {2, "a\nb\n", "0\n391895\n", "expected 0 to 1; if these are the data set's own numbers, "
+                                      "set [data] ids = names"},
         {2, "a\nb\n", "0\n0\n", "train_ids.txt: image 1 of 0 to 1 has no caption"},
         {2, "a\n\nc\nd\n", NULL, "train_caps.txt:2: empty caption"},
         {2, "a\n \t\nc\nd\n", NULL, "train_caps.txt:2: empty caption"},
@@ -64,7 +68,7 @@ START_TEST(names_file_and_line) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *folder = make_folder(cases[i].images, cases[i].captions, cases[i].ids);
-        ck_assert_ptr_null(ct_split_open(folder, "train"));
+        ck_assert_ptr_null(ct_split_open(folder, "train", AS_IS));
         assert_error(cases[i].message);
         folder_remove(folder);
     }
@@ -76,23 +80,23 @@ START_TEST(refuses_other_features) {
     const char *path = in_folder(folder, "train_ims.npy");
     CT_SCOPE {
         ct_npy_save(path, ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 3)));
-        ck_assert_ptr_null(ct_split_open(folder, "train"));
+        ck_assert_ptr_null(ct_split_open(folder, "train", AS_IS));
         assert_error("train_ims.npy: features are (2,3), expected (images, regions, width)");
         ct_npy_save(path, ct_zeros(CT_F64, CT_CPU, CT_SHAPE(2, 3, 4)));
-        ck_assert_ptr_null(ct_split_open(folder, "train"));
+        ck_assert_ptr_null(ct_split_open(folder, "train", AS_IS));
         assert_error("train_ims.npy: features are f64, expected f32 or f16");
         ct_npy_save(path, ct_zeros(CT_F32, CT_CPU, CT_SHAPE(0, 3, 4)));
-        ck_assert_ptr_null(ct_split_open(folder, "train"));
+        ck_assert_ptr_null(ct_split_open(folder, "train", AS_IS));
         assert_error("features are (0,3,4), expected");
     }
-    ck_assert_ptr_null(ct_split_open(folder, "dev"));
+    ck_assert_ptr_null(ct_split_open(folder, "dev", AS_IS));
     assert_error("dev_ims.npy");
     write_features(folder, 2, CT_F32);
     ck_assert_int_eq(unlink(in_folder(folder, "train_caps.txt")), 0);
-    ck_assert_ptr_null(ct_split_open(folder, "train"));
+    ck_assert_ptr_null(ct_split_open(folder, "train", AS_IS));
     assert_error("train_caps.txt");
     ck_assert(ct_file_write(in_folder(folder, "train_caps.txt"), "a\nb\0c\n", 6));
-    ck_assert_ptr_null(ct_split_open(folder, "train"));
+    ck_assert_ptr_null(ct_split_open(folder, "train", AS_IS));
     assert_error("train_caps.txt:2: a NUL byte");
     folder_remove(folder);
 }
@@ -100,7 +104,7 @@ END_TEST
 
 /* Both dtypes, both kinds of wrong number, wherever they stand. */
 START_TEST(finds_features_that_are_not_finite) {
-    char *folder = make_folder(5, "a\nb\nc\nd\ne\n", NULL);
+    char *folder = make_folder(5, "a\nb\nc\nd\ne\n", "0\n1\n2\n3\n4\n");
     for (int dtype = 0; dtype < 2; dtype++) {
         for (int64_t at = 0; at < 5 * REGIONS * WIDTH; at += 7) {
             CT_SCOPE {
@@ -109,7 +113,7 @@ START_TEST(finds_features_that_are_not_finite) {
                 ct_npy_save(in_folder(folder, "train_ims.npy"),
                             ct_tensor_cast(x, dtype ? CT_F16 : CT_F32));
             }
-            ct_split *split = ct_split_open(folder, "train");
+            ct_split *split = ct_split_open(folder, "train", AS_IS);
             assert_no_error();
             ck_assert(!ct_split_check(split));
             char expected[128];
@@ -127,7 +131,7 @@ START_TEST(reads_images_of_both_dtypes) {
     for (int dtype = 0; dtype < 2; dtype++) {
         char *folder = make_folder(3, "a\nb\nc\n", NULL);
         write_features(folder, 3, dtype ? CT_F16 : CT_F32);
-        ct_split *split = ct_split_open(folder, "train");
+        ct_split *split = ct_split_open(folder, "train", AS_IS);
         float x[REGIONS * WIDTH], raw[REGIONS * WIDTH];
         for (int64_t image = 2; image >= 0; image--) {
             ck_assert(ct_split_read_image(split, image, x, raw));
@@ -145,22 +149,84 @@ START_TEST(reads_images_of_both_dtypes) {
 }
 END_TEST
 
-START_TEST(encodes_every_caption) {
-    char *folder = make_folder(2, "a dog\nthe big dog\n", NULL);
-    ct_split *split = ct_split_open(folder, "train");
-    ct_vocabulary *v = ct_vocabulary_build((const char *const *)split->captions, 2, 1);
-    for (int again = 0; again < 2; again++) {
-        ck_assert(ct_split_encode(split, v, 0));
-        ck_assert_int_eq(split->longest, 5);
-        ck_assert_int_eq(split->lengths[0], 4);
-        ck_assert_int_eq(split->words[0][2], ct_vocabulary_id(v, "dog"));
+/* Features of which each image stands `times` times; the last row is another image if `spoilt`. */
+static void write_repeated(const char *folder, int64_t images, int64_t times, bool spoilt) {
+    CT_SCOPE {
+        int64_t rows = images * times, size = REGIONS * WIDTH;
+        ct_tensor *x = ct_empty(CT_F32, CT_CPU, CT_SHAPE(rows, REGIONS, WIDTH));
+        float *value = ct_data(x);
+        for (int64_t i = 0; i < rows * size; i++) {
+            value[i] = (float)feature_of(i / size / times, i / WIDTH % REGIONS, i % WIDTH);
+        }
+        if (spoilt) value[rows * size - WIDTH * REGIONS] += 1;
+        ck_assert(ct_npy_save(in_folder(folder, "train_ims.npy"), x));
     }
-    ck_assert(ct_split_encode(split, v, 1));
-    ck_assert_int_eq(split->longest, 3);
+}
+
+/* As dev and test are distributed: each image in five rows, an ids file of the data set's own
+ * numbers, and as many rows as captions. */
+START_TEST(joins_images_that_stand_several_times) {
+    char *folder = make_folder(1, "a\nb\nc\nd\ne\nf\n", "77\n77\n77\n1031\n1031\n1031\n");
+    ct_split_options published = {.images_repeated = 3, .ids_are_names = true};
+    write_repeated(folder, 2, 3, false);
+    ct_split *split = ct_split_open(folder, "train", published);
+    assert_no_error();
+    ck_assert_int_eq(split->image_count, 2);
+    ck_assert_str_eq(ct_tensor_text(split->images), "f32 (2,2,3)");
+    ck_assert_double_eq(ct_get(split->images, 7), feature_of(1, 0, 1));
+    float x[REGIONS * WIDTH];
+    for (int64_t i = 0; i < 6; i++) ck_assert_int_eq(split->image_of[i], i / 3);
+    ck_assert(ct_split_read_image(split, 1, x, NULL));
+    ck_assert_float_eq(x[5], (float)feature_of(1, 1, 2));
+    ck_assert(ct_split_check(split));
+    ck_assert(ct_split_cut(split, 3));
+    ck_assert_int_eq(split->image_count, 1);
+    ck_assert(ct_split_check(split));
     ct_split_destroy(split);
 
+    /* a split with fewer rows than captions has each image once */
+    write_repeated(folder, 3, 1, false);
+    split = ct_split_open(folder, "train", published);
+    assert_no_error();
+    ck_assert_int_eq(split->image_count, 3);
+    for (int64_t i = 0; i < 6; i++) ck_assert_int_eq(split->image_of[i], i / 2);
+    ct_split_destroy(split);
+
+    write_repeated(folder, 2, 3, true);
+    ck_assert_ptr_null(ct_split_open(folder, "train", published));
+    assert_error("train_ims.npy: rows 3 and 5 differ, expected each image 3 times");
+    published.images_repeated = 4;
+    ck_assert_ptr_null(ct_split_open(folder, "train", published));
+    assert_error("train_ims.npy: 6 rows, expected each image 4 times");
+    published.images_repeated = 1;
+    write_repeated(folder, 2, 3, false);
+    ck_assert_ptr_null(ct_split_open(folder, "train", published));
+    assert_error("rows 0 and 1 are the same, and there are as many as captions: say with [data] "
+                 "images_repeated");
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(encodes_every_caption) {
+    char *folder = make_folder(2, "a dog\nthe big dog\n", NULL);
+    ct_split *split = ct_split_open(folder, "train", AS_IS);
+    ct_vocabulary *v = ct_vocabulary_build((const char *const *)split->captions, 2, 1);
+    ct_encoder *encoder = ct_encoder_create(v, (ct_encoding){0});
+    for (int again = 0; again < 2; again++) {
+        ck_assert(ct_split_encode(split, encoder));
+        ck_assert_int_eq(split->longest, 5);
+        ck_assert_int_eq(split->encoded[0].length, 4);
+        ck_assert_int_eq(split->encoded[0].ids[2], ct_vocabulary_id(v, "dog"));
+    }
+    ct_encoder *first_word = ct_encoder_create(v, (ct_encoding){.max_words = 1});
+    ck_assert(ct_split_encode(split, first_word));
+    ck_assert_int_eq(split->longest, 3);
+    ct_split_destroy(split);
+    ct_encoder_destroy(first_word);
+    ct_encoder_destroy(encoder);
+
     write_text(in_folder(folder, "train_caps.txt"), "a dog\nbad \xff\n");
-    ck_assert_ptr_null(ct_split_open(folder, "train"));
+    ck_assert_ptr_null(ct_split_open(folder, "train", AS_IS));
     assert_error("train_caps.txt:2: invalid UTF-8 at byte 5");
     ct_vocabulary_destroy(v);
     folder_remove(folder);
@@ -183,9 +249,10 @@ START_TEST(is_cut_to_whole_images) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (int encoded = 0; encoded < 2; encoded++) {
             char *folder = make_folder(3, captions, ids);
-            ct_split *split = ct_split_open(folder, "train");
+            ct_split *split = ct_split_open(folder, "train", AS_IS);
             ct_vocabulary *v = ct_vocabulary_build((const char *const *)split->captions, 6, 1);
-            if (encoded) ck_assert(ct_split_encode(split, v, 0));
+            ct_encoder *encoder = ct_encoder_create(v, (ct_encoding){0});
+            if (encoded) ck_assert(ct_split_encode(split, encoder));
             ck_assert(ct_split_cut(split, cases[i].limit));
             assert_no_error();
             ck_assert_int_eq(split->image_count, cases[i].images);
@@ -195,12 +262,13 @@ START_TEST(is_cut_to_whole_images) {
                 ck_assert_str_eq(split->captions[k], cases[i].kept[k]);
                 ck_assert_int_lt(split->image_of[k], split->image_count);
                 int64_t first = ct_vocabulary_id(v, strtok(split->captions[k], " "));
-                if (encoded) ck_assert_int_eq(split->words[k][1], first);
+                if (encoded) ck_assert_int_eq(split->encoded[k].ids[1], first);
             }
             if (encoded) ck_assert_int_eq(split->longest, cases[i].limit == 6 ? 5 : 3);
             ck_assert(ct_split_check(split));
-            ct_vocabulary_destroy(v);
             ct_split_destroy(split);
+            ct_encoder_destroy(encoder);
+            ct_vocabulary_destroy(v);
             folder_remove(folder);
         }
     }
@@ -209,4 +277,4 @@ END_TEST
 
 TEST_MAIN("split", numbers_captions_evenly, reads_image_numbers, names_file_and_line,
           refuses_other_features, finds_features_that_are_not_finite, reads_images_of_both_dtypes,
-          encodes_every_caption, is_cut_to_whole_images)
+          joins_images_that_stand_several_times, encodes_every_caption, is_cut_to_whole_images)

@@ -250,6 +250,46 @@ START_TEST(evaluates_and_queries_what_it_trained) {
 }
 END_TEST
 
+/* Captions split, dropped and padded as the released code does: a query, which goes through all of
+ * it, ranks as the embeddings that --embed writes do. */
+START_TEST(reads_captions_as_released) {
+    static const char glove[] = "a 1 0 0 .1 .2 .3 .4 .5\nred 0 1 0 -.1 .2 .3 .4 .5\n"
+                                "blue 0 0 1 .1 -.2 .3 .4 .5\nstar 1 1 0 .1 .2 -.3 .4 .5\n"
+                                "square 0 1 1 .1 .2 .3 -.4 .5\n' .5 .5 .5 .5 .5 .5 .5 .5\n";
+    char *folder = tiny_experiment(), options[1024], common[600];
+    static char output[OUTPUT_SIZE];
+    write_text(in_folder(folder, "glove.txt"), glove);
+    snprintf(common, sizeof common,
+             "--set 'text.embed=words vectors=%s/glove.txt' --set compat.tokens=released "
+             "--set compat.unknown_words=dropped --set compat.text_policy_steps=padded "
+             "--set compat.decoder_targets=words_and_pad "
+             "--set 'loss.decoder=convcap width=8 hidden=4 layers=2 kernel=3'", folder);
+    ck_assert_msg(train(folder, common, output) == 0, "%s", output);
+    snprintf(options, sizeof options, "%s --embed test --out %s/embeddings", common, folder);
+    ck_assert_msg(train(folder, options, output) == 0, "%s", output);
+    snprintf(options, sizeof options, "%s --query 'a red square' --top 12", common);
+    ck_assert_msg(train(folder, options, output) == 0, "%s", output);
+    CT_SCOPE {
+        /* the first caption of test is that of the query */
+        ct_tensor *images = ct_npy_open(in_folder(folder, "embeddings/img_embs.npy"));
+        ct_tensor *captions = ct_npy_open(in_folder(folder, "embeddings/cap_embs.npy"));
+        ct_tensor *query = ct_tensor_slice(captions, 0, 0, 1, 1);
+        ct_tensor *scores = ct_tensor_matmul(images, ct_tensor_transpose(query, 0, 1));
+        assert_no_error();
+        const char *at = output;
+        for (int i = 1; i <= 12; i++) {
+            int rank, image;
+            double score;
+            ck_assert_int_eq(sscanf(at, "%d %lf test %d", &rank, &score, &image), 3);
+            ck_assert_int_eq(rank, i);
+            ck_assert_double_eq_tol(score, ct_get(scores, image), 6e-5);
+            at = strchr(at, '\n') + 1;
+        }
+    }
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(embeddings_are_written) {
     char *folder = tiny_experiment(), options[512];
     static char output[OUTPUT_SIZE];
@@ -347,6 +387,6 @@ TEST_MAIN("train", leaves_results_and_learns, same_seed_same_bits,
           interrupted_and_resumed_same_bits, resume_takes_up_all_or_the_encoders,
           decoder_is_trained_fixed_or_updated_twice,
           a_run_is_not_overwritten_unasked,
-          evaluates_and_queries_what_it_trained, embeddings_are_written,
+          evaluates_and_queries_what_it_trained, reads_captions_as_released, embeddings_are_written,
           training_starts_from_given_weights, weights_go_out_and_in,
           dry_run_prints_the_graph_and_writes_nothing)

@@ -142,46 +142,6 @@ START_TEST(reads_a_published_vocabulary) {
 }
 END_TEST
 
-static void assert_ids(const ct_vocabulary *v, const char *sentence, int64_t max_words,
-                       const int64_t *expected, int64_t count) {
-    int64_t length, *ids = ct_encode_caption(v, sentence, max_words, &length);
-    assert_no_error();
-    ck_assert_int_eq(length, count);
-    for (int64_t i = 0; i < count; i++) ck_assert_int_eq(ids[i], expected[i]);
-    free(ids);
-}
-
-START_TEST(encodes_captions) {
-    ct_vocabulary *v = ct_vocabulary_build(captions, 4, 2);
-    assert_ids(v, "The dog barks.", 0, (int64_t[]){1, 8, 5, 3, 6, 2}, 6);
-    assert_ids(v, "The dog barks.", 4, (int64_t[]){1, 8, 5, 3, 6, 2}, 6);
-    assert_ids(v, "The dog barks.", 2, (int64_t[]){1, 8, 5, 2}, 4);
-    int64_t length;
-    ck_assert_ptr_null(ct_encode_caption(v, " \xc2\xa0", 0, &length));
-    assert_error("no word in");
-    ck_assert_ptr_null(ct_encode_caption(v, "\xff", 0, &length));
-    assert_error("invalid UTF-8");
-    ct_vocabulary_destroy(v);
-}
-END_TEST
-
-START_TEST(encodes_captions_as_released) {
-    ct_vocabulary *v = ct_vocabulary_build_tokens(captions, 4, 1, CT_TOKENS_RELEASED);
-    assert_no_error();
-    /* b'the dog' : the first word stays glued to b', unless it is one letter */
-    ck_assert_int_ne(ct_vocabulary_id(v, "b'the"), CT_WORD_UNKNOWN);
-    ck_assert_int_ne(ct_vocabulary_id(v, "b"), CT_WORD_UNKNOWN);
-    int64_t b = ct_vocabulary_id(v, "b"), quote = ct_vocabulary_id(v, "'");
-    int64_t a = ct_vocabulary_id(v, "a"), dog = ct_vocabulary_id(v, "dog");
-    assert_ids(v, "A dog", 0, (int64_t[]){1, b, quote, a, dog, quote, 2}, 7);
-    ct_vocabulary_set_tokens(v, CT_TOKENS_PLAIN);
-    assert_ids(v, "A dog", 0, (int64_t[]){1, a, dog, 2}, 4);
-    ct_vocabulary_set_tokens(v, CT_TOKENS_RELEASED);
-    assert_ids(v, "A dog", 0, (int64_t[]){1, b, quote, a, dog, quote, 2}, 7);
-    ct_vocabulary_destroy(v);
-}
-END_TEST
-
 /* ---- word vectors ------------------------------------------------------------------------ */
 
 static const char glove[] = "the 0.1 -0.2 0.3\n"
@@ -400,6 +360,6 @@ START_TEST(names_the_line_of_wrong_vectors) {
 END_TEST
 
 TEST_MAIN("vocabulary", counts_words, keeps_many_words_apart, is_written_and_read,
-          reads_published_json_and_refuses_wrong_ones, reads_a_published_vocabulary, encodes_captions,
-          encodes_captions_as_released, reads_word_vectors, keeps_word_vectors_in_a_cache,
-          reads_long_vector_files, refuses_a_line_without_end, names_the_line_of_wrong_vectors)
+          reads_published_json_and_refuses_wrong_ones, reads_a_published_vocabulary,
+          reads_word_vectors, keeps_word_vectors_in_a_cache, reads_long_vector_files,
+          refuses_a_line_without_end, names_the_line_of_wrong_vectors)

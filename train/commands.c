@@ -231,9 +231,11 @@ bool ct_query_command(ct_config *config, const char *name, const char *sentence,
 /* Of the split's captions, or of the first recorded batch's. */
 static int64_t mean_length(const ct_experiment *e, const ct_batch *batch) {
     int64_t count = e->train ? e->train->caption_count : ct_dim(batch->lengths, 0);
-    const int64_t *length = e->train ? e->train->lengths : ct_data(batch->lengths);
+    const int64_t *recorded = ct_data(batch->lengths);
     double sum = 0;
-    for (int64_t i = 0; i < count; i++) sum += (double)length[i];
+    for (int64_t i = 0; i < count; i++) {
+        sum += (double)(e->train ? e->train->encoded[i].length : recorded[i]);
+    }
     return (int64_t)(sum / (double)count + 0.5);
 }
 

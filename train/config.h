@@ -20,6 +20,9 @@ typedef struct {
     char *vocabulary;    /* JSON of SCAN's form, or "" : built from the training captions */
     int64_t min_count;   /* of a word, when built */
     int64_t max_words;   /* longer captions are cut (before <end>); 0: none is */
+    int64_t pad_words;   /* captions are padded to so many tokens; 0: automatic */
+    char *ids;           /* rows or names: what {split}_ids.txt holds */
+    int64_t images_repeated; /* rows an image, in splits with as many rows as captions */
     int64_t dev_captions; /* at most this many captions of dev are used, whole images; 0: all */
     bool shuffle;         /* no: batches in the order of the captions */
 

@@ -24,6 +24,14 @@ const ct_config_key ct_config_keys[] = {
      .help = "Occurrences a word needs to be in a vocabulary that is built"},
     {"data", "max_words", CT_KEY_WHOLE, "0", AT(max_words), .low = 0, .high = 1e6,
      .help = "Captions are cut to so many words; 0: they are not"},
+    {"data", "pad_words", CT_KEY_WHOLE, "0", AT(pad_words), .low = 0, .high = 1e6,
+     .help = "Captions are padded to so many words, <start> and <end> counted, longer ones cut; 0: "
+             "to a batch's longest (to 87 if [compat] text_policy_steps = padded)"},
+    {"data", "ids", CT_KEY_CHOICE, "rows", AT(ids), .choices = "rows|names",
+     .help = "{split}_ids.txt: the image row of each caption, or the data set's own numbers, which "
+             "are not read"},
+    {"data", "images_repeated", CT_KEY_WHOLE, "1", AT(images_repeated), .low = 1, .high = 1e6,
+     .help = "How often each image stands in a split with as many image rows as captions"},
     {"data", "dev_captions", CT_KEY_WHOLE, "5000", AT(dev_captions), .low = 0, .high = 1e12,
      .help = "At most so many captions of the dev split are used; 0: all"},
     {"data", "shuffle", CT_KEY_FLAG, "yes", AT(shuffle),

@@ -38,25 +38,15 @@ typedef struct ct_vocabulary ct_vocabulary;
 /* From JSON {"word2idx": {...}, "idx2word": {...}, "idx": n} with ids 0 to n-1; the four special
  * words are required at 0 to 3; idx2word and idx may be absent, and must agree if they are not. */
 ct_vocabulary *ct_vocabulary_read(const char *path);
-/* From captions: words with at least min_count occurrences, most frequent first, then by
- * bytes, after the four special words. */
+/* From captions split as PLAIN: words with at least min_count occurrences, most frequent first,
+ * then by bytes, after the four special words. */
 ct_vocabulary *ct_vocabulary_build(const char *const *captions, int64_t count, int64_t min_count);
-ct_vocabulary *ct_vocabulary_build_tokens(const char *const *captions, int64_t count,
-                                          int64_t min_count, ct_token_form form);
-/* How captions are split that are encoded with this vocabulary: PLAIN, or as it was built. A
- * vocabulary encodes for one thread at a time. */
-void ct_vocabulary_set_tokens(ct_vocabulary *vocabulary, ct_token_form form);
 bool ct_vocabulary_write(const ct_vocabulary *vocabulary, const char *path); /* the same JSON */
 void ct_vocabulary_destroy(ct_vocabulary *vocabulary);
 int64_t ct_vocabulary_size(const ct_vocabulary *vocabulary);
 /* CT_WORD_UNKNOWN for a word that is not in it. */
 int64_t ct_vocabulary_id(const ct_vocabulary *vocabulary, const char *word);
 const char *ct_vocabulary_word(const ct_vocabulary *vocabulary, int64_t id);
-
-/* Ids of a sentence between <start> and <end>, cut to max_words (0: not) before <end>; from
- * malloc. NULL and an error for a sentence without a word or of invalid UTF-8. */
-int64_t *ct_encode_caption(const ct_vocabulary *vocabulary, const char *sentence,
-                           int64_t max_words, int64_t *length);
 
 /* Vectors of the vocabulary's words from a GloVe text file ("word v1 ... vE" a line; words may
  * contain spaces: the last E fields are numbers; of a word that is there twice the first counts; a
@@ -67,44 +57,100 @@ int64_t *ct_encode_caption(const ct_vocabulary *vocabulary, const char *sentence
 ct_tensor *ct_word_vectors_read(const char *path, const ct_vocabulary *vocabulary,
                                 const char *cache_folder, uint8_t **known);
 
+/* ---- captions as a model reads them: train/encode.c ---------------------------------------- */
+
+/* How captions are read. {0}: split PLAIN, every word, padded to a batch's longest. */
+typedef struct {
+    int64_t max_words; /* captions are cut to so many words; 0: they are not */
+    int64_t pad_words; /* batches are padded to so many tokens, <start> and <end> counted, and
+                        * longer captions are cut; 0: padded to a batch's longest. 3 or more */
+    bool released_tokens;      /* ids of CT_TOKENS_RELEASED (model.md 7, row 9); where `known` is
+                                * given, vectors are those of CT_TOKENS_RELEASED_VECTORS */
+    const uint8_t *known;      /* of word vectors from a file: V flags, borrowed; else NULL */
+    bool drop_unknown;         /* words without a vector are dropped from those whose vectors are
+                                * read, but lengths count them (row 10); needs `known` */
+    bool pad_target;           /* the decoder is to say one <pad> after <end> (row 11) */
+} ct_encoding;
+
+/* Keeps the vocabulary, which outlives it. For one thread at a time. */
+typedef struct ct_encoder ct_encoder;
+ct_encoder *ct_encoder_create(const ct_vocabulary *vocabulary, ct_encoding encoding);
+void ct_encoder_destroy(ct_encoder *encoder);
+
+typedef struct {
+    int64_t *ids, length;      /* of all words, between <start> and <end> */
+    int64_t *read, read_count; /* of those whose vectors are read; NULL: the ids */
+} ct_caption;
+
+/* False and an error for a sentence without a word or of invalid UTF-8. */
+bool ct_encode(const ct_encoder *encoder, const char *sentence, ct_caption *caption);
+void ct_caption_free(ct_caption *caption);
+
+/* Captions side by side, filled up with <pad>. Targets are there where the decoder's tokens are not
+ * what is read: the ids, cut to 60 with <end> kept, as the released code does. */
+typedef struct {
+    int64_t size, words, target_words; /* B; T; M, 0: no targets */
+    int64_t *ids;                      /* (B,T): read */
+    int64_t *lengths;                  /* (B): 3..T */
+    int64_t *targets;                  /* (B,M), or NULL */
+} ct_caption_batch;
+
+/* Room for `size` captions of at most `longest` tokens. False and an error without memory. */
+bool ct_caption_batch_create(ct_caption_batch *batch, const ct_encoder *encoder, int64_t size,
+                             int64_t longest);
+void ct_caption_batch_free(ct_caption_batch *batch);
+/* Fills it with captions[which[0]], captions[which[1]], ..., or the first ones if which is NULL. */
+void ct_caption_batch_fill(ct_caption_batch *batch, const ct_encoder *encoder,
+                           const ct_caption *captions, const int64_t *which, int64_t count);
+
 /* ---- splits: train/split.c ---------------------------------------------------------------- */
+
+typedef struct {
+    int64_t images_repeated; /* how often each image stands, in rows next to each other, in a split
+                              * that has as many rows as captions; 0 and 1: once */
+    bool ids_are_names;      /* {split}_ids.txt has the data set's own numbers: it is not read */
+} ct_split_options;
 
 typedef struct {
     char *name;
     ct_tensor *images;   /* (images, regions, width), f32 or f16, mapped; kept */
     int64_t image_count, caption_count;
     char **captions;     /* the lines, as read */
-    int64_t *image_of;   /* caption -> image row */
-    int64_t **words;     /* caption -> ids with <start> and <end>; NULL until ct_split_encode */
-    int64_t *lengths;    /* caption -> number of those ids */
-    int64_t longest;
+    int64_t *image_of;   /* caption -> image */
+    const ct_encoder *encoder; /* of ct_split_encode, borrowed */
+    ct_caption *encoded;       /* caption by caption; NULL until ct_split_encode */
+    int64_t longest;           /* of their lengths */
     char *folder, *caption_text; /* the captions point into caption_text */
     int file;                    /* {split}_ims.npy, opened for reading */
     int64_t file_start;          /* where its first feature lies */
+    int64_t rows_an_image;       /* in the file; the first is read */
 } ct_split;
 
 /* Errors name the file and line: features and captions that do not match, an empty caption, an
- * image without a caption. NaN features are found by ct_split_check. */
-ct_split *ct_split_open(const char *folder, const char *name);
+ * image without a caption, rows that are to repeat an image and do not. */
+ct_split *ct_split_open(const char *folder, const char *name, ct_split_options options);
 void ct_split_destroy(ct_split *split);
-bool ct_split_encode(ct_split *split, const ct_vocabulary *vocabulary, int64_t max_words);
-/* Looks at every feature: an error names image and region of the first NaN or infinity. */
-bool ct_split_check(const ct_split *split);
+/* Again, if it is encoded already. The encoder outlives the split. */
+bool ct_split_encode(ct_split *split, const ct_encoder *encoder);
 /* Features of one image as regions x width floats. Reads the file, not the mapping: memory does
- * not grow with the images that were seen, and a file that has become shorter is an error. `raw`:
- * room for as many floats, used where the file is f16. */
+ * not grow with the images that were seen, and a file that has become shorter is an error. So is a
+ * NaN or infinity, naming image, region and feature. `raw`: room for as many floats, used where
+ * the file is f16. */
 bool ct_split_read_image(const ct_split *split, int64_t image, float *out, void *raw);
+/* Reads every image: for splits that are small and needed whole. The training split's are looked
+ * at as they are read: COCO's are 33 GB. */
+bool ct_split_check(const ct_split *split);
 /* Keeps the first images whose captions number at most `captions`, and one image at least. */
 bool ct_split_cut(ct_split *split, int64_t captions);
 
 /* ---- batches: train/loader.c -------------------------------------------------------------- */
 
-/* What a batch is made of, on the host. Captions' ids are padded with 0 to the batch's longest. */
+/* What a batch is made of, on the host. */
 typedef struct {
-    int64_t size, words;   /* B, T */
-    float *images;         /* (B,N,F) */
-    int64_t *ids;          /* (B,T) */
-    int64_t *lengths, *classes, *captions; /* (B): length, image row, caption number */
+    int64_t size;            /* B */
+    float *images;           /* (B,N,F) */
+    ct_caption_batch text;
+    int64_t *classes, *captions; /* (B): image, caption number */
 } ct_host_batch;
 
 /* Batches of an epoch in the order drawn from (seed, epoch), made ahead by a thread. The last,

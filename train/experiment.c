@@ -34,35 +34,60 @@ bool ct_make_folders(const char *path) {
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
+static ct_split *open_split(const ct_config *config, const char *name) {
+    ct_split_options options = {.images_repeated = config->images_repeated,
+                                .ids_are_names = strcmp(config->ids, "names") == 0};
+    return ct_split_open(config->folder, name, options);
+}
+
 static ct_vocabulary *open_vocabulary(const ct_config *config, const ct_split *train,
                                       bool use_run_vocabulary) {
-    bool released;
-    if (!ct_compat_released(&config->model, "tokens", &released)) return NULL;
-    ct_token_form form = released ? CT_TOKENS_RELEASED : CT_TOKENS_PLAIN;
     if (use_run_vocabulary) {
         char *path = ct_path(config->run_folder, "vocabulary.json");
         if (!path) return NULL;
         ct_vocabulary *saved = access(path, F_OK) == 0 ? ct_vocabulary_read(path) : NULL;
         free(path);
-        if (saved) ct_vocabulary_set_tokens(saved, form);
         if (saved || !ct_ok()) return saved;
     }
-    if (!config->vocabulary[0]) {
-        return ct_vocabulary_build_tokens((const char *const *)train->captions,
-                                          train->caption_count, config->min_count, form);
+    if (config->vocabulary[0]) return ct_vocabulary_read(config->vocabulary);
+    return ct_vocabulary_build((const char *const *)train->captions, train->caption_count,
+                               config->min_count);
+}
+
+/* The vectors are kept beside the data, for every run on it. */
+static bool open_word_vectors(ct_experiment *e) {
+    char path[4096];
+    if (!ct_description_word_vectors(&e->config->model, path, sizeof path)) return ct_ok();
+    if (!e->vocabulary) {
+        return ct_fail_bool("%s: word vectors of recorded captions need [data] vocabulary", path);
     }
-    ct_vocabulary *read = ct_vocabulary_read(config->vocabulary);
-    if (read) ct_vocabulary_set_tokens(read, form);
-    return read;
+    e->word_vectors = ct_word_vectors_read(path, e->vocabulary, e->config->folder, &e->word_known);
+    e->sizes.word_vectors = e->word_vectors;
+    e->sizes.word_known = e->word_known;
+    return e->word_vectors != NULL;
+}
+
+static ct_encoder *open_encoder(const ct_experiment *e) {
+    enum { RELEASED_LENGTH = 87 }; /* what the released loader pads to */
+    const ct_description *model = &e->config->model;
+    ct_encoding encoding = {.max_words = e->config->max_words, .known = e->word_known};
+    bool padded;
+    if (!ct_compat_released(model, "tokens", &encoding.released_tokens) ||
+        !ct_compat_released(model, "unknown_words", &encoding.drop_unknown) ||
+        !ct_compat_released(model, "decoder_targets", &encoding.pad_target) ||
+        !ct_compat_released(model, "text_policy_steps", &padded)) {
+        return NULL;
+    }
+    encoding.pad_words = e->config->pad_words ? e->config->pad_words : padded ? RELEASED_LENGTH : 0;
+    return ct_encoder_create(e->vocabulary, encoding);
 }
 
 static bool open_split_data(ct_experiment *e, bool use_run_vocabulary) {
     const ct_config *config = e->config;
-    e->train = ct_split_open(config->folder, config->train_split);
+    e->train = open_split(config, config->train_split);
     if (!e->train) return false;
     e->vocabulary = open_vocabulary(config, e->train, use_run_vocabulary);
     if (!e->vocabulary) return false;
-    if (!ct_split_encode(e->train, e->vocabulary, config->max_words)) return false;
     e->sizes.regions = e->train->images->shape.dim[1];
     e->sizes.features = e->train->images->shape.dim[2];
     e->sizes.vocabulary = ct_vocabulary_size(e->vocabulary);
@@ -82,23 +107,15 @@ static bool open_recorded_data(ct_experiment *e) {
     return !*path || (e->vocabulary = ct_vocabulary_read(path)) != NULL;
 }
 
-static bool open_word_vectors(ct_experiment *e) {
-    char path[4096];
-    if (!ct_description_word_vectors(&e->config->model, path, sizeof path)) return ct_ok();
-    if (!e->vocabulary) {
-        return ct_fail_bool("%s: word vectors of recorded captions need [data] vocabulary", path);
-    }
-    e->word_vectors = ct_word_vectors_read(path, e->vocabulary, e->config->run_folder,
-                                           &e->word_known);
-    e->sizes.word_vectors = e->word_vectors;
-    e->sizes.word_known = e->word_known;
-    return e->word_vectors != NULL;
-}
-
 static bool open_model(ct_experiment *e) {
     ct_seed((uint64_t)e->config->seed);
     e->model = ct_model_create(&e->config->model, e->sizes);
     return e->model && ct_module_to_dtype(ct_model_module(e->model), e->config->dtype);
+}
+
+static bool encode_train(ct_experiment *e) {
+    e->encoder = open_encoder(e);
+    return ct_split_encode(e->train, e->encoder);
 }
 
 static bool open_all(ct_experiment *e, bool use_run_vocabulary) {
@@ -106,7 +123,7 @@ static bool open_all(ct_experiment *e, bool use_run_vocabulary) {
     if (!ct_ok()) return false;
     bool recorded = ct_recorded_batches(e->recorded) > 0;
     bool data = recorded ? open_recorded_data(e) : open_split_data(e, use_run_vocabulary);
-    return data && open_word_vectors(e) && open_model(e) &&
+    return data && open_word_vectors(e) && (recorded || encode_train(e)) && open_model(e) &&
            (!recorded || ct_recorded_check(e->recorded, e->model));
 }
 
@@ -126,9 +143,10 @@ void ct_experiment_close(ct_experiment *e) {
     ct_model_destroy(e->model);
     ct_release(e->word_vectors);
     free(e->word_known);
-    ct_vocabulary_destroy(e->vocabulary);
     ct_split_destroy(e->train);
     ct_recorded_close(e->recorded);
+    ct_encoder_destroy(e->encoder);
+    ct_vocabulary_destroy(e->vocabulary);
     free(e);
 }
 
@@ -159,7 +177,7 @@ ct_split *ct_experiment_split(const ct_experiment *e, const char *name) {
         return ct_fail("%s: batches are recorded, so that there is no split '%s': take [recorded] "
                        "file out", e->config->recorded_file, name);
     }
-    ct_split *split = ct_split_open(e->config->folder, name);
+    ct_split *split = open_split(e->config, name);
     if (!split) return NULL;
     ct_shape have = split->images->shape, want = e->train->images->shape;
     if (have.dim[1] != want.dim[1] || have.dim[2] != want.dim[2]) {
@@ -171,7 +189,7 @@ ct_split *ct_experiment_split(const ct_experiment *e, const char *name) {
     }
     bool cut = strcmp(name, e->config->dev_split) == 0 && e->config->dev_captions > 0;
     if ((cut && !ct_split_cut(split, e->config->dev_captions)) || !ct_split_check(split) ||
-        !ct_split_encode(split, e->vocabulary, e->config->max_words)) {
+        !ct_split_encode(split, e->encoder)) {
         ct_split_destroy(split);
         return NULL;
     }
@@ -179,6 +197,14 @@ ct_split *ct_experiment_split(const ct_experiment *e, const char *name) {
 }
 
 /* ---- batches ---------------------------------------------------------------------------- */
+
+static void set_captions(ct_batch *batch, const ct_caption_batch *text) {
+    int64_t b = text->size, targets = text->target_words;
+    batch->words = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b, text->words), text->ids);
+    batch->lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b), text->lengths);
+    if (!targets) return;
+    batch->targets = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b, targets), text->targets);
+}
 
 ct_batch ct_batch_from_host(const ct_experiment *e, const ct_host_batch *host) {
     const ct_tensor *features = e->train->images;
@@ -188,12 +214,9 @@ ct_batch ct_batch_from_host(const ct_experiment *e, const ct_host_batch *host) {
     ct_tensor *classes = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b), host->classes);
     int64_t *number = classes ? ct_data(classes) : NULL;
     for (int64_t i = 0; number && i < b; i++) number[i] += ct_model_first_class(e->model);
-    return (ct_batch){
-        .images = images,
-        .words = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b, host->words), host->ids),
-        .lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b), host->lengths),
-        .classes = classes,
-    };
+    ct_batch batch = {.images = images, .classes = classes};
+    set_captions(&batch, &host->text);
+    return batch;
 }
 
 bool ct_experiment_recorded(const ct_experiment *e, int64_t step, ct_batch *batch) {
@@ -213,16 +236,31 @@ static ct_rng evaluation_rng(const ct_experiment *e) {
     return ct_rng_create((uint64_t)e->config->seed, 0);
 }
 
+/* Features of images first .. first+count-1 in the configured dtype. They are read, not mapped:
+ * mapped pages would count as this program's memory. */
+static ct_tensor *read_images(const ct_experiment *e, const ct_split *split, int64_t first,
+                              int64_t count) {
+    int64_t n = split->images->shape.dim[1], f = split->images->shape.dim[2];
+    ct_tensor *images = ct_empty(CT_F32, CT_CPU, CT_SHAPE(count, n, f));
+    ct_tensor *raw = ct_empty(CT_F32, CT_CPU, CT_SHAPE(n, f));
+    if (!images || !raw) return NULL;
+    float *out = ct_data(images);
+    for (int64_t i = 0; i < count; i++) {
+        if (!ct_split_read_image(split, first + i, out + i * n * f, ct_data(raw))) return NULL;
+    }
+    return ct_tensor_cast(images, e->config->dtype);
+}
+
 static bool embed_images(const ct_experiment *e, const ct_split *split, ct_tensor *out) {
     int64_t block = e->config->evaluate_batch;
     for (int64_t first = 0; first < split->image_count; first += block) {
+        int64_t left = split->image_count - first, count = left < block ? left : block;
         CT_SCOPE {
             ct_rng rng = evaluation_rng(e);
-            ct_tensor *images = ct_tensor_slice(split->images, 0, first, first + block, 1);
-            ct_tensor *features = ct_tensor_cast(images, e->config->dtype);
-            ct_tensor *y = ct_model_embed_images(e->model, features, &rng);
+            ct_tensor *images = read_images(e, split, first, count);
+            ct_tensor *y = images ? ct_model_embed_images(e->model, images, &rng) : NULL;
             y = ct_model_ranked(e->model, y);
-            ct_tensor *rows = ct_tensor_slice(out, 0, first, first + block, 1);
+            ct_tensor *rows = ct_tensor_slice(out, 0, first, first + count, 1);
             if (!y || !ct_tensor_copy_to(rows, y)) return false;
         }
     }
@@ -230,19 +268,19 @@ static bool embed_images(const ct_experiment *e, const ct_split *split, ct_tenso
 }
 
 /* Embeddings (count,D) of encoded captions. */
-static ct_tensor *embed_encoded(const ct_experiment *e, int64_t *const *words,
-                                const int64_t *lengths, int64_t count) {
+static ct_tensor *embed_encoded(const ct_experiment *e, const ct_caption *captions,
+                                int64_t count) {
     int64_t longest = 1;
-    for (int64_t i = 0; i < count; i++) longest = lengths[i] > longest ? lengths[i] : longest;
-    ct_tensor *ids = ct_zeros(CT_I64, CT_CPU, CT_SHAPE(count, longest));
-    ct_tensor *length = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(count), lengths);
-    if (!ids || !length) return NULL;
-    int64_t *row = ct_data(ids);
     for (int64_t i = 0; i < count; i++) {
-        memcpy(row + i * longest, words[i], (size_t)lengths[i] * sizeof *row);
+        if (captions[i].length > longest) longest = captions[i].length;
     }
+    ct_caption_batch text;
+    if (!ct_caption_batch_create(&text, e->encoder, count, longest)) return NULL;
+    ct_caption_batch_fill(&text, e->encoder, captions, NULL, count);
+    ct_batch batch = {0};
+    set_captions(&batch, &text);
+    ct_caption_batch_free(&text);
     ct_rng rng = evaluation_rng(e);
-    ct_batch batch = {.words = ids, .lengths = length};
     return ct_model_ranked(e->model, ct_model_embed_captions(e->model, &batch, &rng));
 }
 
@@ -251,7 +289,7 @@ static bool embed_captions(const ct_experiment *e, const ct_split *split, ct_ten
     for (int64_t first = 0; first < split->caption_count; first += block) {
         int64_t left = split->caption_count - first, count = left < block ? left : block;
         CT_SCOPE {
-            ct_tensor *y = embed_encoded(e, split->words + first, split->lengths + first, count);
+            ct_tensor *y = embed_encoded(e, split->encoded + first, count);
             ct_tensor *rows = ct_tensor_slice(out, 0, first, first + count, 1);
             if (!y || !ct_tensor_copy_to(rows, y)) return false;
         }
@@ -294,24 +332,19 @@ bool ct_embed_batch(const ct_experiment *e, const ct_batch *batch, ct_tensor **i
 }
 
 ct_tensor *ct_embed_sentences(const ct_experiment *e, const char *const *sentences, int count) {
-    int64_t **words = calloc((size_t)count + 1, sizeof *words);
-    int64_t *lengths = calloc((size_t)count + 1, sizeof *lengths);
-    ct_tensor *y = NULL;
-    bool encoded = words && lengths;
-    if (!encoded) ct_fail("out of memory");
+    ct_caption *captions = calloc((size_t)count + 1, sizeof *captions);
+    bool encoded = captions != NULL || ct_fail_bool("out of memory");
     for (int i = 0; encoded && i < count; i++) {
-        words[i] = ct_encode_caption(e->vocabulary, sentences[i], e->config->max_words,
-                                     &lengths[i]);
-        encoded = words[i] != NULL;
+        encoded = ct_encode(e->encoder, sentences[i], &captions[i]);
     }
     ct_module *module = ct_model_module(e->model);
     bool training = ct_module_training(module);
+    ct_tensor *y = NULL;
     ct_module_train(module, false);
-    CT_NO_GRAD if (encoded) y = embed_encoded(e, words, lengths, count);
+    CT_NO_GRAD if (encoded) y = embed_encoded(e, captions, count);
     ct_module_train(module, training);
-    for (int i = 0; words && i < count; i++) free(words[i]);
-    free(words);
-    free(lengths);
+    for (int i = 0; captions && i < count; i++) ct_caption_free(&captions[i]);
+    free(captions);
     return y;
 }
 

@@ -10,6 +10,7 @@
 typedef struct {
     ct_config *config;         /* borrowed */
     ct_vocabulary *vocabulary; /* NULL: batches are recorded, and none is configured */
+    ct_encoder *encoder;       /* NULL: batches are recorded */
     ct_split *train;           /* NULL: batches are recorded */
     ct_recorded *recorded;     /* batches, noise; NULL: neither is */
     ct_model_sizes sizes;      /* that the model was made for */

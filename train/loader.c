@@ -40,22 +40,16 @@ static bool fill(const ct_loader *loader, int64_t number, ct_host_batch *batch) 
     int64_t first = number * loader->batch, left = split->caption_count - first;
     int64_t features = split->images->shape.dim[1] * split->images->shape.dim[2];
     batch->size = left < loader->batch ? left : loader->batch;
-    batch->words = 0;
     for (int64_t i = 0; i < batch->size; i++) {
         int64_t caption = loader->order[first + i], image = split->image_of[caption];
         batch->captions[i] = caption;
         batch->classes[i] = image;
-        batch->lengths[i] = split->lengths[caption];
-        if (batch->lengths[i] > batch->words) batch->words = batch->lengths[i];
         if (!ct_split_read_image(split, image, batch->images + i * features, loader->raw)) {
             return false;
         }
     }
-    memset(batch->ids, 0, (size_t)(batch->size * batch->words) * sizeof *batch->ids);
-    for (int64_t i = 0; i < batch->size; i++) {
-        memcpy(batch->ids + i * batch->words, split->words[batch->captions[i]],
-               (size_t)batch->lengths[i] * sizeof *batch->ids);
-    }
+    ct_caption_batch_fill(&batch->text, split->encoder, split->encoded, batch->captions,
+                          batch->size);
     return true;
 }
 
@@ -97,21 +91,20 @@ static void stop_thread(ct_loader *loader) {
     loader->started = false;
 }
 
-static bool allocate_batch(ct_host_batch *batch, size_t size, size_t features, size_t longest) {
+static bool allocate_batch(ct_host_batch *batch, const ct_split *split, size_t size,
+                           size_t features) {
     batch->images = malloc(size * features * sizeof *batch->images);
-    batch->ids = malloc(size * longest * sizeof *batch->ids);
-    batch->lengths = malloc(size * sizeof *batch->lengths);
     batch->classes = malloc(size * sizeof *batch->classes);
     batch->captions = malloc(size * sizeof *batch->captions);
-    return batch->images && batch->ids && batch->lengths && batch->classes && batch->captions;
+    return batch->images && batch->classes && batch->captions &&
+           ct_caption_batch_create(&batch->text, split->encoder, (int64_t)size, split->longest);
 }
 
 static void free_batch(ct_host_batch *batch) {
     free(batch->images);
-    free(batch->ids);
-    free(batch->lengths);
     free(batch->classes);
     free(batch->captions);
+    ct_caption_batch_free(&batch->text);
 }
 
 static bool allocate(ct_loader *loader) {
@@ -122,17 +115,18 @@ static bool allocate(ct_loader *loader) {
     loader->raw = malloc(features * sizeof(float));
     bool done = loader->order && loader->raw;
     for (int i = 0; done && i < RING; i++) {
-        done = allocate_batch(&loader->ring[i], (size_t)size, features, (size_t)split->longest);
+        done = allocate_batch(&loader->ring[i], split, (size_t)size, features);
     }
-    return done || ct_fail_bool("loader: out of memory for batches of %" PRId64 " images of %zu "
-                                "features", size, features);
+    if (done || !ct_ok()) return done;
+    return ct_fail_bool("loader: out of memory for batches of %" PRId64 " images of %zu features",
+                        size, features);
 }
 
 ct_loader *ct_loader_create(const ct_split *split, int64_t batch, bool shuffle, bool drop_last,
                             uint64_t seed) {
     if (!split || !ct_ok()) return NULL;
     if (batch < 1) return ct_fail("loader: batches of %" PRId64 ", expected at least 1", batch);
-    if (!split->words) return ct_fail("loader: the captions of %s are not encoded", split->name);
+    if (!split->encoded) return ct_fail("loader: the captions of %s are not encoded", split->name);
     ct_loader *loader = calloc(1, sizeof *loader);
     if (!loader) return ct_fail("loader: out of memory");
     loader->split = split;

@@ -73,6 +73,7 @@ static bool open_features(ct_split *split) {
                     ct_shape_text(x->shape));
         } else {
             split->image_count = x->shape.dim[0];
+            split->rows_an_image = 1;
             split->file_start = status.st_size - ct_count(x) * (int64_t)ct_dtype_size(x->dtype);
         }
     }
@@ -97,18 +98,6 @@ static bool read_bytes(const ct_split *split, void *out, size_t bytes, int64_t a
     return true;
 }
 
-bool ct_split_read_image(const ct_split *split, int64_t image, float *out, void *raw) {
-    int64_t count = split->images->shape.dim[1] * split->images->shape.dim[2];
-    size_t bytes = (size_t)count * ct_dtype_size(split->images->dtype);
-    bool half = split->images->dtype == CT_F16;
-    if (!read_bytes(split, half ? raw : out, bytes, split->file_start + image * (int64_t)bytes)) {
-        return false;
-    }
-    const ct_f16 *from = raw;
-    for (int64_t i = 0; half && i < count; i++) out[i] = ct_f32_of_f16(from[i]);
-    return true;
-}
-
 /* Position of the first NaN or infinity (all bits of the exponent set), or -1. */
 static int64_t find_not_finite(const float *x, int64_t count) {
     uint32_t wrong = 0;
@@ -119,24 +108,95 @@ static int64_t find_not_finite(const float *x, int64_t count) {
     return -1;
 }
 
+static size_t row_bytes(const ct_split *split) {
+    const ct_tensor *x = split->images;
+    return (size_t)(x->shape.dim[1] * x->shape.dim[2]) * ct_dtype_size(x->dtype);
+}
+
+bool ct_split_read_image(const ct_split *split, int64_t image, float *out, void *raw) {
+    int64_t width = split->images->shape.dim[2], count = split->images->shape.dim[1] * width;
+    int64_t row = image * split->rows_an_image;
+    size_t bytes = row_bytes(split);
+    bool half = split->images->dtype == CT_F16;
+    if (!read_bytes(split, half ? raw : out, bytes, split->file_start + row * (int64_t)bytes)) {
+        return false;
+    }
+    const ct_f16 *from = raw;
+    for (int64_t i = 0; half && i < count; i++) out[i] = ct_f32_of_f16(from[i]);
+    int64_t wrong = find_not_finite(out, count);
+    if (wrong < 0) return true;
+    return ct_fail_bool("%s: image %" PRId64 ", region %" PRId64 ", feature %" PRId64
+                        " is %g, expected finite numbers", name_file(split, "ims.npy").path, row,
+                        wrong / width, wrong % width, (double)out[wrong]);
+}
+
 bool ct_split_check(const ct_split *split) {
     if (!split) return false;
-    int64_t width = split->images->shape.dim[2], count = split->images->shape.dim[1] * width;
-    float *x = malloc(2 * (size_t)count * sizeof *x);
+    size_t count = (size_t)(split->images->shape.dim[1] * split->images->shape.dim[2]);
+    float *x = malloc(2 * count * sizeof *x);
     if (!x) return ct_fail_bool("%s: out of memory", split->folder);
     bool done = true;
     for (int64_t i = 0; done && i < split->image_count; i++) {
         done = ct_split_read_image(split, i, x, x + count);
-        int64_t wrong = done ? find_not_finite(x, count) : -1;
-        if (wrong >= 0) {
-            done = ct_fail_bool("%s: image %" PRId64 ", region %" PRId64 ", feature %" PRId64
-                                " is %g, expected finite numbers",
-                                name_file(split, "ims.npy").path, i, wrong / width, wrong % width,
-                                (double)x[wrong]);
-        }
     }
     free(x);
     return done;
+}
+
+/* ---- images that stand several times ------------------------------------------------------- */
+
+/* Compares the first `bytes` of two rows; false on error too. `room`: twice as many bytes. */
+static bool rows_equal(const ct_split *split, int64_t a, int64_t b, char *room, size_t bytes) {
+    int64_t step = (int64_t)row_bytes(split);
+    return read_bytes(split, room, bytes, split->file_start + a * step) &&
+           read_bytes(split, room + bytes, bytes, split->file_start + b * step) &&
+           memcmp(room, room + bytes, bytes) == 0;
+}
+
+/* Of each row the first region is compared: all of them may be tens of gigabytes. */
+static bool rows_repeat(const ct_split *split, int64_t times, char *room) {
+    size_t region = row_bytes(split) / (size_t)split->images->shape.dim[1];
+    for (int64_t row = 0; row < split->image_count; row++) {
+        int64_t first = row - row % times;
+        if (row == first || rows_equal(split, first, row, room, region)) continue;
+        if (!ct_ok()) return false;
+        return ct_fail_bool("%s: rows %" PRId64 " and %" PRId64 " differ, expected each image "
+                            "%" PRId64 " times ([data] images_repeated)",
+                            name_file(split, "ims.npy").path, first, row, times);
+    }
+    return true;
+}
+
+/* As many rows as captions may be one caption an image, or images that stand several times. */
+static bool rows_differ(const ct_split *split, char *room) {
+    if (split->image_count < 2 || !rows_equal(split, 0, 1, room, row_bytes(split))) return ct_ok();
+    return ct_fail_bool("%s: rows 0 and 1 are the same, and there are as many as captions: say "
+                        "with [data] images_repeated how often each image stands there, or give "
+                        "%s_ids.txt", name_file(split, "ims.npy").path, split->name);
+}
+
+static bool join_repeated_images(ct_split *split, int64_t times) {
+    if (split->image_count != split->caption_count) return true;
+    if (times > 1 && split->image_count % times) {
+        return ct_fail_bool("%s: %" PRId64 " rows, expected each image %" PRId64
+                            " times ([data] images_repeated)", name_file(split, "ims.npy").path,
+                            split->image_count, times);
+    }
+    char *room = malloc(2 * row_bytes(split));
+    if (!room) return ct_fail_bool("%s: out of memory", split->folder);
+    bool done = times > 1 ? rows_repeat(split, times, room) : rows_differ(split, room);
+    free(room);
+    if (!done || times <= 1) return done;
+    CT_SCOPE {
+        ct_tensor *x = split->images;
+        ct_tensor *images = ct_keep(ct_tensor_slice(x, 0, 0, split->image_count, times));
+        if (!images) return false;
+        ct_release(x);
+        split->images = images;
+    }
+    split->rows_an_image = times;
+    split->image_count /= times;
+    return true;
 }
 
 /* ---- captions ---------------------------------------------------------------------------- */
@@ -170,7 +230,8 @@ static bool read_captions(ct_split *split) {
 /* The image row of each caption from {split}_ids.txt. */
 static bool read_ids(ct_split *split, const char *path, char *const *lines, int64_t count) {
     if (count != split->caption_count) {
-        return ct_fail_bool("%s has %" PRId64 " captions but %s has %" PRId64 " lines",
+        return ct_fail_bool("%s has %" PRId64 " captions but %s has %" PRId64 " lines; if these "
+                            "are the data set's own numbers, set [data] ids = names",
                             name_file(split, "caps.txt").path, split->caption_count, path, count);
     }
     for (int64_t i = 0; i < count; i++) {
@@ -182,7 +243,8 @@ static bool read_ids(ct_split *split, const char *path, char *const *lines, int6
                                 i + 1, lines[i]);
         }
         if (errno || image < 0 || image >= split->image_count) {
-            return ct_fail_bool("%s:%" PRId64 ": image %.40s, expected 0 to %" PRId64, path,
+            return ct_fail_bool("%s:%" PRId64 ": image %.40s, expected 0 to %" PRId64 "; if these "
+                                "are the data set's own numbers, set [data] ids = names", path,
                                 i + 1, lines[i], split->image_count - 1);
         }
         split->image_of[i] = image;
@@ -203,7 +265,7 @@ static bool number_evenly(ct_split *split) {
     return true;
 }
 
-static bool assign_images(ct_split *split) {
+static bool assign_images(ct_split *split, ct_split_options options) {
     split->image_of = calloc((size_t)split->caption_count, sizeof *split->image_of);
     char *path = file_path(split, "ids.txt");
     if (!split->image_of || !path) {
@@ -211,8 +273,8 @@ static bool assign_images(ct_split *split) {
         return ct_fail_bool("%s: out of memory", split->folder);
     }
     bool done;
-    if (access(path, F_OK) != 0) {
-        done = number_evenly(split);
+    if (options.ids_are_names || access(path, F_OK) != 0) {
+        done = join_repeated_images(split, options.images_repeated) && number_evenly(split);
     } else {
         size_t bytes = 0;
         int64_t count = 0;
@@ -238,7 +300,7 @@ static bool every_image_has_a_caption(const ct_split *split) {
                         name_file(split, "ids.txt").path, missing, split->image_count - 1);
 }
 
-ct_split *ct_split_open(const char *folder, const char *name) {
+ct_split *ct_split_open(const char *folder, const char *name, ct_split_options options) {
     if (!ct_ok()) return NULL;
     ct_split *split = calloc(1, sizeof *split);
     if (!split) return ct_fail("%s: out of memory", folder);
@@ -246,17 +308,25 @@ ct_split *ct_split_open(const char *folder, const char *name) {
     split->folder = strdup(folder);
     split->name = strdup(name);
     if (!split->folder || !split->name) ct_fail("%s: out of memory", folder);
-    if (ct_ok() && open_features(split) && read_captions(split) && assign_images(split) &&
-        every_image_has_a_caption(split)) {
+    if (ct_ok() && open_features(split) && read_captions(split) &&
+        assign_images(split, options) && every_image_has_a_caption(split)) {
         return split;
     }
     ct_split_destroy(split);
     return NULL;
 }
 
+static void forget_encoded(ct_split *split) {
+    for (int64_t i = 0; split->encoded && i < split->caption_count; i++) {
+        ct_caption_free(&split->encoded[i]);
+    }
+    free(split->encoded);
+    split->encoded = NULL;
+}
+
 void ct_split_destroy(ct_split *split) {
     if (!split) return;
-    for (int64_t i = 0; split->words && i < split->caption_count; i++) free(split->words[i]);
+    forget_encoded(split);
     if (split->file >= 0) close(split->file);
     ct_release(split->images);
     free(split->name);
@@ -264,33 +334,27 @@ void ct_split_destroy(ct_split *split) {
     free(split->caption_text);
     free(split->captions);
     free(split->image_of);
-    free(split->words);
-    free(split->lengths);
     free(split);
 }
 
 /* ---- after opening ----------------------------------------------------------------------- */
 
-bool ct_split_encode(ct_split *split, const ct_vocabulary *vocabulary, int64_t max_words) {
-    if (!split || !vocabulary || !ct_ok()) return false;
-    size_t count = (size_t)split->caption_count;
-    for (size_t i = 0; split->words && i < count; i++) free(split->words[i]);
-    free(split->words);
-    free(split->lengths);
-    split->words = calloc(count, sizeof *split->words);
-    split->lengths = calloc(count, sizeof *split->lengths);
+bool ct_split_encode(ct_split *split, const ct_encoder *encoder) {
+    if (!split || !encoder || !ct_ok()) return false;
+    forget_encoded(split);
+    split->encoder = encoder;
     split->longest = 0;
-    if (!split->words || !split->lengths) return ct_fail_bool("%s: out of memory", split->folder);
-    for (size_t i = 0; i < count; i++) {
-        split->words[i] = ct_encode_caption(vocabulary, split->captions[i], max_words,
-                                            &split->lengths[i]);
-        if (!split->words[i]) {
+    split->encoded = calloc((size_t)split->caption_count, sizeof *split->encoded);
+    if (!split->encoded) return ct_fail_bool("%s: out of memory", split->folder);
+    for (int64_t i = 0; i < split->caption_count; i++) {
+        if (!ct_encode(encoder, split->captions[i], &split->encoded[i])) {
             char why[256];
             snprintf(why, sizeof why, "%s", ct_error());
             ct_error_clear();
-            return ct_fail_bool("%s:%zu: %s", name_file(split, "caps.txt").path, i + 1, why);
+            return ct_fail_bool("%s:%" PRId64 ": %s", name_file(split, "caps.txt").path, i + 1,
+                                why);
         }
-        if (split->lengths[i] > split->longest) split->longest = split->lengths[i];
+        if (split->encoded[i].length > split->longest) split->longest = split->encoded[i].length;
     }
     return true;
 }
@@ -322,14 +386,14 @@ bool ct_split_cut(ct_split *split, int64_t captions) {
     split->longest = 0;
     for (int64_t i = 0; i < split->caption_count; i++) {
         bool keep = split->image_of[i] < images;
-        if (split->words && !keep) free(split->words[i]);
+        if (split->encoded && !keep) ct_caption_free(&split->encoded[i]);
         if (!keep) continue;
         split->captions[kept] = split->captions[i];
         split->image_of[kept] = split->image_of[i];
-        if (split->words) {
-            split->words[kept] = split->words[i];
-            split->lengths[kept] = split->lengths[i];
-            if (split->lengths[i] > split->longest) split->longest = split->lengths[i];
+        if (split->encoded) {
+            split->encoded[kept] = split->encoded[i];
+            int64_t length = split->encoded[kept].length;
+            if (length > split->longest) split->longest = length;
         }
         kept++;
     }

@@ -87,8 +87,7 @@ static bool open_inputs(trainer *t) {
     t->experiment = ct_experiment_open(t->config, t->options.mode == CT_RUN_RESUME);
     if (!t->experiment) return false;
     const char *weights = t->options.weights;
-    return (!t->experiment->train || ct_split_check(t->experiment->train)) &&
-           (!weights || ct_experiment_load(t->experiment, weights)) && open_splits(t) &&
+    return (!weights || ct_experiment_load(t->experiment, weights)) && open_splits(t) &&
            (t->batches = ct_batches_open(t->experiment)) != NULL && enough_noise(t);
 }
 

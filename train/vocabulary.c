@@ -17,36 +17,19 @@ enum { SPECIAL = sizeof special_words / sizeof *special_words };
 
 struct ct_vocabulary {
     ct_word_table table; /* a word's number is its id */
-    ct_token_form form;
-    ct_tokenizer *tokenizer; /* made when first needed */
 };
 
-static ct_vocabulary *create(ct_token_form form) {
+static ct_vocabulary *create(void) {
     if (!ct_ok()) return NULL;
     ct_vocabulary *v = calloc(1, sizeof *v);
     if (!v) return ct_fail("vocabulary: out of memory");
-    v->form = form;
     return v;
 }
 
 void ct_vocabulary_destroy(ct_vocabulary *v) {
     if (!v) return;
-    ct_tokenizer_destroy(v->tokenizer);
     ct_word_table_clear(&v->table);
     free(v);
-}
-
-void ct_vocabulary_set_tokens(ct_vocabulary *v, ct_token_form form) {
-    if (!v || v->form == form) return;
-    ct_tokenizer_destroy(v->tokenizer);
-    v->tokenizer = NULL;
-    v->form = form;
-}
-
-/* The tokenizer is a tool of the vocabulary and no part of its value. */
-static ct_tokenizer *tokenizer_of(const ct_vocabulary *v) {
-    if (!v->tokenizer) ((ct_vocabulary *)v)->tokenizer = ct_tokenizer_create(v->form);
-    return v->tokenizer;
 }
 
 int64_t ct_vocabulary_size(const ct_vocabulary *v) { return v ? v->table.count : 0; }
@@ -138,7 +121,7 @@ static bool take_words(ct_vocabulary *v, const char *path, const json_t *root) {
 
 ct_vocabulary *ct_vocabulary_read(const char *path) {
     size_t size;
-    ct_vocabulary *v = create(CT_TOKENS_PLAIN);
+    ct_vocabulary *v = create();
     char *text = v ? ct_file_read(path, &size) : NULL;
     json_error_t error;
     json_t *root = text ? json_loadb(text, size, JSON_REJECT_DUPLICATES, &error) : NULL;
@@ -216,24 +199,20 @@ static bool add_frequent(ct_vocabulary *v, const ct_word_table *table,
     return done;
 }
 
-ct_vocabulary *ct_vocabulary_build_tokens(const char *const *captions, int64_t count,
-                                          int64_t min_count, ct_token_form form) {
-    ct_vocabulary *v = create(form);
-    ct_tokenizer *tokenizer = v ? tokenizer_of(v) : NULL;
+ct_vocabulary *ct_vocabulary_build(const char *const *captions, int64_t count,
+                                   int64_t min_count) {
+    ct_vocabulary *v = create();
+    ct_tokenizer *tokenizer = v ? ct_tokenizer_create(CT_TOKENS_PLAIN) : NULL;
     ct_word_table table = {0};
     int64_t *occurrences = tokenizer ? count_words(tokenizer, captions, count, &table) : NULL;
     bool done = occurrences && add_frequent(v, &table, occurrences, min_count);
     if (tokenizer && !occurrences && ct_ok()) ct_fail("vocabulary: out of memory");
     free(occurrences);
     ct_word_table_clear(&table);
+    ct_tokenizer_destroy(tokenizer);
     if (done) return v;
     ct_vocabulary_destroy(v);
     return NULL;
-}
-
-ct_vocabulary *ct_vocabulary_build(const char *const *captions, int64_t count,
-                                   int64_t min_count) {
-    return ct_vocabulary_build_tokens(captions, count, min_count, CT_TOKENS_PLAIN);
 }
 
 /* ---- writing ----------------------------------------------------------------------------- */
@@ -262,26 +241,4 @@ bool ct_vocabulary_write(const ct_vocabulary *v, const char *path) {
     free(text);
     json_decref(root);
     return done;
-}
-
-/* ---- encoding ---------------------------------------------------------------------------- */
-
-int64_t *ct_encode_caption(const ct_vocabulary *v, const char *sentence, int64_t max_words,
-                           int64_t *length) {
-    *length = 0;
-    int count;
-    char **tokens = v ? ct_tokenizer_split(tokenizer_of(v), sentence, &count) : NULL;
-    if (!tokens) return NULL;
-    if (max_words > 0 && count > max_words) count = (int)max_words;
-    int64_t *ids = count ? malloc(((size_t)count + 2) * sizeof *ids) : NULL;
-    if (ids) {
-        ids[0] = CT_WORD_START;
-        for (int i = 0; i < count; i++) ids[i + 1] = ct_vocabulary_id(v, tokens[i]);
-        ids[count + 1] = CT_WORD_END;
-        *length = count + 2;
-    } else {
-        ct_fail(count ? "caption: out of memory" : "no word in '%.60s'", sentence);
-    }
-    ct_tokens_free(tokens);
-    return ids;
 }
