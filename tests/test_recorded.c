@@ -202,6 +202,30 @@ START_TEST(recorded_and_loaded_batches_give_the_same_steps) {
     }
 } END_TEST
 
+/* Fixed word vectors are looked up by the words of [data] vocabulary. */
+START_TEST(recorded_ids_take_fixed_word_vectors) {
+    CT_SCOPE {
+        fixture f;
+        static char out[OUTPUT_SIZE];
+        open_fixture(&f);
+        const char *t = f.folder;
+        char options[1024];
+        write_text(in_folder(t, "vectors.txt"), "red 1 2 3 4 5 6 7 8\nstar 8 7 6 5 4 3 2 1\n");
+        snprintf(options, sizeof options,
+                 "--steps 2 --overwrite --set 'text.embed=words vectors=%s/vectors.txt'", t);
+        ck_assert_msg(train(t, out, "%s --set data.shuffle=no --dump-steps %s/a", options, t) == 0,
+                      "%s", out);
+        ck_assert(rename(in_folder(t, "run/vocabulary.json"), in_folder(t, "words.json")) == 0);
+        ck_assert_msg(train(t, out, "%s --set recorded.file=%s/in.safetensors "
+                                    "--set data.vocabulary=%s/words.json --dump-steps %s/b",
+                            options, t, t, t) == 0, "%s", out);
+        for (int step = 1; step <= STEPS; step++) ck_assert(same_steps(t, "a", "b", step));
+        ck_assert_int_eq(train(t, out, "%s --set recorded.file=%s/in.safetensors", options, t), 2);
+        ck_assert_msg(strstr(out, "need [data] vocabulary") != NULL, "%s", out);
+        close_fixture(&f);
+    }
+} END_TEST
+
 /* Without a dev split nothing is validated; the last model is the best. */
 START_TEST(recorded_batches_are_trained_for_all_epochs) {
     CT_SCOPE {
@@ -382,6 +406,8 @@ START_TEST(wrong_tensors) {
         r = f.batches;
         replace(&r, "step2.in.images", ct_zeros(CT_F32, CT_CPU, CT_SHAPE(8, 4, 5)));
         RECORDING_REFUSED(&f, r, "", "'step2.in.images' is f32 (8,4,5)", "floats (B,4,6)");
+        replace(&r, "step2.in.images", ct_full(CT_F32, CT_CPU, CT_SHAPE(8, 4, 6), NAN));
+        RECORDING_REFUSED(&f, r, "", "'step2.in.images' holds NaN or infinity");
         r = f.batches;
         replace(&r, "step1.in.lengths", ct_full(CT_F32, CT_CPU, CT_SHAPE(8), 3));
         RECORDING_REFUSED(&f, r, "", "'step1.in.lengths' is f32 (8)", "i64 (8)");
@@ -462,7 +488,7 @@ START_TEST(wrong_uses) {
 } END_TEST
 
 TEST_MAIN("recorded", recorded_and_loaded_batches_give_the_same_steps,
-          recorded_batches_are_trained_for_all_epochs,
+          recorded_ids_take_fixed_word_vectors, recorded_batches_are_trained_for_all_epochs,
           stops_after_steps_and_goes_on_to_the_same_bits, a_dump_holds_the_step_under_our_names,
           dumping_changes_no_bit, steps_of_an_earlier_run_are_not_mixed, missing_tensors,
           wrong_tensors, wrong_noise, wrong_uses)

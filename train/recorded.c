@@ -94,6 +94,13 @@ static bool in_range(const source *s, int64_t step, const char *name, const ct_t
     return value != NULL;
 }
 
+static bool is_finite(const source *s, int64_t step, const char *name, const ct_tensor *x) {
+    if (!x || !ct_tensor_has_nonfinite(x)) return ct_ok();
+    char full[160];
+    full_name(s, step, name, full, sizeof full);
+    return ct_fail_bool("%s: '%s' holds NaN or infinity", s->path, full);
+}
+
 /* ---- opening ----------------------------------------------------------------------------- */
 
 /* K of "stepK.KIND...", 0 for "KIND...", -1 for another name. */
@@ -303,6 +310,8 @@ bool ct_recorded_check(ct_recorded *r, ct_model *model) {
             wanted images = {"in.images", REALS, CT_SHAPE(-1, sizes.regions, sizes.features),
                              "BNF"};
             if (!take(s, i, &images) || !ct_recorded_batch(r, i, &batch) ||
+                !is_finite(s, i, "in.images", batch.images) ||
+                !is_finite(s, i, "in.language", batch.vectors) ||
                 !check_captions(r, i, &batch, sizes.vocabulary) ||
                 !check_heads(r, i, &batch, ct_model_module(model))) {
                 return false;
