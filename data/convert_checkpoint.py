@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Turn a released checkpoint into safetensors that `train --init FILE` takes under `names = released`.
 
     convert_checkpoint.py model_best.pth.tar model_best.safetensors
@@ -10,28 +10,28 @@ a state dictionary with whole names (img_enc.*, caption_model.*, classifier1.* .
 string metadata. Files of Python 2 are read (their strings as Latin-1).
 
 Reading a checkpoint means unpickling, which can run code. Here only tensors, plain values and
-argparse.Namespace are allowed; --trust allows everything. Needs PyTorch 2.5 and safetensors.
+argparse.Namespace are allowed; --trust allows everything. Needs Debian's python3-numpy; PyTorch is not needed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import pickle
 import re
+import struct
 import sys
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 try:
     import numpy as np
-    import torch
-    from safetensors.torch import save_file
+
+    import torch_file
 except ImportError as error:
-    print(f"convert_checkpoint.py: {sys.executable} has no module {error.name}: run with a Python that has "
-          "torch, numpy and safetensors", file=sys.stderr)
+    print(f"convert_checkpoint.py: {sys.executable} has no module {error.name}: run with Debian's /usr/bin/python3 and "
+          "python3-numpy", file=sys.stderr)
     sys.exit(2)
 
 ENCODERS = ("img_enc", "txt_enc")
@@ -43,46 +43,24 @@ class ConversionError(Exception):
     """What is wrong, in one line."""
 
 
-def allowed_globals() -> list[Any]:
-    """Beyond torch's own list: Namespace for the options, NumPy's numbers for recalls computed by NumPy."""
-    core = np._core if hasattr(np, "_core") else np.core
-    numbers = [type(np.dtype(name)) for name in ("f4", "f8", "i4", "i8", "?")]
-    scalar = core.multiarray.scalar
-    return [argparse.Namespace, np.dtype, *numbers, (scalar, "numpy.core.multiarray.scalar"),
-            (scalar, "numpy._core.multiarray.scalar")]
-
-
 def load(path: Path, trust: bool) -> Any:
-    """What torch.save wrote, on the CPU."""
-    with open(path, "rb"):  # a missing or unreadable file is an error of its own
-        pass
+    """What torch.save wrote."""
     try:
-        # torch warns that `encoding` is for trusted files; it reads the strings of Python 2 in both
-        with torch.serialization.safe_globals(allowed_globals()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=not trust, encoding="latin1")
-    except ModuleNotFoundError as error:
-        raise ConversionError(f"{path}: its objects need the module {error.name}, which is not here: "
-                              "put the code that saved it on PYTHONPATH") from None
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        if found and not trust:
-            raise ConversionError(f"{path}: holds {found[1]}, which is neither a tensor nor a plain value; "
-                                  "if you trust where the file is from, --trust reads it (and runs its code)") from None
-        raise ConversionError(f"{path}: not a file of torch.save, or damaged") from None
-    except Exception as error:  # damaged files and the objects of trusted ones raise whatever they like
-        raise ConversionError(f"{path}: cannot be read as a file of torch.save: {one_line(error)}") from None
+        return torch_file.read(path, trust)
+    except torch_file.UnknownObject as error:
+        raise ConversionError(f"{path}: holds {error}, which is neither a tensor nor a plain value; "
+                              "if you trust where the file is from, --trust reads it (and runs its code)") from None
+    except torch_file.FileError as error:
+        raise ConversionError(f"{path}: {error}") from None
 
 
-def one_line(error: object) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def tensors_of(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+def tensors_of(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, torch_file.Tensor]]:
     """Tensors of a state dictionary, or of a dictionary of such, under dotted names."""
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, torch_file.SparseTensor):
+            raise ConversionError(f"model: {name} is not a dense tensor")
+        if isinstance(value, torch_file.Tensor):
             yield name, value
         elif isinstance(value, Mapping):
             yield from tensors_of(value, name + ".")
@@ -108,7 +86,7 @@ def part_names(parts: list[Mapping[str, Any]]) -> list[str]:
     return names
 
 
-def released_tensors(model: Any, parts: list[str] | None) -> dict[str, torch.Tensor]:
+def released_tensors(model: Any, parts: list[str] | None) -> dict[str, torch_file.Tensor]:
     """All tensors under the released names."""
     if isinstance(model, (list, tuple)):
         if parts is not None and len(parts) != len(model):
@@ -120,15 +98,12 @@ def released_tensors(model: Any, parts: list[str] | None) -> dict[str, torch.Ten
     else:
         kind = "--parts is for a list; the model" if parts is not None else "the model"
         raise ConversionError(f"{kind} is a {type(model).__name__}, expected state dictionaries")
-    named: dict[str, torch.Tensor] = {}
+    named: dict[str, torch_file.Tensor] = {}
     for name, tensor in found:
         clean = ".".join(word for word in name.split(".") if word != "module")
         if clean in named:
             raise ConversionError(f"model: two tensors are named {clean}")
-        if tensor.layout != torch.strided:
-            raise ConversionError(f"model: {clean} is not a dense tensor ({tensor.layout})")
-        # safetensors refuses tensors that share memory
-        named[clean] = tensor.detach().clone(memory_format=torch.contiguous_format)
+        named[clean] = tensor
     if not named:
         raise ConversionError("the model has no tensors")
     return named
@@ -144,6 +119,24 @@ def metadata_of(checkpoint: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): str(value) for key, value in {**options, **beside}.items() if isinstance(value, plain)}
 
 
+def safetensors(tensors: Mapping[str, torch_file.Tensor], metadata: dict[str, str]) -> Iterator[bytes]:
+    """A safetensors file in pieces: the header's length, the header, the data; larger elements first, so that all
+    are aligned."""
+    names = sorted(tensors, key=lambda name: -tensors[name].storage.data.itemsize)
+    header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    begin = 0
+    for name in names:
+        tensor = tensors[name]
+        end = begin + int(np.prod(tensor.shape, dtype=np.int64)) * tensor.storage.data.itemsize
+        header[name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [begin, end]}
+        begin = end
+    text = json.dumps(header, ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    yield struct.pack("<Q", len(text)) + text
+    for name in names:
+        yield tensors[name].array().tobytes()
+
+
 def convert(source: Path, out: Path, trust: bool, parts: list[str] | None) -> str:
     """Writes the file; what was done, in one line."""
     checkpoint = load(source, trust)
@@ -157,17 +150,20 @@ def convert(source: Path, out: Path, trust: bool, parts: list[str] | None) -> st
     metadata = metadata_of(checkpoint) if whole else {}
     fresh = out.with_name(f".{out.name}.new{os.getpid()}")
     try:
-        fresh.touch(exist_ok=False)  # a folder that cannot be written is told as the system tells it
-        mode = fresh.stat().st_mode
-        save_file(tensors, fresh, metadata)
-        fresh.chmod(mode)  # save_file leaves it readable to its owner alone
+        with open(fresh, "xb") as file:
+            for piece in safetensors(tensors, metadata):
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
         fresh.replace(out)
+    except torch_file.FileError as error:
+        raise ConversionError(f"{source}: {error}") from None
     finally:
         fresh.unlink(missing_ok=True)
-    strange = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    strange = [name for name, tensor in tensors.items() if not tensor.is_finite()]
     for name in strange:
         print(f"convert_checkpoint.py: warning: {name} holds NaN or infinity", file=sys.stderr)
-    numbers = sum(tensor.numel() for tensor in tensors.values())
+    numbers = sum(int(np.prod(tensor.shape, dtype=np.int64)) for tensor in tensors.values())
     groups = sorted({name.split(".")[0] for name in tensors})
     return f"{out}: {len(tensors)} tensors, {numbers} numbers: {' '.join(groups)}"
 

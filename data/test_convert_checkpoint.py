@@ -1,52 +1,38 @@
-#!/usr/bin/env python3
-"""Tests of convert_checkpoint.py, on files made here. Exits 77 (skipped) without torch, numpy and safetensors."""
+#!/usr/bin/python3
+"""Tests of convert_checkpoint.py, on files made here, and from a checkpoint to what `train` computes with it (where
+CT_TRAIN names the program). Exits 77 (skipped) without numpy. Where PyTorch is installed, its files are read too."""
 
 from __future__ import annotations
 
 import argparse
-import io
+import json
+import os
 import pickle
+import struct
 import subprocess
 import sys
 import types
 import unittest
 from collections import OrderedDict
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 try:
     import numpy as np
-    import torch
-    from safetensors import safe_open
 except ImportError as missing:
     print(f"test_convert_checkpoint.py: skipped: {sys.executable} has no module {missing.name}: "
-          "run with a Python that has torch, numpy and safetensors")
+          "run with Debian's /usr/bin/python3 and python3-numpy")
     sys.exit(77)
 
-import convert_checkpoint  # noqa: E402
+import torch_file  # noqa: E402
 from script_test import Scratch  # noqa: E402
+from torch_writer import Sparse, Strided, save  # noqa: E402
 
-
-class Python2Pickler(pickle._Pickler):  # type: ignore[name-defined,misc]
-    """Writes str as Python 2 wrote its byte strings, protocol 2."""
-
-    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
-
-    def save_bytes_of(self, text: str) -> None:
-        data = text.encode("latin1")
-        self.write(pickle.SHORT_BINSTRING + bytes([len(data)]) + data)
-        self.memoize(text)
-
-    dispatch[str] = save_bytes_of
-
-
-def dump_python2(value: Any, stream: Any, protocol: int) -> None:
-    Python2Pickler(stream, protocol).dump(value)
+GOLDEN = HERE.parent / "tests" / "golden"
+FORMS = {name: form for name, form in torch_file.STORAGES.values()}
 
 
 class Nothing:
@@ -54,11 +40,30 @@ class Nothing:
 
 
 def encoder(*names: str, prefix: str = "", seed: int = 0) -> OrderedDict[str, Any]:
-    generator = torch.Generator().manual_seed(seed)
-    state = OrderedDict((f"{prefix}{name}", torch.randn(3, 2, generator=generator)) for name in names)
-    state[f"{prefix}bn.num_batches_tracked"] = torch.tensor(7)
-    state._metadata = OrderedDict(version=1)  # type: ignore[attr-defined]  # as state_dict() sets it
+    generator = np.random.default_rng(seed)
+    state = OrderedDict((f"{prefix}{name}", generator.standard_normal((3, 2), np.float32)) for name in names)
+    state[f"{prefix}bn.num_batches_tracked"] = np.array(7)
     return state
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + length])
+    metadata = header.pop("__metadata__", {})
+    tensors, data = {}, data[8 + length:]
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        tensors[name] = np.frombuffer(data[begin:end], FORMS[entry["dtype"]]).reshape(entry["shape"])
+    return tensors, metadata
+
+
+def plain(value: Any) -> Any:
+    """The elements of a tensor."""
+    if not isinstance(value, Strided):
+        return value
+    strides = tuple(step * value.base.itemsize for step in value.stride)
+    return np.lib.stride_tricks.as_strided(value.base[value.offset:], value.shape, strides)
 
 
 OPTIONS = {"margin": 0.2, "max_violation": True, "measure": "cosine", "data_name": "f30k_precomp",
@@ -79,36 +84,24 @@ class Checkpoint(Scratch):
     def save(self, model: Any, options: Any = None, **settings: Any) -> None:
         whole = {"epoch": 21, "model": model, "best_rsum": 473.25, "Eiters": 9060,
                  "opt": argparse.Namespace(**OPTIONS) if options is None else options}
-        torch.save(whole, self.source, **settings)
+        save(whole, self.source, **settings)
 
-    def run_script(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """In this process, where torch is already loaded: it takes seconds."""
-        out, error = io.StringIO(), io.StringIO()
-        line = [self.script, *map(str, arguments)]
-        with mock.patch.object(sys, "argv", line), redirect_stdout(out), redirect_stderr(error):
-            code = convert_checkpoint.main()
-        return subprocess.CompletedProcess(line, code, out.getvalue(), error.getvalue())
-
-    def test_as_a_program(self) -> None:
+    def test_what_it_says(self) -> None:
         self.save([self.image, self.text])
-        said = super().run_script(self.source, self.out)
+        said = self.run_script(self.source, self.out)
         self.assertEqual((said.returncode, said.stderr), (0, ""))
         self.assertRegex(said.stdout, r"model.safetensors: 6 tensors, 26 numbers: img_enc txt_enc\n$")
         self.assertEqual(self.out.stat().st_mode, self.source.stat().st_mode)
-        self.assertEqual(super().run_script(self.folder / "none", self.out).returncode, 2)
-
-    def read(self) -> tuple[dict[str, Any], dict[str, str]]:
-        with safe_open(self.out, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
 
     def check(self, *flags: str, expected: dict[str, Any] | None = None) -> dict[str, str]:
         expected = self.expected if expected is None else expected
         self.succeeds(self.source, self.out, *flags)
-        tensors, metadata = self.read()
+        tensors, metadata = read_safetensors(self.out)
         self.assertEqual(sorted(tensors), sorted(expected))
         for name, value in expected.items():
+            value = plain(value)
             self.assertEqual((tensors[name].dtype, tensors[name].shape), (value.dtype, value.shape), name)
-            self.assertTrue(torch.equal(tensors[name], value), name)
+            self.assertTrue(np.array_equal(tensors[name], value), name)
         self.assertEqual(sorted(self.folder.iterdir()), sorted([self.source, self.out]))
         return metadata
 
@@ -118,9 +111,7 @@ class Checkpoint(Scratch):
         self.assertEqual(self.check(), {**{key: str(value) for key, value in OPTIONS.items()}, **beside})
 
     def test_one_of_python_2(self) -> None:
-        python2 = types.ModuleType("python2")
-        python2.Pickler, python2.dump = Python2Pickler, dump_python2  # type: ignore[attr-defined]
-        self.save([self.image, self.text], pickle_module=python2, _use_new_zipfile_serialization=False)
+        self.save([self.image, self.text], older=True, python2=True)
         data = self.source.read_bytes()
         self.assertIn(b"U\x09runs/caf\xe9", data)
         self.assertNotIn(b"X\x06\x00\x00\x00margin", data)
@@ -128,7 +119,7 @@ class Checkpoint(Scratch):
         self.assertEqual(self.check("--trust")["logger_name"], "runs/caf\xe9")
 
     def test_the_older_file_form(self) -> None:
-        self.save([self.image, self.text], _use_new_zipfile_serialization=False)
+        self.save([self.image, self.text], older=True)
         self.assertEqual(self.check()["margin"], "0.2")
 
     def test_data_parallel_prefixes_go(self) -> None:
@@ -140,7 +131,7 @@ class Checkpoint(Scratch):
         self.check()
         self.save({"img_enc": self.image, "txt_enc": self.text})
         self.check()
-        torch.save(self.expected, self.source)
+        save(self.expected, self.source)
         self.check()
 
     def test_further_parts_are_recognised(self) -> None:
@@ -161,13 +152,27 @@ class Checkpoint(Scratch):
         self.assertIn("--parts names 1 parts, the model has 2", self.fails(self.source, self.out, "--parts", "img_enc"))
 
     def test_views_and_shared_tensors(self) -> None:
-        self.image["fc.weight"] = torch.arange(12.0).reshape(3, 4).t()
-        self.image["again"] = self.image["fc.weight"]
-        self.text["embed.weight"] = torch.arange(10.0)[::2]
-        self.text["half"] = torch.ones(2, dtype=torch.float16)
-        self.save([self.image, self.text])
-        self.check(expected={**{f"img_enc.{name}": value for name, value in self.image.items()},
-                             **{f"txt_enc.{name}": value for name, value in self.text.items()}})
+        numbers = np.arange(12, dtype=np.float32)
+        self.image["fc.weight"] = Strided(numbers, 0, (4, 3), (1, 4))
+        self.image["again"] = Strided(numbers, 2, (5,), (2,))
+        self.image["none"] = Strided(numbers, 12, (0, 3), (3, 1))
+        self.text["half"] = np.ones(2, np.float16)
+        self.text["bytes"] = np.arange(3, dtype=np.uint8)
+        self.text["bits"] = Strided(np.array([0x3F80, 0x4000], np.uint16), 0, (2,), (1,), "BFloat16Storage")
+        self.text["yes"] = np.array([True, False])
+        for older in (False, True):
+            self.save([self.image, self.text], older=older)
+            self.check(expected={**{f"img_enc.{name}": value for name, value in self.image.items()},
+                                 **{f"txt_enc.{name}": value for name, value in self.text.items()}})
+
+    def test_tensors_outside_their_storage(self) -> None:
+        numbers = np.arange(6, dtype=np.float32)
+        for offset, shape, stride in ((1, (6,), (1,)), (0, (2, 3), (4, 1)), (-1, (2,), (1,)), (0, (2,), (-1,)),
+                                      (0, (2, 3), (1,)), (0, (-2,), (1,)), (7, (1,), (1,))):
+            with self.subTest(offset=offset, shape=shape, stride=stride):
+                self.image["fc.weight"] = Strided(numbers, offset, shape, stride)
+                self.save([self.image, self.text])
+                self.assertIn("outside its storage of 6 numbers", self.fails(self.source, self.out))
 
     def test_numbers_of_numpy(self) -> None:
         self.save([self.image, self.text], argparse.Namespace(best=np.float64(1.5), count=np.int64(3)))
@@ -210,8 +215,8 @@ class Checkpoint(Scratch):
             "part 2 is a int, expected a state dictionary": [self.image, 3],
             "the model is a int, expected state dictionaries": 3,
             "the model has no tensors": [],
-            "two tensors are named img_enc.w": [{"w": torch.ones(1), "module.w": torch.ones(1)}, self.text],
-            "img_enc.w is not a dense tensor": [{"w": torch.eye(2).to_sparse()}, self.text],
+            "two tensors are named img_enc.w": [{"w": np.ones(1), "module.w": np.ones(1)}, self.text],
+            "img_enc.w is not a dense tensor": [{"w": Sparse()}, self.text],
         }
         for message, model in cases.items():
             with self.subTest(message):
@@ -232,11 +237,63 @@ class Checkpoint(Scratch):
         self.assertIn("No such file or directory", self.fails(self.source, self.folder / "none" / "x.safetensors"))
 
     def test_nan_is_told(self) -> None:
+        nan = Strided(np.array([0x7FC0], np.uint16), 0, (1,), (1,), "BFloat16Storage")
         self.image["fc.weight"][0, 0] = float("nan")
-        self.save([self.image, self.text])
+        self.save([self.image, {**self.text, "bits": nan}])
         done = self.run_script(self.source, self.out)
         self.assertEqual(done.returncode, 0)
         self.assertIn("warning: img_enc.fc.weight holds NaN", done.stderr)
+        self.assertIn("warning: txt_enc.bits holds NaN", done.stderr)
+
+    def test_files_of_pytorch_itself(self) -> None:
+        try:
+            import torch
+        except ImportError:
+            self.skipTest("PyTorch is not installed")
+        state = {name: torch.tensor(value) for name, value in self.image.items()}
+        state["transposed"] = torch.arange(12.0).reshape(3, 4).t()
+        state["bits"] = torch.ones(2, dtype=torch.bfloat16)
+        whole = {"model": [state, {"w": torch.nn.Parameter(torch.ones(2))}], "opt": argparse.Namespace(**OPTIONS)}
+        expected = {f"img_enc.{name}": value.contiguous().view(torch.int16).numpy().view(np.uint16)
+                    if value.dtype == torch.bfloat16 else value.numpy() for name, value in state.items()}
+        for zipped in (True, False):
+            torch.save(whole, self.source, _use_new_zipfile_serialization=zipped)
+            metadata = self.check(expected={**expected, "txt_enc.w": np.ones(2, np.float32)})
+            self.assertEqual(metadata["margin"], "0.2")
+
+
+class EndToEnd(Scratch):
+    """A checkpoint as the released program saves it, of parameters that were recorded with the embeddings it computed:
+    converted, it gives these embeddings in `train`."""
+
+    script = "convert_checkpoint.py"
+
+    def embed(self, case: str, older: bool) -> None:
+        recorded, _ = read_safetensors(GOLDEN / f"{case}.safetensors")
+        parts: dict[str, OrderedDict[str, Any]] = {"img_enc": OrderedDict(), "txt_enc": OrderedDict()}
+        for name, value in recorded.items():
+            kind, _, rest = name.partition(".")
+            part, _, rest = rest.partition(".")
+            if kind in ("param", "buffer") and part in parts:
+                parts[part][rest] = value.copy()
+        checkpoint, weights = self.folder / "model_best.pth.tar", self.folder / "model.safetensors"
+        save({"epoch": 3, "model": list(parts.values()), "opt": argparse.Namespace(**OPTIONS)}, checkpoint, older)
+        self.succeeds(checkpoint, weights)
+        done = subprocess.run([os.environ["CT_TRAIN"], f"tests/golden/{case}.ini", "--weights", weights, "--embed",
+                               "recorded", "--out", self.folder], cwd=HERE.parent, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        policy = case.startswith("dcpg")
+        self.assertEqual("model.safetensors: has no classifier, decoder" in done.stdout, policy, done.stdout)
+        for kind in ("img_emb", "cap_emb"):
+            got, want = np.load(self.folder / f"{kind}s.npy"), recorded[f"eval.out.{kind}"]
+            self.assertEqual(got.shape, want.shape)
+            self.assertLessEqual(np.abs(got - want).max(), 1e-9 * np.abs(want).max() + 1e-12)
+
+    @unittest.skipUnless("CT_TRAIN" in os.environ, "CT_TRAIN does not name the program")
+    def test_checkpoints_give_the_recorded_embeddings(self) -> None:
+        for number, case in enumerate(("dcpg_step_f30k", "dcpg_step_coco", "vsrn_step_f30k", "vsrn_step_coco")):
+            with self.subTest(case):
+                self.embed(case, older=number % 2 == 0)
 
 
 if __name__ == "__main__":
