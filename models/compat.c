@@ -110,3 +110,11 @@ bool ct_compat_released(const ct_description *description, const char *key, bool
     }
     return ct_fail_bool("compat: there is no key '%s'", key);
 }
+
+bool ct_compat_key(int i, const char **key, const char **choices, bool *in_preset) {
+    if (i < 0 || i >= ROWS) return false;
+    *key = rows[i].option.name;
+    *choices = rows[i].option.choices;
+    *in_preset = rows[i].preset;
+    return true;
+}

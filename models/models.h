@@ -87,6 +87,9 @@ bool ct_description_word_vectors(const ct_description *description, char *path, 
 /* Whether `key` of [compat] ("tokens") is set to what the released code does, by itself or by
  * `preset = released`. False and an error, naming file and line, if the section is wrong. */
 bool ct_compat_released(const ct_description *description, const char *key, bool *released);
+/* Key i of [compat], from 0, its two values "OURS|RELEASED", and whether the preset switches it;
+ * false behind the last. */
+bool ct_compat_key(int i, const char **key, const char **choices, bool *in_preset);
 /* True if the sections named belong to a model description: [image], [text], [loss], [compat]. */
 bool ct_model_section(const char *section);
 

@@ -249,6 +249,8 @@ START_TEST(help_is_there) {
     ck_assert_ptr_nonnull(strstr(output, "--dry-run"));
     ck_assert_int_eq(run_train("--help-config", output), 0);
     ck_assert_ptr_nonnull(strstr(output, "lr_update"));
+    ck_assert_ptr_nonnull(strstr(output, "\n  text_policy_steps            words|padded\n"));
+    ck_assert_ptr_nonnull(strstr(output, "once|twice (not in the preset)\n"));
     ck_assert_int_eq(run_train("--version", output), 0);
     ck_assert_ptr_nonnull(strstr(output, "cotangent"));
 }

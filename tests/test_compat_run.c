@@ -191,8 +191,15 @@ static bool released(const char *text, int which) {
 
 START_TEST(preset_is_all_its_keys_one_by_one) {
     char all[2048] = "[compat]\n", own[256];
-    ck_assert_int_eq(SWITCHES, CT_COMPAT_COUNT);
+    const char *key, *choices;
+    bool in_preset;
+    ck_assert(!ct_compat_key(SWITCHES, &key, &choices, &in_preset));
     for (int i = 0; i < SWITCHES; i++) {
+        snprintf(own, sizeof own, "%s|%s", switches[i].ours, switches[i].released);
+        ck_assert(ct_compat_key(i, &key, &choices, &in_preset));
+        ck_assert_str_eq(key, switches[i].key);
+        ck_assert_str_eq(choices, own);
+        ck_assert(in_preset == switches[i].preset);
         if (!switches[i].preset) continue;
         snprintf(own, sizeof own, "%s = %s\n", switches[i].key, switches[i].released);
         strcat(all, own);

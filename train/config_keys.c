@@ -240,7 +240,14 @@ void ct_config_print_help(void *file) {
         if (key->choices) fprintf(out, " (%s)", key->choices);
         fputc('\n', out);
     }
-    fprintf(out, "\n[image] [text] [loss] [compat]\n"
-                 "  The model: a chain of modules for images, one for captions, the losses, and "
-                 "what is done\n  as the released code does it. See docs/ and configs/.\n");
+    fprintf(out, "\n[image] [text] [loss]\n"
+                 "  The model: a chain of modules for images, one for captions, the losses. See "
+                 "docs/model.md.\n\n[compat]\n"
+                 "  What is done as the released code does it: the second of each two. See "
+                 "docs/model.md.\n  %-28s none|released: all of the following\n", "preset");
+    const char *key, *choices;
+    bool in_preset;
+    for (int i = 0; ct_compat_key(i, &key, &choices, &in_preset); i++) {
+        fprintf(out, "  %-28s %s%s\n", key, choices, in_preset ? "" : " (not in the preset)");
+    }
 }
