@@ -66,3 +66,5 @@ const ct_backend *ct_backend_of(ct_device device) {
     if (device == CT_CUDA) return ct_cuda_backend();
     return ct_fail("unknown device %d", (int)device);
 }
+
+bool ct_device_open(ct_device device) { return ct_backend_of(device) != NULL; }

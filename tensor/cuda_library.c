@@ -45,18 +45,26 @@ static const char *find(char path[PATH_LENGTH]) {
     return access(CT_LIBDIR "/" LIBRARY, R_OK) == 0 ? CT_LIBDIR "/" LIBRARY : LIBRARY;
 }
 
+/* Without a driver CUDA's large libraries are not even opened. */
+static bool find_driver(void) {
+    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+    if (driver) dlclose(driver);
+    return driver || ct_fail_bool("cuda: no NVIDIA driver is installed (%s)", dlerror());
+}
+
 static const ct_backend *open_library(void) {
     char path[PATH_LENGTH];
-    void *library = dlopen(find(path), RTLD_NOW | RTLD_LOCAL);
-    if (!library) return ct_fail("device cuda: the CUDA library was not loaded: %s", dlerror());
+    const char *name = find(path);
+    if (name != getenv("CT_CUDA_LIBRARY") && !find_driver()) return NULL;
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (!library) return ct_fail("cuda: the CUDA backend was not loaded (%s)", dlerror());
     ct_cuda_open_function *open = (ct_cuda_open_function *)dlsym(library, "ct_cuda_open");
-    if (!open) return ct_fail("device cuda: %s", dlerror());
-    return open(&host);
+    return open ? open(&host) : ct_fail("cuda: not a CUDA backend (%s)", dlerror());
 }
 
 static struct {
     pthread_once_t once;
-    const ct_backend *backend;
+    _Atomic(const ct_backend *) backend;
     char error[512]; /* why there is none: the same for whoever asks again */
 } opened = {.once = PTHREAD_ONCE_INIT};
 
@@ -64,8 +72,9 @@ static struct {
 static void open_once(void) {
     char *earlier = ct_ok() ? NULL : strdup(ct_error());
     ct_error_clear();
-    opened.backend = open_library();
-    if (!opened.backend) snprintf(opened.error, sizeof opened.error, "%s", ct_error());
+    const ct_backend *backend = open_library();
+    if (!backend) snprintf(opened.error, sizeof opened.error, "%s", ct_error());
+    opened.backend = backend;
     if (!earlier) return;
     ct_error_clear();
     ct_fail("%s", earlier);
@@ -74,5 +83,8 @@ static void open_once(void) {
 
 const ct_backend *ct_cuda_backend(void) {
     pthread_once(&opened.once, open_once);
-    return opened.backend ? opened.backend : ct_fail("%s", opened.error);
+    const ct_backend *backend = opened.backend;
+    return backend ? backend : ct_fail("%s", opened.error);
 }
+
+const ct_backend *ct_cuda_backend_if_open(void) { return opened.backend; }

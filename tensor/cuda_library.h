@@ -22,5 +22,7 @@ typedef const ct_backend *ct_cuda_open_function(const ct_host_functions *host);
 
 /* Finds, loads and opens the library, once; NULL with an error that says what is missing. */
 const ct_backend *ct_cuda_backend(void);
+/* The backend if it was found before; NULL, without an error, otherwise. */
+const ct_backend *ct_cuda_backend_if_open(void);
 
 #endif

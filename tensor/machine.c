@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tensor/backend.h"
+#include "tensor/cuda_library.h"
 
 void ct_set_threads(int threads) {
     omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs());
@@ -14,7 +14,7 @@ int ct_threads(void) { return omp_get_max_threads(); }
 
 const char *ct_machine_text(void) {
     static _Thread_local char text[512];
-    const ct_backend *backend = ct_backend_of(CT_CPU);
+    const ct_backend *backend = ct_backend_of(CT_CPU), *cuda = ct_cuda_backend_if_open();
     /* all the same to cpu/matmul.c, which runs any of them on one thread for each of ours */
     static const char *const builds[] = {[OPENBLAS_SEQUENTIAL] = "one-thread build",
                                          [OPENBLAS_THREAD] = "pthread build",
@@ -23,8 +23,8 @@ const char *ct_machine_text(void) {
     /* "OpenBLAS 0.3.21" and then many options: the first two words */
     const char *config = openblas_get_config();
     size_t name = strcspn(config, " "), version = strcspn(config + name + (config[name] != 0), " ");
-    snprintf(text, sizeof text, "%s; %.*s, %s kernels, %s; %d threads of %d cores",
-             backend ? backend->name : "no backend", (int)(name + 1 + version), config,
+    snprintf(text, sizeof text, "%s%s%s; %.*s, %s kernels, %s; %d threads of %d cores",
+             cuda ? cuda->name : "", cuda ? "; " : "", backend ? backend->name : "no backend", (int)(name + 1 + version), config,
              openblas_get_corename(), build, ct_threads(), omp_get_num_procs());
     return text;
 }

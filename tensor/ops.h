@@ -120,7 +120,8 @@ ct_tensor *ct_tensor_pad(const ct_tensor *x, int axis, int64_t before, int64_t a
 
 void ct_set_threads(int threads); /* for kernels and BLAS that this thread calls; 0: all cores */
 int ct_threads(void);
-/* One line: instruction set of the kernels, BLAS library, its kernel, threads. */
+/* One line: the GPU if one is in use, instruction set of the CPU's kernels, BLAS library, its
+ * kernel, threads. */
 const char *ct_machine_text(void);
 
 #endif

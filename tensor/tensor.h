@@ -74,6 +74,9 @@ size_t ct_dtype_size(ct_dtype dtype);        /* bytes of one element */
 bool ct_dtype_is_float(ct_dtype dtype);
 bool ct_dtype_from_name(const char *name, ct_dtype *dtype); /* false if unknown; sets no error */
 const char *ct_device_name(ct_device device); /* "cpu" */
+/* Whether tensors can be on a device here; false with an error that says what is missing. What
+ * serves cuda is loaded when first asked for. */
+bool ct_device_open(ct_device device);
 
 int64_t ct_shape_count(ct_shape shape); /* number of elements; 1 for a scalar */
 bool ct_shape_equal(ct_shape a, ct_shape b);

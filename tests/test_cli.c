@@ -47,7 +47,7 @@ START_TEST(wrong_command_lines) {
     char *folder = tiny_experiment();
     REFUSED(folder, "--set train.epoch=3", "train.epoch", "epochs");
     REFUSED(folder, "--set train.epochs", "train.epochs");
-    REFUSED(folder, "--set run.device=cuda", "device", "no CUDA backend");
+    REFUSED(folder, "--set run.device=cuda", "[run] device = cuda", "CUDA backend was not loaded");
     REFUSED(folder, "--set train.lr_factors=image.attend", "lr_factors", "NAME:FACTOR");
     REFUSED(folder, "--set train.lr_factors=image.attend:-1", "lr_factors", "from 0");
     REFUSED(folder, "--set train.lr_factors=image.atten:1", "no part 'image.atten'");
@@ -134,7 +134,7 @@ START_TEST(damaged_checkpoints) {
             "best.safetensors", "image.fc.weight");
     const char *last = in_folder(folder, "run/last.safetensors");
     ck_assert_int_eq(truncate(last, 1000), 0);
-    REFUSED(folder, "--set run.device=cuda", "device", "no CUDA backend");
+    REFUSED(folder, "--set run.device=cuda", "[run] device = cuda", "CUDA backend was not loaded");
     REFUSED(folder, "--resume", "last.safetensors");
     folder_remove(folder);
 }

@@ -275,14 +275,14 @@ static void print_graph(const ct_model_row *rows, int count) {
 
 /* Memory is measured, not guessed: one step on the first batch. Nothing is kept of it. */
 static bool print_memory(const ct_experiment *e, const ct_batch *batch) {
-    int64_t before = ct_memory_in_use(CT_CPU);
+    int64_t before = ct_memory_in_use(e->device);
     ct_rng rng = ct_rng_create((uint64_t)e->config->seed, 1);
     if (!ct_recorded_replay(e->recorded, 0, &rng)) return false;
     ct_losses losses = ct_model_losses(e->model, batch, 0, &rng);
     if (!ct_backward(losses.term[CT_LOSS_TOTAL])) return false;
     ct_console_line("memory: %.1f MB parameters and data, %.1f MB at the peak of a step, and "
                     "twice the parameters for adam", 1e-6 * (double)before,
-                    1e-6 * (double)ct_memory_peak(CT_CPU));
+                    1e-6 * (double)ct_memory_peak(e->device));
     ct_console_line("loss of the first batch: %.6g", ct_item(losses.term[CT_LOSS_TOTAL]));
     return ct_ok();
 }

@@ -107,10 +107,27 @@ static bool open_recorded_data(ct_experiment *e) {
     return !*path || (e->vocabulary = ct_vocabulary_read(path)) != NULL;
 }
 
+static bool open_device(ct_experiment *e) {
+    const char *wanted = e->config->device;
+    e->device = CT_CPU;
+    if (strcmp(wanted, "cpu") == 0) return true;
+    if (ct_device_open(CT_CUDA)) {
+        e->device = CT_CUDA;
+        return true;
+    }
+    char reason[1024]; /* "cuda: ..." */
+    snprintf(reason, sizeof reason, "%s", ct_error());
+    ct_error_clear();
+    return strcmp(wanted, "auto") == 0 ||
+           ct_fail_bool("[run] device = %s; cpu and auto run without", reason);
+}
+
 static bool open_model(ct_experiment *e) {
     ct_seed((uint64_t)e->config->seed);
     e->model = ct_model_create(&e->config->model, e->sizes);
-    return e->model && ct_module_to_dtype(ct_model_module(e->model), e->config->dtype);
+    ct_module *module = e->model ? ct_model_module(e->model) : NULL;
+    return module && ct_module_to_dtype(module, e->config->dtype) &&
+           (e->device == CT_CPU || ct_module_to_device(module, e->device));
 }
 
 static bool encode_train(ct_experiment *e) {
@@ -119,6 +136,7 @@ static bool encode_train(ct_experiment *e) {
 }
 
 static bool open_all(ct_experiment *e, bool use_run_vocabulary) {
+    if (!open_device(e)) return false;
     e->recorded = ct_recorded_open(e->config);
     if (!ct_ok()) return false;
     bool recorded = ct_recorded_batches(e->recorded) > 0;
@@ -206,6 +224,15 @@ static void set_captions(ct_batch *batch, const ct_caption_batch *text) {
     batch->targets = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b, targets), text->targets);
 }
 
+/* The tensors of a batch where the model is; all but the lengths, which are read on the host. */
+static void to_model(const ct_experiment *e, ct_batch *batch) {
+    ct_tensor **tensors[] = {&batch->images, &batch->words, &batch->vectors, &batch->classes,
+                             &batch->targets, &batch->target_mask};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors && e->device != CT_CPU; i++) {
+        if (*tensors[i]) *tensors[i] = ct_tensor_to_device(*tensors[i], e->device);
+    }
+}
+
 ct_batch ct_batch_from_host(const ct_experiment *e, const ct_host_batch *host) {
     const ct_tensor *features = e->train->images;
     int64_t n = features->shape.dim[1], f = features->shape.dim[2], b = host->size;
@@ -216,6 +243,7 @@ ct_batch ct_batch_from_host(const ct_experiment *e, const ct_host_batch *host) {
     for (int64_t i = 0; number && i < b; i++) number[i] += ct_model_first_class(e->model);
     ct_batch batch = {.images = images, .classes = classes};
     set_captions(&batch, &host->text);
+    to_model(e, &batch);
     return batch;
 }
 
@@ -225,6 +253,7 @@ bool ct_experiment_recorded(const ct_experiment *e, int64_t step, ct_batch *batc
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
         if (*reals[i]) *reals[i] = ct_tensor_cast(*reals[i], e->config->dtype);
     }
+    to_model(e, batch);
     return ct_ok();
 }
 
@@ -236,7 +265,7 @@ static ct_rng evaluation_rng(const ct_experiment *e) {
     return ct_rng_create((uint64_t)e->config->seed, 0);
 }
 
-/* Features of images first .. first+count-1 in the configured dtype. They are read, not mapped:
+/* Features of images first .. first+count-1 in the configured dtype, where the model is. They are read, not mapped:
  * mapped pages would count as this program's memory. */
 static ct_tensor *read_images(const ct_experiment *e, const ct_split *split, int64_t first,
                               int64_t count) {
@@ -248,7 +277,13 @@ static ct_tensor *read_images(const ct_experiment *e, const ct_split *split, int
     for (int64_t i = 0; i < count; i++) {
         if (!ct_split_read_image(split, first + i, out + i * n * f, ct_data(raw))) return NULL;
     }
-    return ct_tensor_cast(images, e->config->dtype);
+    ct_batch batch = {.images = ct_tensor_cast(images, e->config->dtype)};
+    to_model(e, &batch);
+    return batch.images;
+}
+
+static ct_tensor *on_cpu(ct_tensor *x) {
+    return x && x->device != CT_CPU ? ct_tensor_to_device(x, CT_CPU) : x;
 }
 
 static bool embed_images(const ct_experiment *e, const ct_split *split, ct_tensor *out) {
@@ -281,6 +316,7 @@ static ct_tensor *embed_encoded(const ct_experiment *e, const ct_caption *captio
     set_captions(&batch, &text);
     ct_caption_batch_free(&text);
     ct_rng rng = evaluation_rng(e);
+    to_model(e, &batch);
     return ct_model_ranked(e->model, ct_model_embed_captions(e->model, &batch, &rng));
 }
 
@@ -323,9 +359,9 @@ bool ct_embed_batch(const ct_experiment *e, const ct_batch *batch, ct_tensor **i
     CT_NO_GRAD {
         ct_rng rng = evaluation_rng(e);
         ct_tensor *y = ct_model_embed_captions(e->model, batch, &rng);
-        *captions = ct_model_ranked(e->model, y);
+        *captions = on_cpu(ct_model_ranked(e->model, y));
         y = ct_model_embed_images(e->model, batch->images, &rng);
-        *images = ct_model_ranked(e->model, y);
+        *images = on_cpu(ct_model_ranked(e->model, y));
     }
     ct_module_train(module, training);
     return *images && *captions;
@@ -341,7 +377,7 @@ ct_tensor *ct_embed_sentences(const ct_experiment *e, const char *const *sentenc
     bool training = ct_module_training(module);
     ct_tensor *y = NULL;
     ct_module_train(module, false);
-    CT_NO_GRAD if (encoded) y = embed_encoded(e, captions, count);
+    CT_NO_GRAD if (encoded) y = on_cpu(embed_encoded(e, captions, count));
     ct_module_train(module, training);
     for (int i = 0; captions && i < count; i++) ct_caption_free(&captions[i]);
     free(captions);

@@ -9,6 +9,7 @@
 
 typedef struct {
     ct_config *config;         /* borrowed */
+    ct_device device;          /* the model's and its batches' */
     ct_vocabulary *vocabulary; /* NULL: batches are recorded, and none is configured */
     ct_encoder *encoder;       /* NULL: batches are recorded */
     ct_split *train;           /* NULL: batches are recorded */
@@ -21,7 +22,8 @@ typedef struct {
 
 /* Opens the training split, or recorded batches in its place, and recorded noise; reads or builds
  * the vocabulary (from the run folder's vocabulary.json if there is one and `use_run_vocabulary`),
- * reads word vectors, seeds the default generator and builds the model in the configured dtype.
+ * reads word vectors, seeds the default generator and builds the model in the configured dtype on
+ * the configured device (auto: on cuda if tensors can be there).
  * NULL and an error otherwise. */
 ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary);
 void ct_experiment_close(ct_experiment *experiment);
@@ -37,13 +39,14 @@ bool ct_experiment_save(const ct_experiment *experiment, const char *path);
  * recorded batches there is none: an error. */
 ct_split *ct_experiment_split(const ct_experiment *experiment, const char *name);
 
-/* A host batch as tensors in the configured dtype, in the innermost scope. */
+/* A host batch as tensors in the configured dtype on the experiment's device (but for the lengths:
+ * models take those on the CPU), in the innermost scope. */
 ct_batch ct_batch_from_host(const ct_experiment *experiment, const ct_host_batch *batch);
 /* The same of recorded batch `step` (from 0). */
 bool ct_experiment_recorded(const ct_experiment *experiment, int64_t step, ct_batch *batch);
 
 /* Embeddings of all images (I,D) and captions (C,D) of a split in evaluation mode, as rankings
- * take them (ct_model_ranked); in the innermost scope. `captions` may be NULL. */
+ * take them (ct_model_ranked); on the CPU, in the innermost scope. `captions` may be NULL. */
 bool ct_embed_split(const ct_experiment *experiment, const ct_split *split, ct_tensor **images,
                     ct_tensor **captions);
 /* The same of the pairs of a batch: both (B,D). */

@@ -115,14 +115,7 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     }
 }
 
-/* auto takes what there is. */
-static bool check_device(const ct_config *config) {
-    if (strcmp(config->device, "cuda") != 0) return true;
-    return ct_fail_bool("[run] device = cuda: this build has no CUDA backend; use cpu or auto");
-}
-
 static bool run(const arguments *a, ct_config *config, int *status) {
-    if (!check_device(config)) return false;
     ct_set_threads((int)config->threads);
     if (a->dry_run) return ct_dry_run(config);
     ct_weights weights = {a->weights, a->weights_count};

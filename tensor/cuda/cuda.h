@@ -93,7 +93,7 @@ bool ct_cuda_is_contiguous(const ct_tensor *x);
 
 /* ---- memory (memory.cu) ----------------------------------------------------------------- */
 
-bool ct_cuda_start(); /* the device, its stream, its pool */
+bool ct_cuda_start(char *name, size_t size); /* the device, its stream, its pool; writes a name */
 void *ct_cuda_allocate(size_t bytes);
 void ct_cuda_free(void *data, size_t bytes);
 bool ct_cuda_from_host(void *to, const void *from, size_t bytes);

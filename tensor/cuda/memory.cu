@@ -1,4 +1,5 @@
 /* The device: its stream, its memory, copies to and from it, errors. */
+#include <stdio.h>
 #include <string.h>
 
 #include "tensor/cuda/cuda.h"
@@ -29,15 +30,23 @@ static bool keep_pool_memory(int device) {
            CT_CUDA(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all));
 }
 
-bool ct_cuda_start() {
+/* "cuda (NVIDIA H100 80GB HBM3, 9.0)" */
+static bool name_device(int device, char *name, size_t size) {
+    cudaDeviceProp properties;
+    if (!CT_CUDA(cudaGetDeviceProperties(&properties, device))) return false;
+    processors = properties.multiProcessorCount;
+    snprintf(name, size, "cuda (%s, %d.%d)", properties.name, properties.major, properties.minor);
+    return true;
+}
+
+bool ct_cuda_start(char *name, size_t size) {
     int devices = 0, device = 0;
     cudaError_t status = cudaGetDeviceCount(&devices);
     if (status != cudaSuccess || devices == 0) {
-        return ct_host->fail_bool("device cuda: no NVIDIA GPU with its driver was found (%s)",
-                                  cudaGetErrorString(status));
+        return ct_host->fail_bool("cuda: no NVIDIA GPU was found (%s)", cudaGetErrorString(status));
     }
     return CT_CUDA(cudaGetDevice(&device)) &&
-           CT_CUDA(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device)) &&
+           name_device(device, name, size) &&
            CT_CUDA(cudaStreamCreateWithFlags(&ct_cuda_stream, cudaStreamNonBlocking)) &&
            keep_pool_memory(device) &&
            CT_CUDA(cudaMallocAsync((void **)&ct_cuda_report, sizeof *ct_cuda_report,

@@ -5,8 +5,10 @@
 #define NOT_THERE(name) \
     [](auto...) -> bool { return ct_host->fail_bool("cuda: " name " is not there yet"); }
 
+static char name[128] = "cuda";
+
 static const ct_backend backend = {
-    .name = "cuda",
+    .name = name,
     .allocate = ct_cuda_allocate,
     .free = ct_cuda_free,
     .from_host = ct_cuda_from_host,
@@ -69,8 +71,8 @@ extern "C" __attribute__((visibility("default"))) ct_cuda_open_function ct_cuda_
 const ct_backend *ct_cuda_open(const ct_host_functions *host) {
     ct_host = host;
     if (host->backend_size != sizeof backend) {
-        host->fail("device cuda: the CUDA library is of another version than this program");
+        host->fail("cuda: the CUDA backend is of another version than this program");
         return nullptr;
     }
-    return ct_cuda_start() ? &backend : nullptr;
+    return ct_cuda_start(name, sizeof name) ? &backend : nullptr;
 }
