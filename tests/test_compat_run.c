@@ -216,6 +216,19 @@ START_TEST(preset_is_all_its_keys_one_by_one) {
     }
 } END_TEST
 
+START_TEST(documentation_lists_every_switch) {
+    const char *source = getenv("CT_TEST_DATA");
+    char *text = ct_file_read(in_folder(source ? source : ".", "docs/model.md"), NULL);
+    ck_assert_ptr_nonnull(text);
+    for (int i = 0; i < SWITCHES; i++) {
+        char row[128];
+        snprintf(row, sizeof row, "\n| `%s` | %s | %s | ", switches[i].key, switches[i].ours,
+                 switches[i].released);
+        ck_assert_msg(strstr(text, row) != NULL, "docs/model.md has no row%s", row);
+    }
+    free(text);
+} END_TEST
+
 START_TEST(a_key_of_its_own_wins_over_the_preset) {
     for (int i = 0; i < SWITCHES; i++) {
         char text[256];
@@ -232,4 +245,4 @@ TEST_MAIN("compat run", tokens_are_plain_or_with_the_bytes_prefix,
           captions_are_padded_to_the_longest_or_to_87,
           words_without_a_vector_are_learned_or_dropped, class_numbers_begin_at_0_or_1,
           dev_is_cut_to_its_first_captions, preset_is_all_its_keys_one_by_one,
-          a_key_of_its_own_wins_over_the_preset)
+          documentation_lists_every_switch, a_key_of_its_own_wins_over_the_preset)

@@ -13,7 +13,7 @@
 
 /* What a caption is split into.
  * PLAIN: lower-cased (Unicode) and split as NLTK 3.8's word_tokenize(text, preserve_line=True)
- * does. RELEASED (model.md 7, row 9): the same of the caption as Python 3 prints its bytes,
+ * does. RELEASED (docs/model.md, `tokens`): the same of the caption as Python 3 prints its bytes,
  * b'a man.', without white space at its ends. RELEASED_VECTORS: what the released code looks up
  * word vectors for: the same after every b' has been removed and every - made a space. */
 typedef enum { CT_TOKENS_PLAIN, CT_TOKENS_RELEASED, CT_TOKENS_RELEASED_VECTORS } ct_token_form;
@@ -64,8 +64,8 @@ typedef struct {
     int64_t max_words; /* captions are cut to so many words; 0: they are not */
     int64_t pad_words; /* batches are padded to so many tokens, <start> and <end> counted, and
                         * longer captions are cut; 0: padded to a batch's longest. 3 or more */
-    bool released_tokens;      /* ids of CT_TOKENS_RELEASED (model.md 7, row 9); where `known` is
-                                * given, vectors are those of CT_TOKENS_RELEASED_VECTORS */
+    bool released_tokens;      /* ids of CT_TOKENS_RELEASED (docs/model.md, `tokens`); where `known`
+                                * is given, vectors are those of CT_TOKENS_RELEASED_VECTORS */
     const uint8_t *known;      /* of word vectors from a file: V flags, borrowed; else NULL */
     bool drop_unknown;         /* words without a vector are dropped from those whose vectors are
                                 * read, but lengths count them (row 10); needs `known` */

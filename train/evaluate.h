@@ -1,6 +1,6 @@
 /* Retrieval metrics: recall at 1, 5 and 10, median and mean rank, both ways.
  *
- * Protocol (model.md 8; VSE++ section 4): every image has any number of captions. Image to
+ * Protocol (VSE++, section 4): every image has any number of captions. Image to
  * text: the rank of the best of an image's captions among all captions. Text to image: the rank of
  * the caption's image among all images. Ranks start at 0 and count the wrong answers that score at
  * least as high as the right one: ties count against the model, so that one which gives
