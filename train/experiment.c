@@ -265,8 +265,8 @@ static ct_rng evaluation_rng(const ct_experiment *e) {
     return ct_rng_create((uint64_t)e->config->seed, 0);
 }
 
-/* Features of images first .. first+count-1 in the configured dtype, where the model is. They are read, not mapped:
- * mapped pages would count as this program's memory. */
+/* Features of images first .. first+count-1 in the configured dtype, where the model is. They are
+ * read, not mapped: mapped pages would count as this program's memory. */
 static ct_tensor *read_images(const ct_experiment *e, const ct_split *split, int64_t first,
                               int64_t count) {
     int64_t n = split->images->shape.dim[1], f = split->images->shape.dim[2];
