@@ -161,6 +161,26 @@ bool ct_cuda_where(ct_tensor *y, const ct_tensor *condition, const ct_tensor *a,
                    const ct_tensor *b);
 bool ct_cuda_add_to(ct_tensor *y, double alpha, const ct_tensor *x);
 
+/* reduce.cu */
+bool ct_cuda_reduce(ct_reduce_kind kind, ct_tensor *y, const ct_tensor *x);
+bool ct_cuda_square_sum(ct_tensor *y, const ct_tensor *x);
+bool ct_cuda_has_nonfinite(const ct_tensor *x, bool *found);
+
+/* order.cu */
+bool ct_cuda_arg_reduce(bool largest, ct_tensor *y, const ct_tensor *x, int axis);
+bool ct_cuda_cumsum(ct_tensor *y, const ct_tensor *x, int axis, bool reverse);
+bool ct_cuda_argsort(ct_tensor *y, const ct_tensor *x, bool descending);
+
+/* softmax.cu */
+bool ct_cuda_softmax(ct_tensor *y, const ct_tensor *x, bool logarithm);
+bool ct_cuda_softmax_grad(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y, bool logarithm);
+
+/* index.cu */
+bool ct_cuda_index_select(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor *index);
+bool ct_cuda_index_add(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x);
+bool ct_cuda_gather(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor *index);
+bool ct_cuda_scatter_add(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x);
+
 /* random.cu */
 bool ct_cuda_uniform(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
 bool ct_cuda_normal(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
