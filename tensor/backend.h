@@ -58,6 +58,7 @@ typedef struct ct_backend {
 
     /* c (batch.., m, n) = alpha a b + beta c; a and b already expanded to c's batch shape */
     bool (*matmul)(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b, double beta);
+    bool (*set_precision)(ct_precision precision); /* of matmul in f32; NULL: fp32 alone */
 
     /* softmax over the last axis; all contiguous */
     bool (*softmax)(ct_tensor *y, const ct_tensor *x, bool logarithm);

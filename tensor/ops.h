@@ -95,6 +95,12 @@ ct_tensor *ct_tensor_matmul(const ct_tensor *a, const ct_tensor *b);
 bool ct_tensor_matmul_to(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b,
                          double beta);
 
+/* Arithmetic of the matrix products of f32 tensors: fp32, or operands rounded to tf32 (10 bits
+ * after the point) or bf16 (7 bits), with sums in fp32. Of all later products on the device; fp32
+ * before the first call. False and an error if the device lacks it: the CPU has fp32 alone. */
+typedef enum { CT_PRECISION_FP32, CT_PRECISION_TF32, CT_PRECISION_BF16 } ct_precision;
+bool ct_set_precision(ct_device device, ct_precision precision);
+
 /* ---- softmax, index, join --------------------------------------------------------------- */
 
 ct_tensor *ct_tensor_softmax(const ct_tensor *x, int axis, bool logarithm);

@@ -80,3 +80,13 @@ bool ct_tensor_matmul_to(ct_tensor *c, double alpha, const ct_tensor *a, const c
     }
     return check_rows(c) && multiply_to(c, alpha, a, b, beta);
 }
+
+bool ct_set_precision(ct_device device, ct_precision precision) {
+    static const char *const names[] = {"fp32", "tf32", "bf16"};
+    const ct_backend *backend = ct_backend_of(device);
+    if (!backend) return false;
+    if (backend->set_precision) return backend->set_precision(precision);
+    return precision == CT_PRECISION_FP32 ||
+           ct_fail_bool("precision %s: device %s multiplies in fp32 alone", names[precision],
+                        ct_device_name(device));
+}

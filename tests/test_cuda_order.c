@@ -10,7 +10,7 @@ static const int64_t shapes[][2] = {
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
-/* Few different values, among them NaN, both zeros and infinities: what is equal keeps its order. */
+/* Few different values, among them NaN, both zeros and infinities: equal ones keep their order. */
 static ct_tensor *with_ties(ct_dtype dtype, ct_shape shape) {
     const double values[] = {NAN, 0, -0.0, INFINITY, -INFINITY, 1, -1, 2, -2, 1e-30, -3, 3};
     ct_tensor *x = noise(CT_F64, shape, 12, 5);

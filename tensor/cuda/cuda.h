@@ -171,6 +171,11 @@ bool ct_cuda_arg_reduce(bool largest, ct_tensor *y, const ct_tensor *x, int axis
 bool ct_cuda_cumsum(ct_tensor *y, const ct_tensor *x, int axis, bool reverse);
 bool ct_cuda_argsort(ct_tensor *y, const ct_tensor *x, bool descending);
 
+/* matmul.cu */
+bool ct_cuda_matmul(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b,
+                    double beta);
+bool ct_cuda_set_precision(ct_precision wanted);
+
 /* softmax.cu */
 bool ct_cuda_softmax(ct_tensor *y, const ct_tensor *x, bool logarithm);
 bool ct_cuda_softmax_grad(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y, bool logarithm);

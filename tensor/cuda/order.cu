@@ -95,13 +95,15 @@ template <typename real> static bool launch_arg_reduce(const lines_of &l, bool l
     auto arg_reduce = threads == 1         ? arg_reduce_by<real, 1>
                       : threads == CT_WARP ? arg_reduce_by<real, CT_WARP>
                                            : arg_reduce_by<real, CT_THREADS>;
-    return CT_LAUNCH(arg_reduce, ct_cuda_blocks(l.start.count * threads), CT_THREADS, 0, l, largest);
+    return CT_LAUNCH(arg_reduce, ct_cuda_blocks(l.start.count * threads), CT_THREADS, 0, l,
+                     largest);
 }
 
 bool ct_cuda_arg_reduce(bool largest, ct_tensor *y, const ct_tensor *x, int axis) {
     lines_of l = lines_along(y, x, axis);
     if (l.start.count == 0) return true;
-    return x->dtype == CT_F32 ? launch_arg_reduce<float>(l, largest) : launch_arg_reduce<double>(l, largest);
+    return x->dtype == CT_F32 ? launch_arg_reduce<float>(l, largest)
+                              : launch_arg_reduce<double>(l, largest);
 }
 
 /* ---- running sums ----------------------------------------------------------------------- */
@@ -169,7 +171,8 @@ template <typename real> static bool launch_cumsum(const lines_of &l, bool rever
 bool ct_cuda_cumsum(ct_tensor *y, const ct_tensor *x, int axis, bool reverse) {
     lines_of l = lines_along(y, x, axis);
     if (l.start.count * l.n == 0) return true;
-    return x->dtype == CT_F32 ? launch_cumsum<float>(l, reverse) : launch_cumsum<double>(l, reverse);
+    return x->dtype == CT_F32 ? launch_cumsum<float>(l, reverse)
+                              : launch_cumsum<double>(l, reverse);
 }
 
 /* ---- sorting ---------------------------------------------------------------------------- */

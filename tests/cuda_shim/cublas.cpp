@@ -34,15 +34,29 @@ static const void *shifted(const void *data, cudaDataType_t type, long long elem
     return (const char *)data + elements * (long long)size_of(type);
 }
 
+/* To 10 bits after the point, ties to even. */
+static float tf32_of(float x) {
+    uint32_t bits = __float_as_uint(x);
+    return x - x != 0 ? x : __uint_as_float((bits + 0xfffu + (bits >> 13 & 1u)) & ~0x1fffu);
+}
+
+static float value_at(const matrix &x, size_t at) {
+    switch (x.type) {
+    case CUDA_R_16BF: return ct_f32_of_bf16(((const ct_bf16 *)x.data)[at]);
+    case CUDA_R_16F: return ct_f32_of_f16(((const ct_f16 *)x.data)[at]);
+    default: return tf32_of(((const float *)x.data)[at]);
+    }
+}
+
 /* f32 values of `columns` stored columns: where they lie, or converted to `room`. */
-static const float *as_f32(const matrix &x, int rows, int columns, std::vector<float> *room) {
-    if (x.type == CUDA_R_32F) return (const float *)x.data;
+static const float *as_f32(const matrix &x, int rows, int columns, bool tf32,
+                           std::vector<float> *room) {
+    if (x.type == CUDA_R_32F && !tf32) return (const float *)x.data;
     room->resize((size_t)x.leading * (size_t)columns);
     for (int j = 0; j < columns; j++) {
         for (int i = 0; i < rows; i++) {
             size_t at = (size_t)j * (size_t)x.leading + (size_t)i;
-            (*room)[at] = x.type == CUDA_R_16BF ? ct_f32_of_bf16(((const ct_bf16 *)x.data)[at])
-                                                : ct_f32_of_f16(((const ct_f16 *)x.data)[at]);
+            (*room)[at] = value_at(x, at);
         }
     }
     return room->data();
@@ -59,12 +73,12 @@ static void multiply_f64(int m, int n, int k, double alpha, const matrix &a, con
 }
 
 static void multiply_f32(int m, int n, int k, float alpha, const matrix &a, const matrix &b,
-                         float beta, void *c, cudaDataType_t type_c, int ldc) {
+                         float beta, void *c, cudaDataType_t type_c, int ldc, bool tf32) {
     std::vector<float> room_a, room_b, room_c;
     bool a_n = a.op == CUBLAS_OP_N, b_n = b.op == CUBLAS_OP_N;
-    const float *values_a = as_f32(a, a_n ? m : k, a_n ? k : m, &room_a);
-    const float *values_b = as_f32(b, b_n ? k : n, b_n ? n : k, &room_b);
-    const float *values_c = as_f32({c, type_c, CUBLAS_OP_N, ldc}, m, n, &room_c);
+    const float *values_a = as_f32(a, a_n ? m : k, a_n ? k : m, tf32, &room_a);
+    const float *values_b = as_f32(b, b_n ? k : n, b_n ? n : k, tf32, &room_b);
+    const float *values_c = as_f32({c, type_c, CUBLAS_OP_N, ldc}, m, n, false, &room_c);
     cblas_sgemm(CblasColMajor, cblas_op(a.op), cblas_op(b.op), m, n, k, alpha, values_a, a.leading,
                 values_b, b.leading, beta, (float *)values_c, ldc);
     if (type_c == CUDA_R_32F) return;
@@ -104,7 +118,7 @@ cublasStatus_t cublasGemmStridedBatchedEx(
                          (double *)to, ldc);
         } else {
             multiply_f32(m, n, k, *(const float *)alpha, x, y, *(const float *)beta, to, type_c,
-                         ldc);
+                         ldc, compute == CUBLAS_COMPUTE_32F_FAST_TF32);
         }
     }
     ct_shim_device_end();
@@ -119,4 +133,24 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cubla
     return cublasGemmStridedBatchedEx(handle, op_a, op_b, m, n, k, alpha, a, type_a, lda, 0, b,
                                       type_b, ldb, 0, beta, c, type_c, ldc, 0, 1, compute,
                                       algorithm);
+}
+
+/* One product after another; the addresses lie on the device. */
+cublasStatus_t cublasGemmBatchedEx(
+    cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k,
+    const void *alpha, const void *const a[], cudaDataType_t type_a, int lda,
+    const void *const b[], cudaDataType_t type_b, int ldb, const void *beta, void *const c[],
+    cudaDataType_t type_c, int ldc, int count, cublasComputeType_t compute,
+    cublasGemmAlgo_t algorithm) {
+    for (int i = 0; i < count; i++) {
+        ct_shim_device_begin();
+        const void *at_a = a[i], *at_b = b[i];
+        void *at_c = c[i];
+        ct_shim_device_end();
+        cublasStatus_t status =
+            cublasGemmEx(handle, op_a, op_b, m, n, k, alpha, at_a, type_a, lda, at_b, type_b, ldb,
+                         beta, at_c, type_c, ldc, compute, algorithm);
+        if (status != CUBLAS_STATUS_SUCCESS) return status;
+    }
+    return CUBLAS_STATUS_SUCCESS;
 }

@@ -23,7 +23,8 @@ cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream);
 cublasStatus_t cublasSetWorkspace(cublasHandle_t handle, void *workspace, size_t bytes);
 
 /* Column-major, as cuBLAS. alpha and beta on the host, of the type that the products are summed
- * in. Matrices of f64, f32, or bf16 with f32 sums (their product is that of their values). */
+ * in. Matrices of f64, f32, or bf16 with f32 sums (their product is that of their values); f32 ones
+ * are rounded to tf32 where that is asked for. */
 cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b,
                             int m, int n, int k, const void *alpha, const void *a,
                             cudaDataType_t type_a, int lda, const void *b, cudaDataType_t type_b,
@@ -34,6 +35,12 @@ cublasStatus_t cublasGemmStridedBatchedEx(
     const void *alpha, const void *a, cudaDataType_t type_a, int lda, long long stride_a,
     const void *b, cudaDataType_t type_b, int ldb, long long stride_b, const void *beta, void *c,
     cudaDataType_t type_c, int ldc, long long stride_c, int count, cublasComputeType_t compute,
+    cublasGemmAlgo_t algorithm);
+cublasStatus_t cublasGemmBatchedEx(
+    cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k,
+    const void *alpha, const void *const a[], cudaDataType_t type_a, int lda,
+    const void *const b[], cudaDataType_t type_b, int ldb, const void *beta, void *const c[],
+    cudaDataType_t type_c, int ldc, int count, cublasComputeType_t compute,
     cublasGemmAlgo_t algorithm);
 
 #endif
