@@ -9,6 +9,10 @@
     vocabulary.json      {"word2idx", "idx2word", "idx"}; <pad> <start> <end> <unk> are 0 to 3
     glove.txt            with --glove WORDS WIDTH: a word and its numbers a line
 
+With --as-published it is the folder that SCAN's authors distribute: dev and test have each image five times, in
+rows next to each other, COCO has testall (5,000 images) beside test and dev (1,000 each), and {split}_ids.txt has
+numbers of the original data set, one a row. [data] images_repeated = 5 and ids = names read it.
+
 It is for trying and timing the full-size path: nothing can be learned from it. Features are written
 for --fill images a split, spread evenly; the others stay holes in the file, read as zero and taking
 no space (a Flickr30K folder looks 9 GB large and takes 0.25 GB). A model that divides by a norm without
@@ -64,6 +68,10 @@ PUBLISHED = {
     "flickr30k": Published({"train": 29000, "dev": 1014, "test": 1000}, 8481),
     "coco": Published({"train": 113287, "dev": 5000, "test": 5000}, 11755),
 }
+DISTRIBUTED = {
+    "flickr30k": PUBLISHED["flickr30k"],
+    "coco": Published({"train": 113287, "dev": 1000, "test": 1000, "testall": 5000}, 11755),
+}
 
 
 def all_words() -> Iterator[str]:
@@ -71,12 +79,22 @@ def all_words() -> Iterator[str]:
     return ("".join(parts) for length in count(1) for parts in product(SYLLABLES, repeat=length))
 
 
-def write_features(path: Path, images: int, fill: int, rng: np.random.Generator) -> None:
-    """Features as detectors give them, not negative; `fill` images spread evenly, the others are holes."""
+def write_features(path: Path, images: int, rows: int, fill: int, rng: np.random.Generator) -> None:
+    """Features as detectors give them, not negative; `fill` images spread evenly, the others are holes.
+
+    Each image stands in `rows` rows.
+    """
     fill = min(fill, images)
-    with feature_file.create(path, (images, REGIONS, WIDTH)) as out:
+    with feature_file.create(path, (rows * images, REGIONS, WIDTH)) as out:
         for number in range(fill):
-            out.write(number * images // fill, rng.standard_exponential((REGIONS, WIDTH), np.float32))
+            features = rng.standard_exponential((REGIONS, WIDTH), np.float32)
+            for row in range(rows):
+                out.write(number * images // fill * rows + row, features)
+
+
+def write_names(path: Path, images: int, rows: int) -> None:
+    """Numbers that an original data set might give its images, one line a row."""
+    path.write_text("".join(f"{1031 + 7 * number}\n" * rows for number in range(images)), encoding="utf-8")
 
 
 def caption_lengths(captions: int, rng: np.random.Generator) -> np.ndarray:
@@ -150,7 +168,7 @@ def write_glove(path: Path, words: Iterator[str], lines: int, width: int, rng: n
 
 def make(options: argparse.Namespace) -> list[str]:
     """Writes the folder; the summary's lines."""
-    published = PUBLISHED[options.like]
+    published = (DISTRIBUTED if options.as_published else PUBLISHED)[options.like]
     known = published.vocabulary - len(SPECIALS) - 1  # the full stop ends each caption and is not drawn
     out: Path = options.out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -161,7 +179,10 @@ def make(options: argparse.Namespace) -> list[str]:
     seeds = np.random.SeedSequence(options.seed).spawn(2 * len(published.images) + 1)
     for split, images in published.images.items():
         images = min(images, options.images or images)
-        write_features(out / f"{split}_ims.npy", images, options.fill, np.random.default_rng(seeds.pop()))
+        rows = CAPTIONS if options.as_published and split != "train" else 1
+        write_features(out / f"{split}_ims.npy", images, rows, options.fill, np.random.default_rng(seeds.pop()))
+        if options.as_published:
+            write_names(out / f"{split}_ids.txt", images, rows)
         rng = np.random.default_rng(seeds.pop())
         lengths[split] = caption_lengths(images * CAPTIONS, rng)
         drawn[split], rare = draw_words(int(lengths[split].sum()), known, rare, rng)
@@ -202,6 +223,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=positive, metavar="N", help="at most N images a split (default: all)")
     parser.add_argument("--fill", type=natural, default=256, metavar="N",
                         help="images a split with features, the others are zero (default: 256)")
+    parser.add_argument("--as-published", action="store_true", help="the files as SCAN's authors distribute them")
     parser.add_argument("--glove", type=positive, nargs=2, metavar=("WORDS", "WIDTH"), help="write glove.txt too")
     parser.add_argument("--seed", type=natural, default=0, help="default: 0")
     return parser.parse_args()

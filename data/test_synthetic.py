@@ -141,6 +141,21 @@ class Options(unittest.TestCase):
             self.assertEqual(len(captions_of(self.out, split)), 50)
         self.assertEqual(json.loads((self.out / "vocabulary.json").read_text())["idx"], 11755)
 
+    def test_as_published(self) -> None:
+        make("--like", "coco", "--images", "6", "--fill", "2", "--as-published", self.out)
+        for split, rows in {"train": 6, "dev": 30, "test": 30, "testall": 30}.items():
+            features = np.load(self.out / f"{split}_ims.npy", mmap_mode="r")
+            names = (self.out / f"{split}_ids.txt").read_text(encoding="utf-8").split()
+            self.assertEqual(features.shape, (rows, 36, 2048))
+            self.assertEqual(len(names), rows)
+            self.assertEqual(len(set(names)), 6)
+            self.assertEqual(len(captions_of(self.out, split)), 30)
+            for row in range(rows):
+                first = row - row % (rows // 6)
+                self.assertEqual(names[row], names[first])
+                np.testing.assert_array_equal(features[row], features[first])
+            self.assertEqual(sum(bool(image.any()) for image in features[::rows // 6]), 2)
+
     def test_no_and_all_features(self) -> None:
         make("--like", "coco", "--images", "3", "--fill", "0", self.out)
         self.assertFalse(np.load(self.out / "dev_ims.npy").any())
