@@ -26,6 +26,15 @@ static inline ct_tensor *on_cuda(const ct_tensor *x) {
     return storage ? ct_view(storage, x->shape, x->stride, 0) : NULL;
 }
 
+/* Dense on the device, from one element into its storage on: not on 16 bytes. NULL for NULL. */
+static inline ct_tensor *misaligned(const ct_tensor *x) {
+    if (!x || ct_count(x) == 0) return on_cuda(x);
+    ct_tensor *storage = ct_full(x->dtype, CT_CPU, CT_SHAPE(ct_count(x) + 1), NAN);
+    ct_tensor *values = ct_tensor_reshape(x, CT_SHAPE(ct_count(x)));
+    ct_tensor_copy_to(ct_tensor_slice(storage, 0, 1, ct_count(x) + 1, 1), values);
+    return ct_view(on_cuda(storage), x->shape, NULL, 1);
+}
+
 static inline ct_tensor *on_cpu(const ct_tensor *x) { return ct_tensor_to_device(x, CT_CPU); }
 
 /* The values of x, a matrix, in another layout. Strided ones have NaN (or what a cast makes of it)
@@ -95,6 +104,9 @@ static inline void assert_same_on_both(const ct_tensor *cuda, const ct_tensor *c
                 what);
     }
 }
+
+/* A loop over both types: for (int d = 0; d < 2; d++) ... reals[d]. */
+static const ct_dtype reals[] = {CT_F32, CT_F64};
 
 /* Rounding of one operation in a dtype, with room for another library's functions. */
 static inline double close_enough(ct_dtype dtype) { return dtype == CT_F64 ? 1e-14 : 2e-6; }

@@ -81,4 +81,31 @@ static inline int ct_run_suite(const char *name, const TTest *const *tests, size
         return ct_run_suite(name, tests, sizeof tests / sizeof *tests);             \
     }
 
+/* A test that runs `loops` times, _i counting from 0, as one runs for each of an array of cases. */
+typedef struct {
+    const TTest *test;
+    size_t loops;
+} looped_test;
+
+static inline int run_looped_suite(const char *name, const looped_test *tests, size_t count) {
+    if (isa_missing()) return 77;
+    Suite *suite = suite_create(name);
+    TCase *tcase = tcase_create(name);
+    for (size_t i = 0; i < count; i++) {
+        tcase_add_loop_test(tcase, tests[i].test, 0, (int)tests[i].loops);
+    }
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
+
+#define LOOPED_TEST_MAIN(name, ...)                                              \
+    int main(void) {                                                             \
+        const looped_test tests[] = {__VA_ARGS__};                               \
+        return run_looped_suite(name, tests, sizeof tests / sizeof *tests);      \
+    }
+
 #endif

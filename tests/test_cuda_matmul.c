@@ -2,8 +2,6 @@
  * with gaps, empty sizes, and the arithmetics. */
 #include "cuda_test.h"
 
-static const ct_dtype reals[] = {CT_F32, CT_F64};
-
 /* Two matrices of the same values whose sums have one order or another: k terms of size 1/3. */
 static void check_product(const ct_tensor *a, const ct_tensor *b) {
     assert_as_cpu(ct_tensor_matmul(on_cuda(a), on_cuda(b)), ct_tensor_matmul(a, b),

@@ -1,8 +1,6 @@
 /* Arg max and min, running sums and sorting of CUDA tensors against the CPU. */
 #include "cuda_test.h"
 
-static const ct_dtype reals[] = {CT_F32, CT_F64};
-
 /* Lines for a thread, a warp, a block; tiles of a sort that are not full; many merges. */
 static const int64_t shapes[][2] = {
     {1, 1},   {3, 31},   {2, 33},   {3, 257},   {2, 1024},

@@ -2,8 +2,6 @@
  * broadcasting. */
 #include "cuda_test.h"
 
-static const ct_dtype reals[] = {CT_F32, CT_F64};
-
 /* For each dtype, odd size and layout: a matrix of that many elements' noise in (-scale, scale). */
 typedef void check_matrix(const ct_tensor *x, ct_dtype dtype, test_layout how, const void *context);
 

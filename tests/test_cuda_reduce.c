@@ -1,7 +1,6 @@
 /* Reductions of CUDA tensors against the CPU: every set of axes, odd sizes, layouts, both types. */
 #include "cuda_test.h"
 
-static const ct_dtype reals[] = {CT_F32, CT_F64};
 static const ct_reduce_kind kinds[] = {CT_SUM, CT_MEAN, CT_MAX, CT_MIN, CT_PROD};
 static const char *const names[] = {"sum", "mean", "max", "min", "prod"};
 

@@ -1,7 +1,6 @@
 /* Softmax, log-softmax and their gradients on CUDA tensors against the CPU. */
 #include "cuda_test.h"
 
-static const ct_dtype reals[] = {CT_F32, CT_F64};
 /* Each number of registers a thread, full and not; blocks; more rows than the grid has warps. */
 static const int64_t shapes[][2] = {
     {1, 1},   {3, 31},   {3, 32},   {5, 33},   {3, 64},    {3, 65},  {2, 257}, {2, 256},

@@ -1,9 +1,6 @@
 /* The kernels as a backend, and the library's one symbol. */
 #include "tensor/cuda/cuda.h"
-
-/* An entry of a kernel that is still to be written: it fails. */
-#define NOT_THERE(name) \
-    [](auto...) -> bool { return ct_host->fail_bool("cuda: " name " is not there yet"); }
+#include "tensor/cuda/fused.h"
 
 static char name[128] = "cuda";
 
@@ -40,30 +37,30 @@ static const ct_backend backend = {
     .normal = ct_cuda_normal,
     .fused =
         {
-            .gru_step = NOT_THERE("gru_step"),
-            .gru_step_grad = NOT_THERE("gru_step_grad"),
-            .lstm_step = NOT_THERE("lstm_step"),
-            .lstm_step_grad = NOT_THERE("lstm_step_grad"),
-            .batch_norm_statistics = NOT_THERE("batch_norm_statistics"),
-            .batch_norm_apply = NOT_THERE("batch_norm_apply"),
-            .batch_norm_grad = NOT_THERE("batch_norm_grad"),
-            .layer_norm = NOT_THERE("layer_norm"),
-            .layer_norm_grad = NOT_THERE("layer_norm_grad"),
-            .l2_normalize = NOT_THERE("l2_normalize"),
-            .l2_normalize_grad = NOT_THERE("l2_normalize_grad"),
-            .cross_entropy = NOT_THERE("cross_entropy"),
-            .cross_entropy_grad = NOT_THERE("cross_entropy_grad"),
-            .hinge = NOT_THERE("hinge"),
-            .hinge_grad = NOT_THERE("hinge_grad"),
-            .diagonal_ranks = NOT_THERE("diagonal_ranks"),
-            .order_similarity = NOT_THERE("order_similarity"),
-            .order_similarity_grad = NOT_THERE("order_similarity_grad"),
-            .policy_head = NOT_THERE("policy_head"),
-            .policy_head_grad = NOT_THERE("policy_head_grad"),
-            .unfold = NOT_THERE("unfold"),
-            .fold = NOT_THERE("fold"),
-            .adam = NOT_THERE("adam"),
-            .sgd = NOT_THERE("sgd"),
+            .gru_step = ct_cuda_gru_step,
+            .gru_step_grad = ct_cuda_gru_step_grad,
+            .lstm_step = ct_cuda_lstm_step,
+            .lstm_step_grad = ct_cuda_lstm_step_grad,
+            .batch_norm_statistics = ct_cuda_batch_norm_statistics,
+            .batch_norm_apply = ct_cuda_batch_norm_apply,
+            .batch_norm_grad = ct_cuda_batch_norm_grad,
+            .layer_norm = ct_cuda_layer_norm,
+            .layer_norm_grad = ct_cuda_layer_norm_grad,
+            .l2_normalize = ct_cuda_l2_normalize,
+            .l2_normalize_grad = ct_cuda_l2_normalize_grad,
+            .cross_entropy = ct_cuda_cross_entropy,
+            .cross_entropy_grad = ct_cuda_cross_entropy_grad,
+            .hinge = ct_cuda_hinge,
+            .hinge_grad = ct_cuda_hinge_grad,
+            .diagonal_ranks = ct_cuda_diagonal_ranks,
+            .order_similarity = ct_cuda_order_similarity,
+            .order_similarity_grad = ct_cuda_order_similarity_grad,
+            .policy_head = ct_cuda_policy_head,
+            .policy_head_grad = ct_cuda_policy_head_grad,
+            .unfold = ct_cuda_unfold,
+            .fold = ct_cuda_fold,
+            .adam = ct_cuda_adam,
+            .sgd = ct_cuda_sgd,
         },
 };
 

@@ -23,6 +23,7 @@
 #define __global__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __restrict__ __restrict
 /* One block runs at a time, so that a block's memory is the function's. In a section of its own,
  * to be filled with NaN before each block: nothing that an earlier block left is read unseen. */

@@ -1,0 +1,222 @@
+/* Gates of the GRU and the LSTM, one step of many sequences. Formulas as in
+ * tensor/cpu/fused_recurrent_kernels.h. */
+#include "tensor/cuda/fused.h"
+#include "tensor/cuda/real.h"
+#include "tensor/cuda/rows.h"
+
+/* The gradients' kernels also sum columns: blocks own some of them and pass down all rows. So
+ * narrow ones (2 or 4 sectors of a cache line) make enough blocks for a device. */
+enum { COLUMNS = 16, ROWS = 32 };
+
+/* ---- forward ---------------------------------------------------------------------------- */
+
+/* saved and hidden, with their biases: what a gate's function is taken of. */
+template <typename real> struct gate_inputs {
+    ct_rows<real> saved, hidden, b_ih, b_hh;
+
+    template <int W> __device__ ct_pack<W, real> of_input(int64_t row, int64_t column) const {
+        ct_pack<W, real> x = saved.template load<W>(row, column);
+        ct_pack<W, real> b = b_ih.template load<W>(0, column);
+        for (int k = 0; k < W; k++) x.at[k] += b.at[k];
+        return x;
+    }
+    template <int W> __device__ ct_pack<W, real> of_state(int64_t row, int64_t column) const {
+        ct_pack<W, real> x = hidden.template load<W>(row, column);
+        ct_pack<W, real> b = b_hh.template load<W>(0, column);
+        for (int k = 0; k < W; k++) x.at[k] += b.at[k];
+        return x;
+    }
+    template <int W> __device__ ct_pack<W, real> sigmoid(int64_t row, int64_t column) const {
+        ct_pack<W, real> x = of_input<W>(row, column), u = of_state<W>(row, column);
+        for (int k = 0; k < W; k++) x.at[k] = R_SIGMOID(x.at[k] + u.at[k]);
+        return x;
+    }
+};
+
+template <typename real, int W>
+static __global__ void gru_step(ct_rows<real> h, gate_inputs<real> in, ct_rows<real> previous,
+                                int64_t rows, int64_t width) {
+    int64_t packs = width / W;
+    for (int64_t i = ct_first(); i < rows * packs; i += ct_step()) {
+        int64_t row = ct_quotient(i, packs), c = (i - row * packs) * W;
+        ct_pack<W, real> r = in.template sigmoid<W>(row, c);
+        ct_pack<W, real> z = in.template sigmoid<W>(row, width + c);
+        ct_pack<W, real> n = in.template of_input<W>(row, 2 * width + c);
+        ct_pack<W, real> hidden_n = in.template of_state<W>(row, 2 * width + c);
+        ct_pack<W, real> state = previous.template load<W>(row, c);
+        for (int k = 0; k < W; k++) {
+            n.at[k] = R_TANH(n.at[k] + r.at[k] * hidden_n.at[k]);
+            state.at[k] = n.at[k] + z.at[k] * (state.at[k] - n.at[k]);
+        }
+        h.store(row, c, state);
+        in.saved.store(row, c, r);
+        in.saved.store(row, width + c, z);
+        in.saved.store(row, 2 * width + c, n);
+        in.saved.store(row, 3 * width + c, hidden_n);
+    }
+}
+
+template <typename real, int W>
+static __global__ void lstm_step(ct_rows<real> h, gate_inputs<real> in, ct_rows<real> c_previous,
+                                 int64_t rows, int64_t width) {
+    int64_t packs = width / W;
+    for (int64_t p = ct_first(); p < rows * packs; p += ct_step()) {
+        int64_t row = ct_quotient(p, packs), c = (p - row * packs) * W;
+        ct_pack<W, real> i = in.template sigmoid<W>(row, c);
+        ct_pack<W, real> f = in.template sigmoid<W>(row, width + c);
+        ct_pack<W, real> g = in.template of_input<W>(row, 2 * width + c);
+        ct_pack<W, real> u = in.template of_state<W>(row, 2 * width + c);
+        ct_pack<W, real> o = in.template sigmoid<W>(row, 3 * width + c);
+        ct_pack<W, real> cell = c_previous.template load<W>(row, c), state;
+        for (int k = 0; k < W; k++) {
+            g.at[k] = R_TANH(g.at[k] + u.at[k]);
+            cell.at[k] = f.at[k] * cell.at[k] + i.at[k] * g.at[k];
+            state.at[k] = o.at[k] * R_TANH(cell.at[k]);
+        }
+        h.store(row, c, state);
+        in.saved.store(row, c, i);
+        in.saved.store(row, width + c, f);
+        in.saved.store(row, 2 * width + c, g);
+        in.saved.store(row, 3 * width + c, o);
+        in.saved.store(row, 4 * width + c, cell);
+    }
+}
+
+template <typename real>
+using step_kernel = void(ct_rows<real> h, gate_inputs<real> in, ct_rows<real> previous,
+                         int64_t rows, int64_t width);
+
+/* Takes 16 bytes at a time where everything is aligned, else single elements. */
+template <typename real>
+static bool launch_step(const char *name, step_kernel<real> *of_packs, step_kernel<real> *of_ones,
+                        const ct_tensor *h, const ct_tensor *saved, const ct_tensor *hidden,
+                        const ct_tensor *previous, const ct_tensor *b_ih, const ct_tensor *b_hh) {
+    int64_t rows = h->shape.dim[0], width = h->shape.dim[1];
+    if (rows * width == 0) return true;
+    bool packs = ct_rows_align<real>(width, {h, saved, hidden, previous, b_ih, b_hh});
+    int64_t count = rows * width / (packs ? ct_lanes<real> : 1);
+    gate_inputs<real> in = {ct_rows_of<real>(saved), ct_rows_of<real>(hidden),
+                            ct_rows_of<real>(b_ih), ct_rows_of<real>(b_hh)};
+    return ct_cuda_launch(name, packs ? of_packs : of_ones, ct_cuda_blocks(count), CT_THREADS, 0,
+                          ct_rows_of<real>(h), in, ct_rows_of<real>(previous), rows, width);
+}
+
+#define LAUNCH_STEP(kernel, real, ...) \
+    launch_step<real>(#kernel, kernel<real, ct_lanes<real>>, kernel<real, 1>, __VA_ARGS__)
+
+bool ct_cuda_gru_step(ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
+                      const ct_tensor *previous, const ct_tensor *b_ih, const ct_tensor *b_hh) {
+    return h->dtype == CT_F32
+               ? LAUNCH_STEP(gru_step, float, h, saved, hidden, previous, b_ih, b_hh)
+               : LAUNCH_STEP(gru_step, double, h, saved, hidden, previous, b_ih, b_hh);
+}
+
+bool ct_cuda_lstm_step(ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
+                       const ct_tensor *c_previous, const ct_tensor *b_ih, const ct_tensor *b_hh) {
+    return h->dtype == CT_F32
+               ? LAUNCH_STEP(lstm_step, float, h, saved, hidden, c_previous, b_ih, b_hh)
+               : LAUNCH_STEP(lstm_step, double, h, saved, hidden, c_previous, b_ih, b_hh);
+}
+
+/* ---- gradients -------------------------------------------------------------------------- */
+
+template <typename real>
+static __global__ void gru_step_grad(ct_rows<real> d, ct_rows<real> dh, double *d_bias,
+                                     ct_rows<real> g, ct_rows<real> saved, ct_rows<real> previous,
+                                     int64_t rows, int64_t width) {
+    int64_t c = (int64_t)blockIdx.x * COLUMNS + threadIdx.x;
+    double sums[4] = {0, 0, 0, 0};
+    for (int64_t row = threadIdx.y; c < width && row < rows; row += ROWS) {
+        const real *gates = saved.data + row * saved.distance + c;
+        real r = gates[0], z = gates[width], n = gates[2 * width], hidden_n = gates[3 * width];
+        real *state = dh.data + row * dh.distance + c, *to = d.data + row * d.distance + c;
+        real total = *state + g.template load<1>(row, c).at[0];
+        real dn = total * (1 - z) * (1 - n * n);
+        real dz = total * (previous.template load<1>(row, c).at[0] - n) * z * (1 - z);
+        real dr = dn * hidden_n * r * (1 - r);
+        real d_hidden = dn * r;
+        *state = total * z;
+        to[0] = dn;
+        to[width] = dr;
+        to[2 * width] = dz;
+        to[3 * width] = d_hidden;
+        sums[0] += dn;
+        sums[1] += dr;
+        sums[2] += dz;
+        sums[3] += d_hidden;
+    }
+    double sum = ct_column_sum<COLUMNS, ROWS>(sums);
+    if (threadIdx.y < 4 && c < width) d_bias[threadIdx.y * width + c] += sum;
+}
+
+template <typename real>
+static __global__ void lstm_step_grad(ct_rows<real> d, ct_rows<real> dh, ct_rows<real> dc,
+                                      double *d_bias, ct_rows<real> g, ct_rows<real> saved,
+                                      ct_rows<real> c_previous, int64_t rows, int64_t width) {
+    int64_t c = (int64_t)blockIdx.x * COLUMNS + threadIdx.x;
+    double sums[4] = {0, 0, 0, 0};
+    for (int64_t row = threadIdx.y; c < width && row < rows; row += ROWS) {
+        const real *gates = saved.data + row * saved.distance + c;
+        real i = gates[0], f = gates[width], cell = gates[2 * width], o = gates[3 * width];
+        real t = R_TANH(gates[4 * width]);
+        real *state = dc.data + row * dc.distance + c, *to = d.data + row * d.distance + c;
+        real d_h = dh.template load<1>(row, c).at[0] + g.template load<1>(row, c).at[0];
+        real d_c = *state + d_h * o * (1 - t * t);
+        real d_i = d_c * cell * i * (1 - i);
+        real d_f = d_c * c_previous.template load<1>(row, c).at[0] * f * (1 - f);
+        real d_g = d_c * i * (1 - cell * cell);
+        real d_o = d_h * t * o * (1 - o);
+        *state = d_c * f;
+        to[0] = d_i;
+        to[width] = d_f;
+        to[2 * width] = d_g;
+        to[3 * width] = d_o;
+        sums[0] += d_i;
+        sums[1] += d_f;
+        sums[2] += d_g;
+        sums[3] += d_o;
+    }
+    double sum = ct_column_sum<COLUMNS, ROWS>(sums);
+    if (threadIdx.y < 4 && c < width) d_bias[threadIdx.y * width + c] += sum;
+}
+
+static unsigned blocks_of_columns(int64_t width) {
+    return (unsigned)((width + COLUMNS - 1) / COLUMNS);
+}
+
+template <typename real>
+static bool launch_gru_grad(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, const ct_tensor *g,
+                            const ct_tensor *saved, const ct_tensor *previous) {
+    int64_t rows = dh->shape.dim[0], width = dh->shape.dim[1];
+    if (rows * width == 0) return true;
+    return CT_LAUNCH(gru_step_grad<real>, blocks_of_columns(width), dim3(COLUMNS, ROWS), 0,
+                     ct_rows_of<real>(d), ct_rows_of<real>(dh), ct_cuda_data<double>(d_bias),
+                     ct_rows_of<real>(g), ct_rows_of<real>(saved), ct_rows_of<real>(previous),
+                     rows, width);
+}
+
+bool ct_cuda_gru_step_grad(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, const ct_tensor *g,
+                           const ct_tensor *saved, const ct_tensor *previous) {
+    return dh->dtype == CT_F32 ? launch_gru_grad<float>(d, dh, d_bias, g, saved, previous)
+                               : launch_gru_grad<double>(d, dh, d_bias, g, saved, previous);
+}
+
+template <typename real>
+static bool launch_lstm_grad(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc, ct_tensor *d_bias,
+                             const ct_tensor *g, const ct_tensor *saved,
+                             const ct_tensor *c_previous) {
+    int64_t rows = dh->shape.dim[0], width = dh->shape.dim[1];
+    if (rows * width == 0) return true;
+    return CT_LAUNCH(lstm_step_grad<real>, blocks_of_columns(width), dim3(COLUMNS, ROWS), 0,
+                     ct_rows_of<real>(d), ct_rows_of<real>(dh), ct_rows_of<real>(dc),
+                     ct_cuda_data<double>(d_bias), ct_rows_of<real>(g), ct_rows_of<real>(saved),
+                     ct_rows_of<real>(c_previous), rows, width);
+}
+
+bool ct_cuda_lstm_step_grad(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc, ct_tensor *d_bias,
+                            const ct_tensor *g, const ct_tensor *saved,
+                            const ct_tensor *c_previous) {
+    return dh->dtype == CT_F32
+               ? launch_lstm_grad<float>(d, dh, dc, d_bias, g, saved, c_previous)
+               : launch_lstm_grad<double>(d, dh, dc, d_bias, g, saved, c_previous);
+}
