@@ -27,11 +27,17 @@ typedef struct {
 } recurrent_call;
 
 /* Inputs: x, w_ih, w_hh, b_ih, b_hh, h0, [c0,] lengths. */
+/* Lengths are read on the host, wherever the other inputs are. */
+static ct_tensor *lengths_of(const recurrent_call *call, ct_tensor *x) {
+    if (!call->lengths) return NULL;
+    return x->device == CT_CPU ? x : ct_tensor_to_device(x, CT_CPU);
+}
+
 static int call_gru(ct_tensor *const *x, const void *options, ct_tensor **y) {
     const recurrent_call *call = options;
     y[0] = ct_gru_sequence(x[0], call->state ? x[5] : NULL, x[1], x[2],
                            call->bias ? x[3] : NULL, call->bias ? x[4] : NULL,
-                           call->lengths ? x[6] : NULL, call->reverse, &y[1]);
+                           lengths_of(call, x[6]), call->reverse, &y[1]);
     return y[0] ? 2 : 0;
 }
 
@@ -112,7 +118,7 @@ static int call_lstm(ct_tensor *const *x, const void *options, ct_tensor **y) {
     const recurrent_call *call = options;
     y[0] = ct_lstm_sequence(x[0], call->state ? x[5] : NULL, call->state ? x[6] : NULL, x[1], x[2],
                             call->bias ? x[3] : NULL, call->bias ? x[4] : NULL,
-                            call->lengths ? x[7] : NULL, call->reverse, &y[1], &y[2]);
+                            lengths_of(call, x[7]), call->reverse, &y[1], &y[2]);
     return y[0] ? 3 : 0;
 }
 
