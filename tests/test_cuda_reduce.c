@@ -36,11 +36,12 @@ static bool is_empty_choice(ct_reduce_kind kind, const ct_tensor *x) {
     return (kind == CT_MAX || kind == CT_MIN) && ct_count(x) == 0;
 }
 
-/* Sums and products differ by their order: two roundings of f64 for each element that they have. */
-static void check_axes(const ct_tensor *x, uint32_t axes) {
+/* Every kind, or every other. Sums and products differ by their order: two roundings of f64 for
+ * each element that they have. */
+static void check_axes(const ct_tensor *x, uint32_t axes, int step) {
     const ct_tensor *cuda = on_cuda(x);
     double near = fmax(close_enough(x->dtype), 0x1p-52 * (double)ct_count(x));
-    for (int k = 0; k < 5; k++) {
+    for (int k = 0; k < 5; k += step) {
         if (is_empty_choice(kinds[k], x)) continue;
         CT_SCOPE {
             assert_as_cpu(ct_tensor_reduce(kinds[k], cuda, axes, true),
@@ -56,7 +57,8 @@ START_TEST(reductions_as_on_the_cpu) {
                 const ct_tensor *dense = around_one(reals[d], shape_of(_i));
                 if (how == BROADCAST && ct_count(dense) == 0) break;
                 const ct_tensor *x = placed((ct_tensor *)dense, how);
-                for (uint32_t axes = 0; axes < 8; axes++) check_axes(x, axes);
+                int step = how == DENSE_ONE ? 1 : 2;
+                for (uint32_t axes = 0; axes < 8; axes++) check_axes(x, axes, step);
             }
         }
     }
@@ -75,7 +77,7 @@ START_TEST(special_values_stay) {
             for (int transposed = 0; transposed < 2; transposed++) {
                 ct_tensor *x = around_one(reals[i % 2], CT_SHAPE(2, length));
                 ct_set(x, position, special[i % 3]);
-                check_axes(transposed ? ct_tensor_transpose(x, 0, 1) : x, transposed ? 1 : 2);
+                check_axes(transposed ? ct_tensor_transpose(x, 0, 1) : x, transposed ? 1 : 2, 1);
             }
         }
     }

@@ -17,6 +17,7 @@
 enum { WORKSPACE = 32 << 20 };
 
 static cublasHandle_t handle;
+static void *workspace;
 static bool is_open;
 static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
 static ct_precision precision;
@@ -31,12 +32,10 @@ static bool cublas_ok(cublasStatus_t status, const char *call) {
 /* With the first product: it takes time, and memory on the device. */
 static bool open_cublas() {
     pthread_mutex_lock(&opening);
-    if (!is_open && (handle || CUBLAS(cublasCreate(&handle)))) {
-        void *workspace = ct_cuda_allocate(WORKSPACE);
-        is_open = workspace && CUBLAS(cublasSetStream(handle, ct_cuda_stream)) &&
-                  CUBLAS(cublasSetWorkspace(handle, workspace, WORKSPACE));
-        if (workspace && !is_open) ct_cuda_free(workspace, WORKSPACE);
-    }
+    if (!workspace) workspace = ct_cuda_allocate(WORKSPACE);
+    is_open = is_open || (workspace && CUBLAS(cublasCreate(&handle)) &&
+                          CUBLAS(cublasSetStream(handle, ct_cuda_stream)) &&
+                          CUBLAS(cublasSetWorkspace(handle, workspace, WORKSPACE)));
     pthread_mutex_unlock(&opening);
     return is_open;
 }
@@ -164,36 +163,35 @@ static bool multiply_one(const product &p, const ct_walk<3> &w) {
                                p.ldc, p.compute, CUBLAS_GEMM_DEFAULT));
 }
 
-/* Whose operands lie at equal distances (0 for one that all share). */
-static bool multiply_strided(const product &p, const ct_walk<3> &w) {
+/* Of dimension `along`: operands at equal distances (0 for one that all share). data: the first
+ * matrices of c, a and b. */
+static bool multiply_along(const product &p, const ct_walk<3> &w, int along, char *const data[3]) {
     return CUBLAS(cublasGemmStridedBatchedEx(
-        handle, p.op_b, p.op_a, p.n, p.m, p.k, &p.alpha, w.data[2], p.type, p.ldb,
-        w.stride[2][0], w.data[1], p.type, p.lda, w.stride[1][0], &p.beta, w.data[0], p.type_c,
-        p.ldc, w.stride[0][0], (int)w.count, p.compute, CUBLAS_GEMM_DEFAULT));
+        handle, p.op_b, p.op_a, p.n, p.m, p.k, &p.alpha, data[2], p.type, p.ldb,
+        w.stride[2][along], data[1], p.type, p.lda, w.stride[1][along], &p.beta, data[0],
+        p.type_c, p.ldc, w.stride[0][along], (int)w.dim[along], p.compute, CUBLAS_GEMM_DEFAULT));
 }
 
-/* pointer[k * count + i]: matrix i of tensor k. */
-static __global__ void point_at_matrices(void **pointer, const ct_walk<3> w, int size_c, int size) {
-    for (int64_t i = ct_first(); i < w.count; i += ct_step()) {
-        int64_t at[3];
-        ct_walk_to(w, i, at);
+/* One call for the largest dimension, at each place along the others: most batches have but one
+ * that is not merged. (A call that takes the matrices' addresses from the device would save some,
+ * but it may read addresses that are not multiples of 16 bytes wrongly, in tf32 and bf16.) */
+static bool multiply_batch(const product &p, const ct_walk<3> &w, const size_t size[3]) {
+    int along = 0;
+    for (int d = 1; d < w.ndim; d++) along = w.dim[d] > w.dim[along] ? d : along;
+    for (int64_t i = 0; i < w.count / w.dim[along]; i++) {
+        char *data[3];
         for (int k = 0; k < 3; k++) {
-            pointer[k * w.count + i] = static_cast<char *>(w.data[k]) + at[k] * (k ? size : size_c);
+            int64_t at = 0, rest = i;
+            for (int d = w.ndim - 1; d >= 0; d--) {
+                if (d == along) continue;
+                at += rest % w.dim[d] * w.stride[k][d];
+                rest /= w.dim[d];
+            }
+            data[k] = static_cast<char *>(w.data[k]) + at * (int64_t)size[k];
         }
+        if (!multiply_along(p, w, along, data)) return false;
     }
-}
-
-/* Anywhere: their addresses are written down on the device. */
-static bool multiply_scattered(const product &p, const ct_walk<3> &w, int size_c, int size) {
-    ct_scratch room(3 * (size_t)w.count * sizeof(void *));
-    void **pointer = static_cast<void **>(room.data);
-    return pointer &&
-           CT_LAUNCH(point_at_matrices, ct_cuda_blocks(w.count), CT_THREADS, 0, pointer, w, size_c,
-                     size) &&
-           CUBLAS(cublasGemmBatchedEx(handle, p.op_b, p.op_a, p.n, p.m, p.k, &p.alpha,
-                                      pointer + 2 * w.count, p.type, p.ldb, pointer + w.count,
-                                      p.type, p.lda, &p.beta, pointer, p.type_c, p.ldc,
-                                      (int)w.count, p.compute, CUBLAS_GEMM_DEFAULT));
+    return true;
 }
 
 /* Where the matrices of c, a and b lie. */
@@ -223,8 +221,9 @@ static bool multiply(ct_tensor *c, double alpha, const operand *a, const operand
     p.op_b = b->is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     choose_arithmetic(&p, a->x.dtype, alpha, beta);
     if (w.count == 1) return multiply_one(p, w);
-    if (w.ndim == 1) return multiply_strided(p, w);
-    return multiply_scattered(p, w, (int)ct_cuda_size(c->dtype), (int)ct_cuda_size(a->x.dtype));
+    const size_t size[] = {ct_cuda_size(c->dtype), ct_cuda_size(a->x.dtype),
+                           ct_cuda_size(b->x.dtype)};
+    return multiply_batch(p, w, size);
 }
 
 /* ---- the entry -------------------------------------------------------------------------- */

@@ -134,23 +134,3 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cubla
                                       type_b, ldb, 0, beta, c, type_c, ldc, 0, 1, compute,
                                       algorithm);
 }
-
-/* One product after another; the addresses lie on the device. */
-cublasStatus_t cublasGemmBatchedEx(
-    cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k,
-    const void *alpha, const void *const a[], cudaDataType_t type_a, int lda,
-    const void *const b[], cudaDataType_t type_b, int ldb, const void *beta, void *const c[],
-    cudaDataType_t type_c, int ldc, int count, cublasComputeType_t compute,
-    cublasGemmAlgo_t algorithm) {
-    for (int i = 0; i < count; i++) {
-        ct_shim_device_begin();
-        const void *at_a = a[i], *at_b = b[i];
-        void *at_c = c[i];
-        ct_shim_device_end();
-        cublasStatus_t status =
-            cublasGemmEx(handle, op_a, op_b, m, n, k, alpha, at_a, type_a, lda, at_b, type_b, ldb,
-                         beta, at_c, type_c, ldc, compute, algorithm);
-        if (status != CUBLAS_STATUS_SUCCESS) return status;
-    }
-    return CUBLAS_STATUS_SUCCESS;
-}

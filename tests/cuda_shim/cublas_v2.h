@@ -36,11 +36,5 @@ cublasStatus_t cublasGemmStridedBatchedEx(
     const void *b, cudaDataType_t type_b, int ldb, long long stride_b, const void *beta, void *c,
     cudaDataType_t type_c, int ldc, long long stride_c, int count, cublasComputeType_t compute,
     cublasGemmAlgo_t algorithm);
-cublasStatus_t cublasGemmBatchedEx(
-    cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k,
-    const void *alpha, const void *const a[], cudaDataType_t type_a, int lda,
-    const void *const b[], cudaDataType_t type_b, int ldb, const void *beta, void *const c[],
-    cudaDataType_t type_c, int ldc, int count, cublasComputeType_t compute,
-    cublasGemmAlgo_t algorithm);
 
 #endif
