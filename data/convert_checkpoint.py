@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Turn a released checkpoint into safetensors that `train --init FILE` takes under `names = released`.
+"""Turn a released checkpoint into safetensors that `train --init FILE` takes.
 
     convert_checkpoint.py model_best.pth.tar model_best.safetensors
 

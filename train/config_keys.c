@@ -50,7 +50,7 @@ const ct_config_key ct_config_keys[] = {
     {"run", "tensorboard", CT_KEY_FLAG, "yes", AT(tensorboard),
      .help = "Write the numbers of metrics.jsonl to a TensorBoard event file too"},
     {"run", "names", CT_KEY_CHOICE, "ours", AT(names), .choices = "ours|released",
-     .help = "Names of tensors in --init, --weights, --export files: ours, or the released code's"},
+     .help = "Names of tensors in what --export and --dump-steps write: ours, or the released code's"},
 
     {"train", "epochs", CT_KEY_WHOLE, "30", AT(epochs), .low = 1, .high = 1e9,
      .help = "Passes over the training captions"},

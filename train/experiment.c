@@ -168,9 +168,28 @@ void ct_experiment_close(ct_experiment *e) {
     free(e);
 }
 
+/* A file's names say whose they are: the released code's begin with its encoders. */
+static bool names_are_released(const char *path, bool *released) {
+    static const char *const beginnings[] = {"img_enc.", "txt_enc.", "param.img_enc.",
+                                             "param.txt_enc."};
+    ct_safetensors *file = ct_safetensors_open(path);
+    if (!file) return false;
+    *released = false;
+    for (int i = 0; i < ct_safetensors_count(file) && !*released; i++) {
+        const char *name = ct_safetensors_name(file, i);
+        for (int k = 0; k < 4; k++) {
+            *released |= strncmp(name, beginnings[k], strlen(beginnings[k])) == 0;
+        }
+    }
+    ct_safetensors_close(file);
+    return true;
+}
+
 bool ct_experiment_load(const ct_experiment *e, const char *path) {
     ct_module *module = ct_model_module(e->model);
-    if (strcmp(e->config->names, "ours") == 0) return ct_module_load(module, path, true);
+    bool released;
+    if (!names_are_released(path, &released)) return false;
+    if (!released) return ct_module_load(module, path, true);
     ct_state_form form = ct_released_form(e->model);
     char *missing;
     if (!ct_module_load_as(module, path, &form, &missing)) return false;

@@ -28,11 +28,12 @@ typedef struct {
 ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary);
 void ct_experiment_close(ct_experiment *experiment);
 
-/* Loads weights into the model: all or nothing, every misfit listed. With names = released the
- * file has the released code's state-dict names (ct_released_form); a line on the console names
- * the parts that it lacks. */
+/* Loads weights into the model: all or nothing, every misfit listed. The file has our names, or the
+ * released code's state-dict names (ct_released_form); then a line on the console names the parts
+ * that it lacks. */
 bool ct_experiment_load(const ct_experiment *experiment, const char *path);
-/* Writes the model's weights under the same names; a line names what has none. */
+/* Writes the model's weights, under the released names with names = released; a line names what has
+ * none. */
 bool ct_experiment_save(const ct_experiment *experiment, const char *path);
 
 /* A split with its captions encoded; cut to config->dev_captions if it is the dev split. With
