@@ -43,7 +43,7 @@ const ct_config_key ct_config_keys[] = {
      .help = "Seed of all random numbers"},
     {"run", "threads", CT_KEY_WHOLE, "0", AT(threads), .low = 0, .high = 4096,
      .help = "CPU threads; 0: one a core"},
-    {"run", "device", CT_KEY_CHOICE, "auto", AT(device), .choices = "cpu|cuda|auto",
+    {"run", "device", CT_KEY_CHOICE, "cpu", AT(device), .choices = "cpu|cuda|auto",
      .help = "Where to compute; auto: cuda where there is a GPU"},
     {"run", "dtype", CT_KEY_DTYPE, "f32", AT(dtype), .choices = "f32|f64",
      .help = "Numbers to compute with"},
