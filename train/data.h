@@ -68,8 +68,8 @@ typedef struct {
                                 * is given, vectors are those of CT_TOKENS_RELEASED_VECTORS */
     const uint8_t *known;      /* of word vectors from a file: V flags, borrowed; else NULL */
     bool drop_unknown;         /* words without a vector are dropped from those whose vectors are
-                                * read, but lengths count them (row 10); needs `known` */
-    bool pad_target;           /* the decoder is to say one <pad> after <end> (row 11) */
+                                * read, but lengths count them (`unknown_words`); needs `known` */
+    bool pad_target;           /* the decoder is to say one <pad> after <end> (`decoder_targets`) */
 } ct_encoding;
 
 /* Keeps the vocabulary, which outlives it. For one thread at a time. */
