@@ -11,6 +11,7 @@ bool CT_CPU(unfold)(ct_tensor *u, const ct_tensor *x, ct_conv1d_options options)
     const char *from = ct_cpu_data(x);
     char *to = ct_cpu_data(u);
     int threads = ct_cpu_threads(ct_count(u));
+    if (row == 0) return true; /* nothing to copy, and perhaps no memory to point to */
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t p = 0; p < batch * steps_out; p++) {
         int64_t i = p / steps_out, first = p % steps_out * options.stride - options.before;

@@ -8,6 +8,7 @@ static void REAL_NAME(fold)(ct_tensor *x, const ct_tensor *u, ct_conv1d_options 
     const real *from = ct_cpu_data(u);
     real *to = ct_cpu_data(x);
     int threads = ct_cpu_threads(ct_count(u));
+    if (width == 0) return; /* nothing to add, and perhaps no memory to point to */
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t p = 0; p < batch * steps; p++) {
         int64_t i = p / steps, t = p % steps;

@@ -79,7 +79,7 @@ static void REAL_NAME(hinge_grad)(ct_tensor *gs, const ct_tensor *g, const ct_te
 static void REAL_NAME(diagonal_ranks)(int64_t *rank, const ct_tensor *s, bool by_column) {
     int64_t n = s->shape.dim[0];
     const real *x = ct_cpu_data(s);
-    memset(rank, 0, (size_t)n * sizeof *rank);
+    if (n > 0) memset(rank, 0, (size_t)n * sizeof *rank);
     for (int64_t i = 0; i < n; i++) {
         for (int64_t j = 0; j < n; j++) {
             int64_t query = by_column ? j : i;
@@ -139,7 +139,7 @@ static void REAL_NAME(order_side_grad)(real *to, const real *g, const real *s, c
     int threads = ct_cpu_threads(n * m * width);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t r = 0; r < rows; r++) {
-        memset(to + r * width, 0, (size_t)width * sizeof *to);
+        if (width > 0) memset(to + r * width, 0, (size_t)width * sizeof *to);
         for (int64_t o = 0; o < others; o++) {
             int64_t i = side_b ? o : r, j = side_b ? r : o;
             real distance = -s[i * m + j];
