@@ -132,51 +132,47 @@ void ct_optimizer_destroy(ct_optimizer *optimizer) {
 
 /* ---- options ---------------------------------------------------------------------------- */
 
-bool ct_optimizer_exclude(ct_optimizer *optimizer, const char *prefix) {
-    if (!optimizer || !prefix) {
-        return ct_ok() ? ct_fail_bool("optimizer_exclude: NULL given") : false;
-    }
+/* Does `change` to every parameter whose name starts with prefix; an error naming `op` if there is
+ * none. */
+static bool change_named(ct_optimizer *optimizer, const char *op, const char *prefix,
+                         void (*change)(slot *s, double value), double value) {
+    if (!optimizer || !prefix) return ct_ok() ? ct_fail_bool("%s: NULL given", op) : false;
     bool found = false;
     for (int i = 0; i < optimizer->count; i++) {
-        slot *s = &optimizer->slots[i];
-        if (strncmp(s->name, prefix, strlen(prefix)) != 0) continue;
-        s->excluded = found = true;
-        drop_moments(s);
+        if (strncmp(optimizer->slots[i].name, prefix, strlen(prefix)) != 0) continue;
+        change(&optimizer->slots[i], value);
+        found = true;
     }
-    if (found) return true;
-    return ct_fail_bool("optimizer_exclude: no parameter's name starts with '%s'", prefix);
+    return found || ct_fail_bool("%s: no parameter's name starts with '%s'", op, prefix);
+}
+
+static void exclude(slot *s, double value) {
+    (void)value;
+    s->excluded = true;
+    drop_moments(s);
+}
+
+static void repeat(slot *s, double value) {
+    (void)value;
+    s->repeated = true;
+}
+
+static void scale_lr(slot *s, double value) { s->lr_factor = value; }
+
+bool ct_optimizer_exclude(ct_optimizer *optimizer, const char *prefix) {
+    return change_named(optimizer, "optimizer_exclude", prefix, exclude, 0);
 }
 
 bool ct_optimizer_repeat(ct_optimizer *optimizer, const char *prefix) {
-    if (!optimizer || !prefix) {
-        return ct_ok() ? ct_fail_bool("optimizer_repeat: NULL given") : false;
-    }
-    bool found = false;
-    for (int i = 0; i < optimizer->count; i++) {
-        slot *s = &optimizer->slots[i];
-        if (strncmp(s->name, prefix, strlen(prefix)) == 0) s->repeated = found = true;
-    }
-    return found ||
-           ct_fail_bool("optimizer_repeat: no parameter's name starts with '%s'", prefix);
+    return change_named(optimizer, "optimizer_repeat", prefix, repeat, 0);
 }
 
 bool ct_optimizer_scale_lr(ct_optimizer *optimizer, const char *prefix, double factor) {
-    if (!optimizer || !prefix) {
-        return ct_ok() ? ct_fail_bool("optimizer_scale_lr: NULL given") : false;
-    }
-    if (!(factor >= 0)) {
+    if (optimizer && prefix && !(factor >= 0)) {
         return ct_fail_bool("optimizer_scale_lr: factor %g of '%s', expected 0 or more", factor,
                             prefix);
     }
-    bool found = false;
-    for (int i = 0; i < optimizer->count; i++) {
-        slot *s = &optimizer->slots[i];
-        if (strncmp(s->name, prefix, strlen(prefix)) != 0) continue;
-        s->lr_factor = factor;
-        found = true;
-    }
-    return found ||
-           ct_fail_bool("optimizer_scale_lr: no parameter's name starts with '%s'", prefix);
+    return change_named(optimizer, "optimizer_scale_lr", prefix, scale_lr, factor);
 }
 
 void ct_optimizer_clip_norm(ct_optimizer *optimizer, double norm) {
