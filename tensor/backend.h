@@ -35,6 +35,7 @@ typedef struct ct_backend {
     /* any dtypes; x expanded to y's shape */
     bool (*copy)(ct_tensor *y, const ct_tensor *x); /* converts */
     bool (*fill)(ct_tensor *y, double value);
+    bool (*arange)(ct_tensor *y); /* i64, contiguous: 0, 1, ... */
 
     /* pointwise, f32 and f64 */
     bool (*unary)(ct_unary_kind kind, ct_tensor *y, const ct_tensor *x, double p, double q);

@@ -264,13 +264,9 @@ ct_tensor *ct_from_doubles(ct_dtype dtype, ct_device device, ct_shape shape, con
 }
 
 ct_tensor *ct_arange(ct_dtype dtype, ct_device device, int64_t count) {
-    ct_tensor *x = ct_empty(CT_I64, CT_CPU, CT_SHAPE(count));
-    if (!x) return NULL;
-    int64_t *value = ct_data(x);
-    for (int64_t i = 0; i < count; i++) value[i] = i;
-    if (dtype == CT_I64 && device == CT_CPU) return x;
-    ct_tensor *y = ct_empty(dtype, device, x->shape);
-    return y && ct_tensor_copy_to(y, x) ? y : NULL;
+    ct_tensor *x = ct_empty(CT_I64, device, CT_SHAPE(count));
+    if (!x || !ct_backend_of(device)->arange(x)) return NULL;
+    return dtype == CT_I64 ? x : ct_tensor_cast(x, dtype);
 }
 
 /* Memory that the caller keeps: marks the storage as not the backend's. */

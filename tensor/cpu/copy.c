@@ -258,3 +258,9 @@ bool CT_CPU(fill)(ct_tensor *y, double value) {
     CT_CPU(map)(kernel, y, 0, NULL, &element, 1);
     return true;
 }
+
+bool CT_CPU(arange)(ct_tensor *y) {
+    int64_t *value = ct_data(y), count = ct_count(y);
+    for (int64_t i = 0; i < count; i++) value[i] = i;
+    return true;
+}

@@ -35,6 +35,7 @@ bool ct_cpu_copy_bytes(void *to, const void *from, size_t bytes);
 /* cpu/copy.c */
 bool CT_CPU(copy)(ct_tensor *y, const ct_tensor *x);
 bool CT_CPU(fill)(ct_tensor *y, double value);
+bool CT_CPU(arange)(ct_tensor *y);
 
 /* cpu/pointwise.c */
 bool CT_CPU(unary)(ct_unary_kind kind, ct_tensor *y, const ct_tensor *x, double p, double q);

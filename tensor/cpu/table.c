@@ -13,6 +13,7 @@ const ct_backend CT_CPU(backend) = {
     .to_host = ct_cpu_copy_bytes,
     .copy = CT_CPU(copy),
     .fill = CT_CPU(fill),
+    .arange = CT_CPU(arange),
     .unary = CT_CPU(unary),
     .unary_grad = CT_CPU(unary_grad),
     .binary = CT_CPU(binary),

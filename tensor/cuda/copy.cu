@@ -210,3 +210,14 @@ bool ct_cuda_fill(ct_tensor *y, double value) {
     default: return launch_fill<uint8_t>(w, value);
     }
 }
+
+static __global__ void count_up(int64_t *y, int64_t count) {
+    for (int64_t i = ct_first(); i < count; i += ct_step()) y[i] = i;
+}
+
+bool ct_cuda_arange(ct_tensor *y) {
+    int64_t count = ct_cuda_count(y);
+    if (count == 0) return true;
+    return CT_LAUNCH(count_up, ct_cuda_blocks(count), CT_THREADS, 0, ct_cuda_data<int64_t>(y),
+                     count);
+}

@@ -148,6 +148,7 @@ static __device__ inline void ct_report_wrong(ct_report *report, int kind, int64
 /* copy.cu */
 bool ct_cuda_copy(ct_tensor *y, const ct_tensor *x);
 bool ct_cuda_fill(ct_tensor *y, double value);
+bool ct_cuda_arange(ct_tensor *y);
 
 /* pointwise.cu */
 bool ct_cuda_unary(ct_unary_kind kind, ct_tensor *y, const ct_tensor *x, double p, double q);

@@ -12,6 +12,7 @@ static const ct_backend backend = {
     .to_host = ct_cuda_to_host,
     .copy = ct_cuda_copy,
     .fill = ct_cuda_fill,
+    .arange = ct_cuda_arange,
     .unary = ct_cuda_unary,
     .unary_grad = ct_cuda_unary_grad,
     .binary = ct_cuda_binary,
