@@ -182,7 +182,8 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_rng *rng, const char *name);
 
 /* ---- sequences -------------------------------------------------------------------------- */
 
-/* tensor/fused.h, ct_tensor_gru. h_last may be NULL. lengths: i64 (B) on the CPU, or NULL. */
+/* tensor/fused.h, ct_tensor_gru. h_last may be NULL. lengths: i64 (B) on the CPU, or where x is
+ * (nothing is then read), or NULL. */
 ct_tensor *ct_gru_sequence(ct_tensor *x, ct_tensor *h0, ct_tensor *w_ih, ct_tensor *w_hh,
                            ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths, bool reverse,
                            ct_tensor **h_last);

@@ -23,14 +23,14 @@ static bool gru_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
 
 /* Which of the optional inputs a sample gives. */
 typedef struct {
-    bool state, bias, lengths, reverse;
+    bool state, bias, reverse;
+    enum { NO_LENGTHS, LENGTHS_ON_HOST, LENGTHS_BESIDE } lengths; /* beside: where x is */
 } recurrent_call;
 
 /* Inputs: x, w_ih, w_hh, b_ih, b_hh, h0, [c0,] lengths. */
-/* Lengths are read on the host, wherever the other inputs are. */
 static ct_tensor *lengths_of(const recurrent_call *call, ct_tensor *x) {
-    if (!call->lengths) return NULL;
-    return x->device == CT_CPU ? x : ct_tensor_to_device(x, CT_CPU);
+    if (call->lengths == NO_LENGTHS) return NULL;
+    return call->lengths == LENGTHS_BESIDE ? x : ct_tensor_to_device(x, CT_CPU);
 }
 
 static int call_gru(ct_tensor *const *x, const void *options, ct_tensor **y) {
@@ -48,14 +48,17 @@ typedef struct {
 } recurrent_case;
 
 static const recurrent_case recurrent_cases[] = {
-    {"plain", 2, 3, 3, 2, {false, true, false, false}},
-    {"from a state", 2, 3, 3, 2, {true, true, false, false}},
-    {"lengths", 3, 4, 2, 2, {true, true, true, false}},
-    {"lengths, reverse", 3, 4, 2, 2, {true, true, true, true}},
-    {"reverse", 2, 3, 2, 2, {false, true, false, true}},
-    {"without bias", 2, 2, 3, 2, {true, false, false, false}},
-    {"one element", 1, 1, 1, 1, {true, true, false, false}},
-    {"no rows", 0, 2, 3, 2, {true, true, false, false}},
+    {"plain", 2, 3, 3, 2, {false, true, false, NO_LENGTHS}},
+    {"from a state", 2, 3, 3, 2, {true, true, false, NO_LENGTHS}},
+    {"lengths", 3, 4, 2, 2, {true, true, false, LENGTHS_ON_HOST}},
+    {"lengths, reverse", 3, 4, 2, 2, {true, true, true, LENGTHS_ON_HOST}},
+    {"lengths beside x", 3, 4, 2, 2, {true, true, false, LENGTHS_BESIDE}},
+    {"lengths beside x, reverse", 3, 4, 2, 2, {true, true, true, LENGTHS_BESIDE}},
+    {"lengths beside x, no state", 3, 4, 2, 2, {false, true, true, LENGTHS_BESIDE}},
+    {"reverse", 2, 3, 2, 2, {false, true, true, NO_LENGTHS}},
+    {"without bias", 2, 2, 3, 2, {true, false, false, NO_LENGTHS}},
+    {"one element", 1, 1, 1, 1, {true, true, false, NO_LENGTHS}},
+    {"no rows", 0, 2, 3, 2, {true, true, false, LENGTHS_BESIDE}},
 };
 
 static void recurrent_samples(ct_sampler *sampler, ct_sample_function function, int64_t gates,

@@ -138,7 +138,8 @@ typedef struct {
 ct_module *ct_gru_create(int64_t in, int64_t hidden, ct_rnn_options options);
 /* x (B,T,in), h0 (layers*directions,B,hidden) or NULL, lengths (B) i64 in any order or NULL;
  * returns (B,T,directions*hidden), zero beyond lengths; *h_last (layers*directions,B,hidden) if
- * not NULL: layer 0 forward, layer 0 backward, layer 1 forward, ... */
+ * not NULL: layer 0 forward, layer 0 backward, layer 1 forward, ... Lengths on the CPU spare the
+ * steps beyond them; lengths on x's device are not read, and no shape depends on them. */
 ct_tensor *ct_gru(ct_module *gru, ct_tensor *x, ct_tensor *h0, ct_tensor *lengths,
                   ct_tensor **h_last);
 ct_module *ct_lstm_create(int64_t in, int64_t hidden, ct_rnn_options options);

@@ -13,9 +13,12 @@
  *     r = s(W_ir x + b_ir + W_hr h + b_hr), z likewise,
  *     n = tanh(W_in x + b_in + r * (W_hn h + b_hn)),  h' = (1-z) n + z h.
  * x (B,T,C); h0 (B,H) or NULL for zeros; w_ih (3H,C), w_hh (3H,H); b_ih, b_hh (3H) or both NULL.
- * lengths (B) i64 on the CPU, each in 1..T, any order; NULL: all T. Rows of y beyond a length are
+ * lengths (B) i64, each in 1..T, any order; NULL: all T. Rows of y beyond a length are
  * zero, and `h_last` (B,H) is the state after each last valid step. reverse: from each row's own
- * last valid step to its first; h_last is then the state after step 0.
+ * last valid step to its first; h_last is then the state after step 0. Lengths on the CPU, wherever
+ * x is, are checked, and no step beyond them is computed. Lengths on x's device are neither read
+ * nor checked: all T steps are computed, and no shape depends on them (a step with them can be
+ * captured). Either way nothing that x holds beyond a length enters results or gradients.
  * One product for all input projections, one product and one fused gate kernel a step. */
 typedef struct {
     ct_tensor *y;      /* (B,T,H) */

@@ -1,7 +1,7 @@
 /* The GRU: products here, gates in the backend's gru_step and gru_step_grad.
  *
  * `saved` has a row for each valid (sequence, step): columns r, z, n, hidden part of n (4H), and,
- * where the sequences are packed, the state h as a fifth (y is then in another order).
+ * where the sequences are packed or padded, the state h as a fifth (y is then another matrix).
  */
 #include "tensor/fused_sequence.h"
 
@@ -63,14 +63,14 @@ static ct_gru_result forward(gru *net, const ct_tensor *lengths, bool reverse) {
     ct_gru_result none = {0}, result = {0};
     if (!check_inputs(net, lengths, reverse)) return none;
     const ct_sequence *plan = &net->plan;
-    int64_t width = net->hidden, columns = (plan->packed ? 5 : 4) * width;
+    int64_t width = net->hidden, columns = (plan->apart ? 5 : 4) * width;
     ct_tensor *x = ct_sequence_pack(plan, net->x);
     ct_tensor *w_ih_t = ct_tensor_transpose(net->w_ih, 0, 1);
     ct_tensor *saved = ct_empty_like(net->x, CT_SHAPE(plan->rows, columns));
     ct_tensor *projections = ct_tensor_slice(saved, 1, 0, 3 * width, 1);
     if (!ct_tensor_matmul_to(projections, 1, x, w_ih_t, 0)) return none;
-    ct_tensor *states = plan->packed ? ct_tensor_slice(saved, 1, 4 * width, 5 * width, 1)
-                                     : ct_empty_like(net->x, CT_SHAPE(plan->rows, width));
+    ct_tensor *states = plan->apart ? ct_tensor_slice(saved, 1, 4 * width, 5 * width, 1)
+                                    : ct_empty_like(net->x, CT_SHAPE(plan->rows, width));
     if (!states || !run_steps(net, states, saved)) return none;
     result.y = ct_sequence_unpack(plan, states, net->x->shape.dim[1]);
     result.h_last = ct_sequence_last(plan, states);
@@ -175,7 +175,7 @@ static bool check_gradients(const gru *net, const ct_tensor *g_y, const ct_tenso
     const ct_tensor *x = net->x;
     int64_t width = net->hidden, batch = x->shape.dim[0], steps = x->shape.dim[1];
     ct_shape y = CT_SHAPE(batch, steps, width);
-    ct_shape saved = CT_SHAPE(net->plan.rows, (net->plan.packed ? 5 : 4) * width);
+    ct_shape saved = CT_SHAPE(net->plan.rows, (net->plan.apart ? 5 : 4) * width);
     return ct_check_optional("gru gradient", "g_y", x, g_y, y) &&
            ct_check_optional("gru gradient", "g_last", x, g_last, CT_SHAPE(batch, width)) &&
            ct_check_shape("gru gradient", "y", x, result->y, y) &&
@@ -191,14 +191,11 @@ static ct_gru_grad backward(gru *net, const ct_tensor *g_y, const ct_tensor *g_l
     }
     const ct_sequence *plan = &net->plan;
     int64_t width = net->hidden;
-    ct_shape state = CT_SHAPE(plan->batch, width);
-    ct_tensor *states = plan->packed
+    ct_tensor *states = plan->apart
                             ? ct_tensor_slice(result->saved, 1, 4 * width, 5 * width, 1)
                             : ct_tensor_reshape(result->y, CT_SHAPE(plan->rows, width));
-    ct_tensor *g = g_y ? ct_sequence_pack(plan, g_y) : NULL;
-    if (!states || (g_y && !g)) return none;
-    ct_tensor *dh = g_last ? ct_sequence_sort(plan, g_last)
-                           : ct_zeros(net->x->dtype, net->x->device, state);
+    ct_tensor *g, *dh;
+    if (!states || !ct_sequence_gradients(plan, net->x, g_y, g_last, width, &g, &dh)) return none;
     ct_tensor *d = ct_empty_like(net->x, CT_SHAPE(plan->rows, 4 * width));
     ct_tensor *d_bias = ct_zeros(CT_F64, net->x->device, CT_SHAPE(4 * width));
     ct_tensor *previous = ct_empty_like(net->x, CT_SHAPE(plan->rows, width));

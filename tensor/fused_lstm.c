@@ -1,7 +1,7 @@
 /* The LSTM: products here, gates in the backend's lstm_step and lstm_step_grad.
  *
  * `saved` has a row for each valid (sequence, step): columns i, f, g, o, c (5H), and, where the
- * sequences are packed, the state h as a sixth (y is then in another order).
+ * sequences are packed or padded, the state h as a sixth (y is then another matrix).
  */
 #include "tensor/fused_sequence.h"
 
@@ -82,14 +82,14 @@ static ct_lstm_result forward(lstm *net, const ct_tensor *lengths, bool reverse)
     ct_lstm_result none = {0}, result = {0};
     if (!check_inputs(net, lengths, reverse)) return none;
     const ct_sequence *plan = &net->plan;
-    int64_t width = net->hidden, columns = (SAVED_COLUMNS + (plan->packed ? 1 : 0)) * width;
+    int64_t width = net->hidden, columns = (SAVED_COLUMNS + (plan->apart ? 1 : 0)) * width;
     ct_tensor *x = ct_sequence_pack(plan, net->x);
     ct_tensor *w_ih_t = ct_tensor_transpose(net->w_ih, 0, 1);
     ct_tensor *saved = ct_empty_like(net->x, CT_SHAPE(plan->rows, columns));
     ct_tensor *projections = ct_tensor_slice(saved, 1, 0, GATES * width, 1);
     if (!ct_tensor_matmul_to(projections, 1, x, w_ih_t, 0)) return none;
-    ct_tensor *states = plan->packed ? ct_tensor_slice(saved, 1, SAVED_COLUMNS * width, columns, 1)
-                                     : ct_empty_like(net->x, CT_SHAPE(plan->rows, width));
+    ct_tensor *states = plan->apart ? ct_tensor_slice(saved, 1, SAVED_COLUMNS * width, columns, 1)
+                                    : ct_empty_like(net->x, CT_SHAPE(plan->rows, width));
     if (!states || !run_steps(net, states, saved)) return none;
     result.y = ct_sequence_unpack(plan, states, net->x->shape.dim[1]);
     result.h_last = ct_sequence_last(plan, states);
@@ -116,7 +116,7 @@ ct_lstm_result ct_tensor_lstm(const ct_tensor *x, const ct_tensor *h0, const ct_
 
 /* Work of the backward pass. */
 typedef struct {
-    const ct_tensor *g;                  /* (rows,H) gradient of y, or NULL */
+    ct_tensor *g, *g_cells;              /* (rows,H) gradients of h and c at the steps, or NULL */
     const ct_tensor *saved;              /* of the forward pass */
     const ct_tensor *states;             /* (rows,H) h of every step */
     ct_tensor *dh, *dc;                  /* (B,H) sorted: after the last steps, then initial */
@@ -138,6 +138,10 @@ static bool step_back(const lstm *net, lstm_back *work, int64_t s) {
     ct_tensor *dh = ct_tensor_slice(work->dh, 0, 0, n, 1);
     ct_tensor *dc = ct_tensor_slice(work->dc, 0, 0, n, 1);
     if ((work->g && !g) || !gates || !d || !previous || !dh || !dc) return false;
+    if (work->g_cells &&
+        !ct_tensor_add_to(dc, 1, ct_sequence_step(plan, work->g_cells, s, n, 0, width))) {
+        return false;
+    }
     if (!(before ? ct_tensor_copy_to(previous, before) : ct_tensor_fill(previous, 0)) ||
         !ct_fused_of(d)->lstm_step_grad(d, dh, dc, work->d_bias, g, gates, c_before)) {
         return false;
@@ -168,7 +172,7 @@ static bool start_back(const lstm *net, const ct_tensor *g_y, const ct_tensor *g
                        const ct_tensor *g_c_last, const ct_lstm_result *result, lstm_back *work) {
     const ct_sequence *plan = &net->plan;
     const ct_tensor *x = net->x;
-    int64_t width = net->hidden, columns = (SAVED_COLUMNS + (plan->packed ? 1 : 0)) * width;
+    int64_t width = net->hidden, columns = (SAVED_COLUMNS + (plan->apart ? 1 : 0)) * width;
     ct_shape state = CT_SHAPE(plan->batch, width);
     ct_shape y = CT_SHAPE(plan->batch, x->shape.dim[1], width);
     if (!ct_check_optional("lstm gradient", "g_y", x, g_y, y) ||
@@ -180,17 +184,18 @@ static bool start_back(const lstm *net, const ct_tensor *g_y, const ct_tensor *g
         return false;
     }
     work->saved = result->saved;
-    work->states = plan->packed
+    work->states = plan->apart
                        ? ct_tensor_slice(result->saved, 1, SAVED_COLUMNS * width, columns, 1)
                        : ct_tensor_reshape(result->y, CT_SHAPE(plan->rows, width));
-    work->g = g_y ? ct_sequence_pack(plan, g_y) : NULL;
-    if (!work->states || (g_y && !work->g)) return false;
-    work->dh = g_h_last ? ct_sequence_sort(plan, g_h_last) : ct_zeros(x->dtype, x->device, state);
-    work->dc = g_c_last ? ct_sequence_sort(plan, g_c_last) : ct_zeros(x->dtype, x->device, state);
+    if (!work->states ||
+        !ct_sequence_gradients(plan, x, g_y, g_h_last, width, &work->g, &work->dh) ||
+        !ct_sequence_gradients(plan, x, NULL, g_c_last, width, &work->g_cells, &work->dc)) {
+        return false;
+    }
     work->d = ct_empty_like(x, CT_SHAPE(plan->rows, GATES * width));
     work->d_bias = ct_zeros(CT_F64, x->device, CT_SHAPE(GATES * width));
     work->previous = ct_empty_like(x, CT_SHAPE(plan->rows, width));
-    return work->dh && work->dc && work->d && work->d_bias && work->previous;
+    return work->d && work->d_bias && work->previous;
 }
 
 static ct_lstm_grad backward(lstm *net, const ct_tensor *g_y, const ct_tensor *g_h_last,

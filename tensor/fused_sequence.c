@@ -77,7 +77,7 @@ static bool plan_packed(ct_sequence *plan, const int64_t *length, int64_t x_step
         }
     }
     for (int64_t i = 0; i < plan->batch; i++) last[i] = first[length[i] - 1] + inverse[i];
-    plan->packed = true;
+    plan->packed = plan->apart = true;
     plan->count = count;
     plan->first = first;
     plan->distance = 1;
@@ -88,6 +88,42 @@ static bool plan_packed(ct_sequence *plan, const int64_t *length, int64_t x_step
     return plan->source && plan->order && plan->inverse && plan->last;
 }
 
+/* From the lengths as they are in memory: nothing is read, and all shapes are those of x. In f64,
+ * which counts rows exactly. */
+static bool plan_padded(ct_sequence *plan, const ct_tensor *lengths, bool reverse) {
+    int64_t batch = plan->batch, steps = plan->steps, rows = batch * steps;
+    ct_device device = lengths->device;
+    if (!plan_full(plan, false)) return false;
+    plan->padded = plan->apart = true;
+    ct_tensor *length = ct_tensor_reshape(ct_tensor_cast(lengths, CT_F64), CT_SHAPE(batch, 1));
+    ct_tensor *step = ct_arange(CT_F64, device, steps);
+    ct_tensor *start = ct_tensor_scale(ct_arange(CT_F64, device, batch), (double)steps);
+    start = ct_tensor_reshape(start, CT_SHAPE(batch, 1));
+    ct_tensor *valid = ct_tensor_compare(CT_COMPARE_less, step, length);
+    ct_tensor *end = ct_tensor_unary(CT_UNARY_add_scalar, length, -1, 0);
+    ct_tensor *last = ct_tensor_cast(ct_tensor_add(start, end), CT_I64);
+    plan->valid = ct_tensor_reshape(valid, CT_SHAPE(rows, 1));
+    plan->last = ct_tensor_reshape(last, CT_SHAPE(batch));
+    if (!reverse) return plan->valid && plan->last;
+    /* each sequence's own steps in reverse, the others where they are */
+    ct_tensor *there = ct_tensor_where(valid, ct_tensor_sub(end, step), step);
+    ct_tensor *source = ct_tensor_cast(ct_tensor_add(start, there), CT_I64);
+    plan->source = ct_tensor_reshape(source, CT_SHAPE(rows));
+    return plan->valid && plan->last && plan->source;
+}
+
+/* A work matrix with zeros beyond the lengths, whatever stands there. */
+static ct_tensor *cleared(const ct_sequence *plan, const ct_tensor *matrix) {
+    if (!matrix) return NULL;
+    return ct_tensor_where(plan->valid, matrix, ct_scalar(matrix->dtype, matrix->device, 0));
+}
+
+/* The rows of x in the order of the work matrices, and, as that is its own inverse, back. */
+static ct_tensor *padded_rows(const ct_sequence *plan, const ct_tensor *matrix) {
+    ct_tensor *rows = cleared(plan, matrix);
+    return rows && plan->source ? ct_tensor_index_select(rows, 0, plan->source) : rows;
+}
+
 bool ct_sequence_plan(const char *op, ct_sequence *plan, const ct_tensor *x,
                       const ct_tensor *lengths, bool reverse) {
     memset(plan, 0, sizeof *plan);
@@ -96,7 +132,9 @@ bool ct_sequence_plan(const char *op, ct_sequence *plan, const ct_tensor *x,
     plan->steps = steps;
     if (steps < 1) return ct_fail_bool("%s: x is %s, which has no steps", op, ct_tensor_text(x));
     if (!lengths) return plan_full(plan, reverse);
-    bool ok = ct_check_index(op, "lengths", lengths, batch, CT_CPU);
+    bool padded = lengths->device != CT_CPU;
+    bool ok = ct_check_index(op, "lengths", lengths, batch, padded ? x->device : CT_CPU);
+    if (ok && padded && batch > 0) return plan_padded(plan, lengths, reverse);
     const ct_tensor *dense = ok ? ct_dense(lengths, &ok) : NULL;
     if (!dense || batch == 0) return ok && plan_full(plan, reverse);
     const int64_t *length = ct_data(dense);
@@ -123,12 +161,14 @@ ct_tensor *ct_sequence_pack(const ct_sequence *plan, const ct_tensor *x) {
     int64_t rows = x->shape.dim[0] * x->shape.dim[1];
     ct_tensor *matrix = ct_tensor_reshape(x, CT_SHAPE(rows, x->shape.dim[2]));
     if (plan->packed) return matrix ? ct_tensor_index_select(matrix, 0, plan->source) : NULL;
+    if (plan->padded) return padded_rows(plan, matrix);
     return matrix ? ct_tensor_contiguous(matrix) : NULL;
 }
 
 ct_tensor *ct_sequence_unpack(const ct_sequence *plan, const ct_tensor *matrix, int64_t steps) {
     int64_t width = matrix->shape.dim[1];
     ct_shape shape = CT_SHAPE(plan->batch, steps, width);
+    if (plan->padded) return ct_tensor_reshape(padded_rows(plan, matrix), shape);
     if (!plan->packed) return ct_tensor_reshape(matrix, shape);
     ct_tensor *x = ct_zeros(matrix->dtype, matrix->device, CT_SHAPE(plan->batch * steps, width));
     if (!x || !ct_tensor_index_add_to(x, 0, plan->source, matrix)) return NULL;
@@ -147,9 +187,24 @@ ct_tensor *ct_sequence_unsort(const ct_sequence *plan, const ct_tensor *state) {
 
 ct_tensor *ct_sequence_last(const ct_sequence *plan, const ct_tensor *states) {
     if (!states) return NULL;
-    if (plan->packed) return ct_tensor_index_select(states, 0, plan->last);
+    if (plan->last) return ct_tensor_index_select(states, 0, plan->last);
     return ct_tensor_copy(ct_sequence_step(plan, states, plan->steps - 1, plan->batch, 0,
                                            states->shape.dim[1]));
+}
+
+bool ct_sequence_gradients(const ct_sequence *plan, const ct_tensor *x, const ct_tensor *g_y,
+                           const ct_tensor *g_last, int64_t width, ct_tensor **g, ct_tensor **dh) {
+    *g = g_y ? ct_sequence_pack(plan, g_y) : NULL;
+    if (g_y && !*g) return false;
+    if (g_last && !plan->padded) {
+        *dh = ct_sequence_sort(plan, g_last);
+        return *dh != NULL;
+    }
+    *dh = ct_zeros(x->dtype, x->device, CT_SHAPE(plan->batch, width));
+    if (!g_last) return *dh != NULL;
+    /* padded: the last states are those of earlier steps than the last */
+    if (!*g) *g = ct_zeros(x->dtype, x->device, CT_SHAPE(plan->rows, width));
+    return *dh && *g && ct_tensor_index_add_to(*g, 0, plan->last, g_last);
 }
 
 bool ct_sequence_before(const ct_sequence *plan, const ct_tensor *states, const ct_tensor *initial,

@@ -5,6 +5,10 @@
  * lengths they are packed, step after step, the longest sequences first: the rows of a step are
  * contiguous, and those still running are always the first ones (as PyTorch's packed sequences).
  * Steps count in the direction of reading: reversed, step 0 is each sequence's last valid one.
+ *
+ * Packing needs the lengths on the host. Where they are on a device nothing may depend on them but
+ * what is in memory there: all sequences run through all T steps, padded (from zeros, reversed each
+ * within its own length), and what lies beyond a length is cleared in results and gradients.
  */
 #ifndef CT_FUSED_SEQUENCE_H
 #define CT_FUSED_SEQUENCE_H
@@ -13,18 +17,22 @@
 
 typedef struct {
     int64_t batch, steps, rows;
-    bool packed;
+    bool packed, padded;
+    bool apart;           /* y is another matrix than the states, which are then saved, too */
     int64_t distance;     /* of the rows of one step */
     const int64_t *count; /* sequences still running at a step */
     const int64_t *first; /* first row of a step */
-    /* where packed, i64 on x's device: */
-    ct_tensor *source;  /* (rows) position of a row among the B*T rows of x */
-    ct_tensor *order;   /* (B) sequences, longest first */
-    ct_tensor *inverse; /* (B) place of a sequence in that order */
-    ct_tensor *last;    /* (B) row of a sequence's last step */
+    /* i64 on x's device: */
+    ct_tensor *source;  /* (rows) position of a row among the B*T rows of x; where padded, NULL
+                         * unless reversed, and its own inverse */
+    ct_tensor *order;   /* where packed: (B) sequences, longest first */
+    ct_tensor *inverse; /* where packed: (B) place of a sequence in that order */
+    ct_tensor *last;    /* where packed or padded: (B) row of a sequence's last step */
+    ct_tensor *valid;   /* where padded: (rows,1) u8, 1 within a length */
 } ct_sequence;
 
-/* Of x (B,T,..) with lengths (B) i64 on the CPU, or NULL. What it points to lives in the scope. */
+/* Of x (B,T,..) with lengths (B) i64, or NULL: on the CPU packed, on x's device padded (and not
+ * checked to be in 1..T). What it points to lives in the scope. */
 bool ct_sequence_plan(const char *op, ct_sequence *plan, const ct_tensor *x,
                       const ct_tensor *lengths, bool reverse);
 
@@ -42,6 +50,12 @@ ct_tensor *ct_sequence_unsort(const ct_sequence *plan, const ct_tensor *state);
 
 /* (B,H) each sequence's state after its last step, from the states of all steps (rows,H). */
 ct_tensor *ct_sequence_last(const ct_sequence *plan, const ct_tensor *states);
+
+/* Where the gradients of all states g_y (B,T,H) and of the last ones g_last (B,H), each NULL for
+ * zero, enter: *g (rows,H) at the steps, or NULL for zero, and *dh (B,H), a copy, behind the last
+ * step. Of x's dtype and device. */
+bool ct_sequence_gradients(const ct_sequence *plan, const ct_tensor *x, const ct_tensor *g_y,
+                           const ct_tensor *g_last, int64_t width, ct_tensor **g, ct_tensor **dh);
 
 /* The states that the rows of a step start from: those of the step before, or of `initial` ((B,H)
  * sorted), or NULL where that is NULL too, for zero states. False if a view could not be made. */
