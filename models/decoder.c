@@ -152,27 +152,59 @@ static ct_tensor *fit(ct_tensor *vectors, int64_t tokens) {
     return have < tokens ? ct_pad(vectors, 1, 0, tokens - have, 0) : first_columns(vectors, tokens);
 }
 
+/* states (B,M,hidden) and targets (B,M) to the rows that count, (R,hidden) and (R). */
+static bool rows_that_count(const ct_batch *batch, const ct_compat *compat, ct_tensor **states,
+                            ct_tensor **targets) {
+    ct_tensor *from = NULL, *to = NULL;
+    if (!positions_that_count(batch, compat, *targets, &from, &to)) return false;
+    ct_tensor *rows = ct_reshape(*states, CT_SHAPE(-1, ct_dim(*states, 2)));
+    ct_tensor *flat = ct_tensor_reshape(*targets, CT_SHAPE(-1));
+    *states = ct_index_select(rows, 0, from);
+    *targets = flat ? ct_tensor_index_select(flat, 0, to) : NULL;
+    return *states && *targets;
+}
+
+/* The same where lengths are on a device: all B*(M-1) rows, those that do not count IGNORED. */
+enum { IGNORED = -1 };
+static bool all_rows(const ct_batch *batch, const ct_compat *compat, ct_tensor **states,
+                     ct_tensor **targets) {
+    ct_device device = (*targets)->device;
+    int64_t tokens = ct_dim(*targets, 1);
+    bool pad = compat->released[CT_COMPAT_PAD_TARGET];
+    if (tokens < 2) return ct_fail_bool("decoder: no caption has a token to predict");
+    ct_tensor *counts;
+    if (batch->target_mask) {
+        ct_tensor *mask = ct_tensor_slice(batch->target_mask, 1, 1, tokens, 1);
+        counts = ct_tensor_compare(CT_COMPARE_not_equal, mask,
+                                   ct_scalar(batch->target_mask->dtype, device, 0));
+    } else {
+        counts = ct_steps_within(batch->lengths, pad ? 0 : 1, tokens - 1);
+    }
+    ct_tensor *next = ct_tensor_slice(*targets, 1, 1, tokens, 1);
+    ct_tensor *ignored = ct_full(CT_I64, device, CT_SCALAR_SHAPE, IGNORED);
+    *targets = ct_tensor_reshape(ct_tensor_where(counts, next, ignored), CT_SHAPE(-1));
+    *states = ct_reshape(ct_slice(*states, 1, 0, tokens - 1, 1), CT_SHAPE(-1, ct_dim(*states, 2)));
+    return *states && *targets;
+}
+
 ct_tensor *ct_decoder_loss(ct_module *decoder, const ct_loss_config *config,
                            const ct_compat *compat, const ct_batch *batch, ct_tensor *vectors,
                            ct_tensor *embedding, ct_rng *rng) {
     ct_tensor *targets = batch->targets ? batch->targets : batch->words;
-    ct_tensor *from = NULL, *to = NULL;
     if (!targets) return ct_fail("decoder: the batch has neither words nor targets");
     if (batch->target_mask && !ct_shape_equal(batch->target_mask->shape, targets->shape))
         return ct_fail("decoder: target_mask is %s, targets %s",
                        ct_tensor_text(batch->target_mask), ct_tensor_text(targets));
     targets = first_columns(targets, config->convcap.tokens);
-    if (!positions_that_count(batch, compat, targets, &from, &to)) return NULL;
-    int64_t tokens = ct_dim(targets, 1);
-    ct_tensor *states =
-        ct_decoder_states(decoder, config, fit(vectors, tokens), embedding, rng);
-    /* the layer as wide as the vocabulary sees only the rows that count */
-    states = ct_reshape(states, CT_SHAPE(-1, config->convcap.hidden));
-    ct_tensor *logits =
-        ct_linear(ct_module_child(decoder, "output"), ct_index_select(states, 0, from));
-    ct_tensor *flat = ct_tensor_reshape(targets, CT_SHAPE(-1));
-    ct_tensor *labels = flat ? ct_tensor_index_select(flat, 0, to) : NULL;
-    return ct_cross_entropy(logits, labels, (ct_cross_entropy_options){0});
+    ct_tensor *states = ct_decoder_states(decoder, config, fit(vectors, ct_dim(targets, 1)),
+                                          embedding, rng);
+    if (!states) return NULL;
+    /* the layer as wide as the vocabulary sees only the rows that count, where these are known */
+    bool known = !ct_lengths_on_device(batch->lengths);
+    if (!(known ? rows_that_count : all_rows)(batch, compat, &states, &targets)) return NULL;
+    ct_tensor *logits = ct_linear(ct_module_child(decoder, "output"), states);
+    return ct_cross_entropy(logits, targets,
+                            (ct_cross_entropy_options){.ignore = !known, .ignore_index = IGNORED});
 }
 
 double ct_decoder_flops(const ct_loss_config *config, double words, double width,

@@ -41,6 +41,8 @@ bool ct_compat_read(const ct_description *description, ct_compat *compat);
 
 /* ---- running -------------------------------------------------------------------------------- */
 
+enum { CT_STEPS_ON_DEVICE = -1 };
+
 /* What a policy attention leaves for the losses. The first two are differentiable; NULL without
  * that part of the policy, and in evaluation. */
 typedef struct {
@@ -48,17 +50,25 @@ typedef struct {
     ct_tensor *weight;                        /* (B,S,H), constant */
     ct_tensor *index;                         /* (B,S,H) i64, or NULL without discrete actions */
     ct_tensor *valid; /* (B,S,1), 1 where a step counts, or NULL: all do */
-    int64_t steps;    /* that count, over the batch */
+    int64_t steps;    /* that count, over the batch; CT_STEPS_ON_DEVICE: only `valid` tells */
 } ct_policy_output;
 
 typedef struct {
     const ct_batch *batch; /* words or vectors, for [text] */
-    ct_tensor *lengths;    /* (B) i64 on the CPU; NULL: every step is real */
+    ct_tensor *lengths;    /* (B) i64, see ct_batch; NULL: every step is real */
     ct_rng *rng;
     bool training;
     ct_tensor *word_vectors; /* (B,T,E), what `words` gave: the decoder reads them */
     ct_policy_output policy;
 } ct_graph_state;
+
+/* Whether the lengths are on a device: what depends on them is then computed there, in shapes that
+ * do not depend on them, and nothing is read (models.h, ct_batch). */
+static inline bool ct_lengths_on_device(const ct_tensor *lengths) {
+    return lengths && lengths->device != CT_CPU;
+}
+/* (B,count) u8 of lengths on a device: 1 where step first, first+1, ... is within the length. */
+ct_tensor *ct_steps_within(const ct_tensor *lengths, int64_t first, int64_t count);
 
 /* (B,S,1) of x's dtype and device: 1 for steps within lengths, else 0. NULL without lengths. */
 ct_tensor *ct_step_mask(const ct_graph_state *state, const ct_tensor *x);

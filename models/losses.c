@@ -54,7 +54,9 @@ static ct_tensor *policy_loss(const ct_policy_output *policy, ct_tensor *log_pro
     if (!log_probability || !advantage) return NULL;
     ct_tensor *weight = ct_tensor_reshape(advantage, CT_SHAPE(-1, 1, 1));
     if (policy->valid) weight = ct_tensor_mul(policy->valid, weight);
-    return ct_scale(ct_sum_all(ct_mul(log_probability, weight)), -1.0 / (double)policy->steps);
+    ct_tensor *sum = ct_sum_all(ct_mul(log_probability, weight));
+    if (policy->steps != CT_STEPS_ON_DEVICE) return ct_scale(sum, -1.0 / (double)policy->steps);
+    return ct_div(ct_neg(sum), ct_tensor_reduce(CT_SUM, policy->valid, CT_ALL_AXES, false));
 }
 
 static ct_tensor *last_head(ct_tensor *log_probability) {

@@ -159,11 +159,14 @@ static bool check_captions(const ct_batch *batch) {
     if (ct_ndim(words) != ndim || (!batch->vectors && words->dtype != CT_I64))
         return ct_fail("model: words are %s, expected i64 (B,T)", ct_tensor_text(words)) != NULL;
     const ct_tensor *lengths = batch->lengths;
-    if (!lengths || lengths->dtype != CT_I64 || lengths->device != CT_CPU ||
-        ct_ndim(lengths) != 1 || ct_dim(lengths, 0) != ct_dim(words, 0) ||
-        !ct_is_contiguous(lengths))
-        return ct_fail("model: lengths are %s, expected i64 (%lld) on the CPU",
-                       ct_tensor_text(lengths), (long long)ct_dim(words, 0)) != NULL;
+    if (!lengths || lengths->dtype != CT_I64 || ct_ndim(lengths) != 1 ||
+        ct_dim(lengths, 0) != ct_dim(words, 0) || !ct_is_contiguous(lengths))
+        return ct_fail("model: lengths are %s, expected i64 (%lld)", ct_tensor_text(lengths),
+                       (long long)ct_dim(words, 0)) != NULL;
+    if (ct_lengths_on_device(lengths))
+        return lengths->device == words->device ||
+               ct_fail_bool("model: lengths are on %s, words on %s",
+                            ct_device_name(lengths->device), ct_device_name(words->device));
     const int64_t *length = ct_data(lengths);
     for (int64_t i = 0; i < ct_count(lengths); i++)
         if (length[i] < 1 || length[i] > ct_dim(words, 1))

@@ -96,12 +96,18 @@ bool ct_model_section(const char *section);
 /* ---- computing ---------------------------------------------------------------------------- */
 
 /* One training batch: pair i is image i and caption i. Captions start with <start> and end with
- * <end>; lengths count both. */
+ * <end>; lengths count both.
+ *
+ * Lengths on the CPU are checked, and steps beyond them are left out where that spares work.
+ * Lengths where the words are, on a device, are not read: all that depends on them is computed
+ * there, for all T steps, and shapes depend on (B,T) alone, so that a step can be captured and
+ * replayed with other lengths. They are then taken to be right: who makes them (the encoder,
+ * train/data.h) sees to that. Results are the same but for rounding. */
 typedef struct {
     ct_tensor *images;  /* (B,N,F) */
     ct_tensor *words;   /* (B,T) i64 word ids, 0 beyond a length; NULL if vectors are given */
     ct_tensor *vectors; /* (B,T,E) word vectors given directly (recorded steps), or NULL */
-    ct_tensor *lengths; /* (B) i64 on the CPU, 1..T */
+    ct_tensor *lengths; /* (B) i64, 1..T, on the CPU or where the words are */
     ct_tensor *classes; /* (B) i64 the training image's row plus ct_model_first_class, for the
                          * instance loss, or NULL */
     ct_tensor *targets; /* (B,M) i64 the decoder's tokens where they are not `words`, or NULL */

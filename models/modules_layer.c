@@ -110,8 +110,13 @@ static bool batchnorm_create(ct_graph_node *node, const ct_graph_context *contex
  * zeros in the padded places. */
 static ct_tensor *batchnorm_words(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
     ct_tensor *there, *back;
-    if (!ct_step_rows(state, x, &there, &back)) return NULL;
     ct_tensor *flat = ct_reshape(x, CT_SHAPE(-1, node->in));
+    if (ct_lengths_on_device(state->lengths)) {
+        ct_tensor *within = ct_steps_within(state->lengths, 0, ct_dim(x, 1));
+        within = ct_tensor_reshape(within, CT_SHAPE(-1, 1));
+        return ct_reshape(ct_batch_norm_masked(node->module, flat, within), x->shape);
+    }
+    if (!ct_step_rows(state, x, &there, &back)) return NULL;
     ct_tensor *y = ct_batch_norm_layer(node->module, ct_index_select(flat, 0, there));
     y = ct_index_select(ct_pad(y, 0, 0, 1, 0), 0, back);
     return ct_reshape(y, x->shape);

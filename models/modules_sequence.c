@@ -5,9 +5,19 @@
 
 /* ---- which steps are real ------------------------------------------------------------------- */
 
+ct_tensor *ct_steps_within(const ct_tensor *lengths, int64_t first, int64_t count) {
+    ct_tensor *step = ct_arange(CT_I64, lengths->device, first + count);
+    return ct_tensor_compare(CT_COMPARE_less, ct_tensor_slice(step, 0, first, first + count, 1),
+                             ct_tensor_unsqueeze(lengths, 1));
+}
+
 ct_tensor *ct_step_mask(const ct_graph_state *state, const ct_tensor *x) {
     if (!state->lengths || !x) return NULL;
     int64_t batch = ct_dim(x, 0), steps = ct_dim(x, 1);
+    if (ct_lengths_on_device(state->lengths)) {
+        ct_tensor *mask = ct_tensor_cast(ct_steps_within(state->lengths, 0, steps), x->dtype);
+        return ct_tensor_unsqueeze(mask, 2);
+    }
     double *mask = malloc((size_t)(batch * steps + 1) * sizeof *mask);
     if (!mask) return ct_fail("step mask: out of memory");
     const int64_t *lengths = ct_data(state->lengths);

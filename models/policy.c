@@ -150,6 +150,7 @@ static ct_tensor *choose(const ct_policy_input *in, ct_policy_output *out) {
 /* ---- forward -------------------------------------------------------------------------------- */
 
 static int64_t sum_lengths(const ct_tensor *lengths) {
+    if (ct_lengths_on_device(lengths)) return CT_STEPS_ON_DEVICE;
     const int64_t *length = ct_data(lengths);
     int64_t sum = 0;
     for (int64_t i = 0; i < ct_count(lengths); i++) sum += length[i];

@@ -182,6 +182,9 @@ typedef struct {
 } ct_batch_norm_options;
 ct_module *ct_batch_norm_create(int64_t channels, ct_batch_norm_options options);
 ct_tensor *ct_batch_norm_layer(ct_module *norm, ct_tensor *x);
+/* The same of the rows of x (R,C) whose mask (R,1) u8 is 1, as if the others were not there; those
+ * become 0, whatever they are. How many there are is not read (two at least, for statistics). */
+ct_tensor *ct_batch_norm_masked(ct_module *norm, ct_tensor *x, ct_tensor *mask);
 ct_module *ct_layer_norm_create(int64_t width, double eps);
 ct_tensor *ct_layer_norm_layer(ct_module *norm, ct_tensor *x);
 ct_module *ct_dropout_create(double p);

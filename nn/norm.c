@@ -33,6 +33,16 @@ static bool average(ct_tensor *running, double momentum, double factor, const ct
            ct_tensor_add_to(running, momentum * factor, batch);
 }
 
+/* The running variance is the unbiased one: `factor` times the biased one, which normalises. */
+static bool track(ct_module *norm, const ct_tensor *mean, const ct_tensor *variance,
+                  double factor) {
+    const ct_batch_norm_options *options = ct_module_self(norm);
+    ct_tensor *batches = ct_module_own(norm, "num_batches_tracked");
+    return average(ct_module_own(norm, "running_mean"), options->momentum, 1, mean) &&
+           average(ct_module_own(norm, "running_var"), options->momentum, factor, variance) &&
+           ct_set(batches, 0, ct_item(batches) + 1);
+}
+
 /* Batch statistics, and the running ones moved towards them. count: values a channel. */
 static ct_tensor *normalise_batch(ct_module *norm, const ct_batch_norm_options *options,
                                   ct_tensor *x, int64_t count) {
@@ -40,47 +50,92 @@ static ct_tensor *normalise_batch(ct_module *norm, const ct_batch_norm_options *
     CT_SCOPE {
         y = ct_batch_norm(x, options->axis, ct_module_own(norm, "weight"),
                           ct_module_own(norm, "bias"), options->eps, &mean, &variance);
-        /* The running variance is the unbiased one, what normalises is the biased one. */
         double unbiased = (double)count / (double)(count - 1);
-        ct_tensor *batches = ct_module_own(norm, "num_batches_tracked");
-        bool ok = y && average(ct_module_own(norm, "running_mean"), options->momentum, 1, mean) &&
-                  average(ct_module_own(norm, "running_var"), options->momentum, unbiased,
-                          variance) &&
-                  ct_set(batches, 0, ct_item(batches) + 1);
-        y = ok ? ct_keep(y) : NULL;
+        y = y && track(norm, mean, variance, unbiased) ? ct_keep(y) : NULL;
     }
     return ct_adopt(y);
 }
 
-ct_tensor *ct_batch_norm_layer(ct_module *norm, ct_tensor *x) {
+/* The channels' axis of x, -1 on error. */
+static int channel_axis(ct_module *norm, const ct_tensor *x) {
     if (!ct_module_is("batch_norm", norm, "batch_norm") ||
         !ct_nn_input("batch_norm", "x", x, -1)) {
-        return NULL;
+        return -1;
     }
     const ct_batch_norm_options *options = ct_module_self(norm);
-    ct_tensor *running_mean = ct_module_own(norm, "running_mean");
+    const ct_tensor *running_mean = ct_module_own(norm, "running_mean");
     int64_t channels = running_mean->shape.dim[0];
     int axis = ct_axis("batch_norm", options->axis, x->shape.ndim);
-    if (axis < 0) return NULL;
+    if (axis < 0) return -1;
     if (x->shape.dim[axis] != channels) {
-        return ct_fail("batch_norm: %s with channels along axis %d, expected %lld channels",
-                       ct_tensor_text(x), axis, (long long)channels);
+        ct_fail("batch_norm: %s with channels along axis %d, expected %lld channels",
+                ct_tensor_text(x), axis, (long long)channels);
+        return -1;
     }
     if (x->dtype != running_mean->dtype) {
-        return ct_fail("batch_norm: %s, but the running statistics are %s", ct_tensor_text(x),
-                       ct_dtype_name(running_mean->dtype));
+        ct_fail("batch_norm: %s, but the running statistics are %s", ct_tensor_text(x),
+                ct_dtype_name(running_mean->dtype));
+        return -1;
     }
-    if (norm->training || options->batch_statistics_in_eval) {
-        int64_t count = ct_count(x) / channels;
-        if (count < 2) {
-            return ct_fail("batch_norm: %s has %lld values a channel, batch statistics need two",
-                           ct_tensor_text(x), (long long)count);
-        }
-        return normalise_batch(norm, options, x, count);
+    return axis;
+}
+
+static bool takes_batch_statistics(const ct_module *norm) {
+    const ct_batch_norm_options *options = ct_module_self(norm);
+    return norm->training || options->batch_statistics_in_eval;
+}
+
+static ct_tensor *normalise_fixed(ct_module *norm, ct_tensor *x, int axis) {
+    const ct_batch_norm_options *options = ct_module_self(norm);
+    return ct_batch_norm_fixed(x, axis, ct_module_own(norm, "running_mean"),
+                               ct_module_own(norm, "running_var"), ct_module_own(norm, "weight"),
+                               ct_module_own(norm, "bias"), options->eps);
+}
+
+ct_tensor *ct_batch_norm_layer(ct_module *norm, ct_tensor *x) {
+    int axis = channel_axis(norm, x);
+    if (axis < 0) return NULL;
+    if (!takes_batch_statistics(norm)) return normalise_fixed(norm, x, axis);
+    int64_t count = ct_count(x) / x->shape.dim[axis];
+    if (count < 2) {
+        return ct_fail("batch_norm: %s has %lld values a channel, batch statistics need two",
+                       ct_tensor_text(x), (long long)count);
     }
-    return ct_batch_norm_fixed(x, axis, running_mean, ct_module_own(norm, "running_var"),
-                               ct_module_own(norm, "weight"), ct_module_own(norm, "bias"),
-                               options->eps);
+    return normalise_batch(norm, ct_module_self(norm), x, count);
+}
+
+/* Plain operations, of which every sum is f64 and every row that is masked out a zero. */
+static ct_tensor *normalise_masked(ct_module *norm, ct_tensor *x, ct_tensor *mask) {
+    const ct_batch_norm_options *options = ct_module_self(norm);
+    ct_tensor *zero = ct_scalar(x->dtype, x->device, 0);
+    ct_tensor *count =
+        ct_tensor_reduce(CT_SUM, ct_tensor_cast(mask, x->dtype), CT_ALL_AXES, false);
+    ct_tensor *mean = ct_div(ct_sum(ct_where(mask, x, zero), 0), count);
+    ct_tensor *distance = ct_where(mask, ct_sub(x, mean), zero);
+    ct_tensor *variance = ct_div(ct_sum(ct_square(distance), 0), count);
+    ct_tensor *rstd = ct_unary(CT_UNARY_rsqrt, ct_add_scalar(variance, options->eps), 0, 0);
+    ct_tensor *others = ct_tensor_unary(CT_UNARY_add_scalar, count, -1, 0);
+    ct_tensor *unbiased = ct_tensor_mul(variance, ct_tensor_div(count, others));
+    if (!unbiased || !track(norm, mean, unbiased, 1)) return NULL;
+    return ct_add(ct_mul(ct_mul(distance, rstd), ct_module_own(norm, "weight")),
+                  ct_module_own(norm, "bias"));
+}
+
+ct_tensor *ct_batch_norm_masked(ct_module *norm, ct_tensor *x, ct_tensor *mask) {
+    int axis = channel_axis(norm, x);
+    if (axis < 0) return NULL;
+    if (axis != 1 || x->shape.ndim != 2 || !mask ||
+        !ct_shape_equal(mask->shape, CT_SHAPE(x->shape.dim[0], 1))) {
+        return ct_fail("batch_norm: x is %s and its mask %s, expected (R,C) and (R,1)",
+                       ct_tensor_text(x), ct_tensor_text(mask));
+    }
+    ct_tensor *y = NULL;
+    CT_SCOPE {
+        y = takes_batch_statistics(norm) ? normalise_masked(norm, x, mask)
+                                         : normalise_fixed(norm, x, axis);
+        y = ct_keep(y ? ct_where(mask, y, ct_scalar(x->dtype, x->device, 0)) : NULL);
+    }
+    return ct_adopt(y);
 }
 
 /* ---- layer norm (Ba et al. 2016) --------------------------------------------------------- */

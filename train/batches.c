@@ -42,10 +42,17 @@ bool ct_batches_start(ct_batches *b, int64_t epoch, int64_t first) {
     return !b->loader || ct_loader_start(b->loader, epoch, first);
 }
 
-bool ct_batches_next(ct_batches *b, ct_batch *batch) {
+static bool next(ct_batches *b, ct_batch *batch) {
     if (!b->loader) return ct_experiment_recorded(b->experiment, b->next++, batch);
     const ct_host_batch *host = ct_loader_next(b->loader);
     if (!host) return ct_ok() ? ct_fail_bool("batches: the epoch is over") : false;
     *batch = ct_batch_from_host(b->experiment, host);
     return ct_ok();
+}
+
+bool ct_batches_next(ct_batches *b, ct_batch *batch) {
+    if (!next(b, batch)) return false;
+    ct_device device = b->experiment->device;
+    if (device != CT_CPU) batch->lengths = ct_tensor_to_device(batch->lengths, device);
+    return batch->lengths != NULL;
 }

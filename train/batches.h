@@ -13,7 +13,8 @@ void ct_batches_close(ct_batches *batches);
 int64_t ct_batches_count(const ct_batches *batches); /* of an epoch */
 /* Goes to batch `first` of `epoch`; needed before the first ct_batches_next of each epoch. */
 bool ct_batches_start(ct_batches *batches, int64_t epoch, int64_t first);
-/* The next batch in the configured dtype, in the innermost scope. The caller counts: past the
+/* The next batch in the configured dtype on the experiment's device, its lengths too, in the
+ * innermost scope. The caller counts: past the
  * epoch's last batch is an error. */
 bool ct_batches_next(ct_batches *batches, ct_batch *batch);
 

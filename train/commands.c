@@ -231,7 +231,7 @@ bool ct_query_command(ct_config *config, const char *name, const char *sentence,
 /* Of the split's captions, or of the first recorded batch's. */
 static int64_t mean_length(const ct_experiment *e, const ct_batch *batch) {
     int64_t count = e->train ? e->train->caption_count : ct_dim(batch->lengths, 0);
-    const int64_t *recorded = ct_data(batch->lengths);
+    const int64_t *recorded = ct_data(ct_tensor_to_device(batch->lengths, CT_CPU));
     double sum = 0;
     for (int64_t i = 0; i < count; i++) {
         sum += (double)(e->train ? e->train->encoded[i].length : recorded[i]);

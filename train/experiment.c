@@ -243,7 +243,8 @@ static void set_captions(ct_batch *batch, const ct_caption_batch *text) {
     batch->targets = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b, targets), text->targets);
 }
 
-/* The tensors of a batch where the model is; all but the lengths, which are read on the host. */
+/* The tensors of a batch where the model is; all but the lengths: evaluation leaves padded steps
+ * out, and in training (train/batches.c) they follow. */
 static void to_model(const ct_experiment *e, ct_batch *batch) {
     ct_tensor **tensors[] = {&batch->images, &batch->words, &batch->vectors, &batch->classes,
                              &batch->targets, &batch->target_mask};

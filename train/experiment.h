@@ -41,7 +41,7 @@ bool ct_experiment_save(const ct_experiment *experiment, const char *path);
 ct_split *ct_experiment_split(const ct_experiment *experiment, const char *name);
 
 /* A host batch as tensors in the configured dtype on the experiment's device (but for the lengths:
- * models take those on the CPU), in the innermost scope. */
+ * those are on the CPU, see ct_batch), in the innermost scope. */
 ct_batch ct_batch_from_host(const ct_experiment *experiment, const ct_host_batch *batch);
 /* The same of recorded batch `step` (from 0). */
 bool ct_experiment_recorded(const ct_experiment *experiment, int64_t step, ct_batch *batch);
