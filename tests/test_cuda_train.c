@@ -63,6 +63,7 @@ START_TEST(embeds_evaluates_and_answers) {
         train_on(folder, devices[i], options);
         snprintf(options, sizeof options, "--query 'a red square' %s", weights);
         train_on(folder, devices[i], options);
+        train_on(folder, devices[i], "--dry-run");
     }
     CT_SCOPE {
         assert_close(ct_npy_open(in_folder(folder, "e_cuda/cap_embs.npy")),
