@@ -298,10 +298,19 @@ bool ct_optimizer_scale_lr(ct_optimizer *optimizer, const char *prefix, double f
 /* Gradients are scaled by min(1, norm/(total+1e-6)) over all parameters; 0: no clipping. */
 void ct_optimizer_clip_norm(ct_optimizer *optimizer, double norm);
 /* Updates the parameters and drops their gradients. A parameter without gradient is skipped. A
- * gradient that is not finite is an error naming its parameter; nothing is changed then, nor if
- * the thread already has an error. */
+ * gradient that is not finite is an error (on the CPU one that names its parameter; on a device it
+ * shows when something is next read from there); nothing is changed then, nor if the thread already
+ * has an error. Waits for no device. */
 bool ct_optimizer_step(ct_optimizer *optimizer);
-/* Total gradient norm seen by the last step, before clipping. */
+/* The same in three parts, for a step that is recorded (tensor/capture.h) and repeated: before each
+ * repetition the host writes what changes (learning rate, bias corrections) to where the device
+ * reads it; the middle part is recorded, from a step on for which every parameter's moments are
+ * there, that is after one taken as a whole; after each repetition its updates are counted. */
+bool ct_optimizer_prepare(ct_optimizer *optimizer);
+bool ct_optimizer_update(ct_optimizer *optimizer);
+void ct_optimizer_count(ct_optimizer *optimizer);
+/* Total gradient norm seen by the last step, before clipping; read from the device, for which this
+ * waits. */
 double ct_optimizer_grad_norm(const ct_optimizer *optimizer);
 void ct_optimizer_set_lr(ct_optimizer *optimizer, double lr);
 double ct_optimizer_lr(const ct_optimizer *optimizer);

@@ -1,7 +1,12 @@
 /* Optimisers: Adam (Kingma and Ba 2015), AdamW (Loshchilov and Hutter 2019), SGD with momentum.
  *
  * The parameter list is fixed when the optimiser is made. States come into being with a
- * parameter's first gradient, as in PyTorch: a parameter that never got one has none. */
+ * parameter's first gradient, as in PyTorch: a parameter that never got one has none.
+ *
+ * A step is made of what the host does (which step it is, the learning rate), what the device does,
+ * and the count. Only the middle part may be recorded and repeated: the numbers that change from
+ * step to step are in `rates`, which the first part writes. */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +20,7 @@ typedef struct {
     bool excluded, repeated;
     double lr_factor;
     int64_t steps;
+    int updates;          /* by the last ct_optimizer_update: 0, 1, 2 if repeated */
     ct_tensor *moment[2]; /* Adam: exp_avg, exp_avg_sq; SGD: momentum_buffer */
 } slot;
 
@@ -27,8 +33,14 @@ struct ct_optimizer {
     int count;
     ct_adam_options adam;
     ct_sgd_options sgd;
-    double lr, clip, grad_norm;
+    double lr, clip;
+    ct_tensor *norm;       /* f64 scalar where the parameters are: of the last step */
+    ct_tensor *rates;      /* f64 (slots, UPDATES, RATES): of the next step */
+    double *host_rates;
 };
+
+enum { UPDATES = 2, RATES = CT_ADAM_RATES };
+static_assert((int)CT_SGD_RATES <= (int)RATES, "room for either");
 
 static const char *const moment_names[2][2] = {
     [ADAM] = {"exp_avg", "exp_avg_sq"},
@@ -127,6 +139,9 @@ void ct_optimizer_destroy(ct_optimizer *optimizer) {
         drop_moments(&optimizer->slots[i]);
     }
     free(optimizer->slots);
+    ct_release(optimizer->norm);
+    ct_release(optimizer->rates);
+    free(optimizer->host_rates);
     free(optimizer);
 }
 
@@ -180,7 +195,7 @@ void ct_optimizer_clip_norm(ct_optimizer *optimizer, double norm) {
 }
 
 double ct_optimizer_grad_norm(const ct_optimizer *optimizer) {
-    return optimizer ? optimizer->grad_norm : 0;
+    return optimizer && optimizer->norm ? ct_item(optimizer->norm) : 0;
 }
 
 void ct_optimizer_set_lr(ct_optimizer *optimizer, double lr) {
@@ -189,15 +204,57 @@ void ct_optimizer_set_lr(ct_optimizer *optimizer, double lr) {
 
 double ct_optimizer_lr(const ct_optimizer *optimizer) { return optimizer ? optimizer->lr : 0; }
 
-/* ---- step ------------------------------------------------------------------------------- */
+/* ---- the numbers of a step -------------------------------------------------------------- */
+
+static ct_tensor *kept_empty(ct_device device, ct_shape shape) {
+    ct_tensor *x = NULL;
+    CT_SCOPE x = ct_keep(ct_empty(CT_F64, device, shape));
+    return x;
+}
+
+/* The norm and the rates, where the parameters are: made anew if those were moved. */
+static bool place_numbers(ct_optimizer *optimizer) {
+    ct_device device = optimizer->count ? optimizer->slots[0].parameter->device : CT_CPU;
+    if (optimizer->rates && optimizer->rates->device == device) return true;
+    ct_release(optimizer->norm);
+    ct_release(optimizer->rates);
+    optimizer->norm = kept_empty(device, CT_SCALAR_SHAPE);
+    optimizer->rates = kept_empty(device, CT_SHAPE(optimizer->count, UPDATES, RATES));
+    if (!optimizer->host_rates) {
+        size_t bytes = (size_t)optimizer->count * UPDATES * RATES * sizeof(double);
+        optimizer->host_rates = malloc(bytes + 1);
+        if (!optimizer->host_rates) return ct_fail_bool("optimizer: out of memory");
+    }
+    return optimizer->norm && optimizer->rates && ct_tensor_fill(optimizer->norm, 0);
+}
+
+bool ct_optimizer_prepare(ct_optimizer *optimizer) {
+    if (!optimizer) return ct_ok() ? ct_fail_bool("optimizer_prepare: optimizer is NULL") : false;
+    if (!ct_ok() || !place_numbers(optimizer)) return false;
+    double *rates = optimizer->host_rates;
+    for (int i = 0; i < optimizer->count; i++) {
+        const slot *s = &optimizer->slots[i];
+        double lr = optimizer->lr * s->lr_factor;
+        for (int k = 0; k < UPDATES; k++, rates += RATES) {
+            rates[RATES - 1] = 0; /* SGD has none */
+            if (optimizer->algorithm == ADAM) {
+                ct_adam_rates(rates, lr, s->steps + 1 + k, &optimizer->adam);
+            } else {
+                ct_sgd_rates(rates, lr, !s->moment[0] && k == 0, &optimizer->sgd);
+            }
+        }
+    }
+    return ct_write(optimizer->rates, optimizer->host_rates);
+}
+
+/* ---- the update ------------------------------------------------------------------------- */
 
 /* What one step works on: the parameters that have a gradient, side by side, those that are
  * repeated last. */
 typedef struct {
     slot **slots;
-    ct_tensor **parameters, **grads, **moment[2]; /* grads has room for the repeated ones twice */
-    int64_t *steps;
-    bool *first;
+    ct_tensor **parameters, **grads, **moment[2], **rates; /* grads has room for repeated ones
+                                                            * twice */
     int count, once; /* all; those that are not repeated */
 } batch;
 
@@ -207,10 +264,9 @@ static bool batch_allocate(batch *b, int count) {
                  .parameters = calloc(n, sizeof *b->parameters),
                  .grads = calloc(2 * n, sizeof *b->grads),
                  .moment = {calloc(n, sizeof(ct_tensor *)), calloc(n, sizeof(ct_tensor *))},
-                 .steps = calloc(n, sizeof *b->steps),
-                 .first = calloc(n, sizeof *b->first)};
-    return (b->slots && b->parameters && b->grads && b->moment[0] && b->moment[1] && b->steps &&
-            b->first) || ct_fail_bool("optimizer_step: out of memory");
+                 .rates = calloc(n, sizeof *b->rates)};
+    return (b->slots && b->parameters && b->grads && b->moment[0] && b->moment[1] && b->rates) ||
+           ct_fail_bool("optimizer_step: out of memory");
 }
 
 static void batch_free(batch *b) {
@@ -219,8 +275,7 @@ static void batch_free(batch *b) {
     free(b->grads);
     free(b->moment[0]);
     free(b->moment[1]);
-    free(b->steps);
-    free(b->first);
+    free(b->rates);
 }
 
 /* The parameter's moment k, zero if there was none. */
@@ -257,85 +312,78 @@ static bool gather_all(ct_optimizer *optimizer, batch *b) {
     return gather(optimizer, true, b);
 }
 
-/* The moments and step counts this step uses; counts are stored only when it has succeeded. */
 static bool gather_moments(const ct_optimizer *optimizer, batch *b) {
     int moments = optimizer->algorithm == ADAM ? 2 : optimizer->sgd.momentum > 0 ? 1 : 0;
     for (int i = 0; i < b->count; i++) {
-        slot *s = b->slots[i];
-        b->first[i] = !s->moment[0];
-        b->steps[i] = s->steps + 1;
         for (int k = 0; k < moments; k++) {
-            b->moment[k][i] = moment_of(s, k);
+            b->moment[k][i] = moment_of(b->slots[i], k);
             if (!b->moment[k][i]) return false;
         }
     }
     return true;
 }
 
-static bool measure_norm(ct_optimizer *optimizer, const batch *b) {
-    optimizer->grad_norm = 0;
-    if (b->count == 0) return true;
+/* Views of the numbers of the parameters' update k. */
+static bool gather_rates(const ct_optimizer *optimizer, int k, batch *b) {
+    int64_t width = optimizer->algorithm == ADAM ? CT_ADAM_RATES : CT_SGD_RATES;
+    for (int i = 0; i < b->count; i++) {
+        int64_t row = b->slots[i] - optimizer->slots;
+        ct_tensor *of_slot = ct_tensor_slice(optimizer->rates, 0, row, row + 1, 1);
+        of_slot = of_slot ? ct_tensor_slice(of_slot, 1, k, k + 1, 1) : NULL;
+        b->rates[i] = of_slot ? ct_tensor_slice(of_slot, 2, 0, width, 1) : NULL;
+        if (!b->rates[i]) return false;
+    }
+    return true;
+}
+
+/* On the CPU reading the norm costs nothing; elsewhere a gradient that is not finite is noticed by
+ * the update, which does nothing then. */
+static bool measure_norm(const ct_optimizer *optimizer, const batch *b) {
+    if (b->count == 0) return ct_tensor_fill(optimizer->norm, 0);
     int twice = b->count - b->once;
     for (int i = 0; i < twice; i++) b->grads[b->count + i] = b->grads[b->once + i];
-    optimizer->grad_norm = ct_item(ct_tensor_global_norm(b->grads, b->count + twice));
-    if (isfinite(optimizer->grad_norm)) return true;
+    ct_tensor *norm = ct_tensor_global_norm(b->grads, b->count + twice);
+    if (!norm || !ct_tensor_copy_to(optimizer->norm, norm)) return false;
+    if (norm->device != CT_CPU || isfinite(ct_item(norm))) return true;
     for (int i = 0; i < b->count; i++) {
         if (ct_tensor_has_nonfinite(b->grads[i])) {
             return ct_fail_bool("optimizer_step: the gradient of '%s' is not finite",
                                 b->slots[i]->name);
         }
     }
-    return ct_fail_bool("optimizer_step: the gradient norm is %g", optimizer->grad_norm);
+    return ct_fail_bool("optimizer_step: the gradient norm is %g", ct_item(norm));
 }
 
-/* Updates parameters from .. to - 1, which have one learning rate, by their gradients times
- * `scale`. */
-static bool update_alike(const ct_optimizer *optimizer, const batch *b, int from, int to,
-                         double scale) {
+/* Updates parameters from .. to - 1, whose gradients are scaled by the clip factor `times` over. */
+static bool update_some(const ct_optimizer *optimizer, const batch *b, int from, int to,
+                        int times) {
     int count = to - from;
-    double lr = optimizer->lr * b->slots[from]->lr_factor;
+    ct_clip clip = {optimizer->norm, optimizer->clip, times};
+    if (count == 0) return true;
     if (optimizer->algorithm == ADAM) {
         ct_adam_options options = optimizer->adam;
-        options.lr = lr;
-        options.grad_scale = scale;
+        options.clip = clip;
         return ct_tensor_adam(b->parameters + from, b->grads + from, b->moment[0] + from,
-                              b->moment[1] + from, b->steps + from, count, options);
+                              b->moment[1] + from, b->rates + from, count, options);
     }
     ct_sgd_options options = optimizer->sgd;
-    options.lr = lr;
-    options.grad_scale = scale;
+    options.clip = clip;
     return ct_tensor_sgd(b->parameters + from, b->grads + from, b->moment[0] + from,
-                         b->first + from, count, options);
-}
-
-/* The same of any, in runs of one learning rate. */
-static bool update_some(const ct_optimizer *optimizer, const batch *b, int from, int to,
-                        double scale) {
-    for (int end; from < to; from = end) {
-        end = from + 1;
-        while (end < to && b->slots[end]->lr_factor == b->slots[from]->lr_factor) end++;
-        if (!update_alike(optimizer, b, from, end, scale)) return false;
-    }
-    return true;
+                         b->rates + from, count, options);
 }
 
 static bool update(const ct_optimizer *optimizer, batch *b) {
-    /* As clip_grad_norm_ of PyTorch, its 1e-6 included. */
-    double factor = optimizer->clip / (optimizer->grad_norm + 1e-6);
-    double scale = optimizer->clip > 0 && factor < 1 ? factor : 1;
-    if (!update_some(optimizer, b, 0, b->once, scale)) return false;
-    /* There the one gradient is scaled at each listing, before both updates. */
-    if (!update_some(optimizer, b, b->once, b->count, scale * scale)) return false;
-    for (int i = b->once; i < b->count; i++) {
-        b->steps[i]++;
-        b->first[i] = false;
-    }
-    return update_some(optimizer, b, b->once, b->count, scale * scale);
+    if (!gather_rates(optimizer, 0, b) || !update_some(optimizer, b, 0, b->once, 1)) return false;
+    if (b->once == b->count) return true;
+    /* PyTorch scales the one gradient at each listing, before both updates. */
+    return update_some(optimizer, b, b->once, b->count, 2) && gather_rates(optimizer, 1, b) &&
+           update_some(optimizer, b, b->once, b->count, 2);
 }
 
-bool ct_optimizer_step(ct_optimizer *optimizer) {
-    if (!optimizer) return ct_ok() ? ct_fail_bool("optimizer_step: optimizer is NULL") : false;
+bool ct_optimizer_update(ct_optimizer *optimizer) {
+    if (!optimizer) return ct_ok() ? ct_fail_bool("optimizer_update: optimizer is NULL") : false;
     if (!ct_ok()) return false; /* the gradients may be those of half a backward */
+    if (!optimizer->rates) return ct_fail_bool("optimizer_update: ct_optimizer_prepare comes first");
     batch b;
     bool ok = batch_allocate(&b, optimizer->count);
     if (ok) {
@@ -344,12 +392,26 @@ bool ct_optimizer_step(ct_optimizer *optimizer) {
                  gather_moments(optimizer, &b) && update(optimizer, &b);
         }
     }
+    for (int i = 0; i < optimizer->count; i++) optimizer->slots[i].updates = 0;
     for (int i = 0; ok && i < b.count; i++) {
-        b.slots[i]->steps = b.steps[i];
+        b.slots[i]->updates = b.slots[i]->repeated ? 2 : 1;
         ct_zero_grad(b.slots[i]->parameter);
     }
     batch_free(&b);
     return ok;
+}
+
+void ct_optimizer_count(ct_optimizer *optimizer) {
+    for (int i = 0; optimizer && i < optimizer->count; i++) {
+        optimizer->slots[i].steps += optimizer->slots[i].updates;
+    }
+}
+
+bool ct_optimizer_step(ct_optimizer *optimizer) {
+    if (!optimizer) return ct_ok() ? ct_fail_bool("optimizer_step: optimizer is NULL") : false;
+    if (!ct_optimizer_prepare(optimizer) || !ct_optimizer_update(optimizer)) return false;
+    ct_optimizer_count(optimizer);
+    return true;
 }
 
 /* ---- state ------------------------------------------------------------------------------ */

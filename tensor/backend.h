@@ -54,7 +54,8 @@ typedef struct ct_backend {
     bool (*arg_reduce)(bool largest, ct_tensor *y, const ct_tensor *x, int axis);
     bool (*cumsum)(ct_tensor *y, const ct_tensor *x, int axis, bool reverse);
     bool (*argsort)(ct_tensor *y, const ct_tensor *x, bool descending); /* last axis */
-    bool (*square_sum)(ct_tensor *y, const ct_tensor *x); /* y f64 scalar += sum x^2 */
+    /* f64 scalar: root of the sum of all squares; tensors contiguous f32 or f64 */
+    bool (*global_norm)(ct_tensor *norm, ct_tensor *const *tensors, int count);
     bool (*has_nonfinite)(const ct_tensor *x, bool *found); /* f32 or f64 */
 
     /* c (batch.., m, n) = alpha a b + beta c; a and b already expanded to c's batch shape */

@@ -90,10 +90,10 @@ typedef struct ct_fused_backend {
 
     /* As in fused.h; parameters may have different dtypes; a NULL gradient skips its parameter. */
     bool (*adam)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
-                 ct_tensor *const *exp_avg_sq, const int64_t *steps, int count,
+                 ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
                  ct_adam_options options);
     bool (*sgd)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
-                const bool *first, int count, ct_sgd_options options);
+                ct_tensor *const *rates, int count, ct_sgd_options options);
 } ct_fused_backend;
 
 #endif

@@ -179,22 +179,44 @@ void ct_tensor_conv1d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tens
 
 /* ---- optimisers, over all parameters at once, in place ---------------------------------- */
 /* Contiguous f32 or f64; grads[i] of params[i]'s shape; a NULL gradient skips its parameter,
- * weight decay and moments included. Gradients are not changed. */
+ * weight decay and moments included. Gradients are not changed.
+ *
+ * What changes from step to step is read from tensors on the parameters' device, when the update
+ * is done: a recorded one (tensor/capture.h) goes on with what they hold by then. rates[i] is f64
+ * (CT_ADAM_RATES) or (CT_SGD_RATES), written by ct_adam_rates or ct_sgd_rates. */
+enum { CT_ADAM_RATES = 3, CT_SGD_RATES = 2 };
+
+/* Gradients are multiplied by min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_ does,
+ * `times` over. Where the norm is not finite nothing is updated, and that is an error. */
 typedef struct {
-    double lr, beta1, beta2, eps, weight_decay;
-    bool decoupled;  /* AdamW: p -= lr*wd*p; else wd*p is added to the gradient */
-    double grad_scale; /* gradients are multiplied by this first: the clip factor */
+    const ct_tensor *norm; /* f64 scalar on the parameters' device; NULL: no clipping, no check */
+    double limit;          /* 0: none */
+    int times;             /* 1; 2 for parameters that are listed twice */
+} ct_clip;
+
+typedef struct {
+    double beta1, beta2, eps, weight_decay;
+    bool decoupled; /* AdamW: p -= lr*wd*p; else wd*p is added to the gradient */
+    ct_clip clip;
 } ct_adam_options;
-/* steps[i] >= 1 is the step count of params[i] after this step (bias correction). */
+/* The rates of a parameter's update number `step`, from 1: lr and both bias corrections. */
+void ct_adam_rates(double rates[CT_ADAM_RATES], double lr, int64_t step,
+                   const ct_adam_options *options);
 bool ct_tensor_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
-                    ct_tensor *const *exp_avg_sq, const int64_t *steps, int count,
+                    ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
                     ct_adam_options options);
+
 typedef struct {
-    double lr, momentum, weight_decay, grad_scale;
+    double momentum, weight_decay;
     bool nesterov;
+    ct_clip clip;
 } ct_sgd_options;
-/* momentum_buffer entries may be NULL when momentum is 0; first[i]: buffer starts as gradient. */
+/* The rates of a parameter's update; at the first its buffer, which may hold anything, starts as
+ * the gradient. */
+void ct_sgd_rates(double rates[CT_SGD_RATES], double lr, bool first,
+                  const ct_sgd_options *options);
+/* momentum_buffer entries may be NULL when momentum is 0. */
 bool ct_tensor_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
-                   const bool *first, int count, ct_sgd_options options);
+                   ct_tensor *const *rates, int count, ct_sgd_options options);
 
 #endif

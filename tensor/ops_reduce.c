@@ -1,5 +1,6 @@
 /* Reductions, running sums, sorting. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "tensor/backend.h"
 
@@ -97,17 +98,28 @@ ct_tensor *ct_tensor_argsort(const ct_tensor *x, bool descending) {
 
 ct_tensor *ct_tensor_global_norm(ct_tensor *const *tensors, int count) {
     ct_device device = count > 0 && tensors[0] ? tensors[0]->device : CT_CPU;
-    ct_tensor *sum = ct_zeros(CT_F64, device, CT_SCALAR_SHAPE);
-    if (!sum) return NULL;
     for (int i = 0; i < count; i++) {
         if (!ct_check_float("global_norm", tensors[i])) return NULL;
         if (tensors[i]->device != device) {
             return ct_fail("global_norm: tensors on %s and %s", ct_device_name(device),
                            ct_device_name(tensors[i]->device));
         }
-        if (!ct_backend_of(device)->square_sum(sum, tensors[i])) return NULL;
     }
-    return ct_backend_of(device)->unary(CT_UNARY_sqrt, sum, sum, 0, 0) ? sum : NULL;
+    ct_tensor **dense = malloc((size_t)(count + 1) * sizeof *dense);
+    if (!dense) return ct_fail("global_norm: out of memory");
+    ct_tensor *norm = NULL;
+    bool ok = true;
+    CT_SCOPE {
+        for (int i = 0; ok && i < count; i++) {
+            dense[i] = ct_tensor_contiguous(tensors[i]);
+            ok = dense[i] != NULL;
+        }
+        norm = ok ? ct_empty(CT_F64, device, CT_SCALAR_SHAPE) : NULL;
+        ok = norm && ct_backend_of(device)->global_norm(norm, dense, count);
+        ct_keep(ok ? norm : NULL);
+    }
+    free(dense);
+    return ok ? ct_adopt(norm) : NULL;
 }
 
 bool ct_tensor_has_nonfinite(const ct_tensor *x) {

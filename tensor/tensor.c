@@ -316,6 +316,16 @@ bool ct_read(const ct_tensor *x, void *out) {
     return read;
 }
 
+bool ct_write(ct_tensor *x, const void *data) {
+    if (!ct_check_input("write", x)) return false;
+    if (!ct_is_contiguous(x)) {
+        return ct_fail_bool("write: %s is not contiguous", ct_tensor_text(x));
+    }
+    size_t size = ct_dtype_size(x->dtype), bytes = (size_t)ct_count(x) * size;
+    char *to = (char *)x->storage->data + (size_t)x->offset * size;
+    return !bytes || ct_backend_of(x->device)->from_host(to, data, bytes);
+}
+
 /* A view of the one element at a row-major position; NULL and an error when out of range. */
 static ct_tensor *element(const char *op, const ct_tensor *x, int64_t position) {
     if (!ct_check_input(op, x)) return NULL;

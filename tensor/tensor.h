@@ -151,6 +151,8 @@ double ct_get(const ct_tensor *x, int64_t position);
 bool ct_set(ct_tensor *x, int64_t position, double value);
 /* Copies all elements, row-major, to host memory of count*size bytes. */
 bool ct_read(const ct_tensor *x, void *out);
+/* The reverse: row-major elements to a contiguous x. */
+bool ct_write(ct_tensor *x, const void *data);
 /* Bytes of tensor storage now in use by the process on a device, and the largest it has been. */
 int64_t ct_memory_in_use(ct_device device);
 int64_t ct_memory_peak(ct_device device);

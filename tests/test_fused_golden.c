@@ -268,39 +268,37 @@ typedef struct {
     bool is_adam;
     ct_adam_options adam;
     ct_sgd_options sgd;
-    double clip;
+    double lr, clip;
 } optimizer_case;
 
 static const optimizer_case optimizers[] = {
-    {.name = "adam_clip", .is_adam = true, .clip = 2,
-     .adam = {.lr = 2e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8}},
-    {.name = "adam_wd", .is_adam = true,
-     .adam = {.lr = 2e-4, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.01}},
-    {.name = "adamw", .is_adam = true,
-     .adam = {.lr = 2e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.05,
+    {.name = "adam_clip", .is_adam = true, .lr = 2e-4, .clip = 2,
+     .adam = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8}},
+    {.name = "adam_wd", .is_adam = true, .lr = 2e-4,
+     .adam = {.beta1 = 0.8, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.01}},
+    {.name = "adamw", .is_adam = true, .lr = 2e-4,
+     .adam = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.05,
               .decoupled = true}},
-    {.name = "sgd_momentum", .sgd = {.lr = 0.03, .momentum = 0.9}},
-    {.name = "sgd_nesterov_wd",
-     .sgd = {.lr = 0.03, .momentum = 0.8, .weight_decay = 0.02, .nesterov = true}},
+    {.name = "sgd_momentum", .lr = 0.03, .sgd = {.momentum = 0.9}},
+    {.name = "sgd_nesterov_wd", .lr = 0.03,
+     .sgd = {.momentum = 0.8, .weight_decay = 0.02, .nesterov = true}},
 };
 enum { OPTIMIZERS = sizeof optimizers / sizeof *optimizers };
 
 static void optimizer_step(const optimizer_case *c, ct_tensor **p, ct_tensor **g, ct_tensor **m,
                            ct_tensor **v, int64_t step) {
-    double scale = 1, rate = step >= 3 ? 0.5 : 1; /* the learning rate is halved before step 3 */
-    if (c->clip > 0) {
-        double norm = ct_item(ct_tensor_global_norm(g, PARAMS));
-        if (norm > c->clip) scale = c->clip / (norm + 1e-6);
-    }
-    int64_t steps[PARAMS] = {step, step, step};
-    bool first[PARAMS] = {step == 1, step == 1, step == 1};
+    double lr = c->lr * (step >= 3 ? 0.5 : 1); /* it is halved before step 3 */
     ct_adam_options adam = c->adam;
     ct_sgd_options sgd = c->sgd;
-    adam.lr *= rate;
-    sgd.lr *= rate;
-    adam.grad_scale = sgd.grad_scale = scale;
-    ck_assert(c->is_adam ? ct_tensor_adam(p, g, m, v, steps, PARAMS, adam)
-                         : ct_tensor_sgd(p, g, m, first, PARAMS, sgd));
+    adam.clip = sgd.clip = (ct_clip){ct_tensor_global_norm(g, PARAMS), c->clip, 1};
+    double numbers[CT_ADAM_RATES];
+    if (c->is_adam) ct_adam_rates(numbers, lr, step, &adam);
+    else ct_sgd_rates(numbers, lr, step == 1, &sgd);
+    int64_t count = c->is_adam ? CT_ADAM_RATES : CT_SGD_RATES;
+    ct_tensor *same = ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(count), numbers);
+    ct_tensor *rates[PARAMS] = {same, same, same};
+    ck_assert(c->is_adam ? ct_tensor_adam(p, g, m, v, rates, PARAMS, adam)
+                         : ct_tensor_sgd(p, g, m, rates, PARAMS, sgd));
 }
 
 START_TEST(optimizer) {

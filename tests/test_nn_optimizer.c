@@ -167,6 +167,40 @@ START_TEST(repeats_sgd_with_momentum) {
 }
 END_TEST
 
+/* The parts of a step, with a step counted that was done by someone else, as a repeated one is. */
+START_TEST(a_step_in_parts) {
+    ct_module *net[2] = {two_layers(), two_layers()};
+    ct_optimizer *adam[2];
+    for (int k = 0; k < 2; k++) {
+        ct_module_add(net[k], "c", ct_linear_create(1, 1, true)); /* never gets a gradient */
+        ct_module_to_dtype(net[k], CT_F64);
+        adam[k] = ct_adam_create(net[k], (ct_adam_config){.lr = 0.1});
+        ct_optimizer_clip_norm(adam[k], 2);
+        ck_assert(ct_optimizer_repeat(adam[k], "b."));
+        ct_tensor_fill(ct_module_tensor(net[k], "a.bias"), 1);
+        ct_tensor_fill(ct_module_tensor(net[k], "b.bias"), 1);
+    }
+    for (int step = 0; step < 4; step++) {
+        for (int k = 0; k < 2; k++) {
+            set_grad(net[k], "a.bias", 3 - step);
+            set_grad(net[k], "b.bias", step - 1.5);
+            ct_optimizer_set_lr(adam[k], 0.1 / (1 + step));
+        }
+        ck_assert(ct_optimizer_step(adam[0]));
+        ck_assert(ct_optimizer_prepare(adam[1]) && ct_optimizer_update(adam[1]));
+        ct_optimizer_count(adam[1]);
+        ck_assert(value(net[0], "a.bias") == value(net[1], "a.bias"));
+        ck_assert(value(net[0], "b.bias") == value(net[1], "b.bias"));
+    }
+    for (int k = 0; k < 2; k++) ct_optimizer_destroy(adam[k]);
+    ct_optimizer *early = ct_adam_create(net[0], (ct_adam_config){0});
+    ck_assert(!ct_optimizer_update(early));
+    assert_error("ct_optimizer_prepare comes first");
+    ct_optimizer_destroy(early);
+    for (int k = 0; k < 2; k++) ct_module_destroy(net[k]);
+}
+END_TEST
+
 /* ---- state ------------------------------------------------------------------------------ */
 
 static bool copy_state(void *context, const char *name, ct_tensor *x, bool buffer) {
@@ -321,6 +355,6 @@ END_TEST
 
 TEST_MAIN("nn optimizer", skips_what_has_no_gradient, excludes_by_prefix, learns_parts_at_rates_of_their_own,
           clips_over_all_parameters, repeats_what_is_listed_twice,
-          repeats_sgd_with_momentum, resumes_exactly, refuses_wrong_state,
+          repeats_sgd_with_momentum, a_step_in_parts, resumes_exactly, refuses_wrong_state,
           refuses_gradients_that_are_not_finite, notices_converted_parameters,
           refuses_wrong_options, learns_xor)

@@ -251,6 +251,21 @@ END_TEST
 
 static void note_release(void *context) { ++*(int *)context; }
 
+START_TEST(writes_host_memory) {
+    CT_SCOPE {
+        ct_tensor *x = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(3, 2));
+        ct_tensor *rows = ct_tensor_slice(x, 0, 1, 3, 1);
+        ck_assert(ct_write(rows, (float[]){1, 2, 3, 4}));
+        ck_assert(ct_get(x, 1) == 0 && ct_get(x, 2) == 1 && ct_get(x, 5) == 4);
+        ck_assert(ct_write(ct_zeros(CT_F32, CT_CPU, CT_SHAPE(0, 2)), NULL));
+        ck_assert(!ct_write(ct_tensor_transpose(x, 0, 1), (float[6]){0}));
+        assert_error("write: f32 (2,3) is not contiguous");
+        ck_assert(!ct_write(NULL, NULL));
+        assert_error("write: an input is NULL");
+    }
+}
+END_TEST
+
 START_TEST(borrowed_memory_is_given_back) {
     static float data[6] = {1, 2, 3, 4, 5, 6};
     int released = 0;
@@ -490,7 +505,7 @@ TEST_MAIN("tensor", scope_frees_at_its_end, scope_closes_however_it_is_left,
           adopt_moves_to_the_outer_scope, view_keeps_its_storage, no_scope_is_an_error,
           wrong_close_is_an_error, many_tensors_in_one_scope, autograd_part_is_freed_once,
           threads_have_scopes_of_their_own, large_blocks_come_and_go, too_large_is_an_error,
-          creation, reads_views_in_order, borrowed_memory_is_given_back, reading_errors,
+          creation, reads_views_in_order, writes_host_memory, borrowed_memory_is_given_back, reading_errors,
           first_error_stays, instruction_set_by_name, no_cuda_without_its_backend,
           reshape_of_views, reshape_shares_memory_where_it_can, reshape_errors, slices,
           writing_through_a_view, permutations_and_dimensions, expands)

@@ -51,7 +51,7 @@ bool CT_CPU(add_to)(ct_tensor *y, double alpha, const ct_tensor *x);
 
 /* cpu/reduce.c */
 bool CT_CPU(reduce)(ct_reduce_kind kind, ct_tensor *y, const ct_tensor *x);
-bool CT_CPU(square_sum)(ct_tensor *y, const ct_tensor *x);
+bool CT_CPU(global_norm)(ct_tensor *norm, ct_tensor *const *tensors, int count);
 bool CT_CPU(has_nonfinite)(const ct_tensor *x, bool *found);
 
 /* cpu/order.c */

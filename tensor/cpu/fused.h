@@ -68,10 +68,10 @@ bool CT_CPU(fold)(ct_tensor *x, const ct_tensor *u, ct_conv1d_options options);
 
 /* cpu/fused_optimizer.c */
 bool CT_CPU(adam)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
-                  ct_tensor *const *exp_avg_sq, const int64_t *steps, int count,
+                  ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
                   ct_adam_options options);
 bool CT_CPU(sgd)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
-                 const bool *first, int count, ct_sgd_options options);
+                 ct_tensor *const *rates, int count, ct_sgd_options options);
 
 /* What cpu/table.c puts into a backend's `fused` member. */
 #define CT_CPU_FUSED                                            \

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/clip.h"
 #include "tensor/cpu/fused.h"
 
 enum { CHUNK = 16384, UPDATE_COST = 4 };
@@ -49,9 +50,21 @@ static void *element(const ct_tensor *x, int64_t start) {
     return (char *)ct_cpu_data(x) + (size_t)start * ct_dtype_size(x->dtype);
 }
 
+/* What gradients are multiplied by; false with an error if the norm is not finite. */
+static bool clip_factor(const char *op, const ct_clip *clip, double *scale) {
+    *scale = 1;
+    if (!clip->norm) return true;
+    double norm = *(const double *)ct_cpu_data(clip->norm);
+    *scale = ct_clip_factor(norm, clip->limit, clip->times);
+    return isfinite(norm) ||
+           ct_fail_bool("%s: a gradient is not finite: nothing was updated", op);
+}
+
 bool CT_CPU(adam)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
-                  ct_tensor *const *exp_avg_sq, const int64_t *steps, int count,
+                  ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
                   ct_adam_options options) {
+    double scale;
+    if (!clip_factor("adam", &options.clip, &scale)) return false;
     work_list work = list_work(params, grads, count);
     if (!work.chunks) return false;
     int threads = ct_cpu_threads(UPDATE_COST * work.elements);
@@ -61,10 +74,11 @@ bool CT_CPU(adam)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *
         int i = c.parameter;
         void *p = element(params[i], c.start), *g = element(grads[i], c.start);
         void *m = element(exp_avg[i], c.start), *v = element(exp_avg_sq[i], c.start);
+        const double *rate = ct_cpu_data(rates[i]);
         if (params[i]->dtype == CT_F32) {
-            adam_f32(p, g, m, v, c.count, steps[i], &options);
+            adam_f32(p, g, m, v, c.count, rate, scale, &options);
         } else {
-            adam_f64(p, g, m, v, c.count, steps[i], &options);
+            adam_f64(p, g, m, v, c.count, rate, scale, &options);
         }
     }
     free(work.chunks);
@@ -72,7 +86,9 @@ bool CT_CPU(adam)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *
 }
 
 bool CT_CPU(sgd)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
-                 const bool *first, int count, ct_sgd_options options) {
+                 ct_tensor *const *rates, int count, ct_sgd_options options) {
+    double scale;
+    if (!clip_factor("sgd", &options.clip, &scale)) return false;
     work_list work = list_work(params, grads, count);
     if (!work.chunks) return false;
     bool momentum = options.momentum != 0;
@@ -83,11 +99,11 @@ bool CT_CPU(sgd)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *c
         int i = c.parameter;
         void *p = element(params[i], c.start), *g = element(grads[i], c.start);
         void *b = momentum ? element(buffers[i], c.start) : NULL;
-        bool fresh = momentum && first[i];
+        const double *rate = ct_cpu_data(rates[i]);
         if (params[i]->dtype == CT_F32) {
-            sgd_f32(p, g, b, c.count, fresh, &options);
+            sgd_f32(p, g, b, c.count, rate, scale, &options);
         } else {
-            sgd_f64(p, g, b, c.count, fresh, &options);
+            sgd_f64(p, g, b, c.count, rate, scale, &options);
         }
     }
     free(work.chunks);

@@ -344,10 +344,13 @@ static bool reduce_all(reduction what, const ct_tensor *x, double *value) {
     return run(&j, ct_count(x));
 }
 
-bool CT_CPU(square_sum)(ct_tensor *y, const ct_tensor *x) {
-    double sum;
-    if (!reduce_all(SQUARE, x, &sum)) return false;
-    *(double *)ct_cpu_data(y) += sum;
+bool CT_CPU(global_norm)(ct_tensor *norm, ct_tensor *const *tensors, int count) {
+    double sum = 0, one;
+    for (int i = 0; i < count; i++) {
+        if (!reduce_all(SQUARE, tensors[i], &one)) return false;
+        sum += one;
+    }
+    *(double *)ct_cpu_data(norm) = sqrt(sum);
     return true;
 }
 

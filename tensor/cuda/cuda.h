@@ -125,6 +125,8 @@ enum ct_report_kind {
     CT_REPORT_SCATTER_ADD,
     CT_REPORT_CROSS_ENTROPY,
     CT_REPORT_POLICY_HEAD,
+    CT_REPORT_ADAM,
+    CT_REPORT_SGD,
     CT_REPORT_COUNT
 };
 
@@ -164,7 +166,6 @@ bool ct_cuda_add_to(ct_tensor *y, double alpha, const ct_tensor *x);
 
 /* reduce.cu */
 bool ct_cuda_reduce(ct_reduce_kind kind, ct_tensor *y, const ct_tensor *x);
-bool ct_cuda_square_sum(ct_tensor *y, const ct_tensor *x);
 bool ct_cuda_has_nonfinite(const ct_tensor *x, bool *found);
 
 /* order.cu */

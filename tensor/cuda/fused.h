@@ -66,9 +66,10 @@ bool ct_cuda_fold(ct_tensor *x, const ct_tensor *u, ct_conv1d_options options);
 
 /* fused_optimizer.cu */
 bool ct_cuda_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
-                  ct_tensor *const *exp_avg_sq, const int64_t *steps, int count,
+                  ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
                   ct_adam_options options);
 bool ct_cuda_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
-                 const bool *first, int count, ct_sgd_options options);
+                 ct_tensor *const *rates, int count, ct_sgd_options options);
+bool ct_cuda_global_norm(ct_tensor *norm, ct_tensor *const *tensors, int count);
 
 #endif

@@ -1,7 +1,6 @@
-/* Adam and SGD over all parameters at once. What is to be updated comes to the kernel as a table,
- * among its arguments; a block takes a chunk of one parameter. */
-#include <math.h>
-
+/* Adam and SGD over all parameters at once, and the norm of all gradients. What is to be worked on
+ * comes to the kernel as a table, among its arguments; a block takes a chunk of one parameter. */
+#include "tensor/clip.h"
 #include "tensor/cuda/fused.h"
 #include "tensor/cuda/real.h"
 #include "tensor/cuda/rows.h"
@@ -13,8 +12,8 @@ enum { CHUNK = 16384, TABLE = 56 };
 template <typename real> struct entry {
     real *param, *first_moment, *second_moment; /* SGD: buffer or NULL, NULL */
     const real *grad;
+    const double *rates;
     int64_t count, first_block;
-    real step_size, root; /* Adam's bias corrections; SGD: the share of the buffer that stays */
 };
 
 template <typename real> struct table {
@@ -24,15 +23,33 @@ template <typename real> struct table {
 };
 static_assert(sizeof(table<double>) <= 3968);
 
-/* What all parameters share, in the parameters' precision. `scale`, the clip factor, is read in one
- * place of each kernel: it can become a number on the device there. */
+/* What all parameters share, the numbers in the parameters' precision. */
+struct clipping {
+    const double *norm;
+    double limit;
+    int times, report_kind;
+    ct_report *report;
+};
 template <typename real> struct adam_constants {
-    real b1, b2, c2, eps, keep, decay, scale;
+    real b1, b2, c2, eps, decay;
+    clipping clip;
 };
 template <typename real> struct sgd_constants {
-    real lr, ahead, decay, scale;
+    real ahead, decay;
     bool nesterov;
+    clipping clip;
 };
+
+/* What gradients are multiplied by; false, for all threads, if nothing is to be updated. */
+static __device__ inline bool clip_factor(const clipping &clip, double *scale) {
+    *scale = 1;
+    if (!clip.norm) return true;
+    double norm = *clip.norm;
+    *scale = ct_clip_factor(norm, clip.limit, clip.times);
+    if (norm - norm == 0) return true;
+    if (ct_first() == 0) ct_report_wrong(clip.report, clip.report_kind, 0, 0, 0);
+    return false;
+}
 
 /* The entry that a block works for. */
 template <typename real>
@@ -49,17 +66,20 @@ static __global__ void adam(const __grid_constant__ table<real> work,
     const entry<real> &e = work.at[entry_of_block(work, blockIdx.x)];
     int64_t start = ((int64_t)blockIdx.x - e.first_block) * CHUNK;
     int64_t n = e.count - start < CHUNK ? e.count - start : (int64_t)CHUNK;
+    double factor;
+    if (!clip_factor(o.clip, &factor)) return;
     real *p = e.param + start, *m = e.first_moment + start, *v = e.second_moment + start;
-    const real *grad = e.grad + start, step_size = e.step_size, root = e.root;
+    const real *grad = e.grad + start, scale = (real)factor;
+    const real step_size = (real)e.rates[0], root = (real)e.rates[1], keep = (real)e.rates[2];
     ct_each<real>(n, ct_head(n, grad, p, m, v), [&]<int W>(int64_t i) {
         ct_pack<W, real> pi = ct_load<W>(p + i), gi = ct_load<W>(grad + i);
         ct_pack<W, real> mi = ct_load<W>(m + i), vi = ct_load<W>((const real *)v + i);
         for (int k = 0; k < W; k++) {
-            real g = gi.at[k] * o.scale + o.decay * pi.at[k];
+            real g = gi.at[k] * scale + o.decay * pi.at[k];
             mi.at[k] += (g - mi.at[k]) * o.b1;
             vi.at[k] = vi.at[k] * o.b2 + g * g * o.c2;
             real slower = R_SQRT(vi.at[k]) * root + o.eps;
-            pi.at[k] = pi.at[k] * o.keep - step_size * mi.at[k] / slower;
+            pi.at[k] = pi.at[k] * keep - step_size * mi.at[k] / slower;
         }
         ct_store(p + i, pi);
         ct_store(m + i, mi);
@@ -74,16 +94,19 @@ static __global__ void sgd(const __grid_constant__ table<real> work,
     const entry<real> &e = work.at[entry_of_block(work, blockIdx.x)];
     int64_t start = ((int64_t)blockIdx.x - e.first_block) * CHUNK;
     int64_t n = e.count - start < CHUNK ? e.count - start : (int64_t)CHUNK;
+    double factor;
+    if (!clip_factor(o.clip, &factor)) return;
     real *p = e.param + start, *b = e.first_moment ? e.first_moment + start : nullptr;
-    const real *grad = e.grad + start, stays = e.step_size;
+    const real *grad = e.grad + start, scale = (real)factor;
+    const real lr = (real)e.rates[0], stays = (real)e.rates[1];
     int64_t head = b ? ct_head(n, grad, p, b) : ct_head(n, grad, p);
     ct_each<real>(n, head, [&]<int W>(int64_t i) {
         ct_pack<W, real> pi = ct_load<W>(p + i), gi = ct_load<W>(grad + i), bi = {};
         if (b && stays != 0) bi = ct_load<W>(b + i);
         for (int k = 0; k < W; k++) {
-            real g = gi.at[k] * o.scale + o.decay * pi.at[k];
+            real g = gi.at[k] * scale + o.decay * pi.at[k];
             bi.at[k] = stays * bi.at[k] + g;
-            pi.at[k] -= o.lr * (b && o.nesterov ? g + o.ahead * bi.at[k] : bi.at[k]);
+            pi.at[k] -= lr * (b && o.nesterov ? g + o.ahead * bi.at[k] : bi.at[k]);
         }
         ct_store(p + i, pi);
         if (b) ct_store(b + i, bi);
@@ -94,16 +117,20 @@ static __global__ void sgd(const __grid_constant__ table<real> work,
 
 template <typename real> static constexpr ct_dtype dtype_of = sizeof(real) == 4 ? CT_F32 : CT_F64;
 
-/* Puts parameter x into the table. */
+/* Puts parameter x, or a gradient alone, into the table. */
 template <typename real>
-static entry<real> *add_entry(table<real> *work, const ct_tensor *x, const ct_tensor *grad,
-                              const ct_tensor *first_moment, const ct_tensor *second_moment) {
+static void add_entry(table<real> *work, const ct_tensor *x, const ct_tensor *grad,
+                      const ct_tensor *first_moment, const ct_tensor *second_moment,
+                      const ct_tensor *rates) {
     entry<real> *e = &work->at[work->count++];
     *e = {ct_cuda_data<real>(x), ct_cuda_data<real>(first_moment),
-          ct_cuda_data<real>(second_moment), ct_cuda_data<real>(grad), ct_cuda_count(x),
-          work->blocks, 0, 0};
+          ct_cuda_data<real>(second_moment), ct_cuda_data<real>(grad),
+          ct_cuda_data<double>(rates), ct_cuda_count(grad), work->blocks};
     work->blocks += (e->count + CHUNK - 1) / CHUNK;
-    return e;
+}
+
+static clipping clipping_of(const ct_clip &clip, int report_kind) {
+    return {ct_cuda_data<double>(clip.norm), clip.limit, clip.times, report_kind, ct_cuda_report};
 }
 
 /* Runs the kernel on the table, and empties it, if it is full or this is the end. */
@@ -121,51 +148,98 @@ static bool flush(const char *name, void (*kernel)(table<real>, Constants), tabl
 template <typename real>
 static bool launch_adam(ct_tensor *const *params, ct_tensor *const *grads,
                         ct_tensor *const *exp_avg, ct_tensor *const *exp_avg_sq,
-                        const int64_t *steps, int count, const ct_adam_options &o) {
-    double keep = o.decoupled ? 1 - o.lr * o.weight_decay : 1;
+                        ct_tensor *const *rates, int count, const ct_adam_options &o) {
     adam_constants<real> constants = {
-        (real)(1 - o.beta1), (real)o.beta2, (real)(1 - o.beta2), (real)o.eps, (real)keep,
-        (real)(o.decoupled ? 0 : o.weight_decay), (real)o.grad_scale};
+        (real)(1 - o.beta1), (real)o.beta2, (real)(1 - o.beta2), (real)o.eps,
+        (real)(o.decoupled ? 0 : o.weight_decay), clipping_of(o.clip, CT_REPORT_ADAM)};
     table<real> work = {};
     bool ok = true;
     for (int i = 0; ok && i < count; i++) {
         if (!grads[i] || params[i]->dtype != dtype_of<real> || !ct_cuda_count(params[i])) continue;
-        entry<real> *e = add_entry(&work, params[i], grads[i], exp_avg[i], exp_avg_sq[i]);
-        e->step_size = (real)(o.lr / (1 - pow(o.beta1, (double)steps[i])));
-        e->root = (real)(1 / sqrt(1 - pow(o.beta2, (double)steps[i])));
+        add_entry(&work, params[i], grads[i], exp_avg[i], exp_avg_sq[i], rates[i]);
         ok = flush("adam", adam<real>, &work, constants, false);
     }
     return ok && flush("adam", adam<real>, &work, constants, true);
 }
 
 bool ct_cuda_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
-                  ct_tensor *const *exp_avg_sq, const int64_t *steps, int count,
+                  ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
                   ct_adam_options options) {
-    return launch_adam<float>(params, grads, exp_avg, exp_avg_sq, steps, count, options) &&
-           launch_adam<double>(params, grads, exp_avg, exp_avg_sq, steps, count, options);
+    return launch_adam<float>(params, grads, exp_avg, exp_avg_sq, rates, count, options) &&
+           launch_adam<double>(params, grads, exp_avg, exp_avg_sq, rates, count, options);
 }
 
 template <typename real>
 static bool launch_sgd(ct_tensor *const *params, ct_tensor *const *grads,
-                       ct_tensor *const *buffers, const bool *first, int count,
+                       ct_tensor *const *buffers, ct_tensor *const *rates, int count,
                        const ct_sgd_options &o) {
-    bool momentum = o.momentum != 0;
-    sgd_constants<real> constants = {(real)o.lr, (real)o.momentum, (real)o.weight_decay,
-                                     (real)o.grad_scale, o.nesterov};
+    sgd_constants<real> constants = {(real)o.momentum, (real)o.weight_decay, o.nesterov,
+                                     clipping_of(o.clip, CT_REPORT_SGD)};
     table<real> work = {};
     bool ok = true;
     for (int i = 0; ok && i < count; i++) {
         if (!grads[i] || params[i]->dtype != dtype_of<real> || !ct_cuda_count(params[i])) continue;
-        entry<real> *e = add_entry<real>(&work, params[i], grads[i],
-                                         momentum ? buffers[i] : nullptr, nullptr);
-        e->step_size = momentum && !first[i] ? (real)o.momentum : 0;
+        const ct_tensor *buffer = o.momentum != 0 ? buffers[i] : nullptr;
+        add_entry<real>(&work, params[i], grads[i], buffer, nullptr, rates[i]);
         ok = flush("sgd", sgd<real>, &work, constants, false);
     }
     return ok && flush("sgd", sgd<real>, &work, constants, true);
 }
 
 bool ct_cuda_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
-                 const bool *first, int count, ct_sgd_options options) {
-    return launch_sgd<float>(params, grads, buffers, first, count, options) &&
-           launch_sgd<double>(params, grads, buffers, first, count, options);
+                 ct_tensor *const *rates, int count, ct_sgd_options options) {
+    return launch_sgd<float>(params, grads, buffers, rates, count, options) &&
+           launch_sgd<double>(params, grads, buffers, rates, count, options);
+}
+
+/* ---- the norm of all gradients ---------------------------------------------------------- */
+
+/* A block's chunk to its place among the parts. */
+template <typename real>
+static __global__ void square_chunks(const __grid_constant__ table<real> work, double *parts) {
+    const entry<real> &e = work.at[entry_of_block(work, blockIdx.x)];
+    int64_t start = ((int64_t)blockIdx.x - e.first_block) * CHUNK;
+    int64_t n = e.count - start < CHUNK ? e.count - start : (int64_t)CHUNK;
+    const real *x = e.grad + start;
+    double sum = 0;
+    ct_each<real>(n, ct_head(n, x), [&]<int W>(int64_t i) {
+        ct_pack<W, real> xi = ct_load<W>(x + i);
+        for (int k = 0; k < W; k++) sum += (double)xi.at[k] * (double)xi.at[k];
+    });
+    sum = ct_block_sum(sum);
+    if (threadIdx.x == 0) parts[blockIdx.x] = sum;
+}
+
+/* By one block, in a fixed order. */
+static __global__ void join_squares(double *norm, const double *parts, int64_t count) {
+    double sum = 0;
+    for (int64_t i = threadIdx.x; i < count; i += blockDim.x) sum += parts[i];
+    sum = ct_block_sum(sum);
+    if (threadIdx.x == 0) *norm = sqrt(sum);
+}
+
+/* Those that are contiguous and of the type; parts: where theirs begin. */
+template <typename real>
+static bool launch_squares(ct_tensor *const *tensors, int count, double **parts) {
+    table<real> work = {};
+    for (int i = 0; i <= count; i++) {
+        bool end = i == count;
+        if (!end && (tensors[i]->dtype != dtype_of<real> || !ct_cuda_count(tensors[i]))) continue;
+        if (!end) add_entry<real>(&work, nullptr, tensors[i], nullptr, nullptr, nullptr);
+        if (!end && work.count < TABLE) continue;
+        int64_t blocks = work.blocks;
+        if (!flush("square_chunks", square_chunks<real>, &work, *parts, true)) return false;
+        *parts += blocks;
+    }
+    return true;
+}
+
+bool ct_cuda_global_norm(ct_tensor *norm, ct_tensor *const *tensors, int count) {
+    int64_t chunks = 0;
+    for (int i = 0; i < count; i++) chunks += (ct_cuda_count(tensors[i]) + CHUNK - 1) / CHUNK;
+    ct_scratch room((size_t)chunks * sizeof(double));
+    double *parts = static_cast<double *>(room.data), *end = parts;
+    return parts && launch_squares<float>(tensors, count, &end) &&
+           launch_squares<double>(tensors, count, &end) &&
+           CT_LAUNCH(join_squares, 1, CT_THREADS, 0, ct_cuda_data<double>(norm), parts, chunks);
 }

@@ -96,13 +96,16 @@ bool ct_cuda_from_host(void *to, const void *from, size_t bytes) {
 /* The CPU kernels' messages, which these are to be the same as. */
 static void fail_reported(const ct_report &found) {
     static const char *const index_op[CT_REPORT_COUNT] = {
-        nullptr, "index_select", "index_add", "gather", "scatter_add", nullptr, nullptr};
+        nullptr, "index_select", "index_add", "gather", "scatter_add"};
     if (found.kind == CT_REPORT_CROSS_ENTROPY) {
         ct_host->fail("cross entropy: label %lld of row %lld is out of range for %lld classes",
                       found.value, found.position, found.limit);
     } else if (found.kind == CT_REPORT_POLICY_HEAD) {
         ct_host->fail("policy head: index %lld of action %lld, expected 0 to %lld", found.value,
                       found.position, found.limit - 1);
+    } else if (found.kind == CT_REPORT_ADAM || found.kind == CT_REPORT_SGD) {
+        ct_host->fail("%s: a gradient is not finite: nothing was updated",
+                      found.kind == CT_REPORT_ADAM ? "adam" : "sgd");
     } else {
         ct_host->fail("%s: index %lld at position %lld is outside 0..%lld", index_op[found.kind],
                       found.value, found.position, found.limit - 1);

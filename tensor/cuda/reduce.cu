@@ -25,12 +25,6 @@ template <typename real> struct product_of {
     static __device__ value add(value a, real x) { return a * (value)x; }
     __device__ value operator()(value a, value b) const { return a * b; }
 };
-template <typename real> struct squares_of {
-    typedef double value;
-    static __device__ value none() { return 0; }
-    static __device__ value add(value a, real x) { return a + (value)x * (value)x; }
-    __device__ value operator()(value a, value b) const { return a + b; }
-};
 template <typename real> struct largest_of : ct_combine_max {
     typedef real value;
     static __device__ value none() { return (real)-INFINITY; }
@@ -79,7 +73,6 @@ struct plan {
     int columns;         /* of COLUMNS: outputs of a block, side by side */
     int64_t part, parts; /* elements of one, how many an output has */
     double divisor;      /* of the results: the count of a mean */
-    bool add;            /* to what y holds */
 };
 
 static void push(dims *d, int64_t size, int64_t x, int64_t y) {
@@ -199,8 +192,7 @@ static plan plan_of(const ct_tensor *y, const ct_tensor *x) {
 template <typename Out, typename T>
 static __device__ inline void store(const plan &p, int64_t output, T value) {
     Out *y = static_cast<Out *>(p.y) + p.kept.offset(p.kept.y, output);
-    double result = (double)value / p.divisor;
-    *y = (Out)(p.add ? (double)*y + result : result);
+    *y = (Out)((double)value / p.divisor);
 }
 
 template <typename Out, typename T>
@@ -349,13 +341,6 @@ static plan plan_of_all(const ct_tensor *x, void *value) {
     y.shape = x->shape;
     for (int i = 0; i < y.shape.ndim; i++) y.shape.dim[i] = 1;
     return plan_of(&y, x);
-}
-
-bool ct_cuda_square_sum(ct_tensor *y, const ct_tensor *x) {
-    plan p = plan_of_all(x, ct_cuda_data<double>(y));
-    p.add = true;
-    return x->dtype == CT_F32 ? launch<squares_of<float>, float, double>(p)
-                              : launch<squares_of<double>, double, double>(p);
 }
 
 /* Waits for the result. */
