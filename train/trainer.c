@@ -9,6 +9,7 @@
 #include "train/batches.h"
 #include "train/console.h"
 #include "train/dump.h"
+#include "train/interval.h"
 #include "train/optimization.h"
 #include "train/run_log.h"
 #include "train/stop.h"
@@ -26,9 +27,8 @@ typedef struct {
     char *last_path, *best_path;
 
     /* since the last line of the log */
-    double term_sum[CT_LOSS_COUNT];
-    double reward_sum, reward_spread_sum; /* of each batch: the mean, the standard deviation */
-    int64_t term_count;
+    ct_interval *interval;
+    ct_interval_means means; /* when last read: in every step on the CPU, where it is free */
     double interval_start;
     int64_t interval_pairs;
 
@@ -107,7 +107,8 @@ static bool set_up(trainer *t) {
     if (t->options.mode == CT_RUN_RESUME && !take_up(t)) return false;
     if (!ct_run_folder_describe(t->experiment)) return false;
     t->log = ct_run_log_open(c->run_folder, t->progress.step, c->tensorboard);
-    if (!t->log) return false;
+    t->interval = ct_interval_create(t->experiment->device);
+    if (!t->log || !t->interval) return false;
     t->started = t->interval_start = now();
     t->first_step = t->progress.step;
     return true;
@@ -117,6 +118,7 @@ static void tear_down(trainer *t) {
     ct_batches_close(t->batches);
     ct_dump_close(t->dump);
     ct_run_log_close(t->log);
+    ct_interval_destroy(t->interval);
     ct_optimizer_destroy(t->optimizer);
     ct_split_destroy(t->dev);
     for (int i = 0; t->tests && i < t->config->test_split_count; i++) {
@@ -146,35 +148,30 @@ static bool step_on(trainer *t, const ct_batch *batch, ct_losses *losses) {
                                       t->progress.epoch));
 }
 
-/* What the policies are paid: without a spread within the batch they have nothing to learn from. */
-static void add_reward(trainer *t, const ct_tensor *reward) {
-    if (!reward) return;
-    ct_tensor *square = ct_tensor_mul(reward, reward);
-    double mean = ct_item(ct_tensor_reduce(CT_MEAN, reward, CT_ALL_AXES, false));
-    double mean_square = ct_item(ct_tensor_reduce(CT_MEAN, square, CT_ALL_AXES, false));
-    t->reward_sum += mean;
-    t->reward_spread_sum += sqrt(fmax(0, mean_square - mean * mean));
+/* Reads the interval's means, for which a device is waited for. */
+static bool read_means(trainer *t) {
+    if (!ct_interval_read(t->interval, &t->means)) return false;
+    if (isfinite(t->means.term[CT_LOSS_TOTAL])) return true;
+    return ct_fail_bool("the loss is not finite at step %lld%s: lower [train] lr, or set [train] "
+                        "clip_norm", (long long)t->progress.step,
+                        t->experiment->device == CT_CPU ? "" : " or shortly before");
 }
 
 static bool train_step(trainer *t) {
     CT_SCOPE {
         ct_batch batch;
         ct_losses losses;
-        if (!ct_batches_next(t->batches, &batch) || !step_on(t, &batch, &losses)) return false;
-        for (int i = 0; i < CT_LOSS_COUNT; i++) {
-            if (losses.term[i]) t->term_sum[i] += ct_item(losses.term[i]);
+        if (!ct_batches_next(t->batches, &batch) || !step_on(t, &batch, &losses) ||
+            !ct_interval_add(t->interval, &losses)) {
+            return false;
         }
-        add_reward(t, losses.reward);
         t->interval_pairs += ct_dim(batch.images, 0);
     }
-    t->term_count++;
+    ct_interval_count(t->interval);
     t->progress.step++;
     t->progress.batch++;
-    if (!isfinite(t->term_sum[CT_LOSS_TOTAL])) {
-        return ct_fail_bool("the loss is not finite at step %lld: lower [train] lr, or set [train] "
-                            "clip_norm", (long long)t->progress.step);
-    }
-    return ct_ok();
+    bool reads = t->experiment->device == CT_CPU || t->progress.step == t->first_step + 1;
+    return (!reads || read_means(t)) && ct_ok();
 }
 
 /* ---- reporting --------------------------------------------------------------------------- */
@@ -187,7 +184,7 @@ static ct_console_step console_step(const trainer *t) {
         .epochs = t->config->epochs,
         .batch = t->progress.batch,
         .batches = ct_batches_count(t->batches),
-        .loss = t->term_count ? t->term_sum[CT_LOSS_TOTAL] / (double)t->term_count : NAN,
+        .loss = t->means.term[CT_LOSS_TOTAL],
         .pairs_per_second = interval > 0 ? (double)t->interval_pairs / interval : 0,
         .seconds_left = done > 0 ? elapsed / (double)done * (double)left : 0,
     };
@@ -200,24 +197,21 @@ static bool log_interval(trainer *t) {
                              "lr", ct_optimizer_lr(t->optimizer), "loss", s.loss, "grad_norm",
                              ct_optimizer_grad_norm(t->optimizer), "pairs_per_second",
                              s.pairs_per_second);
-    for (int i = CT_LOSS_TOTAL + 1; i < CT_LOSS_COUNT && t->term_count; i++) {
-        if (t->term_sum[i] == 0) continue;
-        json_object_set_new(line, ct_loss_name((ct_loss_term)i),
-                            json_real(t->term_sum[i] / (double)t->term_count));
+    for (int i = CT_LOSS_TOTAL + 1; i < CT_LOSS_COUNT; i++) {
+        if (t->means.term[i] == 0) continue;
+        json_object_set_new(line, ct_loss_name((ct_loss_term)i), json_real(t->means.term[i]));
     }
-    if (t->reward_sum > 0) {
-        double count = (double)t->term_count;
-        json_object_set_new(line, "reward", json_real(t->reward_sum / count));
-        json_object_set_new(line, "reward_spread", json_real(t->reward_spread_sum / count));
+    if (t->means.reward > 0) {
+        json_object_set_new(line, "reward", json_real(t->means.reward));
+        json_object_set_new(line, "reward_spread", json_real(t->means.reward_spread));
     }
     return ct_run_log_write(t->log, line);
 }
 
-static void start_interval(trainer *t) {
-    memset(t->term_sum, 0, sizeof t->term_sum);
-    t->reward_sum = t->reward_spread_sum = 0;
-    t->term_count = t->interval_pairs = 0;
+static bool start_interval(trainer *t) {
+    t->interval_pairs = 0;
     t->interval_start = now();
+    return ct_interval_reset(t->interval);
 }
 
 /* ---- validation and checkpoints ---------------------------------------------------------- */
@@ -265,11 +259,12 @@ static bool after_step(trainer *t) {
     bool validates = all_done || (c->validate_every ? t->progress.step % c->validate_every == 0
                                                     : epoch_ends);
     bool logs = t->progress.step % c->log_every == 0 || epoch_ends;
+    if ((logs || validates) && !read_means(t)) return false;
     ct_console_step step = console_step(t);
     ct_console_progress(&step);
     if (logs && !log_interval(t)) return false;
     if (validates && t->dev && !validate(t)) return false;
-    if (logs) start_interval(t);
+    if (logs && !start_interval(t)) return false;
     if (epoch_ends) {
         t->progress.epoch++;
         t->progress.batch = 0;
