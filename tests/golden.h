@@ -56,10 +56,11 @@ static inline ct_tensor *golden_stored(const golden *g, const char *name) {
     return x;
 }
 
-/* A copy in the case's dtype; integers as they are. */
+/* A copy in the case's dtype, integers as they are, on the device that is tested. */
 static inline ct_tensor *golden_get(const golden *g, const char *name) {
     ct_tensor *x = golden_stored(g, name);
     x = ct_tensor_cast(x, ct_dtype_is_float(x->dtype) ? g->dtype : x->dtype);
+    x = ct_tensor_to_device(x, test_device());
     assert_no_error();
     return x;
 }
@@ -115,9 +116,11 @@ static inline bool golden_load_one(void *context, const char *name, ct_tensor *x
     return true;
 }
 
-/* Converts the module to the case's dtype and gives it PREFIXparam.* and PREFIXbuffer.*. */
+/* Converts the module to the case's dtype, on the device that is tested, and gives it PREFIXparam.*
+ * and PREFIXbuffer.*. */
 static inline void golden_load(const golden *g, ct_module *module, const char *prefix) {
     ct_module_to_dtype(module, g->dtype);
+    ct_module_to_device(module, test_device());
     golden_walk walk = {g, prefix, 0};
     ck_assert(ct_module_visit(module, golden_load_one, &walk));
     ct_module_zero_grad(module);

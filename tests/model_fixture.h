@@ -50,9 +50,12 @@ static inline const ct_description *fixture_read(fixture_ini *ini, const char *t
     return &ini->description;
 }
 
+/* On the device that is tested. */
 static inline ct_model *fixture_model(const char *text, ct_model_sizes sizes) {
     fixture_ini ini;
-    return ct_model_create(fixture_read(&ini, text), sizes);
+    ct_model *model = ct_model_create(fixture_read(&ini, text), sizes);
+    if (model) ct_module_to_device(ct_model_module(model), test_device());
+    return model;
 }
 
 /* ---- recorded cases ------------------------------------------------------------------------- */
@@ -86,7 +89,7 @@ static inline bool fixture_has(const fixture_case *c, const char *format, ...) {
     return golden_has(&c->g, name);
 }
 
-/* A copy, reals in the case's dtype. */
+/* A copy, reals in the case's dtype, on the device that is tested. */
 static inline ct_tensor *fixture_get(const fixture_case *c, const char *format, ...) {
     char name[160];
     va_list arguments;

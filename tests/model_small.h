@@ -78,10 +78,10 @@ static inline ct_batch batch_of(ct_dtype dtype, int extra) {
                 t == 0 ? 1 : t == lengths_of[b] - 1 ? 2 : 3 + (int64_t)ct_random_below(&rng, V - 3);
     }
     return (ct_batch){
-        .images = ct_random_normal(&rng, "images", dtype, CT_CPU, CT_SHAPE(B, N, F)),
-        .words = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(B, T + extra), words),
-        .lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(B), lengths_of),
-        .classes = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(B), classes),
+        .images = ct_random_normal(&rng, "images", dtype, test_device(), CT_SHAPE(B, N, F)),
+        .words = ct_from_data(CT_I64, test_device(), CT_SHAPE(B, T + extra), words),
+        .lengths = ct_from_data(CT_I64, test_device(), CT_SHAPE(B), lengths_of),
+        .classes = ct_from_data(CT_I64, test_device(), CT_SHAPE(B), classes),
     };
 }
 

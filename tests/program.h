@@ -95,7 +95,7 @@ static const char tiny_model[] =
     "discrete_policy = 1\n"
     "continuous_policy = 1\n";
 
-/* data/, tiny.ini (run folder: run/) in a new folder. */
+/* data/, tiny.ini (run folder: run/, on the device that is tested) in a new folder. */
 static inline char *tiny_experiment(void) {
     char *folder = folder_make(), text[4096];
     ck_assert_int_eq(mkdir(in_folder(folder, "data"), 0777), 0);
@@ -104,9 +104,9 @@ static inline char *tiny_experiment(void) {
     write_split(in_folder(folder, "data"), "test", 12, 3);
     snprintf(text, sizeof text,
              "[data]\nfolder = %s/data\nmin_count = 1\n"
-             "[run]\nfolder = %s/run\nseed = 3\nthreads = 1\n"
+             "[run]\nfolder = %s/run\nseed = 3\nthreads = 1\n%s"
              "[train]\nepochs = 3\nbatch = 8\nlr = 0.01\nschedule = cosine\nvalidate_every = 0\n%s",
-             folder, folder, tiny_model);
+             folder, folder, test_device() == CT_CPU ? "" : "device = cuda\n", tiny_model);
     write_text(in_folder(folder, "tiny.ini"), text);
     return folder;
 }

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tensor/tensor.h"
 
@@ -62,8 +64,35 @@ static inline bool isa_missing(void) {
     return missing;
 }
 
+/* Where a test computes that runs on several devices: CT_TEST_DEVICE, the CPU without it. */
+static inline ct_device test_device(void) {
+    const char *name = getenv("CT_TEST_DEVICE");
+    return name && strcmp(name, ct_device_name(CT_CUDA)) == 0 ? CT_CUDA : CT_CPU;
+}
+
+/* CT_TEST_GPU: CUDA is a GPU here (suite gpu), not the shim (suite cuda). */
+static inline bool on_gpu(void) { return getenv("CT_TEST_GPU") != NULL; }
+
+/* A test that needs a GPU runs where none is: exit status 77, a skipped test. Only then: with a GPU,
+ * a backend that does not open is a failure of the tests. In a process of its own, for what CUDA
+ * sets up does not outlive the fork in which Check runs a test. */
+static inline bool gpu_missing(void) {
+    if (!on_gpu()) return false;
+    pid_t child = fork();
+    if (child == 0) {
+        bool missing = !ct_device_open(CT_CUDA) &&
+                       (strstr(ct_error(), "no NVIDIA driver is installed") ||
+                        strstr(ct_error(), "no CUDA-capable device is detected"));
+        if (missing) fprintf(stderr, "skipped: %s\n", ct_error());
+        _exit(missing ? 77 : 0);
+    }
+    int status = 0;
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 77;
+}
+
 static inline int ct_run_suite(const char *name, const TTest *const *tests, size_t count) {
-    if (isa_missing()) return 77;
+    if (isa_missing() || gpu_missing()) return 77;
     Suite *suite = suite_create(name);
     TCase *tcase = tcase_create(name);
     for (size_t i = 0; i < count; i++) tcase_add_test(tcase, tests[i]);
@@ -88,7 +117,7 @@ typedef struct {
 } looped_test;
 
 static inline int run_looped_suite(const char *name, const looped_test *tests, size_t count) {
-    if (isa_missing()) return 77;
+    if (isa_missing() || gpu_missing()) return 77;
     Suite *suite = suite_create(name);
     TCase *tcase = tcase_create(name);
     for (size_t i = 0; i < count; i++) {

@@ -395,7 +395,7 @@ START_TEST(order_gradient_is_finite_or_nan) {
             const int64_t ones[6] = {1, 1, 1, 1, 1, 1};
             ct_batch batch = {.images = ct_unsqueeze(images, 1),
                               .vectors = ct_unsqueeze(captions, 1),
-                              .lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(6), ones)};
+                              .lengths = ct_from_data(CT_I64, test_device(), CT_SHAPE(6), ones)};
             ct_losses losses = ct_model_losses(model, &batch, 0, NULL);
             golden_check(&g, losses.term[CT_LOSS_TOTAL], "raw.dcpg.order.max.out.loss");
             ck_assert(ct_backward(losses.term[CT_LOSS_TOTAL]));
@@ -436,8 +436,9 @@ START_TEST(decoder_targets_are_words_or_one_padding_too) {
                 ct_decoder_states(model->decoder, &model->loss, vectors,
                                   ct_model_ranked(model, losses.caption_embeddings), &rng);
             ct_tensor *logits = ct_linear(ct_module_child(model->decoder, "output"), states);
+            ct_tensor *words = ct_tensor_to_device(batch.words, CT_CPU);
             near(ct_item(losses.term[CT_LOSS_DECODER]),
-                 decoder_by_hand(logits, ct_data(batch.words), released));
+                 decoder_by_hand(logits, ct_data(words), released));
         }
         ct_model_destroy(model);
     }

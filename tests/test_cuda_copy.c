@@ -166,21 +166,7 @@ START_TEST(draws_the_same_bits) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("cuda copy");
-    TCase *tcase = tcase_create("cuda copy");
-    tcase_add_loop_test(tcase, converts_as_the_cpu, 0, CT_DTYPE_COUNT * CT_DTYPE_COUNT);
-    tcase_add_test(tcase, copies_any_strides);
-    tcase_add_test(tcase, writes_only_its_own);
-    tcase_add_test(tcase, moves_between_devices);
-    tcase_add_test(tcase, fills_as_the_cpu);
-    tcase_add_test(tcase, counts_as_the_cpu);
-    tcase_add_test(tcase, reads_and_sets_elements);
-    tcase_add_test(tcase, draws_the_same_bits);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
-}
+LOOPED_TEST_MAIN("cuda copy", {converts_as_the_cpu, CT_DTYPE_COUNT * CT_DTYPE_COUNT},
+                 {copies_any_strides, 1}, {writes_only_its_own, 1}, {moves_between_devices, 1},
+                 {fills_as_the_cpu, 1}, {counts_as_the_cpu, 1}, {reads_and_sets_elements, 1},
+                 {draws_the_same_bits, 1})

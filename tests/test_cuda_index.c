@@ -107,16 +107,5 @@ START_TEST(index_out_of_range_is_named) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("cuda index");
-    TCase *tcase = tcase_create("cuda index");
-    tcase_add_loop_test(tcase, reading_as_on_the_cpu, 0, CASES);
-    tcase_add_loop_test(tcase, adding_has_the_bits_of_the_cpu, 0, CASES);
-    tcase_add_loop_test(tcase, index_out_of_range_is_named, 0, 4);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
-}
+LOOPED_TEST_MAIN("cuda index", {reading_as_on_the_cpu, CASES},
+                 {adding_has_the_bits_of_the_cpu, CASES}, {index_out_of_range_is_named, 4})

@@ -179,19 +179,6 @@ START_TEST(cpu_has_fp32_alone) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("cuda matmul");
-    TCase *tcase = tcase_create("cuda matmul");
-    tcase_add_loop_test(tcase, every_layout_as_on_the_cpu, 0, SIZES);
-    tcase_add_loop_test(tcase, batches_as_on_the_cpu, 0, BATCHES);
-    tcase_add_test(tcase, results_with_gaps_as_on_the_cpu);
-    tcase_add_test(tcase, bf16_rounds_operands);
-    tcase_add_test(tcase, tf32_rounds_operands);
-    tcase_add_test(tcase, cpu_has_fp32_alone);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
-}
+LOOPED_TEST_MAIN("cuda matmul", {every_layout_as_on_the_cpu, SIZES},
+                 {batches_as_on_the_cpu, BATCHES}, {results_with_gaps_as_on_the_cpu, 1},
+                 {bf16_rounds_operands, 1}, {tf32_rounds_operands, 1}, {cpu_has_fp32_alone, 1})

@@ -62,16 +62,5 @@ static void check_argsort(const ct_tensor *x) {
 START_TEST(argsort_as_on_the_cpu) { each_matrix(_i, true, check_argsort); }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("cuda order");
-    TCase *tcase = tcase_create("cuda order");
-    tcase_add_loop_test(tcase, arg_reduce_as_on_the_cpu, 0, SHAPES);
-    tcase_add_loop_test(tcase, cumsum_as_on_the_cpu, 0, SHAPES);
-    tcase_add_loop_test(tcase, argsort_as_on_the_cpu, 0, SHAPES);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
-}
+LOOPED_TEST_MAIN("cuda order", {arg_reduce_as_on_the_cpu, SHAPES}, {cumsum_as_on_the_cpu, SHAPES},
+                 {argsort_as_on_the_cpu, SHAPES})

@@ -163,18 +163,6 @@ START_TEST(where_and_add_to_as_on_the_cpu) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("cuda pointwise");
-    TCase *tcase = tcase_create("cuda pointwise");
-    tcase_add_loop_test(tcase, unary_as_on_the_cpu, 0, CT_UNARY_COUNT);
-    tcase_add_loop_test(tcase, unary_at_the_limits, 0, CT_UNARY_COUNT);
-    tcase_add_loop_test(tcase, binary_as_on_the_cpu, 0, CT_BINARY_COUNT);
-    tcase_add_loop_test(tcase, compare_as_on_the_cpu, 0, CT_COMPARE_COUNT);
-    tcase_add_test(tcase, where_and_add_to_as_on_the_cpu);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
-}
+LOOPED_TEST_MAIN("cuda pointwise", {unary_as_on_the_cpu, CT_UNARY_COUNT},
+                 {unary_at_the_limits, CT_UNARY_COUNT}, {binary_as_on_the_cpu, CT_BINARY_COUNT},
+                 {compare_as_on_the_cpu, CT_COMPARE_COUNT}, {where_and_add_to_as_on_the_cpu, 1})

@@ -125,17 +125,5 @@ START_TEST(norm_and_nonfinite_as_on_the_cpu) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("cuda reduce");
-    TCase *tcase = tcase_create("cuda reduce");
-    tcase_add_loop_test(tcase, reductions_as_on_the_cpu, 0, SHAPES);
-    tcase_add_test(tcase, special_values_stay);
-    tcase_add_test(tcase, alignment_changes_no_bits);
-    tcase_add_loop_test(tcase, norm_and_nonfinite_as_on_the_cpu, 0, SHAPES);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
-}
+LOOPED_TEST_MAIN("cuda reduce", {reductions_as_on_the_cpu, SHAPES}, {special_values_stay, 1},
+                 {alignment_changes_no_bits, 1}, {norm_and_nonfinite_as_on_the_cpu, SHAPES})

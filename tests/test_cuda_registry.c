@@ -23,15 +23,5 @@ END_TEST
 START_TEST(operation_f32) { check_operation(_i, true, 2e-5); }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("cuda registry");
-    TCase *tcase = tcase_create("operations");
-    tcase_add_loop_test(tcase, operation_f64, 0, ct_op_count());
-    tcase_add_loop_test(tcase, operation_f32, 0, ct_op_count());
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
-}
+LOOPED_TEST_MAIN("cuda registry", {operation_f64, ct_op_count()},
+                 {operation_f32, ct_op_count()})

@@ -46,15 +46,5 @@ START_TEST(special_values_as_on_the_cpu) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("cuda softmax");
-    TCase *tcase = tcase_create("cuda softmax");
-    tcase_add_loop_test(tcase, softmax_as_on_the_cpu, 0, SHAPES);
-    tcase_add_test(tcase, special_values_as_on_the_cpu);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
-}
+LOOPED_TEST_MAIN("cuda softmax", {softmax_as_on_the_cpu, SHAPES},
+                 {special_values_as_on_the_cpu, 1})

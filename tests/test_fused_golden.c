@@ -25,10 +25,11 @@ static ct_tensor *stored(const recorded *r, const char *name) {
     return x;
 }
 
-/* In the type that is computed in; integers as they are. */
+/* In the type and on the device that is computed in; integers as they are. */
 static ct_tensor *get(const recorded *r, const char *name) {
     ct_tensor *x = stored(r, name);
-    return ct_tensor_cast(x, ct_dtype_is_float(x->dtype) ? r->dtype : x->dtype);
+    x = ct_tensor_cast(x, ct_dtype_is_float(x->dtype) ? r->dtype : x->dtype);
+    return ct_tensor_to_device(x, test_device());
 }
 
 static void check(const recorded *r, const ct_tensor *x, const char *name) {
@@ -183,7 +184,7 @@ START_TEST(gumbel_softmax) {
         recorded r = open_recorded("gumbel_softmax", dtypes[_i]);
         ct_shape rows = CT_SHAPE(8, 1);
         ct_tensor *logits = ct_tensor_reshape(get(&r, "in.logits"), CT_SHAPE(8, 1, 7));
-        ct_tensor *zero = ct_zeros(r.dtype, CT_CPU, rows);
+        ct_tensor *zero = ct_zeros(r.dtype, test_device(), rows);
         ct_policy_noise noise = {
             .uniform = ct_tensor_reshape(get(&r, "noise.gumbel_u"), logits->shape),
             .choice = ct_tensor_reshape(get(&r, "noise.index_v"), rows),
@@ -225,7 +226,7 @@ static double add_term(const ct_tensor *a, const ct_tensor *b, bool order, ct_hi
                        ct_tensor *ga, ct_tensor *gb) {
     ct_tensor *s = order ? ct_tensor_order_similarity(a, b)
                          : ct_tensor_matmul(a, ct_tensor_transpose(b, 0, 1));
-    ct_tensor *one = ct_full(s->dtype, CT_CPU, CT_SCALAR_SHAPE, 1);
+    ct_tensor *one = ct_full(s->dtype, s->device, CT_SCALAR_SHAPE, 1);
     similarity_grad(a, b, s, ct_tensor_hinge_grad(one, s, options), order, ga, gb);
     return ct_item(ct_tensor_hinge(s, options));
 }
@@ -241,8 +242,8 @@ START_TEST(contrastive_loss) {
                  vsrn ? "vsrn" : "dcpg", order ? "order" : "cosine", sum ? "sum" : "max");
         recorded out = {r.file, r.dtype, prefix};
         ct_tensor *im = get(&in, "in.im"), *s = get(&in, "in.s");
-        ct_tensor *g_im = ct_zeros(r.dtype, CT_CPU, im->shape);
-        ct_tensor *g_s = ct_zeros(r.dtype, CT_CPU, s->shape);
+        ct_tensor *g_im = ct_zeros(r.dtype, test_device(), im->shape);
+        ct_tensor *g_s = ct_zeros(r.dtype, test_device(), s->shape);
         ct_hinge_options row = {.margin = 0.2, .hardest = !sum}, column = row, within = row;
         column.anchor = column.over = CT_HINGE_COLUMN;
         within.over = CT_HINGE_COLUMN; /* as the published code has it */
@@ -295,7 +296,7 @@ static void optimizer_step(const optimizer_case *c, ct_tensor **p, ct_tensor **g
     if (c->is_adam) ct_adam_rates(numbers, lr, step, &adam);
     else ct_sgd_rates(numbers, lr, step == 1, &sgd);
     int64_t count = c->is_adam ? CT_ADAM_RATES : CT_SGD_RATES;
-    ct_tensor *same = ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(count), numbers);
+    ct_tensor *same = ct_from_doubles(CT_F64, test_device(), CT_SHAPE(count), numbers);
     ct_tensor *rates[PARAMS] = {same, same, same};
     ck_assert(c->is_adam ? ct_tensor_adam(p, g, m, v, rates, PARAMS, adam)
                          : ct_tensor_sgd(p, g, m, rates, PARAMS, sgd));
@@ -310,8 +311,8 @@ START_TEST(optimizer) {
         for (int i = 0; i < PARAMS; i++) {
             snprintf(name, sizeof name, "param.p%d", i);
             p[i] = get(&r, name);
-            m[i] = ct_zeros(CT_F64, CT_CPU, p[i]->shape);
-            v[i] = ct_zeros(CT_F64, CT_CPU, p[i]->shape);
+            m[i] = ct_zeros(CT_F64, p[i]->device, p[i]->shape);
+            v[i] = ct_zeros(CT_F64, p[i]->device, p[i]->shape);
         }
         for (int step = 1; step <= 5; step++) {
             for (int i = 0; i < PARAMS; i++) {

@@ -8,8 +8,8 @@ START_TEST(operation) {
     ck_assert_ptr_nonnull(op);
     double largest = 0;
     int cases = 0;
-    bool agrees = ct_gradcheck_op(op, (ct_gradcheck_options){.seed = 7, .largest_error = &largest},
-                                  &cases);
+    ct_gradcheck_options options = {.seed = 7, .device = test_device(), .largest_error = &largest};
+    bool agrees = ct_gradcheck_op(op, options, &cases);
     printf("gradcheck %-20s %3d cases, largest error %.1e\n", op->name, cases, largest);
     fflush(stdout);
     ck_assert_msg(agrees, "%s", ct_error());
@@ -116,17 +116,6 @@ START_TEST(sees_errors) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("gradcheck");
-    TCase *operations = tcase_create("operations");
-    tcase_add_loop_test(operations, operation, 0, ct_op_count());
-    tcase_add_test(operations, every_operation_has_the_odd_cases);
-    tcase_add_test(operations, names_are_unique_and_found);
-    tcase_add_test(operations, sees_errors);
-    suite_add_tcase(suite, operations);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
-}
+LOOPED_TEST_MAIN("gradcheck", {operation, ct_op_count()},
+                 {every_operation_has_the_odd_cases, 1}, {names_are_unique_and_found, 1},
+                 {sees_errors, 1})

@@ -244,6 +244,7 @@ static void decoder(ct_dtype dtype) {
     ct_module *module = ct_decoder_create(&config, fixture_int(&c, "E"), fixture_int(&c, "D"),
                                           fixture_int(&c, "V"));
     ct_module_to_dtype(module, dtype);
+    ct_module_to_device(module, test_device());
     decoder_visit visit = {&c, true, 0};
     CT_SCOPE {
         ct_module_visit(module, visit_decoder, &visit);

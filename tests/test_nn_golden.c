@@ -244,8 +244,8 @@ static bool replay(void *context, const char *name, ct_tensor *out) {
 }
 
 static ct_tensor *one_hot(ct_tensor *index, ct_tensor *like) {
-    ct_tensor *y = ct_zeros(like->dtype, CT_CPU, like->shape);
-    ct_tensor_scatter_add_to(y, -1, index, ct_full(like->dtype, CT_CPU, index->shape, 1));
+    ct_tensor *y = ct_zeros(like->dtype, like->device, like->shape);
+    ct_tensor_scatter_add_to(y, -1, index, ct_full(like->dtype, like->device, index->shape, 1));
     return y;
 }
 

@@ -36,7 +36,7 @@ static ct_tensor *scalar_loss(const subject *s) {
     ct_tensor *y = s->output(s);
     if (!y) return NULL;
     ct_rng rng = ct_rng_create(12, 0);
-    ct_tensor *weights = ct_random_normal(&rng, "weights", CT_F64, CT_CPU, y->shape);
+    ct_tensor *weights = ct_random_normal(&rng, "weights", CT_F64, y->device, y->shape);
     return ct_sum_all(ct_mul(y, weights));
 }
 
@@ -105,6 +105,7 @@ static bool randomise(void *context, const char *name, ct_tensor *x, bool buffer
 static ct_module *prepared(ct_module *module) {
     ct_rng rng = ct_rng_create(3, 1);
     ct_module_to_dtype(module, CT_F64);
+    ct_module_to_device(module, test_device());
     ct_module_visit(module, randomise, &rng);
     assert_no_error();
     return module;
@@ -112,7 +113,7 @@ static ct_module *prepared(ct_module *module) {
 
 static ct_tensor *real_between(ct_shape shape, double low, double high, uint64_t stream) {
     ct_rng rng = ct_rng_create(4, stream);
-    ct_tensor *x = ct_empty(CT_F64, CT_CPU, shape);
+    ct_tensor *x = ct_empty(CT_F64, test_device(), shape);
     ct_init_uniform(x, low, high, &rng);
     return ct_require_grad(x);
 }
@@ -122,7 +123,7 @@ static ct_tensor *real(ct_shape shape, uint64_t stream) {
 }
 
 static ct_tensor *integers(ct_shape shape, const int64_t *values) {
-    return ct_from_data(CT_I64, CT_CPU, shape, values);
+    return ct_from_data(CT_I64, test_device(), shape, values);
 }
 
 /* Two outputs as one. */
@@ -250,7 +251,7 @@ START_TEST(attention) {
     CT_SCOPE {
         /* The second row's keys are all forbidden. */
         const uint8_t forbidden[] = {0, 1, 0, 0, 1, 1, 1, 1};
-        ct_tensor *mask = ct_from_data(CT_U8, CT_CPU, CT_SHAPE(2, 1, 1, 4), forbidden);
+        ct_tensor *mask = ct_from_data(CT_U8, test_device(), CT_SHAPE(2, 1, 1, 4), forbidden);
         subject s = {.module = prepared(ct_attention_create(4, (ct_attention_options){.heads = 2})),
                      .input = {real(CT_SHAPE(2, 3, 4), 1), real(CT_SHAPE(2, 4, 4), 2),
                                real(CT_SHAPE(2, 4, 4), 3), mask},

@@ -35,8 +35,8 @@ static void parity_close(parity *p) {
 static void run(const parity *p, const char *options) {
     static char arguments[2048], output[OUTPUT_SIZE];
     snprintf(arguments, sizeof arguments,
-             "tests/golden/%s.ini --set run.folder=%s/run --set run.dtype=%s %s", p->name, p->folder,
-             ct_dtype_name(p->dtype), options);
+             "tests/golden/%s.ini --set run.folder=%s/run --set run.dtype=%s --set run.device=%s %s",
+             p->name, p->folder, ct_dtype_name(p->dtype), ct_device_name(test_device()), options);
     ck_assert_msg(run_train(arguments, output) == 0, "%s: %s", arguments, output);
 }
 
