@@ -68,9 +68,9 @@ bool ct_module_training(const ct_module *module);
 /* Freezes or unfreezes every parameter below. */
 void ct_module_require_grad(ct_module *module, bool required);
 void ct_module_zero_grad(ct_module *module);
-/* Converts all parameters and floating buffers in place (integer buffers, which the host reads,
- * stay), or none on error. An optimiser made before refuses to step if anything changed: convert
- * first. Tensors borrowed before are gone. */
+/* Converts all parameters and buffers in place (integer buffers keep their dtype), or none on
+ * error. An optimiser made before refuses to step if anything changed: convert first. Tensors
+ * borrowed before are gone. */
 bool ct_module_to_dtype(ct_module *module, ct_dtype dtype);
 bool ct_module_to_device(ct_module *module, ct_device device);
 

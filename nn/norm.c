@@ -33,14 +33,20 @@ static bool average(ct_tensor *running, double momentum, double factor, const ct
            ct_tensor_add_to(running, momentum * factor, batch);
 }
 
+/* On its device, so that nothing waits; f64 holds every count there will be. */
+static bool count_one_more(ct_tensor *batches) {
+    const ct_tensor *count = ct_tensor_cast(batches, CT_F64);
+    const ct_tensor *next = count ? ct_tensor_unary(CT_UNARY_add_scalar, count, 1, 0) : NULL;
+    return next && ct_tensor_copy_to(batches, next);
+}
+
 /* The running variance is the unbiased one: `factor` times the biased one, which normalises. */
 static bool track(ct_module *norm, const ct_tensor *mean, const ct_tensor *variance,
                   double factor) {
     const ct_batch_norm_options *options = ct_module_self(norm);
-    ct_tensor *batches = ct_module_own(norm, "num_batches_tracked");
     return average(ct_module_own(norm, "running_mean"), options->momentum, 1, mean) &&
            average(ct_module_own(norm, "running_var"), options->momentum, factor, variance) &&
-           ct_set(batches, 0, ct_item(batches) + 1);
+           count_one_more(ct_module_own(norm, "num_batches_tracked"));
 }
 
 /* Batch statistics, and the running ones moved towards them. count: values a channel. */

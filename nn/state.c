@@ -22,7 +22,7 @@ static ct_tensor *converted(const ct_tensor *from, ct_dtype dtype, ct_device dev
 }
 
 /* dtype, device: NULL leaves it. All tensors are converted before the first is replaced.
- * Integer buffers (a batch counter) stay as they are: the host reads them. */
+ * Integer buffers (a batch counter) keep their dtype. */
 static bool convert(ct_module *module, const ct_dtype *dtype, const ct_device *device) {
     ct_state state;
     if (!ct_state_collect(module, &state)) return false;
@@ -30,9 +30,8 @@ static bool convert(ct_module *module, const ct_dtype *dtype, const ct_device *d
     bool ok = fresh || ct_fail_bool("module conversion: out of memory");
     for (int i = 0; i < state.count && ok; i++) {
         const ct_tensor *x = state.items[i].entry->tensor;
-        ct_dtype to_dtype = dtype ? *dtype : x->dtype;
+        ct_dtype to_dtype = dtype && ct_dtype_is_float(x->dtype) ? *dtype : x->dtype;
         ct_device to_device = device ? *device : x->device;
-        if (!ct_dtype_is_float(x->dtype)) continue;
         if (x->dtype == to_dtype && x->device == to_device) continue;
         fresh[i] = converted(x, to_dtype, to_device);
         ok = fresh[i] != NULL;
