@@ -23,6 +23,9 @@ struct ct_storage {
     void *release_context;
 };
 
+/* What a backend recorded (tensor/capture.h). */
+typedef struct ct_recording ct_recording;
+
 typedef struct ct_backend {
     const char *name;
 
@@ -75,6 +78,15 @@ typedef struct ct_backend {
     /* y contiguous f32 or f64 */
     bool (*uniform)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
     bool (*normal)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
+
+    /* tensor/capture.h; NULL: cannot record. What was asked between begin and end. rng may be NULL
+     * and is as it was at the beginning in the first, as it is at the end in the second. `keep`:
+     * false gives the recording up. capture_end returns NULL with an error where it gave it up, too.
+     * offset: the generator's at the beginning of this run. */
+    bool (*capture_begin)(const ct_rng *rng);
+    ct_recording *(*capture_end)(bool keep, const ct_rng *rng);
+    bool (*capture_run)(ct_recording *recording, uint64_t offset);
+    void (*capture_destroy)(ct_recording *recording);
 
     ct_fused_backend fused;
 } ct_backend;

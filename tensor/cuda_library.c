@@ -11,6 +11,7 @@
 #define LIBRARY "libcotangent_cuda.so"
 
 static const ct_host_functions host = {
+    .version = CT_CUDA_LIBRARY_VERSION,
     .backend_size = sizeof(ct_backend),
     .fail = ct_fail,
     .fail_bool = ct_fail_bool,

@@ -7,9 +7,14 @@
 
 #include "tensor/backend.h"
 
+/* Raised with every change of ct_host_functions or ct_backend. */
+enum { CT_CUDA_LIBRARY_VERSION = 1 };
+
 /* What the backend calls of the library that loaded it, whose symbols it does not see. */
 typedef struct {
-    size_t backend_size; /* sizeof(ct_backend): differs if the two are not of one version */
+    /* these stay the first, so that any two versions can say that they differ */
+    int version;         /* CT_CUDA_LIBRARY_VERSION */
+    size_t backend_size; /* sizeof(ct_backend) */
     void *(*fail)(const char *format, ...) __attribute__((format(printf, 1, 2)));
     bool (*fail_bool)(const char *format, ...) __attribute__((format(printf, 1, 2)));
     int64_t (*memory_in_use)(ct_device device);

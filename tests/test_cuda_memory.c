@@ -1,5 +1,8 @@
 /* The CUDA device's memory, its errors, and finding the backend. */
+#include <dlfcn.h>
+
 #include "cuda_test.h"
+#include "tensor/cuda_library.h"
 
 START_TEST(counts_what_is_held) {
     int64_t before = ct_memory_in_use(CT_CUDA);
@@ -90,6 +93,28 @@ START_TEST(another_library_is_refused) {
 }
 END_TEST
 
+/* Opened with a table that says another version, and one of another size. */
+START_TEST(another_version_is_refused) {
+    void *library = dlopen(getenv("CT_CUDA_LIBRARY"), RTLD_NOW | RTLD_LOCAL);
+    ck_assert_ptr_nonnull(library);
+    ct_cuda_open_function *open = (ct_cuda_open_function *)dlsym(library, "ct_cuda_open");
+    ct_host_functions host = {.version = CT_CUDA_LIBRARY_VERSION,
+                              .backend_size = sizeof(ct_backend), .fail = ct_fail,
+                              .fail_bool = ct_fail_bool, .memory_in_use = ct_memory_in_use,
+                              .tensor_text = ct_tensor_text};
+    ct_host_functions other = host, larger = host;
+    other.version++;
+    larger.backend_size += 8;
+    ck_assert_ptr_null(open(&other));
+    assert_error("cuda: the CUDA backend is of another version than this program");
+    ck_assert_ptr_null(open(&larger));
+    assert_error("another version");
+    ck_assert_ptr_nonnull(open(&host));
+    assert_no_error();
+}
+END_TEST
+
 TEST_MAIN("cuda memory", counts_what_is_held, out_of_memory_says_how_much, empty_tensors,
           devices_do_not_mix, names_the_device, no_backend_is_one_clear_error,
-          an_earlier_error_stays_the_first, another_library_is_refused)
+          an_earlier_error_stays_the_first, another_library_is_refused,
+          another_version_is_refused)

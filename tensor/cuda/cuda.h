@@ -95,9 +95,12 @@ bool ct_cuda_is_contiguous(const ct_tensor *x);
 
 bool ct_cuda_start(char *name, size_t size); /* the device, its stream, its pool; writes a name */
 void *ct_cuda_allocate(size_t bytes);
-void ct_cuda_free(void *data, size_t bytes);
+void ct_cuda_free(void *data, size_t bytes); /* (capture.cu) */
 bool ct_cuda_from_host(void *to, const void *from, size_t bytes);
 bool ct_cuda_to_host(void *to, const void *from, size_t bytes);
+/* Waits, and gives what the pool and the graphs keep for the next time back to the device, so that
+ * either may have it. */
+void ct_cuda_trim();
 
 /* Device memory that a kernel needs for the time of a call: given back, in stream order, when it
  * goes out of scope. `data` is NULL, with an error, if there is none. */
@@ -111,6 +114,20 @@ struct ct_scratch {
     ct_scratch(const ct_scratch &) = delete;
     ct_scratch &operator=(const ct_scratch &) = delete;
 };
+
+/* ---- while a capture is recorded (capture.cu) ------------------------------------------- */
+
+bool ct_cuda_is_recording();
+/* False with an error that names the operation, and the recording fails, while there is one: for
+ * what waits for the device, and for what the device reads from the host. */
+bool ct_cuda_may_wait(const char *operation);
+bool ct_cuda_may_take(const char *operation);
+/* For a draw of so many counters: makes *offset count from **base, on the device, while a capture is
+ * recorded; *base is NULL otherwise. False with an error for another generator than the capture's. */
+bool ct_cuda_record_draw(uint64_t seed, uint64_t stream, uint64_t counters, uint64_t *offset,
+                         const uint64_t **base);
+/* Of every allocation. */
+bool ct_cuda_record_allocation(void *data, size_t bytes);
 
 /* ---- what only a kernel can notice ------------------------------------------------------ */
 
@@ -174,6 +191,7 @@ bool ct_cuda_cumsum(ct_tensor *y, const ct_tensor *x, int axis, bool reverse);
 bool ct_cuda_argsort(ct_tensor *y, const ct_tensor *x, bool descending);
 
 /* matmul.cu */
+bool ct_cuda_open_cublas(); /* else with the first product */
 bool ct_cuda_matmul(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b,
                     double beta);
 bool ct_cuda_set_precision(ct_precision wanted);
@@ -191,5 +209,11 @@ bool ct_cuda_scatter_add(ct_tensor *y, int axis, const ct_tensor *index, const c
 /* random.cu */
 bool ct_cuda_uniform(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
 bool ct_cuda_normal(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
+
+/* capture.cu */
+bool ct_cuda_capture_begin(const ct_rng *rng);
+ct_recording *ct_cuda_capture_end(bool keep, const ct_rng *rng);
+bool ct_cuda_capture_run(ct_recording *recording, uint64_t offset);
+void ct_cuda_capture_destroy(ct_recording *recording);
 
 #endif

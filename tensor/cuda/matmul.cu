@@ -29,8 +29,8 @@ static bool cublas_ok(cublasStatus_t status, const char *call) {
 }
 #define CUBLAS(call) cublas_ok((call), #call)
 
-/* With the first product: it takes time, and memory on the device. */
-static bool open_cublas() {
+/* With the first product, or before a capture: it takes time, and memory on the device. */
+bool ct_cuda_open_cublas() {
     pthread_mutex_lock(&opening);
     if (!workspace) workspace = ct_cuda_allocate(WORKSPACE);
     is_open = is_open || (workspace && CUBLAS(cublasCreate(&handle)) &&
@@ -287,5 +287,5 @@ bool ct_cuda_matmul(ct_tensor *c, double alpha, const ct_tensor *a, const ct_ten
     of_a.x = *a;
     of_b.x = *b;
     if (c->shape.ndim > 2) fold(&of_a.x, &of_b.x, &of_c);
-    return open_cublas() && multiply_packed(&of_c, alpha, &of_a, &of_b, beta);
+    return ct_cuda_open_cublas() && multiply_packed(&of_c, alpha, &of_a, &of_b, beta);
 }

@@ -71,12 +71,30 @@ static void fail_allocate(size_t bytes) {
                   (double)total / mib);
 }
 
+void ct_cuda_trim() {
+    int device = 0;
+    cudaMemPool_t pool;
+    if (CT_CUDA(cudaStreamSynchronize(ct_cuda_stream)) && CT_CUDA(cudaGetDevice(&device)) &&
+        CT_CUDA(cudaDeviceGetDefaultMemPool(&pool, device)) &&
+        CT_CUDA(cudaMemPoolTrimTo(pool, 0))) {
+        CT_CUDA(cudaDeviceGraphMemTrim(device));
+    }
+}
+
+static cudaError_t allocate(void **data, size_t bytes) {
+    cudaError_t status = cudaMallocAsync(data, bytes, ct_cuda_stream);
+    if (status != cudaErrorMemoryAllocation || ct_cuda_is_recording()) return status;
+    cudaGetLastError(); /* it is no one else's */
+    ct_cuda_trim();
+    return cudaMallocAsync(data, bytes, ct_cuda_stream);
+}
+
 void *ct_cuda_allocate(size_t bytes) {
     void *data = nullptr;
-    cudaError_t status = cudaMallocAsync(&data, bytes, ct_cuda_stream);
-    if (status == cudaSuccess) return data;
+    cudaError_t status = allocate(&data, bytes);
+    if (status == cudaSuccess) return ct_cuda_record_allocation(data, bytes) ? data : nullptr;
     if (status == cudaErrorMemoryAllocation) {
-        cudaGetLastError(); /* it is no one else's */
+        cudaGetLastError();
         fail_allocate(bytes);
     } else {
         ct_cuda_ok(status, "cudaMallocAsync");
@@ -84,13 +102,12 @@ void *ct_cuda_allocate(size_t bytes) {
     return nullptr;
 }
 
-void ct_cuda_free(void *data, size_t) { CT_CUDA(cudaFreeAsync(data, ct_cuda_stream)); }
-
 /* ---- copies ----------------------------------------------------------------------------- */
 
 /* From pageable memory this returns when `from` has been read. */
 bool ct_cuda_from_host(void *to, const void *from, size_t bytes) {
-    return CT_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, ct_cuda_stream));
+    return ct_cuda_may_take("from_host") &&
+           CT_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, ct_cuda_stream));
 }
 
 /* The CPU kernels' messages, which these are to be the same as. */
@@ -115,6 +132,7 @@ static void fail_reported(const ct_report &found) {
 /* Waits for everything before; false with an error if a kernel reported one. */
 bool ct_cuda_to_host(void *to, const void *from, size_t bytes) {
     ct_report found;
+    if (!ct_cuda_may_wait("to_host")) return false;
     if (!CT_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, ct_cuda_stream)) ||
         !CT_CUDA(cudaMemcpyAsync(&found, ct_cuda_report, sizeof found, cudaMemcpyDeviceToHost,
                                  ct_cuda_stream)) ||

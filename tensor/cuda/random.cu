@@ -8,6 +8,7 @@
 
 struct position {
     uint64_t seed, stream, offset;
+    const uint64_t *base; /* in a captured step, what the offset counts from; else NULL */
 };
 
 /* The numbers that one counter makes: four f32 or two f64. */
@@ -44,8 +45,9 @@ struct normal_f64 {
 template <typename Draw>
 static __global__ void draw_numbers(typename Draw::real *y, int64_t count, position p) {
     enum { EACH = 16 / sizeof(typename Draw::real) };
+    uint64_t first = p.base ? *p.base + p.offset : p.offset;
     for (int64_t i = ct_first(); i * EACH < count; i += ct_step()) {
-        uint64_t counter = p.offset + (uint64_t)i;
+        uint64_t counter = first + (uint64_t)i;
         uint4 word = curand_Philox4x32_10(
             uint4{(uint32_t)counter, (uint32_t)(counter >> 32), (uint32_t)p.stream,
                   (uint32_t)(p.stream >> 32)},
@@ -59,16 +61,18 @@ static __global__ void draw_numbers(typename Draw::real *y, int64_t count, posit
 template <typename Draw> static bool draw(ct_tensor *y, position p) {
     int64_t count = ct_cuda_count(y), each = 16 / (int64_t)sizeof(typename Draw::real);
     if (count == 0) return true;
-    return CT_LAUNCH(draw_numbers<Draw>, ct_cuda_blocks((count + each - 1) / each), CT_THREADS, 0,
+    int64_t counters = (count + each - 1) / each;
+    return ct_cuda_record_draw(p.seed, p.stream, (uint64_t)counters, &p.offset, &p.base) &&
+           CT_LAUNCH(draw_numbers<Draw>, ct_cuda_blocks(counters), CT_THREADS, 0,
                      ct_cuda_data<typename Draw::real>(y), count, p);
 }
 
 bool ct_cuda_uniform(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset) {
-    position p = {seed, stream, offset};
+    position p = {seed, stream, offset, nullptr};
     return y->dtype == CT_F32 ? draw<uniform_f32>(y, p) : draw<uniform_f64>(y, p);
 }
 
 bool ct_cuda_normal(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset) {
-    position p = {seed, stream, offset};
+    position p = {seed, stream, offset, nullptr};
     return y->dtype == CT_F32 ? draw<normal_f32>(y, p) : draw<normal_f64>(y, p);
 }

@@ -346,6 +346,7 @@ static plan plan_of_all(const ct_tensor *x, void *value) {
 /* Waits for the result. */
 bool ct_cuda_has_nonfinite(const ct_tensor *x, bool *found) {
     int any = 0;
+    if (!ct_cuda_may_wait("has_nonfinite")) return false;
     ct_scratch result(sizeof any);
     if (!result.data) return false;
     plan p = plan_of_all(x, result.data);

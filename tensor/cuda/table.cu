@@ -36,6 +36,10 @@ static const ct_backend backend = {
     .scatter_add = ct_cuda_scatter_add,
     .uniform = ct_cuda_uniform,
     .normal = ct_cuda_normal,
+    .capture_begin = ct_cuda_capture_begin,
+    .capture_end = ct_cuda_capture_end,
+    .capture_run = ct_cuda_capture_run,
+    .capture_destroy = ct_cuda_capture_destroy,
     .fused =
         {
             .gru_step = ct_cuda_gru_step,
@@ -68,10 +72,10 @@ static const ct_backend backend = {
 extern "C" __attribute__((visibility("default"))) ct_cuda_open_function ct_cuda_open;
 
 const ct_backend *ct_cuda_open(const ct_host_functions *host) {
-    ct_host = host;
-    if (host->backend_size != sizeof backend) {
+    if (host->version != CT_CUDA_LIBRARY_VERSION || host->backend_size != sizeof backend) {
         host->fail("cuda: the CUDA backend is of another version than this program");
         return nullptr;
     }
+    ct_host = host;
     return ct_cuda_start(name, sizeof name) ? &backend : nullptr;
 }

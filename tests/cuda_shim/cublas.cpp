@@ -6,12 +6,20 @@
 #include "tensor/convert.h"
 
 const char *cublasGetStatusString(cublasStatus_t status) {
-    return status == CUBLAS_STATUS_SUCCESS ? "success" : "the function was called with an invalid value";
+    switch (status) {
+    case CUBLAS_STATUS_SUCCESS: return "success";
+    case CUBLAS_STATUS_NOT_INITIALIZED: return "the library was not initialized";
+    case CUBLAS_STATUS_EXECUTION_FAILED: return "the function failed to launch on the GPU";
+    case CUBLAS_STATUS_INVALID_VALUE: break;
+    }
+    return "the function was called with an invalid value";
 }
 
+/* It allocates, which a capture does not allow. */
 cublasStatus_t cublasCreate(cublasHandle_t *handle) {
     *handle = nullptr;
-    return CUBLAS_STATUS_SUCCESS;
+    return ct_shim_cannot_record() == cudaSuccess ? CUBLAS_STATUS_SUCCESS
+                                                  : CUBLAS_STATUS_NOT_INITIALIZED;
 }
 
 cublasStatus_t cublasSetStream(cublasHandle_t, cudaStream_t) { return CUBLAS_STATUS_SUCCESS; }
@@ -95,34 +103,52 @@ static bool fits(const matrix &x, int rows, int columns) {
     return x.leading >= (stored > 1 ? stored : 1);
 }
 
+struct batch {
+    int m, n, k, count;
+    double alpha, beta; /* copied, as cuBLAS does with numbers of the host */
+    matrix a, b, c;
+    long long stride_a, stride_b, stride_c;
+    bool f64, tf32;
+};
+
+static void multiply(const batch &p) {
+    for (int i = 0; i < p.count && p.m && p.n; i++) {
+        matrix x = p.a, y = p.b;
+        x.data = shifted(p.a.data, p.a.type, p.stride_a * i);
+        y.data = shifted(p.b.data, p.b.type, p.stride_b * i);
+        void *to = (void *)shifted(p.c.data, p.c.type, p.stride_c * i);
+        if (p.f64) {
+            multiply_f64(p.m, p.n, p.k, p.alpha, x, y, p.beta, (double *)to, p.c.leading);
+        } else {
+            multiply_f32(p.m, p.n, p.k, (float)p.alpha, x, y, (float)p.beta, to, p.c.type,
+                         p.c.leading, p.tf32);
+        }
+    }
+}
+
 cublasStatus_t cublasGemmStridedBatchedEx(
     cublasHandle_t, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k,
     const void *alpha, const void *a, cudaDataType_t type_a, int lda, long long stride_a,
     const void *b, cudaDataType_t type_b, int ldb, long long stride_b, const void *beta, void *c,
     cudaDataType_t type_c, int ldc, long long stride_c, int count, cublasComputeType_t compute,
     cublasGemmAlgo_t) {
-    matrix x = {a, type_a, op_a, lda}, y = {b, type_b, op_b, ldb};
+    matrix x = {a, type_a, op_a, lda}, y = {b, type_b, op_b, ldb}, z = {c, type_c, CUBLAS_OP_N, ldc};
     bool f64 = compute == CUBLAS_COMPUTE_64F;
     if (m < 0 || n < 0 || k < 0 || count < 0 || !fits(x, m, k) || !fits(y, k, n) || ldc < m ||
         f64 != (type_a == CUDA_R_64F) || type_a != type_b || type_c == CUDA_R_16F ||
         f64 != (type_c == CUDA_R_64F)) {
         return CUBLAS_STATUS_INVALID_VALUE;
     }
-    ct_shim_device_begin();
-    for (int i = 0; i < count && m && n; i++) {
-        x.data = shifted(a, type_a, stride_a * i);
-        y.data = shifted(b, type_b, stride_b * i);
-        void *to = (void *)shifted(c, type_c, stride_c * i);
-        if (f64) {
-            multiply_f64(m, n, k, *(const double *)alpha, x, y, *(const double *)beta,
-                         (double *)to, ldc);
-        } else {
-            multiply_f32(m, n, k, *(const float *)alpha, x, y, *(const float *)beta, to, type_c,
-                         ldc, compute == CUBLAS_COMPUTE_32F_FAST_TF32);
-        }
-    }
-    ct_shim_device_end();
-    return CUBLAS_STATUS_SUCCESS;
+    batch p = {m, n, k, count, f64 ? *(const double *)alpha : *(const float *)alpha,
+               f64 ? *(const double *)beta : *(const float *)beta, x, y, z, stride_a, stride_b,
+               stride_c, f64, compute == CUBLAS_COMPUTE_32F_FAST_TF32};
+    cudaError_t status = ct_shim_do([p] {
+        ct_shim_device_begin();
+        multiply(p);
+        ct_shim_device_end();
+        return cudaSuccess;
+    });
+    return status == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 
 cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b,

@@ -1,7 +1,8 @@
 /* Stands in for CUDA's header of this name, so that tensor/cuda's sources compile as C++ for the
  * host, for tests. A launch runs the grid there and then, block by block; the threads of a block
- * are fibers, so that barriers, shared memory and warp functions work (launch.cpp). Only what the
- * kernels use is here.
+ * are fibers, so that barriers, shared memory and warp functions work (launch.cpp). While the stream
+ * is captured nothing runs: it is recorded, to run when the graph is launched (graph.cpp). Only what
+ * the kernels use is here.
  *
  * CT_SHIM_ORDER: order in which threads and blocks run: forward (default), reversed, or a number,
  * the seed of a shuffle. CT_SHIM_MEMORY: MiB of the device (default 4096).
@@ -13,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <functional>
 
 #define CT_CUDA_SHIM 1
 
@@ -177,6 +179,11 @@ typedef enum {
     cudaErrorInvalidValue = 1,
     cudaErrorMemoryAllocation = 2,
     cudaErrorInvalidConfiguration = 9,
+    cudaErrorIllegalState = 401,
+    cudaErrorNotSupported = 801,
+    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureInvalidated = 901,
+    cudaErrorStreamCaptureWrongThread = 908,
 } cudaError_t;
 typedef enum {
     cudaMemcpyHostToDevice = 1,
@@ -191,6 +198,9 @@ typedef enum { cudaMemPoolAttrReleaseThreshold = 4 } cudaMemPoolAttr;
 typedef enum { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 } cudaFuncAttribute;
 typedef struct ct_shim_stream *cudaStream_t;
 typedef struct ct_shim_pool *cudaMemPool_t;
+typedef struct ct_shim_graph *cudaGraph_t;
+typedef struct ct_shim_runnable *cudaGraphExec_t;
+typedef enum { cudaStreamCaptureModeThreadLocal = 1 } cudaStreamCaptureMode;
 enum { cudaStreamNonBlocking = 1 };
 
 const char *cudaGetErrorString(cudaError_t status);
@@ -201,6 +211,7 @@ cudaError_t cudaGetDevice(int *device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device);
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int device);
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void *value);
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, size_t bytes);
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
@@ -209,6 +220,16 @@ cudaError_t cudaFreeAsync(void *data, cudaStream_t stream);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void *data, int value, size_t bytes, cudaStream_t stream);
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *runnable, cudaGraph_t graph,
+                                 unsigned long long flags);
+cudaError_t cudaGraphUpload(cudaGraphExec_t runnable, cudaStream_t stream);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t runnable, cudaStream_t stream);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t runnable);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaDeviceGraphMemTrim(int device);
 
 /* Kernels that use more than 48 KiB of dynamic shared memory must say so first. */
 cudaError_t ct_shim_set_shared_limit(const void *kernel, int bytes);
@@ -227,17 +248,22 @@ typedef struct {
     unsigned numAttrs;
 } cudaLaunchConfig_t;
 
-/* Calls run(context) as each thread of the grid. */
-cudaError_t ct_shim_launch(const cudaLaunchConfig_t *config, const void *kernel,
-                           void (*run)(void *context), void *context);
+/* Does what the stream is told: now, or, while it is captured, when the graph is launched. */
+cudaError_t ct_shim_do(std::function<cudaError_t()> operation);
+/* cudaErrorStreamCaptureUnsupported, and the capture is spoiled, while there is one: for what cannot
+ * be recorded. */
+cudaError_t ct_shim_cannot_record(void);
 
+/* Calls run() as each thread of the grid. */
+cudaError_t ct_shim_launch(const cudaLaunchConfig_t *config, const void *kernel,
+                           std::function<void()> run);
+
+/* The arguments are copied, as CUDA does. */
 template <typename... P, typename... A>
 static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config,
                                              void (*kernel)(P...), A &&...argument) {
-    auto call = [&] { kernel(static_cast<P>(argument)...); };
-    typedef decltype(call) call_type;
     return ct_shim_launch(config, (const void *)kernel,
-                          [](void *context) { (*static_cast<call_type *>(context))(); }, &call);
+                          [kernel, ... value = static_cast<P>(argument)] { kernel(value...); });
 }
 
 /* The host's access to device memory, under the address sanitizer: not but between these. */

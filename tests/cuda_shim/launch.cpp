@@ -98,8 +98,7 @@ struct meeting {
 enum { MEETINGS = 8 }; /* masks that a warp may use in one kernel */
 
 static struct {
-    void (*run)(void *context);
-    void *argument;
+    const std::function<void()> *run;
     int threads, started, live; /* live: not yet at their end */
     int order[MOST_THREADS];
     fiber *of_thread[MOST_THREADS];
@@ -178,7 +177,7 @@ static void work() {
             self->thread = block.order[block.started++];
             block.of_thread[self->thread] = self;
             set_thread(self->thread);
-            block.run(block.argument);
+            (*block.run)();
             block.of_thread[self->thread] = nullptr;
             block.live--;
             if (block.arrived && block.arrived == block.live) open_barrier();
@@ -348,14 +347,18 @@ static void run_grid(const cudaLaunchConfig_t *c) {
 }
 
 cudaError_t ct_shim_launch(const cudaLaunchConfig_t *config, const void *kernel,
-                           void (*run)(void *context), void *context) {
+                           std::function<void()> run) {
     if (!fits(config, kernel)) return cudaErrorInvalidConfiguration;
-    pthread_mutex_lock(&lock);
-    ct_shim_device_begin();
-    block.run = run;
-    block.argument = context;
-    run_grid(config);
-    ct_shim_device_end();
-    pthread_mutex_unlock(&lock);
-    return cudaSuccess;
+    cudaLaunchConfig_t shape = *config;
+    const char *name = ct_shim_kernel;
+    return ct_shim_do([shape, name, run = std::move(run)] {
+        pthread_mutex_lock(&lock);
+        ct_shim_device_begin();
+        ct_shim_kernel = name;
+        block.run = &run;
+        run_grid(&shape);
+        ct_shim_device_end();
+        pthread_mutex_unlock(&lock);
+        return cudaSuccess;
+    });
 }

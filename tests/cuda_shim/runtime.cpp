@@ -4,18 +4,19 @@
 #include <stdlib.h>
 #include <unordered_map>
 
-#include "cuda_runtime.h"
-
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#endif
+#include "graph.h"
 
 /* ---- memory ----------------------------------------------------------------------------- */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+struct piece {
+    size_t bytes;
+    bool of_graph; /* whose memory it is */
+};
 static struct {
-    std::unordered_map<void *, size_t> blocks;
-    size_t used;
+    std::unordered_map<void *, piece> blocks; /* that are there now */
+    size_t used;       /* by those that are not of graphs */
+    size_t for_graphs; /* kept for them */
 } memory;
 
 static size_t memory_size() {
@@ -25,16 +26,13 @@ static size_t memory_size() {
 
 /* Blocks of the heap, with the sanitizer's borders around each; poisoned while the host runs. */
 static void poison(bool poisoned) {
-    (void)poisoned;
-#ifdef __SANITIZE_ADDRESS__
     for (const auto &b : memory.blocks) {
         if (poisoned) {
-            ASAN_POISON_MEMORY_REGION(b.first, b.second);
+            ASAN_POISON_MEMORY_REGION(b.first, b.second.bytes);
         } else {
-            ASAN_UNPOISON_MEMORY_REGION(b.first, b.second);
+            ASAN_UNPOISON_MEMORY_REGION(b.first, b.second.bytes);
         }
     }
-#endif
 }
 
 void ct_shim_device_begin(void) {
@@ -47,14 +45,17 @@ void ct_shim_device_end(void) {
     pthread_mutex_unlock(&lock);
 }
 
+static size_t available() { return memory_size() - memory.used - memory.for_graphs; }
+
 /* Not initialised, as on a device: filled with NaN. */
 cudaError_t cudaMallocAsync(void **data, size_t bytes, cudaStream_t) {
+    cudaError_t status;
+    if (ct_shim_record_malloc(data, bytes, &status)) return status;
     ct_shim_device_begin();
-    bool there = bytes <= memory_size() - memory.used;
-    if (!there || posix_memalign(data, 256, bytes) != 0) *data = nullptr;
+    if (bytes > available() || posix_memalign(data, 256, bytes) != 0) *data = nullptr;
     if (*data) {
         memset(*data, 0xff, bytes);
-        memory.blocks[*data] = bytes;
+        memory.blocks[*data] = {bytes, false};
         memory.used += bytes;
     }
     ct_shim_device_end();
@@ -62,11 +63,13 @@ cudaError_t cudaMallocAsync(void **data, size_t bytes, cudaStream_t) {
 }
 
 cudaError_t cudaFreeAsync(void *data, cudaStream_t) {
+    cudaError_t status;
+    if (ct_shim_record_free(data, &status)) return status;
     ct_shim_device_begin();
     auto found = memory.blocks.find(data);
-    bool known = found != memory.blocks.end();
+    bool known = found != memory.blocks.end() && !found->second.of_graph;
     if (known) {
-        memory.used -= found->second;
+        memory.used -= found->second.bytes;
         memory.blocks.erase(found);
         free(data);
     }
@@ -74,24 +77,69 @@ cudaError_t cudaFreeAsync(void *data, cudaStream_t) {
     return known ? cudaSuccess : cudaErrorInvalidValue;
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind,
-                            cudaStream_t) {
+cudaError_t ct_shim_appear(void *data, size_t bytes) {
     ct_shim_device_begin();
-    memcpy(to, from, bytes);
+    bool is_new = memory.blocks.emplace(data, piece{bytes, true}).second;
+    if (is_new) {
+        ASAN_UNPOISON_MEMORY_REGION(data, bytes);
+        memset(data, 0xff, bytes);
+    }
     ct_shim_device_end();
+    return is_new ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+/* What is read too late is NaN where there is no sanitizer to see it. */
+cudaError_t ct_shim_vanish(void *data) {
+    ct_shim_device_begin();
+    auto found = memory.blocks.find(data);
+    bool known = found != memory.blocks.end();
+    if (known) {
+        memset(data, 0xff, found->second.bytes);
+        ASAN_POISON_MEMORY_REGION(data, found->second.bytes);
+        memory.blocks.erase(found);
+    }
+    ct_shim_device_end();
+    return known ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+bool ct_shim_reserve_for_graphs(size_t bytes) {
+    if (bytes > available() + memory.for_graphs) return false;
+    if (bytes > memory.for_graphs) memory.for_graphs = bytes;
+    return true;
+}
+
+cudaError_t cudaDeviceGraphMemTrim(int) {
+    memory.for_graphs = 0;
     return cudaSuccess;
+}
+
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
+
+/* To the host at once or not at all: whoever asks waits for it. */
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t) {
+    cudaError_t status = kind == cudaMemcpyDeviceToHost ? ct_shim_cannot_record() : cudaSuccess;
+    if (status != cudaSuccess) return status;
+    return ct_shim_do([=] {
+        ct_shim_device_begin();
+        memcpy(to, from, bytes);
+        ct_shim_device_end();
+        return cudaSuccess;
+    });
 }
 
 cudaError_t cudaMemsetAsync(void *data, int value, size_t bytes, cudaStream_t) {
-    ct_shim_device_begin();
-    memset(data, value, bytes);
-    ct_shim_device_end();
-    return cudaSuccess;
+    return ct_shim_do([=] {
+        ct_shim_device_begin();
+        memset(data, value, bytes);
+        ct_shim_device_end();
+        return cudaSuccess;
+    });
 }
 
-cudaError_t cudaMemGetInfo(size_t *available, size_t *total) {
+cudaError_t cudaMemGetInfo(size_t *free, size_t *total) {
     *total = memory_size();
-    *available = *total - memory.used;
+    *free = available();
     return cudaSuccess;
 }
 
@@ -103,6 +151,11 @@ const char *cudaGetErrorName(cudaError_t status) {
     case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
     case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
     case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
+    case cudaErrorIllegalState: return "cudaErrorIllegalState";
+    case cudaErrorNotSupported: return "cudaErrorNotSupported";
+    case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated: return "cudaErrorStreamCaptureInvalidated";
+    case cudaErrorStreamCaptureWrongThread: return "cudaErrorStreamCaptureWrongThread";
     }
     return "unknown error";
 }
@@ -113,6 +166,15 @@ const char *cudaGetErrorString(cudaError_t status) {
     case cudaErrorInvalidValue: return "invalid argument";
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
+    case cudaErrorIllegalState:
+        return "the operation cannot be performed in the present state";
+    case cudaErrorNotSupported: return "operation not supported";
+    case cudaErrorStreamCaptureUnsupported:
+        return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+        return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureWrongThread:
+        return "attempt to terminate a thread-local capture sequence from another thread";
     }
     return "unknown error";
 }
@@ -147,4 +209,4 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return ct_shim_cannot_record(); }

@@ -1,0 +1,24 @@
+/* Between the parts of the shim: what the memory of graphs asks of the device, and the other way. */
+#ifndef CT_SHIM_GRAPH_H
+#define CT_SHIM_GRAPH_H
+
+#include "cuda_runtime.h"
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(data, bytes) ((void)(data), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(data, bytes) ((void)(data), (void)(bytes))
+#endif
+
+/* graph.cpp: true if the stream is captured, which then has recorded it, or not, as *status says. */
+bool ct_shim_record_malloc(void **data, size_t bytes, cudaError_t *status);
+bool ct_shim_record_free(void *data, cudaError_t *status);
+
+/* runtime.cpp: memory of a graph begins to be there, not initialised, and is there no more. */
+cudaError_t ct_shim_appear(void *data, size_t bytes);
+cudaError_t ct_shim_vanish(void *data);
+/* What graphs use in turn is as large as the largest needs; false if there is not so much. */
+bool ct_shim_reserve_for_graphs(size_t bytes);
+
+#endif
