@@ -159,7 +159,7 @@ static bool process_in_scope(run *r, ct_node *node) {
     if (!node->op->backward(node, node->gradient, node->input_gradient)) {
         return ct_fail_bool("backward of '%s' failed", node->op->name);
     }
-    if (ct_profile_running()) ct_profile_backward(node->op, ct_profile_clock() - start);
+    if (ct_profile_running()) ct_profile_backward(node->op, start);
     for (int i = 0; i < node->inputs; i++) {
         ct_tensor *g = node->input_gradient[i];
         if (!g || !ct_needs_grad(node, i)) continue;

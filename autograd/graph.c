@@ -163,7 +163,7 @@ static bool outputs_finite(const ct_op *op, int outputs, ct_tensor *const *outpu
 ct_node *ct_record_if(bool force, const ct_op *op, int inputs, ct_tensor *const *input,
                       int outputs, ct_tensor *const *output) {
     if (thread.anomaly && !outputs_finite(op, outputs, output)) return NULL;
-    if (ct_profile_running()) ct_profile_forward(op);
+    if (ct_profile_running()) ct_profile_forward(op, inputs, input, outputs, output);
     if (thread.not_recording && !thread.seen) return NULL;
     bool needed = force, made = false;
     for (int i = 0; i < inputs && !needed; i++) needed = needs(input[i]);

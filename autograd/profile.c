@@ -8,6 +8,7 @@ enum { MOST_ROWS = 256 };
 
 static _Thread_local struct {
     bool running;
+    ct_device device;
     double last; /* when the operation before ended */
     int count;
     ct_profile_row *rows;
@@ -21,12 +22,19 @@ double ct_profile_clock(void) {
 
 bool ct_profile_running(void) { return profile.running; }
 
-void ct_profile_mark(void) { profile.last = ct_profile_clock(); }
+/* When all that was asked so far is done. An error of the device sticks; it is not ours to give. */
+static double done_at(void) {
+    if (profile.device != CT_CPU) ct_device_wait(profile.device);
+    return ct_profile_clock();
+}
 
-void ct_profile_start(void) {
+void ct_profile_mark(void) { profile.last = done_at(); }
+
+void ct_profile_start(ct_device device) {
     free(profile.rows);
     profile.rows = calloc(MOST_ROWS, sizeof *profile.rows);
     profile.running = profile.rows != NULL;
+    profile.device = device;
     profile.count = 0;
     if (!profile.rows) ct_fail("profile: out of memory");
     ct_profile_mark();
@@ -42,20 +50,30 @@ static ct_profile_row *row_of(const char *name) {
     return &profile.rows[profile.count++];
 }
 
-void ct_profile_forward(const ct_op *op) {
-    double now = ct_profile_clock();
+static int64_t bytes_of(int count, ct_tensor *const *x) {
+    int64_t bytes = 0;
+    for (int i = 0; i < count; i++) {
+        if (x[i]) bytes += ct_count(x[i]) * (int64_t)ct_dtype_size(x[i]->dtype);
+    }
+    return bytes;
+}
+
+void ct_profile_forward(const ct_op *op, int inputs, ct_tensor *const *input, int outputs,
+                        ct_tensor *const *output) {
+    double now = done_at();
     ct_profile_row *row = row_of(op->name);
     if (row) {
         row->calls++;
+        row->bytes += bytes_of(inputs, input) + bytes_of(outputs, output);
         row->forward += now - profile.last;
     }
     profile.last = now;
 }
 
-void ct_profile_backward(const ct_op *op, double seconds) {
+void ct_profile_backward(const ct_op *op, double start) {
+    profile.last = done_at();
     ct_profile_row *row = row_of(op->name);
-    if (row) row->backward += seconds;
-    ct_profile_mark();
+    if (row) row->backward += profile.last - start;
 }
 
 static int longest_first(const void *a, const void *b) {

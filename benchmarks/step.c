@@ -129,7 +129,7 @@ static bool run(bench *b, int warm_up, int steps) {
     double total = 0;
     b->outside = 0;
     double processor = processor_seconds();
-    ct_profile_start();
+    ct_profile_start(b->experiment->device);
     for (int i = 0; i < steps; i++) {
         seconds[i] = step(b);
         if (seconds[i] < 0) return false;

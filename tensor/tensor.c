@@ -369,6 +369,13 @@ double ct_item(const ct_tensor *x) {
     return ct_get(x, 0);
 }
 
+/* What is asked of a device is done in order: a number that is read comes after all of it. */
+bool ct_device_wait(ct_device device) {
+    bool done = device == CT_CPU;
+    if (!done) CT_SCOPE done = ct_item(ct_zeros(CT_F32, device, CT_SCALAR_SHAPE)) == 0;
+    return done;
+}
+
 /* ---- checks shared by all operations ---------------------------------------------------- */
 
 bool ct_check_input(const char *op, const ct_tensor *x) {

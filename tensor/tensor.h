@@ -77,6 +77,9 @@ const char *ct_device_name(ct_device device); /* "cpu" */
 /* Whether tensors can be on a device here; false with an error that says what is missing. What
  * serves cuda is loaded when first asked for. */
 bool ct_device_open(ct_device device);
+/* Waits until all that was asked of a device is done. False with an error if the device is not
+ * here or something has failed on it. */
+bool ct_device_wait(ct_device device);
 
 int64_t ct_shape_count(ct_shape shape); /* number of elements; 1 for a scalar */
 bool ct_shape_equal(ct_shape a, ct_shape b);

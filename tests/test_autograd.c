@@ -2,6 +2,7 @@
  * gradients are in test_gradcheck.c. */
 #include <pthread.h>
 
+#include "autograd/profile.h"
 #include "autograd_test.h"
 
 /* ---- accumulation and reuse ------------------------------------------------------------- */
@@ -488,6 +489,31 @@ START_TEST(operations_say_what_is_wrong) {
 }
 END_TEST
 
+/* ---- profile ---------------------------------------------------------------------------- */
+
+START_TEST(a_profile_counts_calls_and_bytes) {
+    int count;
+    ck_assert_ptr_null(ct_profile_stop(&count));
+    assert_error("profile: none was started");
+    CT_SCOPE {
+        ct_tensor *x = leaf(1, 2, 3);
+        ct_profile_start(CT_CPU);
+        ct_tensor *y = ct_mul(ct_square(x), ct_square(x));
+        ck_assert(ct_backward(ct_sum_all(y)));
+    }
+    ct_profile_row *rows = ct_profile_stop(&count), *square = NULL;
+    for (int i = 0; i < count; i++) {
+        if (strcmp(rows[i].name, "square") == 0) square = &rows[i];
+    }
+    ck_assert_ptr_nonnull(square);
+    ck_assert_int_eq(square->calls, 2);
+    ck_assert_int_eq(square->bytes, 2 * (24 + 24));
+    ck_assert(square->forward > 0 && square->backward > 0);
+    free(rows);
+    assert_no_error();
+}
+END_TEST
+
 TEST_MAIN("autograd", gradients_accumulate_until_dropped, diamonds_and_reuse,
           shared_gradients_are_not_written_to, only_what_nobody_else_sees_is_exclusive,
           given_gradients_stay_the_callers, a_leaf_of_odd_strides_gets_a_plain_gradient,
@@ -496,4 +522,5 @@ TEST_MAIN("autograd", gradients_accumulate_until_dropped, diamonds_and_reuse,
           hooks_see_the_whole_gradient_once, graphs_outlive_the_scopes_they_were_made_in,
           a_leaf_may_go_before_backward, memory_comes_back, backward_frees_what_was_saved,
           long_chains_do_not_recurse, graphs_pass_between_threads, backward_says_what_is_wrong,
-          leaves_say_what_is_wrong, operations_say_what_is_wrong)
+          leaves_say_what_is_wrong, operations_say_what_is_wrong,
+          a_profile_counts_calls_and_bytes)

@@ -53,6 +53,19 @@ START_TEST(devices_do_not_mix) {
 }
 END_TEST
 
+/* What a kernel noticed is known by then. */
+START_TEST(waiting_gives_errors) {
+    CT_SCOPE {
+        ck_assert(ct_device_wait(CT_CUDA));
+        ct_tensor *index = ct_full(CT_I64, CT_CUDA, CT_SHAPE(1), 7);
+        ct_tensor_index_select(ct_zeros(CT_F32, CT_CUDA, CT_SHAPE(3)), 0, index);
+        assert_no_error();
+        ck_assert(!ct_device_wait(CT_CUDA));
+        assert_error("7");
+    }
+}
+END_TEST
+
 START_TEST(names_the_device) {
     ck_assert(ct_device_open(CT_CUDA));
     ck_assert_ptr_nonnull(strstr(ct_machine_text(), "cuda ("));
@@ -115,6 +128,6 @@ START_TEST(another_version_is_refused) {
 END_TEST
 
 TEST_MAIN("cuda memory", counts_what_is_held, out_of_memory_says_how_much, empty_tensors,
-          devices_do_not_mix, names_the_device, no_backend_is_one_clear_error,
+          devices_do_not_mix, waiting_gives_errors, names_the_device, no_backend_is_one_clear_error,
           an_earlier_error_stays_the_first, another_library_is_refused,
           another_version_is_refused)
