@@ -1,0 +1,24 @@
+/* Times of benchmarks: what is measured, repeatedly, and written as JSON. */
+#ifndef CT_MEASURE_H
+#define CT_MEASURE_H
+
+#include <jansson.h>
+
+#include "tensor/tensor.h"
+
+enum { CT_MOST_SAMPLES = 1000 };
+
+double ct_seconds(void); /* of a clock that only goes forward */
+/* The middle of `count` values, which it sorts. */
+double ct_median(double *values, int count);
+
+/* Seconds of one call: `samples` samples of as many calls as take `least` seconds together, up to
+ * 1000, and one wait for the device behind them; the first calls, which may compile, load or
+ * allocate, do not count. {"seconds": [...], "median", "minimum", "maximum", "calls"}; NULL if a
+ * call was false or an error stands. */
+typedef bool ct_measured(void *context);
+json_t *ct_measure(ct_measured *call, void *context, ct_device device, int samples, double least);
+/* The same object from values that were taken. */
+json_t *ct_samples_json(const double *seconds, int count);
+
+#endif
