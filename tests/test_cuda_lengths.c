@@ -1,5 +1,6 @@
 /* Training steps whose captions' lengths are on the device, where nothing may be read: losses,
- * gradients and running statistics are those of the CPU, which leaves padded steps out. */
+ * gradients and running statistics are those of the CPU, which leaves padded steps out; captured,
+ * such a step is run again with other captions. */
 #include "model_small.h"
 
 /* ---- models of every kind that looks at lengths --------------------------------------------- */
@@ -159,6 +160,96 @@ START_TEST(targets_that_are_not_the_words) {
 }
 END_TEST
 
+/* ---- a step captured ------------------------------------------------------------------------ */
+
+/* Where a step leaves its results: tensors that were there before it. */
+enum { MOST_PARAMETERS = 128 };
+typedef struct {
+    ct_tensor *parameter[MOST_PARAMETERS], *gradient[MOST_PARAMETERS];
+    int count;
+    ct_tensor *term[CT_LOSS_COUNT], *captions;
+} results;
+
+static bool add_result(void *context, const char *name, ct_tensor *tensor, bool buffer) {
+    (void)name;
+    results *r = context;
+    if (buffer) return true;
+    ck_assert_int_lt(r->count, MOST_PARAMETERS);
+    r->parameter[r->count] = tensor;
+    r->gradient[r->count++] = ct_zeros(tensor->dtype, tensor->device, tensor->shape);
+    return true;
+}
+
+static results results_of(ct_model *model) {
+    results r = {.captions = ct_zeros(CT_F64, CT_CUDA, CT_SHAPE(B, ct_model_width(model)))};
+    for (int i = 0; i < CT_LOSS_COUNT; i++) r.term[i] = ct_scalar(CT_F64, CT_CUDA, 0);
+    ct_module_visit(ct_model_module(model), add_result, &r);
+    assert_no_error();
+    return r;
+}
+
+static void step_into(results *r, ct_model *model, const ct_batch *batch, ct_rng *rng) {
+    CT_SCOPE {
+        ct_losses losses = ct_model_losses(model, batch, 0, rng);
+        ct_backward(losses.term[CT_LOSS_TOTAL]);
+        for (int i = 0; i < CT_LOSS_COUNT; i++)
+            if (losses.term[i]) ct_tensor_copy_to(r->term[i], losses.term[i]);
+        ct_tensor_copy_to(r->captions, losses.caption_embeddings);
+        for (int i = 0; i < r->count; i++) {
+            if (ct_grad(r->parameter[i]))
+                ct_tensor_copy_to(r->gradient[i], ct_grad(r->parameter[i]));
+            ct_zero_grad(r->parameter[i]);
+        }
+    }
+    assert_no_error();
+}
+
+static void assert_same_results(const results *got, const results *expected) {
+    assert_close(got->captions, expected->captions, 0, 0, "captions");
+    for (int i = 0; i < CT_LOSS_COUNT; i++)
+        assert_close(got->term[i], expected->term[i], 0, 0, ct_loss_name(i));
+    for (int i = 0; i < got->count; i++)
+        assert_close(got->gradient[i], expected->gradient[i], 0, 0, "a gradient");
+}
+
+/* Captured with the captions of one kind of lengths, run with all kinds: the bits of the step done
+ * at once. */
+START_TEST(captured_steps) {
+    ct_model *model = model_of(models_of_lengths[_i], CT_F64);
+    ck_assert(ct_module_to_device(ct_model_module(model), CT_CUDA));
+    CT_SCOPE {
+        const ct_rng start = ct_rng_create(3, 0);
+        results expected[LENGTHS], got = results_of(model);
+        ct_batch batch[LENGTHS];
+        for (int kind = 0; kind < LENGTHS; kind++) {
+            ct_batch host = batch_with(kind, false);
+            ct_rng rng = start;
+            batch[kind] = to_cuda(&host);
+            expected[kind] = results_of(model);
+            step_into(&expected[kind], model, &batch[kind], &rng);
+        }
+        ct_batch input = to_cuda(&batch[UNEVEN]);
+        ct_rng rng = start;
+        ck_assert(ct_capture_begin(CT_CUDA, &rng));
+        step_into(&got, model, &input, &rng);
+        ct_capture *capture = ct_capture_end();
+        ck_assert_msg(capture != NULL, "%s", ct_error());
+        for (int k = 1; k <= LENGTHS; k++) {
+            int kind = k % LENGTHS;
+            rng = start;
+            ct_tensor_copy_to(input.words, batch[kind].words);
+            ct_tensor_copy_to(input.lengths, batch[kind].lengths);
+            ck_assert_msg(ct_capture_run(capture, &rng), "%s", ct_error());
+            assert_same_results(&got, &expected[kind]);
+        }
+        ck_assert_double_ne(ct_item(expected[0].term[0]), ct_item(expected[1].term[0]));
+        ct_capture_destroy(capture);
+        assert_no_error();
+    }
+    ct_model_destroy(model);
+}
+END_TEST
+
 /* ---- what stands beyond a length ------------------------------------------------------------ */
 
 /* NaN there enters no state, no last state and no gradient. */
@@ -226,5 +317,6 @@ START_TEST(bad_batches) {
 END_TEST
 
 LOOPED_TEST_MAIN("cuda lengths", {every_kind_of_lengths, MODELS}, {vectors_in_place_of_words, 1},
-                 {targets_that_are_not_the_words, 1}, {nothing_is_taken_from_padding, 1},
-                 {padding_gets_no_gradient, 1}, {bad_batches, 1})
+                 {targets_that_are_not_the_words, 1}, {captured_steps, MODELS},
+                 {nothing_is_taken_from_padding, 1}, {padding_gets_no_gradient, 1},
+                 {bad_batches, 1})
