@@ -79,6 +79,20 @@ typedef struct ct_backend {
     bool (*uniform)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
     bool (*normal)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
 
+    /* tensor/upload.h; NULL, all of them: copies are made at once, host memory is any. A handle's
+     * copies are made between begin and end: after what was asked before its last `done` (or create);
+     * what is asked after `receive` sees them; `wait` is until they are made. */
+    void *(*host_allocate)(size_t bytes);
+    void (*host_free)(void *data);
+    void *(*upload_create)(void);
+    void (*upload_destroy)(void *upload);
+    bool (*upload_begin)(void *upload);
+    bool (*upload_copy)(void *upload, void *to, const void *from, size_t bytes);
+    bool (*upload_end)(void *upload);
+    bool (*upload_wait)(void *upload);
+    bool (*upload_receive)(void *upload);
+    bool (*upload_done)(void *upload);
+
     /* tensor/capture.h; NULL: cannot record. What was asked between begin and end. rng may be NULL
      * and is as it was at the beginning in the first, as it is at the end in the second. `keep`:
      * false gives the recording up. capture_end returns NULL with an error where it gave it up, too.

@@ -184,6 +184,7 @@ int ct_axis(const char *what, int axis, int ndim);
 #include "tensor/ops.h"
 #include "tensor/random.h"
 #include "tensor/capture.h"
+#include "tensor/upload.h"
 #include "tensor/files.h"
 
 #ifdef __cplusplus

@@ -210,6 +210,18 @@ bool ct_cuda_scatter_add(ct_tensor *y, int axis, const ct_tensor *index, const c
 bool ct_cuda_uniform(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
 bool ct_cuda_normal(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
 
+/* upload.cu */
+void *ct_cuda_host_allocate(size_t bytes);
+void ct_cuda_host_free(void *data);
+void *ct_cuda_upload_create();
+void ct_cuda_upload_destroy(void *upload);
+bool ct_cuda_upload_begin(void *upload);
+bool ct_cuda_upload_copy(void *upload, void *to, const void *from, size_t bytes);
+bool ct_cuda_upload_end(void *upload);
+bool ct_cuda_upload_wait(void *upload);
+bool ct_cuda_upload_receive(void *upload);
+bool ct_cuda_upload_done(void *upload);
+
 /* capture.cu */
 bool ct_cuda_capture_begin(const ct_rng *rng);
 ct_recording *ct_cuda_capture_end(bool keep, const ct_rng *rng);

@@ -11,6 +11,9 @@
 #define ASAN_UNPOISON_MEMORY_REGION(data, bytes) ((void)(data), (void)(bytes))
 #endif
 
+/* streams.cpp: true if the stream is not the first: its work waits for somebody to wait for it. */
+bool ct_shim_postpone(cudaStream_t stream, std::function<cudaError_t()> operation);
+
 /* graph.cpp: true if the stream is captured, which then has recorded it, or not, as *status says. */
 bool ct_shim_record_malloc(void **data, size_t bytes, cudaError_t *status);
 bool ct_shim_record_free(void *data, cudaError_t *status);

@@ -117,15 +117,16 @@ cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
 
 /* To the host at once or not at all: whoever asks waits for it. */
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
-                            cudaStream_t) {
-    cudaError_t status = kind == cudaMemcpyDeviceToHost ? ct_shim_cannot_record() : cudaSuccess;
-    if (status != cudaSuccess) return status;
-    return ct_shim_do([=] {
+                            cudaStream_t stream) {
+    auto copy = [=] {
         ct_shim_device_begin();
         memcpy(to, from, bytes);
         ct_shim_device_end();
         return cudaSuccess;
-    });
+    };
+    if (ct_shim_postpone(stream, copy)) return cudaSuccess;
+    cudaError_t status = kind == cudaMemcpyDeviceToHost ? ct_shim_cannot_record() : cudaSuccess;
+    return status == cudaSuccess ? ct_shim_do(copy) : status;
 }
 
 cudaError_t cudaMemsetAsync(void *data, int value, size_t bytes, cudaStream_t) {
@@ -203,10 +204,5 @@ cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int) {
 }
 
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void *) { return cudaSuccess; }
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
-    *stream = nullptr;
-    return cudaSuccess;
-}
 
 cudaError_t cudaStreamSynchronize(cudaStream_t) { return ct_shim_cannot_record(); }
