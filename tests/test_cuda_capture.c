@@ -247,7 +247,8 @@ START_TEST(kernels_report_from_runs) {
 }
 END_TEST
 
-/* Graphs keep their memory between runs; whoever finds none lets it go. */
+/* Graphs keep their memory between runs; whoever finds none lets it go. On the shim alone: a GPU's
+ * memory is not filled. */
 START_TEST(memory_goes_to_who_needs_it) {
     setenv("CT_SHIM_MEMORY", "40", 1); /* MiB, 32 of which are cuBLAS's */
     CT_SCOPE {
@@ -565,7 +566,7 @@ END_TEST
 LOOPED_TEST_MAIN("cuda capture", {recording_does_nothing, 1}, {runs_are_the_step, 1},
                  {draws_from_any_offset, 1}, {captures_take_turns, 2}, {an_empty_capture, 1},
                  {tensors_from_before_may_go_within, 1}, {kernels_report_from_runs, 1},
-                 {memory_goes_to_who_needs_it, 1}, {trains_to_the_same_bits, 1},
+                 {memory_goes_to_who_needs_it, on_gpu() ? 0 : 1}, {trains_to_the_same_bits, 1},
                  {what_cannot_be_repeated_fails, 2 * REFUSALS}, {no_generator_no_draws, 1},
                  {another_generator_for_a_run, 1}, {held_tensors_fail, 1},
                  {begin_and_end_belong_together, 1}, {the_cpu_cannot, 1}, {no_device_no_error, 1})

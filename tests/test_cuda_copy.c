@@ -24,7 +24,8 @@ START_TEST(converts_as_the_cpu) {
     for (int s = 0; s < ODD_SIZES; s++) {
         for (int how = 0; how < LAYOUTS; how++) {
             CT_SCOPE {
-                const ct_tensor *x = laid_out(hard_values(from, 3, odd_sizes[s]), (test_layout)how);
+                ct_tensor *values = hard_values(from, 3, odd_size(s, 3));
+                const ct_tensor *x = laid_out(values, (test_layout)how);
                 assert_same_on_both(copied(on_cuda(x), to, CT_CUDA), copied(x, to, CT_CPU),
                                     "copy");
             }
@@ -79,12 +80,12 @@ START_TEST(moves_between_devices) {
     for (int s = 0; s < ODD_SIZES; s++) {
         for (int how = 0; how < LAYOUTS; how++) {
             CT_SCOPE {
-                const ct_tensor *x = noise(CT_F32, CT_SHAPE(3, odd_sizes[s]), 1, 2);
+                const ct_tensor *x = noise(CT_F32, CT_SHAPE(3, odd_size(s, 3)), 1, 2);
                 x = laid_out(x, (test_layout)how);
                 ct_tensor *there = ct_tensor_to_device(x, CT_CUDA);
                 assert_same_on_both(there, ct_tensor_copy(x), "there");
                 assert_same_bits(ct_tensor_to_device(on_cuda(x), CT_CPU), x, "back");
-                ct_tensor *wide = ct_zeros(CT_F64, CT_CUDA, CT_SHAPE(2, 3, odd_sizes[s]));
+                ct_tensor *wide = ct_zeros(CT_F64, CT_CUDA, CT_SHAPE(2, 3, odd_size(s, 3)));
                 require(ct_tensor_copy_to(wide, x), "%s", ct_error());
                 ct_tensor *expected = ct_zeros(CT_F64, CT_CPU, wide->shape);
                 ct_tensor_copy_to(expected, x);
@@ -101,7 +102,7 @@ START_TEST(fills_as_the_cpu) {
         for (int s = 0; s < ODD_SIZES; s++) {
             for (int v = 0; v < 8; v++) {
                 CT_SCOPE {
-                    ct_shape shape = CT_SHAPE(odd_sizes[s]);
+                    ct_shape shape = CT_SHAPE(odd_size(s, 1));
                     assert_same_on_both(ct_full((ct_dtype)d, CT_CUDA, shape, values[v]),
                                         ct_full((ct_dtype)d, CT_CPU, shape, values[v]), "fill");
                 }
@@ -115,8 +116,8 @@ START_TEST(counts_as_the_cpu) {
     for (int d = 0; d < CT_DTYPE_COUNT; d++) {
         for (int s = 0; s < ODD_SIZES; s++) {
             CT_SCOPE {
-                assert_same_on_both(ct_arange((ct_dtype)d, CT_CUDA, odd_sizes[s]),
-                                    ct_arange((ct_dtype)d, CT_CPU, odd_sizes[s]), "arange");
+                assert_same_on_both(ct_arange((ct_dtype)d, CT_CUDA, odd_size(s, 1)),
+                                    ct_arange((ct_dtype)d, CT_CPU, odd_size(s, 1)), "arange");
             }
         }
     }
@@ -148,7 +149,7 @@ START_TEST(draws_the_same_bits) {
                                   .offset = offsets[o]};
                     ct_rng cuda = cpu;
                     ct_dtype dtype = d ? CT_F64 : CT_F32;
-                    ct_shape shape = CT_SHAPE(odd_sizes[s]);
+                    ct_shape shape = CT_SHAPE(odd_size(s, 1));
                     assert_same_on_both(ct_random_uniform(&cuda, "u", dtype, CT_CUDA, shape),
                                         ct_random_uniform(&cpu, "u", dtype, CT_CPU, shape),
                                         "uniform");

@@ -10,8 +10,9 @@ static const struct {
     {1, 1, 1, 1, {0, 0, 1, 1}},     {2, 7, 33, 3, {2, 0, 1, 1}}, {3, 31, 31, 5, {2, 2, 2, 1}},
     {2, 33, 64, 3, {4, 0, 1, 2}},   {1, 9, 257, 2, {0, 0, 3, 4}}, {2, 5, 1000, 3, {1, 1, 1, 1}},
     {0, 5, 3, 2, {0, 0, 1, 1}},     {2, 5, 0, 2, {0, 0, 1, 1}},  {4, 40, 4, 3, {9, 9, 4, 3}},
+    {50, 200, 100, 3, {1, 1, 1, 1}},
 };
-enum { CASES = sizeof cases / sizeof *cases };
+enum { CASES = sizeof cases / sizeof *cases, LARGE = 1 };
 
 typedef ct_tensor *place(const ct_tensor *x);
 
@@ -40,4 +41,4 @@ START_TEST(as_on_the_cpu) {
 }
 END_TEST
 
-LOOPED_TEST_MAIN("cuda conv", {as_on_the_cpu, CASES})
+LOOPED_TEST_MAIN("cuda conv", {as_on_the_cpu, cases_here(CASES, LARGE)})

@@ -10,8 +10,9 @@ static const struct {
     {{7, 1, 1}, 0, 1},    {{5, 33, 1}, 0, 31},  {{3, 4, 31}, 1, 257},  {{2, 3, 33}, 2, 65},
     {{40, 1, 8}, 0, 1025}, {{1, 1, 9}, 2, 5000}, {{2000, 1, 3}, 0, 1500}, {{3, 1, 257}, 0, 64},
     {{0, 3, 4}, 1, 5},    {{4, 3, 0}, 1, 5},    {{4, 3, 2}, 1, 0},     {{2, 16, 4}, 1, 2100},
+    {{200003, 1, 3}, 0, 250007}, {{40, 1, 300}, 0, 3001},
 };
-enum { CASES = sizeof cases / sizeof *cases };
+enum { CASES = sizeof cases / sizeof *cases, LARGE = 2 };
 
 /* Indices below `size`, some of them often and some never; `wrong`, if not negative, is the place
  * of one that is out of range. */
@@ -107,5 +108,6 @@ START_TEST(index_out_of_range_is_named) {
 }
 END_TEST
 
-LOOPED_TEST_MAIN("cuda index", {reading_as_on_the_cpu, CASES},
-                 {adding_has_the_bits_of_the_cpu, CASES}, {index_out_of_range_is_named, 4})
+LOOPED_TEST_MAIN("cuda index", {reading_as_on_the_cpu, cases_here(CASES, LARGE)},
+                 {adding_has_the_bits_of_the_cpu, cases_here(CASES, LARGE)},
+                 {index_out_of_range_is_named, 4})

@@ -5,8 +5,9 @@
 static const int64_t shapes[][2] = {
     {1, 1},   {3, 31},   {2, 33},   {3, 257},   {2, 1024},
     {2, 1025}, {33, 64}, {1, 3000}, {4099, 33}, {0, 5},
+    {30011, 33}, {2, 300007},
 };
-enum { SHAPES = sizeof shapes / sizeof *shapes };
+enum { SHAPES = sizeof shapes / sizeof *shapes, LARGE = 2 };
 
 /* Few different values, among them NaN, both zeros and infinities: equal ones keep their order. */
 static ct_tensor *with_ties(ct_dtype dtype, ct_shape shape) {
@@ -62,5 +63,6 @@ static void check_argsort(const ct_tensor *x) {
 START_TEST(argsort_as_on_the_cpu) { each_matrix(_i, true, check_argsort); }
 END_TEST
 
-LOOPED_TEST_MAIN("cuda order", {arg_reduce_as_on_the_cpu, SHAPES}, {cumsum_as_on_the_cpu, SHAPES},
-                 {argsort_as_on_the_cpu, SHAPES})
+LOOPED_TEST_MAIN("cuda order", {arg_reduce_as_on_the_cpu, cases_here(SHAPES, LARGE)},
+                 {cumsum_as_on_the_cpu, cases_here(SHAPES, LARGE)},
+                 {argsort_as_on_the_cpu, cases_here(SHAPES, LARGE)})

@@ -10,8 +10,9 @@ static const int64_t shapes[][3] = {
     {1, 1, 1},    {3, 31, 33},   {33, 1, 257},  {257, 3, 5},  {2, 1025, 31}, {31, 2, 1025},
     {1, 1, 9001}, {9001, 1, 3},  {2, 5000, 3},  {5, 0, 3},    {0, 4, 4},     {3, 40, 300},
     {2, 2, 4097}, {1, 1, 40000}, {300, 1, 4},   {4099, 2, 1}, {1, 3, 16500},
+    {1, 1, 3000017}, {60001, 3, 5}, {5, 600, 700},
 };
-enum { SHAPES = sizeof shapes / sizeof *shapes };
+enum { SHAPES = sizeof shapes / sizeof *shapes, LARGE = 3 };
 
 /* Values around 1: sums do not cancel and products stay in range. */
 static ct_tensor *around_one(ct_dtype dtype, ct_shape shape) {
@@ -125,5 +126,6 @@ START_TEST(norm_and_nonfinite_as_on_the_cpu) {
 }
 END_TEST
 
-LOOPED_TEST_MAIN("cuda reduce", {reductions_as_on_the_cpu, SHAPES}, {special_values_stay, 1},
-                 {alignment_changes_no_bits, 1}, {norm_and_nonfinite_as_on_the_cpu, SHAPES})
+LOOPED_TEST_MAIN("cuda reduce", {reductions_as_on_the_cpu, cases_here(SHAPES, LARGE)},
+                 {special_values_stay, 1}, {alignment_changes_no_bits, 1},
+                 {norm_and_nonfinite_as_on_the_cpu, cases_here(SHAPES, LARGE)})

@@ -5,8 +5,9 @@
 static const int64_t shapes[][2] = {
     {1, 1},   {3, 31},   {3, 32},   {5, 33},   {3, 64},    {3, 65},  {2, 257}, {2, 256},
     {3, 1024}, {2, 1025}, {2, 5000}, {300, 36}, {20, 1030}, {0, 5}, {5, 0},
+    {40000, 36}, {3000, 1030},
 };
-enum { SHAPES = sizeof shapes / sizeof *shapes };
+enum { SHAPES = sizeof shapes / sizeof *shapes, LARGE = 2 };
 
 static void check(const ct_tensor *x, bool logarithm) {
     const char *what = logarithm ? "log_softmax" : "softmax";
@@ -46,5 +47,5 @@ START_TEST(special_values_as_on_the_cpu) {
 }
 END_TEST
 
-LOOPED_TEST_MAIN("cuda softmax", {softmax_as_on_the_cpu, SHAPES},
+LOOPED_TEST_MAIN("cuda softmax", {softmax_as_on_the_cpu, cases_here(SHAPES, LARGE)},
                  {special_values_as_on_the_cpu, 1})
