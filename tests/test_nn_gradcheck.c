@@ -261,6 +261,10 @@ START_TEST(attention) {
 }
 END_TEST
 
+static ct_tensor *masked_norm_output(const subject *s) {
+    return ct_batch_norm_masked(s->module, s->input[0], s->input[1]);
+}
+
 START_TEST(norms) {
     check_forward("batch_norm (B,C)", ct_batch_norm_create(3, (ct_batch_norm_options){0}),
                   CT_SHAPE(4, 3));
@@ -275,6 +279,14 @@ START_TEST(norms) {
     norm = ct_batch_norm_create(3, (ct_batch_norm_options){.batch_statistics_in_eval = true});
     ct_module_train(norm, false);
     check_forward("batch_norm, batch statistics", norm, CT_SHAPE(4, 3));
+    CT_SCOPE {
+        ct_tensor *mask = ct_from_data(CT_U8, test_device(), CT_SHAPE(5, 1),
+                                       (uint8_t[]){1, 0, 1, 1, 0});
+        norm = ct_batch_norm_create(3, (ct_batch_norm_options){.axis = -1});
+        subject s = {.module = prepared(norm), .input = {real(CT_SHAPE(5, 3), 1), mask},
+                     .output = masked_norm_output};
+        check("batch_norm, masked", s);
+    }
     check_forward("layer_norm", ct_layer_norm_create(4, 0), CT_SHAPE(2, 3, 4));
     check_forward("l2_norm", ct_l2_norm_create(-1), CT_SHAPE(2, 3, 4));
     check_forward("l2_norm over regions", ct_l2_norm_create(1), CT_SHAPE(2, 3, 4));

@@ -423,6 +423,34 @@ START_TEST(batch_norm_modes) {
 }
 END_TEST
 
+/* The rows that count, alone, through the plain layer; the others hold NaN. */
+START_TEST(masked_batch_norm_is_that_of_its_rows) {
+    for (int training = 0; training < 2; training++) CT_SCOPE {
+        ct_module *plain = f64(ct_batch_norm_create(3, (ct_batch_norm_options){.axis = -1}));
+        ct_module *masked = f64(ct_batch_norm_create(3, (ct_batch_norm_options){.axis = -1}));
+        ct_module_train(plain, training);
+        ct_module_train(masked, training);
+        const uint8_t counts[] = {1, 0, 1, 1, 0, 1};
+        ct_tensor *mask = ct_from_data(CT_U8, CT_CPU, CT_SHAPE(6, 1), counts);
+        ct_tensor *rows = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(4), (int64_t[]){0, 2, 3, 5});
+        ct_tensor *x = ct_where(mask, real(CT_SHAPE(6, 3), 1), ct_scalar(CT_F64, CT_CPU, NAN));
+        ct_tensor *expected = ct_batch_norm_layer(plain, ct_index_select(x, 0, rows));
+        ct_tensor *y = ct_batch_norm_masked(masked, x, mask);
+        assert_close(ct_index_select(y, 0, rows), expected, 1e-14, 0, "y");
+        ck_assert(ct_get(y, 3) == 0 && ct_get(y, 14) == 0);
+        static const char *const buffers[] = {"running_mean", "running_var", "num_batches_tracked"};
+        for (int i = 0; i < 3; i++) {
+            assert_close(ct_module_tensor(masked, buffers[i]), ct_module_tensor(plain, buffers[i]),
+                         1e-14, 0, buffers[i]);
+        }
+        ck_assert_ptr_null(ct_batch_norm_masked(masked, x, ct_slice(mask, 0, 0, 5, 1)));
+        assert_error("x is f64 (6,3) and its mask u8 (5,1), expected (R,C) and (R,1)");
+        ct_module_destroy(plain);
+        ct_module_destroy(masked);
+    }
+}
+END_TEST
+
 START_TEST(layer_norm_is_its_formula) {
     ct_module *m = f64(ct_layer_norm_create(4, 0.1));
     CT_SCOPE {
@@ -472,4 +500,4 @@ TEST_MAIN("nn layers", initial_values_are_pytorchs, the_seed_decides_initial_val
           padding_row_stays_zero, lstm_is_its_formulas, recurrent_refusals,
           gru_drops_between_layers_in_training_only, attention_is_its_formula, attention_refusals,
           graph_conv_is_its_formula, conv1d_is_its_formula, batch_norm_modes,
-          layer_norm_is_its_formula, dropout_keeps_the_mean)
+          masked_batch_norm_is_that_of_its_rows, layer_norm_is_its_formula, dropout_keeps_the_mean)
