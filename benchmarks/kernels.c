@@ -40,11 +40,12 @@ static bool copy_once(void *context) {
 
 static json_t *copies(bench *b) {
     json_t *rows = json_array();
-    for (int64_t mib = b->tiny ? 1 : 64; mib <= (b->tiny ? 1 : 1024) && ct_ok(); mib *= 4) CT_SCOPE {
+    int64_t smallest = b->tiny ? 1 : 64, largest = b->tiny ? 1 : 1024;
+    for (int64_t mib = smallest; mib <= largest && ct_ok(); mib *= 4) CT_SCOPE {
         ct_shape shape = CT_SHAPE(mib << 18);
         operands x = {ct_zeros(CT_F32, b->device, shape),
                       ct_random_uniform(&b->rng, "x", CT_F32, b->device, shape), NULL};
-        json_t *row = ct_measure(copy_once, &x, b->device, b->samples, b->least);
+        json_t *row = ct_time_calls(copy_once, &x, b->device, b->samples, b->least);
         if (!row) break;
         double bytes = 8.0 * (double)shape.dim[0];
         double rate = bytes / json_real_value(json_object_get(row, "minimum"));
@@ -68,7 +69,7 @@ static json_t *product(bench *b, const char *precision, const int64_t size[3]) {
             ct_empty(CT_F32, b->device, CT_SHAPE(size[0], size[2])),
             ct_random_normal(&b->rng, "a", CT_F32, b->device, CT_SHAPE(size[0], size[1])),
             ct_random_normal(&b->rng, "b", CT_F32, b->device, CT_SHAPE(size[1], size[2]))};
-        row = ct_measure(product_once, &x, b->device, b->samples, b->least);
+        row = ct_time_calls(product_once, &x, b->device, b->samples, b->least);
         if (!row) break;
         double flops = 2.0 * (double)size[0] * (double)size[1] * (double)size[2];
         double median = json_real_value(json_object_get(row, "median"));
@@ -145,7 +146,7 @@ static json_t *measure_kernel(bench *b, const ct_kernel *kernel, const ct_kernel
     CT_SCOPE {
         kernel_run run = {.kernel = kernel, .sizes = *sizes};
         if (!make_sets(b, &run)) break;
-        row = ct_measure(kernel_once, &run, b->device, b->samples, b->least);
+        row = ct_time_calls(kernel_once, &run, b->device, b->samples, b->least);
         if (!row) break;
         double bytes = kernel->bytes(sizes);
         double rate = bytes / json_real_value(json_object_get(row, "median"));

@@ -31,7 +31,7 @@ json_t *ct_samples_json(const double *seconds, int count) {
 }
 
 /* Seconds of `count` calls; below 0 if one failed. */
-static double timed(ct_measured *call, void *context, ct_device device, int count) {
+static double timed(ct_timed_call *call, void *context, ct_device device, int count) {
     double start = ct_seconds();
     for (int i = 0; i < count; i++) {
         bool done = false;
@@ -41,7 +41,8 @@ static double timed(ct_measured *call, void *context, ct_device device, int coun
     return ct_device_wait(device) && ct_ok() ? ct_seconds() - start : -1;
 }
 
-json_t *ct_measure(ct_measured *call, void *context, ct_device device, int samples, double least) {
+json_t *ct_time_calls(ct_timed_call *call, void *context, ct_device device, int samples,
+                      double least) {
     enum { MOST_CALLS = 1000 };
     if (timed(call, context, device, 2) < 0) return NULL;
     double one = timed(call, context, device, 1), seconds[CT_MOST_SAMPLES];

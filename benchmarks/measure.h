@@ -16,8 +16,9 @@ double ct_median(double *values, int count);
  * 1000, and one wait for the device behind them; the first calls, which may compile, load or
  * allocate, do not count. {"seconds": [...], "median", "minimum", "maximum", "calls"}; NULL if a
  * call was false or an error stands. */
-typedef bool ct_measured(void *context);
-json_t *ct_measure(ct_measured *call, void *context, ct_device device, int samples, double least);
+typedef bool ct_timed_call(void *context);
+json_t *ct_time_calls(ct_timed_call *call, void *context, ct_device device, int samples,
+                      double least);
 /* The same object from values that were taken. */
 json_t *ct_samples_json(const double *seconds, int count);
 

@@ -15,82 +15,51 @@
 #include <time.h>
 
 #include "autograd/profile.h"
-#include "train/experiment.h"
+#include "benchmarks/measure.h"
+#include "benchmarks/training.h"
 
 enum { MOST_STEPS = 10000, MOST_OVERRIDES = 100 };
 
 typedef struct {
-    ct_experiment *experiment;
-    ct_loader *loader;
-    ct_optimizer *optimizer;
-    ct_rng rng;
-    int64_t epoch;
+    ct_training training;
     double outside; /* seconds of the counted steps in loading and in the optimiser */
 } bench;
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count) {
-    qsort(values, (size_t)count, sizeof *values, compare);
-    return (values[(count - 1) / 2] + values[count / 2]) / 2;
-}
-
-static const ct_host_batch *next_batch(bench *b) {
-    const ct_host_batch *batch = ct_loader_next(b->loader);
-    if (batch || !ct_ok()) return batch;
-    return ct_loader_start(b->loader, ++b->epoch, 0) ? ct_loader_next(b->loader) : NULL;
-}
-
-/* Seconds of one step. The epoch given to the losses is past every warm-up of options. */
+/* Seconds of one step. */
 static double step(bench *b) {
-    double start = ct_profile_clock();
-    const ct_host_batch *host = next_batch(b);
-    if (!host) return -1;
+    ct_training *t = &b->training;
+    double start = ct_seconds();
     CT_SCOPE {
-        ct_batch batch = ct_batch_from_host(b->experiment, host);
-        double loaded = ct_profile_clock();
+        ct_batch batch;
+        if (!ct_training_batch(t, &batch)) return -1;
+        double loaded = ct_seconds();
         ct_profile_mark();
-        ct_losses losses = ct_model_losses(b->experiment->model, &batch, 1000, &b->rng);
-        if (!ct_backward(losses.term[CT_LOSS_TOTAL])) return -1;
-        double differentiated = ct_profile_clock();
-        if (!ct_optimizer_step(b->optimizer)) return -1;
-        b->outside += loaded - start + ct_profile_clock() - differentiated;
+        if (!ct_training_forward(t, &batch) || !ct_backward(t->losses.term[CT_LOSS_TOTAL])) {
+            return -1;
+        }
+        double differentiated = ct_seconds();
+        if (!ct_optimizer_step(t->optimizer) || !ct_device_wait(t->experiment->device)) return -1;
+        b->outside += loaded - start + ct_seconds() - differentiated;
     }
-    return ct_profile_clock() - start;
+    return ct_seconds() - start;
 }
 
 /* GFLOP/s of (rows,width) x (width,width) products, the best of several. */
-static double product_rate(int64_t rows, int64_t width) {
+static double product_rate(ct_device device, int64_t rows, int64_t width) {
     double best = 0;
     CT_SCOPE {
         ct_rng rng = ct_rng_create(1, 0);
-        ct_tensor *a = ct_random_uniform(&rng, "a", CT_F32, CT_CPU, CT_SHAPE(rows, width));
-        ct_tensor *w = ct_random_uniform(&rng, "w", CT_F32, CT_CPU, CT_SHAPE(width, width));
-        ct_tensor *c = ct_empty(CT_F32, CT_CPU, CT_SHAPE(rows, width));
+        ct_tensor *a = ct_random_uniform(&rng, "a", CT_F32, device, CT_SHAPE(rows, width));
+        ct_tensor *w = ct_random_uniform(&rng, "w", CT_F32, device, CT_SHAPE(width, width));
+        ct_tensor *c = ct_empty(CT_F32, device, CT_SHAPE(rows, width));
         for (int i = 0; i < 20 && ct_ok(); i++) {
-            double start = ct_profile_clock();
-            ct_tensor_matmul_to(c, 1, a, w, 0);
-            double rate = 2e-9 * (double)(rows * width * width) / (ct_profile_clock() - start);
+            double start = ct_seconds();
+            if (!ct_tensor_matmul_to(c, 1, a, w, 0) || !ct_device_wait(device)) break;
+            double rate = 2e-9 * (double)(rows * width * width) / (ct_seconds() - start);
             if (rate > best) best = rate;
         }
     }
     return best;
-}
-
-static double step_gflop(const bench *b, int64_t batch) {
-    int count;
-    double flops = 0;
-    int64_t words = 0;
-    const ct_split *train = b->experiment->train;
-    for (int64_t i = 0; i < train->caption_count; i++) words += train->encoded[i].length;
-    words = (words + train->caption_count / 2) / train->caption_count;
-    ct_model_row *rows = ct_model_table(b->experiment->model, batch, words, &count);
-    for (int i = 0; rows && i < count; i++) flops += rows[i].flops;
-    free(rows);
-    return 3e-9 * flops;
 }
 
 static void print_rows(const ct_profile_row *rows, int count, int steps, double total,
@@ -122,14 +91,16 @@ static double peak_gigabytes(void) {
 
 static bool run(bench *b, int warm_up, int steps) {
     static double seconds[MOST_STEPS];
-    const ct_config *config = b->experiment->config;
+    const ct_training *t = &b->training;
+    const ct_config *config = t->config;
+    ct_device device = t->experiment->device;
     for (int i = 0; i < warm_up; i++) {
         if (step(b) < 0) return false;
     }
     double total = 0;
     b->outside = 0;
     double processor = processor_seconds();
-    ct_profile_start(b->experiment->device);
+    ct_profile_start(device);
     for (int i = 0; i < steps; i++) {
         seconds[i] = step(b);
         if (seconds[i] < 0) return false;
@@ -139,10 +110,11 @@ static bool run(bench *b, int warm_up, int steps) {
     ct_profile_row *rows = ct_profile_stop(&count);
     if (!rows) return false;
     processor = (processor_seconds() - processor) / steps;
-    double middle = median(seconds, steps), gflop = step_gflop(b, config->batch);
+    double middle = ct_median(seconds, steps), gflop = 1e-9 * ct_training_flops(t);
     double memory = peak_gigabytes();
-    int64_t width = ct_model_width(b->experiment->model);
-    double limit = product_rate(config->batch * b->experiment->train->images->shape.dim[1], width);
+    int64_t width = ct_model_width(t->experiment->model);
+    int64_t rows_of_product = config->batch * t->experiment->sizes.regions;
+    double limit = product_rate(device, rows_of_product, width);
     printf("%s: batch %lld, %s\n", config->file, (long long)config->batch, ct_machine_text());
     printf("step: median %.1f ms, fastest %.1f, slowest %.1f of %d; %.0f pairs/s\n", 1e3 * middle,
            1e3 * seconds[0], 1e3 * seconds[steps - 1], steps, (double)config->batch / middle);
@@ -182,23 +154,10 @@ int main(int argc, char **argv) {
                         "[--set SECTION.KEY=VALUE ...]\n");
         return 2;
     }
-    ct_config *config = ct_config_read(a.config, a.override, a.override_count);
-    bench b = {.rng = ct_rng_create(1, 1)};
-    bool done = false;
-    if (config) {
-        ct_set_threads((int)config->threads);
-        b.experiment = ct_experiment_open(config, false);
-    }
-    if (b.experiment) {
-        b.loader = ct_loader_create(b.experiment->train, config->batch, true, true, 1);
-        b.optimizer = ct_adam_create(ct_model_module(b.experiment->model), (ct_adam_config){0});
-        done = b.loader && b.optimizer && ct_loader_start(b.loader, 0, 0) &&
-               run(&b, a.warm_up, a.steps);
-    }
-    ct_loader_destroy(b.loader);
-    ct_optimizer_destroy(b.optimizer);
-    ct_experiment_close(b.experiment);
-    ct_config_destroy(config);
+    bench b = {0};
+    bool done = ct_training_open(&b.training, a.config, a.override, a.override_count) &&
+                run(&b, a.warm_up, a.steps);
+    ct_training_close(&b.training);
     if (!done) fprintf(stderr, "step: %s\n", ct_error() ? ct_error() : "failed");
     return done ? 0 : 2;
 }

@@ -34,6 +34,7 @@ typedef struct ct_backend {
     void (*free)(void *data, size_t bytes);
     bool (*from_host)(void *to, const void *from, size_t bytes);
     bool (*to_host)(void *to, const void *from, size_t bytes);
+    int64_t (*memory_peak)(void); /* ct_device_memory_peak; NULL: that of tensors */
 
     /* any dtypes; x expanded to y's shape */
     bool (*copy)(ct_tensor *y, const ct_tensor *x); /* converts */

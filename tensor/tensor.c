@@ -144,6 +144,12 @@ int64_t ct_memory_in_use(ct_device device) { return atomic_load(&memory_in_use[d
 
 int64_t ct_memory_peak(ct_device device) { return atomic_load(&memory_peak[device]); }
 
+int64_t ct_device_memory_peak(ct_device device) {
+    const ct_backend *backend = ct_backend_of(device);
+    if (!backend) return 0;
+    return backend->memory_peak ? backend->memory_peak() : ct_memory_peak(device);
+}
+
 static void count_memory(ct_device device, int64_t bytes) {
     int64_t now = atomic_fetch_add(&memory_in_use[device], bytes) + bytes;
     int64_t peak = atomic_load(&memory_peak[device]);

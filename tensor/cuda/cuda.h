@@ -98,6 +98,7 @@ void *ct_cuda_allocate(size_t bytes);
 void ct_cuda_free(void *data, size_t bytes); /* (capture.cu) */
 bool ct_cuda_from_host(void *to, const void *from, size_t bytes);
 bool ct_cuda_to_host(void *to, const void *from, size_t bytes);
+int64_t ct_cuda_memory_peak(); /* 0 with an error if it is not known */
 /* Waits, and gives what the pool and the graphs keep for the next time back to the device, so that
  * either may have it. */
 void ct_cuda_trim();

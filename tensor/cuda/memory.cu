@@ -102,6 +102,19 @@ void *ct_cuda_allocate(size_t bytes) {
     return nullptr;
 }
 
+/* Of the pool and, which are not from it, of recorded steps. */
+int64_t ct_cuda_memory_peak() {
+    int device = 0;
+    cudaMemPool_t pool;
+    uint64_t pooled = 0, recorded = 0;
+    bool known = CT_CUDA(cudaGetDevice(&device)) &&
+                 CT_CUDA(cudaDeviceGetDefaultMemPool(&pool, device)) &&
+                 CT_CUDA(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemHigh, &pooled)) &&
+                 CT_CUDA(cudaDeviceGetGraphMemAttribute(device, cudaGraphMemAttrUsedMemHigh,
+                                                        &recorded));
+    return known ? (int64_t)(pooled + recorded) : 0;
+}
+
 /* ---- copies ----------------------------------------------------------------------------- */
 
 /* From pageable memory this returns when `from` has been read. */

@@ -10,6 +10,7 @@ static const ct_backend backend = {
     .free = ct_cuda_free,
     .from_host = ct_cuda_from_host,
     .to_host = ct_cuda_to_host,
+    .memory_peak = ct_cuda_memory_peak,
     .copy = ct_cuda_copy,
     .fill = ct_cuda_fill,
     .arange = ct_cuda_arange,

@@ -17,6 +17,7 @@ static struct {
     std::unordered_map<void *, piece> blocks; /* that are there now */
     size_t used;       /* by those that are not of graphs */
     size_t for_graphs; /* kept for them */
+    size_t most_used, most_for_graphs;
 } memory;
 
 static size_t memory_size() {
@@ -57,6 +58,7 @@ cudaError_t cudaMallocAsync(void **data, size_t bytes, cudaStream_t) {
         memset(*data, 0xff, bytes);
         memory.blocks[*data] = {bytes, false};
         memory.used += bytes;
+        if (memory.used > memory.most_used) memory.most_used = memory.used;
     }
     ct_shim_device_end();
     return *data ? cudaSuccess : cudaErrorMemoryAllocation;
@@ -105,11 +107,17 @@ cudaError_t ct_shim_vanish(void *data) {
 bool ct_shim_reserve_for_graphs(size_t bytes) {
     if (bytes > available() + memory.for_graphs) return false;
     if (bytes > memory.for_graphs) memory.for_graphs = bytes;
+    if (bytes > memory.most_for_graphs) memory.most_for_graphs = bytes;
     return true;
 }
 
 cudaError_t cudaDeviceGraphMemTrim(int) {
     memory.for_graphs = 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetGraphMemAttribute(int, cudaGraphMemAttributeType, void *value) {
+    *static_cast<uint64_t *>(value) = memory.most_for_graphs;
     return cudaSuccess;
 }
 
@@ -204,5 +212,10 @@ cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int) {
 }
 
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void *) { return cudaSuccess; }
+
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void *value) {
+    *static_cast<uint64_t *>(value) = memory.most_used;
+    return cudaSuccess;
+}
 
 cudaError_t cudaStreamSynchronize(cudaStream_t) { return ct_shim_cannot_record(); }

@@ -1,0 +1,55 @@
+#include "benchmarks/training.h"
+
+#include <stdlib.h>
+
+bool ct_training_open(ct_training *t, const char *file, const char *const *overrides, int count) {
+    *t = (ct_training){.rng = ct_rng_create(1, 1)};
+    t->config = ct_config_read(file, overrides, count);
+    if (!t->config) return false;
+    ct_set_threads((int)t->config->threads);
+    t->experiment = ct_experiment_open(t->config, false);
+    if (!t->experiment) return false;
+    if (!t->experiment->train) return ct_fail_bool("%s: no [data] folder to train on", file);
+    t->batches = ct_batches_open(t->experiment);
+    t->optimizer = ct_configured_optimizer(t->config, t->experiment->model);
+    return t->batches && t->optimizer && ct_batches_start(t->batches, 0, 0);
+}
+
+void ct_training_close(ct_training *t) {
+    ct_batches_close(t->batches);
+    ct_optimizer_destroy(t->optimizer);
+    ct_experiment_close(t->experiment);
+    ct_config_destroy(t->config);
+}
+
+bool ct_training_batch(ct_training *t, ct_batch *batch) {
+    if (t->batch == ct_batches_count(t->batches)) {
+        t->batch = 0;
+        if (!ct_batches_start(t->batches, ++t->epoch, 0)) return false;
+    }
+    t->batch++;
+    return ct_batches_next(t->batches, batch);
+}
+
+bool ct_training_forward(ct_training *t, const ct_batch *batch) {
+    t->losses = ct_model_losses(t->experiment->model, batch, 1000, &t->rng);
+    return t->losses.term[CT_LOSS_TOTAL] != NULL;
+}
+
+bool ct_training_step(ct_training *t, const ct_batch *batch) {
+    return ct_training_forward(t, batch) && ct_backward(t->losses.term[CT_LOSS_TOTAL]) &&
+           ct_optimizer_step(t->optimizer);
+}
+
+double ct_training_flops(const ct_training *t) {
+    int count;
+    double flops = 0;
+    int64_t words = 0;
+    const ct_split *train = t->experiment->train;
+    for (int64_t i = 0; i < train->caption_count; i++) words += train->encoded[i].length;
+    words = (words + train->caption_count / 2) / train->caption_count;
+    ct_model_row *rows = ct_model_table(t->experiment->model, t->config->batch, words, &count);
+    for (int i = 0; rows && i < count; i++) flops += rows[i].flops;
+    free(rows);
+    return 3 * flops;
+}

@@ -1,0 +1,33 @@
+/* A training as `train` runs it, step by step, for benchmarks. */
+#ifndef CT_BENCHMARK_TRAINING_H
+#define CT_BENCHMARK_TRAINING_H
+
+#include "train/batches.h"
+#include "train/experiment.h"
+#include "train/optimization.h"
+
+typedef struct {
+    ct_config *config;
+    ct_experiment *experiment;
+    ct_batches *batches;
+    ct_optimizer *optimizer;
+    ct_rng rng;
+    int64_t epoch, batch; /* the next one */
+    ct_losses losses;     /* of the step under way, in the caller's scope */
+} ct_training;
+
+/* Of a configuration file with `count` overrides. False and an error otherwise; close it either
+ * way. */
+bool ct_training_open(ct_training *t, const char *file, const char *const *overrides, int count);
+void ct_training_close(ct_training *t);
+/* The next batch on the model's device, in the innermost scope; epoch after epoch. */
+bool ct_training_batch(ct_training *t, ct_batch *batch);
+/* Forward with losses; and all of a step, but for the batch. In the innermost scope. The epoch
+ * that the losses see is past every option that changes with time. */
+bool ct_training_forward(ct_training *t, const ct_batch *batch);
+bool ct_training_step(ct_training *t, const ct_batch *batch);
+/* Multiplications and additions of a step: three times those of forward, at captions of mean
+ * length. */
+double ct_training_flops(const ct_training *t);
+
+#endif
