@@ -10,7 +10,7 @@
 /* How many cases of a list are run here, of which the last `large` are for a GPU alone: its grid takes
  * more to fill than the shim's, and the shim more time. */
 static inline size_t cases_here(size_t count, size_t large) {
-    return on_gpu() ? count : count - large;
+    return at_full_size() ? count : count - large;
 }
 
 /* How an operand lies in memory. */
@@ -18,7 +18,7 @@ typedef enum { DENSE, TRANSPOSED, STRIDED, LAYOUTS } test_layout;
 
 /* Beyond the grid: more elements than ct_cuda_blocks lets threads have at once, 16 blocks for each of
  * a GPU's up to 150 processors and for the shim's only one, and four elements a thread. */
-static inline int64_t beyond_the_grid(void) { return on_gpu() ? 2500003 : 20000; }
+static inline int64_t beyond_the_grid(void) { return at_full_size() ? 2500003 : 20000; }
 
 /* The number of columns of matrices of so many rows, i from 0: sizes around those of warps, blocks
  * and tiles, and a matrix beyond the grid. */

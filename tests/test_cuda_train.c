@@ -1,14 +1,18 @@
 /* Whole runs of `train` on the device cuda: the same weights as on the CPU but for rounding, the
- * same bits again, and the other commands. */
+ * same bits again, no more memory with time, and the other commands. */
+#include <jansson.h>
+
 #include "program.h"
 
-static void train_on(const char *folder, const char *device, const char *options) {
+/* In f64. What it prints is valid until the next call. */
+static const char *train_on(const char *folder, const char *device, const char *options) {
     static char output[OUTPUT_SIZE];
     char arguments[2048];
     snprintf(arguments, sizeof arguments,
              "%s/tiny.ini --set run.folder=%s/%s --set run.device=%s --set run.dtype=f64 %s",
              folder, folder, device, device, options);
     ck_assert_msg(run_train(arguments, output) == 0, "%s", output);
+    return output;
 }
 
 static void assert_same_weights(const char *path, const char *other) {
@@ -37,6 +41,76 @@ START_TEST(trains_as_the_cpu) {
 }
 END_TEST
 
+/* The lines of a run's metrics.jsonl. */
+static json_t *metrics_of(const char *folder, const char *run) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/metrics.jsonl", run);
+    char *text = ct_file_read(in_folder(folder, path), NULL), *rest = text, *line;
+    ck_assert_ptr_nonnull(text);
+    json_t *lines = json_array();
+    while ((line = strsep(&rest, "\n")) && *line) {
+        ck_assert_int_eq(json_array_append_new(lines, json_loads(line, 0, NULL)), 0);
+    }
+    ck_assert_uint_gt(json_array_size(lines), 2);
+    free(text);
+    return lines;
+}
+
+/* Twice with one seed: what was computed, not how long it took. */
+START_TEST(same_seed_same_bits) {
+    char *folder = tiny_experiment();
+    for (int f64 = 0; f64 < 2; f64++) {
+        const char *options = f64 ? "--set train.log_every=2"
+                                  : "--set train.log_every=2 --set run.dtype=f32";
+        json_t *lines[2];
+        for (int run = 0; run < 2; run++) {
+            train_on(folder, "cuda", options);
+            lines[run] = metrics_of(folder, "cuda");
+            json_t *line;
+            size_t i;
+            json_array_foreach(lines[run], i, line) json_object_del(line, "pairs_per_second");
+            const char *name = run ? "second" : "first";
+            ck_assert_int_eq(rename(in_folder(folder, "cuda"), in_folder(folder, name)), 0);
+        }
+        ck_assert(json_equal(lines[0], lines[1]));
+        assert_same_file(in_folder(folder, "second/best.safetensors"),
+                         in_folder(folder, "first/best.safetensors"));
+        json_decref(lines[0]);
+        json_decref(lines[1]);
+        char command[512];
+        snprintf(command, sizeof command, "rm -r %s/first %s/second", folder, folder);
+        ck_assert_int_eq(system(command), 0);
+    }
+    folder_remove(folder);
+}
+END_TEST
+
+/* Tensors held on the device at the ends of log intervals, the largest of the second half of a run
+ * against that of the first: captions differ in length, so that single ones differ. */
+START_TEST(memory_does_not_grow) {
+    char *folder = tiny_experiment(), options[512];
+    int steps = on_gpu() ? 1000 : 60;
+    snprintf(options, sizeof options,
+             "--steps %d --set train.epochs=%d --set train.log_every=1 --set run.tensorboard=no "
+             "--set run.dtype=f32", steps, steps);
+    train_on(folder, "cuda", options);
+    json_t *lines = metrics_of(folder, "cuda"), *line;
+    double largest[2] = {0, 0};
+    size_t i, seen = 0;
+    json_array_foreach(lines, i, line) {
+        double bytes = json_number_value(json_object_get(line, "device_bytes"));
+        if (bytes == 0) continue; /* a line of validation */
+        double *most = &largest[seen++ >= (size_t)steps / 2];
+        *most = fmax(*most, bytes);
+    }
+    ck_assert_uint_eq(seen, (size_t)steps);
+    ck_assert_double_gt(largest[0], 1e4);
+    ck_assert_msg(largest[1] <= 1.01 * largest[0], "%.0f bytes, then %.0f", largest[0], largest[1]);
+    json_decref(lines);
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(resumes_to_the_same_bits) {
     char *folder = tiny_experiment();
     train_on(folder, "cuda", "");
@@ -49,22 +123,33 @@ START_TEST(resumes_to_the_same_bits) {
 }
 END_TEST
 
+/* A copy of what a command printed, from `text` on. */
+static char *after(const char *output, const char *text) {
+    const char *found = strstr(output, text);
+    ck_assert_msg(found != NULL, "no '%s' in:\n%s", text, output);
+    return strdup(found);
+}
+
 START_TEST(embeds_evaluates_and_answers) {
     char *folder = tiny_experiment(), options[512];
     train_on(folder, "cpu", "");
     char weights[256];
     snprintf(weights, sizeof weights, "--weights %s/cpu/best.safetensors", folder);
     static const char *const devices[] = {"cpu", "cuda"};
+    char *recalls[2], *answers[2];
     for (int i = 0; i < 2; i++) {
         snprintf(options, sizeof options, "--embed test --out %s/e_%s %s", folder, devices[i],
                  weights);
         train_on(folder, devices[i], options);
         snprintf(options, sizeof options, "--evaluate test %s", weights);
-        train_on(folder, devices[i], options);
-        snprintf(options, sizeof options, "--query 'a red square' %s", weights);
-        train_on(folder, devices[i], options);
+        recalls[i] = after(train_on(folder, devices[i], options), "\ntest ");
+        snprintf(options, sizeof options, "--query 'a red square' --top 3 %s", weights);
+        answers[i] = after(train_on(folder, devices[i], options), " 1 ");
         train_on(folder, devices[i], "--dry-run");
     }
+    ck_assert_str_eq(recalls[1], recalls[0]);
+    ck_assert_str_eq(answers[1], answers[0]);
+    for (int i = 0; i < 2; i++) free(recalls[i]), free(answers[i]);
     CT_SCOPE {
         assert_close(ct_npy_open(in_folder(folder, "e_cuda/cap_embs.npy")),
                      ct_npy_open(in_folder(folder, "e_cpu/cap_embs.npy")), 1e-10, 0, "captions");
@@ -75,4 +160,5 @@ START_TEST(embeds_evaluates_and_answers) {
 }
 END_TEST
 
-TEST_MAIN("cuda train", trains_as_the_cpu, resumes_to_the_same_bits, embeds_evaluates_and_answers)
+TEST_MAIN("cuda train", trains_as_the_cpu, same_seed_same_bits, memory_does_not_grow,
+          resumes_to_the_same_bits, embeds_evaluates_and_answers)

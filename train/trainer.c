@@ -205,6 +205,10 @@ static bool log_interval(trainer *t) {
         json_object_set_new(line, "reward", json_real(t->means.reward));
         json_object_set_new(line, "reward_spread", json_real(t->means.reward_spread));
     }
+    ct_device device = t->experiment->device;
+    if (device != CT_CPU) {
+        json_object_set_new(line, "device_bytes", json_integer(ct_memory_in_use(device)));
+    }
     return ct_run_log_write(t->log, line);
 }
 
