@@ -115,6 +115,123 @@ START_TEST(shared_memory_is_not_initialised) {
 }
 END_TEST
 
+/* ---- capture and graphs ----------------------------------------------------------------- */
+
+static float *on_device(float value) {
+    float *x;
+    ck_assert_int_eq(cudaMallocAsync((void **)&x, sizeof value, nullptr), cudaSuccess);
+    cudaMemcpyAsync(x, &value, sizeof value, cudaMemcpyHostToDevice, nullptr);
+    return x;
+}
+
+static float read_back(const float *x) {
+    float value = NAN;
+    cudaMemcpyAsync(&value, x, sizeof value, cudaMemcpyDeviceToHost, nullptr);
+    return value;
+}
+
+static void begin_capture() {
+    ck_assert_int_eq(cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+}
+
+static void add(float *y, const float *x, float factor) { *y += factor * *x; }
+
+START_TEST(graphs_do_what_was_recorded) {
+    float *x = on_device(3), *y = on_device(1), *room, factor = 2;
+    cudaGraph_t graph;
+    cudaGraphExec_t runnable, second;
+    begin_capture();
+    ck_assert_int_eq(cudaMallocAsync((void **)&room, 4, nullptr), cudaSuccess);
+    ck_assert_int_eq(cudaMemsetAsync(room, 0, 4, nullptr), cudaSuccess);
+    ck_assert_int_eq(launch(add, 1, 1, 0, room, x, factor), cudaSuccess);
+    ck_assert_int_eq(launch(add, 1, 1, 0, y, room, 1.0f), cudaSuccess);
+    ck_assert_int_eq(cudaFreeAsync(y, nullptr), cudaErrorInvalidValue); /* not the graph's */
+    ck_assert_int_eq(cudaFreeAsync(room, nullptr), cudaSuccess);
+    ck_assert_int_eq(cudaFreeAsync(room, nullptr), cudaErrorInvalidValue);
+    factor = 5; /* an argument is as it was */
+    ck_assert_int_eq(cudaStreamEndCapture(nullptr, &graph), cudaSuccess);
+    ck_assert(read_back(y) == 1);
+    ck_assert_int_eq(cudaGraphInstantiate(&runnable, graph, 0), cudaSuccess);
+    ck_assert_int_eq(cudaGraphInstantiate(&second, graph, 0), cudaErrorNotSupported);
+    ck_assert_int_eq(cudaGraphDestroy(graph), cudaSuccess);
+    for (int i = 0; i < 3; i++) ck_assert_int_eq(cudaGraphLaunch(runnable, nullptr), cudaSuccess);
+    ck_assert(read_back(y) == 1 + 3 * 2 * 3);
+    ck_assert_int_eq(cudaFreeAsync(room, nullptr), cudaErrorInvalidValue); /* it is gone */
+    ck_assert_int_eq(cudaGraphExecDestroy(runnable), cudaSuccess);
+    ck_assert_int_eq(cudaGraphExecDestroy(runnable), cudaErrorInvalidValue);
+    ck_assert_int_eq(cudaGraphLaunch(runnable, nullptr), cudaErrorInvalidValue);
+    ck_assert_int_eq(cudaGraphDestroy(graph), cudaErrorInvalidValue);
+    cudaFreeAsync(x, nullptr);
+    cudaFreeAsync(y, nullptr);
+}
+END_TEST
+
+static void copy(float *y, const float *x) { *y = *x; }
+
+/* NaN in every launch, whatever the last one left there. */
+START_TEST(memory_of_graphs_is_not_initialised) {
+    float *x = on_device(3), *y = on_device(1), *room;
+    cudaGraph_t graph;
+    cudaGraphExec_t runnable;
+    begin_capture();
+    cudaMallocAsync((void **)&room, 4, nullptr);
+    launch(copy, 1, 1, 0, y, room);
+    launch(copy, 1, 1, 0, room, x);
+    cudaFreeAsync(room, nullptr);
+    ck_assert_int_eq(cudaStreamEndCapture(nullptr, &graph), cudaSuccess);
+    ck_assert_int_eq(cudaGraphInstantiate(&runnable, graph, 0), cudaSuccess);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(cudaGraphLaunch(runnable, nullptr), cudaSuccess);
+        ck_assert(isnan(read_back(y)));
+    }
+    cudaGraphExecDestroy(runnable);
+    cudaGraphDestroy(graph);
+    cudaFreeAsync(x, nullptr);
+    cudaFreeAsync(y, nullptr);
+}
+END_TEST
+
+/* What is allocated in a graph and stays is there for the launch after, which fails. */
+START_TEST(memory_that_a_graph_keeps) {
+    float *room;
+    cudaGraph_t graph;
+    cudaGraphExec_t runnable;
+    begin_capture();
+    cudaMallocAsync((void **)&room, 4, nullptr);
+    ck_assert_int_eq(cudaStreamEndCapture(nullptr, &graph), cudaSuccess);
+    cudaGraphInstantiate(&runnable, graph, 0);
+    ck_assert_int_eq(cudaGraphLaunch(runnable, nullptr), cudaSuccess);
+    ck_assert_int_eq(cudaGraphLaunch(runnable, nullptr), cudaErrorInvalidValue);
+    cudaGraphExecDestroy(runnable);
+    cudaGraphDestroy(graph);
+}
+END_TEST
+
+/* _i: what no capture takes; it ends that one, and the stream works again. */
+START_TEST(what_spoils_a_capture) {
+    float *x = on_device(3), value;
+    cudaGraph_t graph;
+    begin_capture();
+    cudaError_t status =
+        _i == 0 ? cudaStreamSynchronize(nullptr)
+                : cudaMemcpyAsync(&value, x, sizeof value, cudaMemcpyDeviceToHost, nullptr);
+    ck_assert_int_eq(status, cudaErrorStreamCaptureUnsupported);
+    ck_assert_int_eq(launch(copy, 1, 1, 0, x, x), cudaErrorStreamCaptureInvalidated);
+    ck_assert_int_eq(cudaStreamEndCapture(nullptr, &graph), cudaErrorStreamCaptureInvalidated);
+    ck_assert_ptr_null(graph);
+    ck_assert_int_eq(cudaStreamSynchronize(nullptr), cudaSuccess);
+    ck_assert(read_back(x) == 3);
+    cudaFreeAsync(x, nullptr);
+}
+END_TEST
+
+START_TEST(graphs_that_are_left_show) {
+    cudaGraph_t graph;
+    begin_capture();
+    ck_assert_int_eq(cudaStreamEndCapture(nullptr, &graph), cudaSuccess);
+}
+END_TEST
+
 /* ---- what is refused -------------------------------------------------------------------- */
 
 static void nothing() {}
@@ -163,6 +280,11 @@ int main(void) {
     tcase_add_test(tcase, threads_and_blocks);
     tcase_add_test(tcase, shared_memory_is_not_initialised);
     tcase_add_test(tcase, launches_that_no_device_takes);
+    tcase_add_test(tcase, graphs_do_what_was_recorded);
+    tcase_add_test(tcase, memory_of_graphs_is_not_initialised);
+    tcase_add_test(tcase, memory_that_a_graph_keeps);
+    tcase_add_loop_test(tcase, what_spoils_a_capture, 0, 2);
+    tcase_add_exit_test(tcase, graphs_that_are_left_show, 1);
     tcase_add_loop_test_raise_signal(tcase, threads_that_wait_for_ever, SIGABRT, 0, 4);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

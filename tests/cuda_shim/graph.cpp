@@ -11,6 +11,19 @@
 
 #include "graph.h"
 
+/* Addresses of graphs that are gone, by size, to be given out again first: whoever still believes
+ * that they are theirs is found out. Never freed, since those at the end of a program are. */
+static std::multimap<size_t, void *> &spare = *new std::multimap<size_t, void *>;
+
+static void *take_address(size_t bytes) {
+    void *address = nullptr;
+    auto found = spare.find(bytes);
+    if (found == spare.end()) return posix_memalign(&address, 256, bytes) == 0 ? address : nullptr;
+    address = found->second;
+    spare.erase(found);
+    return address;
+}
+
 /* What was recorded: of the graph and of what was made of it, whichever goes last. */
 struct recording {
     std::vector<std::function<cudaError_t()>> operations;
@@ -25,8 +38,7 @@ struct recording {
     ~recording() {
         for (auto &m : memory) {
             if (m.second.held) ct_shim_vanish(m.first); /* nothing if it is not there */
-            ASAN_UNPOISON_MEMORY_REGION(m.first, m.second.bytes);
-            free(m.first);
+            spare.emplace(m.second.bytes, m.first);
         }
     }
 };
@@ -82,14 +94,11 @@ cudaError_t ct_shim_cannot_record(void) {
 bool ct_shim_record_malloc(void **data, size_t bytes, cudaError_t *status) {
     *data = nullptr;
     if (!capture.now) return false;
-    void *address = nullptr;
-    if (posix_memalign(&address, 256, bytes) != 0) {
-        *status = cudaErrorMemoryAllocation;
-        return true;
-    }
-    *status = ct_shim_do([address, bytes] { return ct_shim_appear(address, bytes); });
+    void *address = take_address(bytes);
+    *status = address ? ct_shim_do([address, bytes] { return ct_shim_appear(address, bytes); })
+                      : cudaErrorMemoryAllocation;
     if (*status != cudaSuccess) {
-        free(address);
+        if (address) spare.emplace(bytes, address);
         return true;
     }
     ASAN_POISON_MEMORY_REGION(address, bytes);
