@@ -96,8 +96,8 @@ typedef struct ct_backend {
 
     /* tensor/capture.h; NULL: cannot record. What was asked between begin and end. rng may be NULL
      * and is as it was at the beginning in the first, as it is at the end in the second. `keep`:
-     * false gives the recording up. capture_end returns NULL with an error where it gave it up, too.
-     * offset: the generator's at the beginning of this run. */
+     * false gives the recording up. capture_end returns NULL with an error where it gave it up,
+     * too. offset: the generator's at the beginning of this run. */
     bool (*capture_begin)(const ct_rng *rng);
     ct_recording *(*capture_end)(bool keep, const ct_rng *rng);
     bool (*capture_run)(ct_recording *recording, uint64_t offset);

@@ -15,9 +15,9 @@
  *     ct_capture_destroy(step);
  *
  * What a run repeats is what reached the device: sizes, addresses and numbers of the host (a
- * learning rate, a choice that the code made) are those of the recording. Tensors from before that
- * the step uses must live as long as the capture; those made within are gone at the end of each run.
- * What the host computes meanwhile, it computes once, at the recording.
+ * learning rate, a choice that the code made) are those of the recording. Tensors from before
+ * that the step uses must live as long as the capture; those made within are gone at the end of
+ * each run. What the host computes meanwhile, it computes once, at the recording.
  */
 #ifndef CT_CAPTURE_H
 #define CT_CAPTURE_H

@@ -131,7 +131,8 @@ static float read_back(const float *x) {
 }
 
 static void begin_capture() {
-    ck_assert_int_eq(cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+    cudaError_t status = cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeThreadLocal);
+    ck_assert_int_eq(status, cudaSuccess);
 }
 
 static void add(float *y, const float *x, float factor) { *y += factor * *x; }

@@ -123,8 +123,9 @@ bool ct_cuda_is_recording();
  * what waits for the device, and for what the device reads from the host. */
 bool ct_cuda_may_wait(const char *operation);
 bool ct_cuda_may_take(const char *operation);
-/* For a draw of so many counters: makes *offset count from **base, on the device, while a capture is
- * recorded; *base is NULL otherwise. False with an error for another generator than the capture's. */
+/* For a draw of so many counters: makes *offset count from **base, on the device, while a capture
+ * is recorded; *base is NULL otherwise. False with an error for a generator other than the
+ * capture's. */
 bool ct_cuda_record_draw(uint64_t seed, uint64_t stream, uint64_t counters, uint64_t *offset,
                          const uint64_t **base);
 /* Of every allocation. */

@@ -132,7 +132,8 @@ cublasStatus_t cublasGemmStridedBatchedEx(
     const void *b, cudaDataType_t type_b, int ldb, long long stride_b, const void *beta, void *c,
     cudaDataType_t type_c, int ldc, long long stride_c, int count, cublasComputeType_t compute,
     cublasGemmAlgo_t) {
-    matrix x = {a, type_a, op_a, lda}, y = {b, type_b, op_b, ldb}, z = {c, type_c, CUBLAS_OP_N, ldc};
+    matrix x = {a, type_a, op_a, lda}, y = {b, type_b, op_b, ldb};
+    matrix z = {c, type_c, CUBLAS_OP_N, ldc};
     bool f64 = compute == CUBLAS_COMPUTE_64F;
     if (m < 0 || n < 0 || k < 0 || count < 0 || !fits(x, m, k) || !fits(y, k, n) || ldc < m ||
         f64 != (type_a == CUDA_R_64F) || type_a != type_b || type_c == CUDA_R_16F ||

@@ -1,8 +1,8 @@
 /* Stands in for CUDA's header of this name, so that tensor/cuda's sources compile as C++ for the
  * host, for tests. A launch runs the grid there and then, block by block; the threads of a block
- * are fibers, so that barriers, shared memory and warp functions work (launch.cpp). While the stream
- * is captured nothing runs: it is recorded, to run when the graph is launched (graph.cpp). Only what
- * the kernels use is here.
+ * are fibers, so that barriers, shared memory and warp functions work (launch.cpp). While the
+ * stream is captured nothing runs: it is recorded, to run when the graph is launched (graph.cpp).
+ * Only what the kernels use is here.
  *
  * CT_SHIM_ORDER: order in which threads and blocks run: forward (default), reversed, or a number,
  * the seed of a shuffle. CT_SHIM_MEMORY: MiB of the device (default 4096).
@@ -263,8 +263,8 @@ typedef struct {
 
 /* Does what the stream is told: now, or, while it is captured, when the graph is launched. */
 cudaError_t ct_shim_do(std::function<cudaError_t()> operation);
-/* cudaErrorStreamCaptureUnsupported, and the capture is spoiled, while there is one: for what cannot
- * be recorded. */
+/* cudaErrorStreamCaptureUnsupported, and the capture is spoiled, while there is one: for what
+ * cannot be recorded. */
 cudaError_t ct_shim_cannot_record(void);
 
 /* Calls run() as each thread of the grid. */

@@ -1,5 +1,5 @@
-/* Capture of the stream, and graphs: what the stream is told is recorded and done, in order, at each
- * launch. A graph's memory is there only from its allocation to its release in a launch. */
+/* Capture of the stream, and graphs: what the stream is told is recorded and done, in order, at
+ * each launch. A graph's memory is there only from its allocation to its release in a launch. */
 #include <map>
 #include <memory>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-/* Between the parts of the shim: what the memory of graphs asks of the device, and the other way. */
+/* Between the parts of the shim: what graphs ask of the device, and the other way. */
 #ifndef CT_SHIM_GRAPH_H
 #define CT_SHIM_GRAPH_H
 
@@ -14,7 +14,7 @@
 /* streams.cpp: true if the stream is not the first: its work waits for somebody to wait for it. */
 bool ct_shim_postpone(cudaStream_t stream, std::function<cudaError_t()> operation);
 
-/* graph.cpp: true if the stream is captured, which then has recorded it, or not, as *status says. */
+/* graph.cpp: true if the stream is captured; whether that was recorded, *status says. */
 bool ct_shim_record_malloc(void **data, size_t bytes, cudaError_t *status);
 bool ct_shim_record_free(void *data, cudaError_t *status);
 
