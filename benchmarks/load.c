@@ -38,7 +38,7 @@ static bool time_vectors(const ct_config *config, const ct_vocabulary *vocabular
 }
 
 static bool time_batches(const ct_config *config, const ct_split *split) {
-    ct_loader *loader = ct_loader_create(split, config->batch, true, true, 1);
+    ct_loader *loader = ct_loader_create(split, config->batch, true, true, 1, CT_CPU);
     double start = ct_profile_clock();
     int count = 0;
     if (loader && ct_loader_start(loader, 0, 0)) {

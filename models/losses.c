@@ -27,9 +27,15 @@ typedef struct {
     ct_tensor *images, *captions;
 } ct_step;
 
+enum { PHASE_SUM, PHASE_CONFIGURED };
+
+int64_t ct_model_phase(const ct_model *model, int64_t epoch) {
+    return epoch < model->loss.sum_epochs ? PHASE_SUM : PHASE_CONFIGURED;
+}
+
 static ct_tensor *retrieval(const ct_step *step) {
     ct_ranking_options options = step->model->loss.ranking;
-    if (step->epoch < step->model->loss.sum_epochs) options.hardest = false;
+    if (ct_model_phase(step->model, step->epoch) == PHASE_SUM) options.hardest = false;
     return ct_ranking_loss(step->images, step->captions, options);
 }
 

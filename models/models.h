@@ -151,6 +151,9 @@ typedef struct {
  * first epoch. */
 ct_losses ct_model_losses(ct_model *model, const ct_batch *batch, int64_t epoch, ct_rng *rng);
 
+/* Steps of epochs with the same number compute the same, in one shape of batch. */
+int64_t ct_model_phase(const ct_model *model, int64_t epoch);
+
 /* Reward and advantage (B) from S (B,B), no gradient (docs/model.md, "Reward"). The advantage is
  * the reward less `weight` times the baseline, the mean of all rewards, or, leave_one_out, of the
  * other samples' (0 if there are none). */

@@ -281,6 +281,9 @@ static void batch_free(batch *b) {
 /* The parameter's moment k, zero if there was none. */
 static ct_tensor *moment_of(slot *s, int k) {
     if (s->moment[k]) return s->moment[k];
+    if (ct_capture_is_open()) {
+        return ct_fail("optimizer: the first step that updates '%s' cannot be recorded", s->name);
+    }
     CT_SCOPE {
         s->moment[k] = ct_keep(ct_zeros(s->parameter->dtype, s->parameter->device,
                                         s->parameter->shape));

@@ -48,6 +48,8 @@ bool ct_capture_begin(ct_device device, ct_rng *rng) {
     return true;
 }
 
+bool ct_capture_is_open(void) { return now.backend != NULL; }
+
 ct_capture *ct_capture_end(void) {
     const ct_backend *backend = now.backend;
     if (!backend) return ct_fail("capture_end: this thread records nothing");

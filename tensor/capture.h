@@ -41,6 +41,9 @@ bool ct_can_capture(ct_device device);
  * and kernels are loaded when they are first used. */
 bool ct_capture_begin(ct_device device, ct_rng *rng);
 
+/* Whether this thread records. */
+bool ct_capture_is_open(void);
+
 /* The recording. NULL with an error if the thread has one, or if something within cannot be
  * repeated: tensors made within that are still held, numbers that rng drew on the host. Either way
  * the device works as before, rng stands where it stood at the beginning, and memory that was

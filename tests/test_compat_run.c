@@ -51,7 +51,7 @@ START_TEST(tokens_are_plain_or_with_the_bytes_prefix) {
 } END_TEST
 
 static ct_batch first_batch(const run *r, ct_loader **loader) {
-    *loader = ct_loader_create(r->experiment->train, 8, false, true, 3);
+    *loader = ct_loader_create(r->experiment->train, 8, false, true, 3, CT_CPU);
     ck_assert(ct_loader_start(*loader, 0, 0));
     ct_batch batch = ct_batch_from_host(r->experiment, ct_loader_next(*loader));
     assert_no_error();
@@ -119,7 +119,7 @@ START_TEST(class_numbers_begin_at_0_or_1) {
     for (int released = 0; released < 2; released++) {
         run r = run_with(released ? "compat.classes=released" : "compat.classes=data");
         CT_SCOPE {
-            ct_loader *loader = ct_loader_create(r.experiment->train, 8, true, true, 3);
+            ct_loader *loader = ct_loader_create(r.experiment->train, 8, true, true, 3, CT_CPU);
             ck_assert(ct_loader_start(loader, 0, 0));
             const ct_host_batch *host = ct_loader_next(loader);
             ct_batch batch = ct_batch_from_host(r.experiment, host);

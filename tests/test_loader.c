@@ -83,7 +83,7 @@ START_TEST(goes_through_all_captions_in_order) {
         static const int64_t sizes[] = {1, 4, 7, CAPTIONS, CAPTIONS + 5};
         for (int i = 0; i < 5; i++) {
             int64_t order[CAPTIONS];
-            ct_loader *loader = ct_loader_create(f.split, sizes[i], false, false, 1);
+            ct_loader *loader = ct_loader_create(f.split, sizes[i], false, false, 1, CT_CPU);
             ck_assert_int_eq(ct_loader_batches(loader), (CAPTIONS + sizes[i] - 1) / sizes[i]);
             ck_assert_int_eq(read_epoch(&f, loader, 0, 0, order), CAPTIONS);
             for (int64_t c = 0; c < CAPTIONS; c++) ck_assert_int_eq(order[c], c);
@@ -97,11 +97,11 @@ END_TEST
 START_TEST(leaves_out_the_last_batch) {
     fixture f = make_split(CT_F32);
     int64_t order[CAPTIONS];
-    ct_loader *loader = ct_loader_create(f.split, 4, false, true, 1);
+    ct_loader *loader = ct_loader_create(f.split, 4, false, true, 1, CT_CPU);
     ck_assert_int_eq(ct_loader_batches(loader), 5);
     ck_assert_int_eq(read_epoch(&f, loader, 0, 0, order), 20);
     ct_loader_destroy(loader);
-    loader = ct_loader_create(f.split, CAPTIONS + 1, false, true, 1);
+    loader = ct_loader_create(f.split, CAPTIONS + 1, false, true, 1, CT_CPU);
     ck_assert_int_eq(ct_loader_batches(loader), 0);
     ck_assert_int_eq(read_epoch(&f, loader, 0, 0, order), 0);
     ct_loader_destroy(loader);
@@ -116,7 +116,7 @@ static bool same(const int64_t *a, const int64_t *b) {
 START_TEST(shuffles_by_seed_and_epoch) {
     fixture f = make_split(CT_F32);
     int64_t order[4][CAPTIONS];
-    ct_loader *loader = ct_loader_create(f.split, 4, true, false, 1);
+    ct_loader *loader = ct_loader_create(f.split, 4, true, false, 1, CT_CPU);
     for (int epoch = 0; epoch < 2; epoch++) {
         ck_assert_int_eq(read_epoch(&f, loader, epoch, 0, order[epoch]), CAPTIONS);
         bool seen[CAPTIONS] = {false};
@@ -127,7 +127,7 @@ START_TEST(shuffles_by_seed_and_epoch) {
     }
     read_epoch(&f, loader, 0, 0, order[2]);
     ct_loader_destroy(loader);
-    loader = ct_loader_create(f.split, 4, true, false, 2);
+    loader = ct_loader_create(f.split, 4, true, false, 2, CT_CPU);
     read_epoch(&f, loader, 0, 0, order[3]);
     ct_loader_destroy(loader);
     ck_assert(same(order[0], order[2]));
@@ -146,7 +146,7 @@ END_TEST
 START_TEST(goes_on_from_anywhere) {
     fixture f = make_split(CT_F32);
     int64_t whole[CAPTIONS], part[CAPTIONS];
-    ct_loader *loader = ct_loader_create(f.split, 4, true, false, 5);
+    ct_loader *loader = ct_loader_create(f.split, 4, true, false, 5, CT_CPU);
     read_epoch(&f, loader, 3, 0, whole);
     for (int64_t first = 0; first <= ct_loader_batches(loader); first++) {
         /* left in the middle of another epoch, with batches ahead */
@@ -166,7 +166,7 @@ END_TEST
 START_TEST(stops_at_any_time) {
     fixture f = make_split(CT_F32);
     for (int taken = -1; taken <= 22; taken++) {
-        ct_loader *loader = ct_loader_create(f.split, 1, true, false, 5);
+        ct_loader *loader = ct_loader_create(f.split, 1, true, false, 5, CT_CPU);
         if (taken >= 0) ck_assert(ct_loader_start(loader, 0, 0));
         for (int i = 0; i < taken; i++) ct_loader_next(loader);
         if (taken % 2) usleep(500);
@@ -180,7 +180,7 @@ END_TEST
 
 START_TEST(brings_the_threads_error_to_the_caller) {
     fixture f = make_split(CT_F32);
-    ct_loader *loader = ct_loader_create(f.split, 3, false, false, 1);
+    ct_loader *loader = ct_loader_create(f.split, 3, false, false, 1, CT_CPU);
     int64_t two_images = f.split->file_start + 2 * REGIONS * WIDTH * 4;
     ck_assert_int_eq(truncate(in_folder(f.folder, "train_ims.npy"), two_images), 0);
     ck_assert(ct_loader_start(loader, 0, 0));
@@ -198,7 +198,7 @@ END_TEST
 /* The training split is not read before training: what is wrong in it is found with its batch. */
 START_TEST(names_the_image_with_wrong_features) {
     fixture f = make_split(CT_F32);
-    ct_loader *loader = ct_loader_create(f.split, 3, false, false, 1);
+    ct_loader *loader = ct_loader_create(f.split, 3, false, false, 1, CT_CPU);
     float wrong = INFINITY;
     int64_t at = f.split->file_start + (4 * REGIONS * WIDTH + WIDTH + 2) * (int64_t)sizeof wrong;
     FILE *file = fopen(in_folder(f.folder, "train_ims.npy"), "r+b");
@@ -216,9 +216,9 @@ END_TEST
 
 START_TEST(refuses_wrong_use) {
     fixture f = make_split(CT_F32);
-    ck_assert_ptr_null(ct_loader_create(f.split, 0, true, true, 1));
+    ck_assert_ptr_null(ct_loader_create(f.split, 0, true, true, 1, CT_CPU));
     assert_error("loader: batches of 0, expected at least 1");
-    ct_loader *loader = ct_loader_create(f.split, 4, true, true, 1);
+    ct_loader *loader = ct_loader_create(f.split, 4, true, true, 1, CT_CPU);
     ck_assert_ptr_null(ct_loader_next(loader));
     assert_error("ct_loader_start comes before ct_loader_next");
     ck_assert(!ct_loader_start(loader, 0, 6));
@@ -227,7 +227,7 @@ START_TEST(refuses_wrong_use) {
     assert_error("batch 0 of epoch -1");
     ct_loader_destroy(loader);
     ct_split *raw = ct_split_open(f.folder, "train", (ct_split_options){0});
-    ck_assert_ptr_null(ct_loader_create(raw, 4, true, true, 1));
+    ck_assert_ptr_null(ct_loader_create(raw, 4, true, true, 1, CT_CPU));
     assert_error("the captions of train are not encoded");
     ct_split_destroy(raw);
     destroy_split(f);

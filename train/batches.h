@@ -14,8 +14,10 @@ int64_t ct_batches_count(const ct_batches *batches); /* of an epoch */
 /* Goes to batch `first` of `epoch`; needed before the first ct_batches_next of each epoch. */
 bool ct_batches_start(ct_batches *batches, int64_t epoch, int64_t first);
 /* The next batch in the configured dtype on the experiment's device, its lengths too, in the
- * innermost scope. The caller counts: past the
- * epoch's last batch is an error. */
+ * innermost scope. On a device it lies where the batch before did, wherever captions are as wide.
+ * The caller counts: past the epoch's last batch is an error. */
 bool ct_batches_next(ct_batches *batches, ct_batch *batch);
+/* After a step was asked for: what the device can do of the next batch meanwhile. */
+bool ct_batches_ahead(ct_batches *batches);
 
 #endif

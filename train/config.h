@@ -31,6 +31,7 @@ typedef struct {
     int64_t seed, threads; /* threads 0: all cores */
     char *device;          /* cpu, cuda, auto */
     ct_dtype dtype;        /* f32 or f64 */
+    bool graphs;           /* steps on cuda are recorded and repeated */
     bool tensorboard;      /* writes an event file too */
     char *names;           /* ours or released: of tensors in weight files given by the user */
 

@@ -47,6 +47,8 @@ const ct_config_key ct_config_keys[] = {
      .help = "Where to compute; auto: cuda where there is a GPU"},
     {"run", "dtype", CT_KEY_DTYPE, "f32", AT(dtype), .choices = "f32|f64",
      .help = "Numbers to compute with"},
+    {"run", "graphs", CT_KEY_FLAG, "yes", AT(graphs),
+     .help = "Record a step on cuda as a graph and repeat it for the batches of its shape"},
     {"run", "tensorboard", CT_KEY_FLAG, "yes", AT(tensorboard),
      .help = "Write the numbers of metrics.jsonl to a TensorBoard event file too"},
     {"run", "names", CT_KEY_CHOICE, "ours", AT(names), .choices = "ours|released",

@@ -90,6 +90,7 @@ void ct_caption_free(ct_caption *caption);
  * what is read: the ids, cut to 60 with <end> kept, as the released code does. */
 typedef struct {
     int64_t size, words, target_words; /* B; T; M, 0: no targets */
+    int64_t most_words, most_targets;  /* there is room for */
     int64_t *ids;                      /* (B,T): read */
     int64_t *lengths;                  /* (B): 3..T */
     int64_t *targets;                  /* (B,M), or NULL */
@@ -154,10 +155,11 @@ typedef struct {
 } ct_host_batch;
 
 /* Batches of an epoch in the order drawn from (seed, epoch), made ahead by a thread. The last,
- * incomplete batch of an epoch is left out if `drop_last`. */
+ * incomplete batch of an epoch is left out if `drop_last`. Features lie where `device` can copy them
+ * from by itself (tensor/upload.h). */
 typedef struct ct_loader ct_loader;
 ct_loader *ct_loader_create(const ct_split *split, int64_t batch, bool shuffle, bool drop_last,
-                            uint64_t seed);
+                            uint64_t seed, ct_device device);
 void ct_loader_destroy(ct_loader *loader);
 int64_t ct_loader_batches(const ct_loader *loader); /* of an epoch */
 /* Goes to batch `first` of `epoch`; needed before the first ct_loader_next of each epoch. */

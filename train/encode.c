@@ -109,6 +109,8 @@ bool ct_caption_batch_create(ct_caption_batch *batch, const ct_encoder *encoder,
     size_t words = (size_t)width_of(encoder, longest);
     size_t targets = (size_t)target_width_of(encoder, longest), captions = (size_t)size;
     *batch = (ct_caption_batch){
+        .most_words = (int64_t)words,
+        .most_targets = (int64_t)targets,
         .ids = malloc(captions * words * sizeof *batch->ids + 1),
         .lengths = malloc(captions * sizeof *batch->lengths + 1),
         .targets = targets ? malloc(captions * targets * sizeof *batch->targets + 1) : NULL,

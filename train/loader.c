@@ -18,6 +18,7 @@ struct ct_loader {
     int64_t batch, batches;
     bool shuffle;
     uint64_t seed;
+    ct_device device;
     int64_t *order;            /* caption numbers of the epoch */
     ct_host_batch ring[RING];  /* batch i is made in ring[i % RING] */
     void *raw;                 /* features of one image as they are in the file */
@@ -91,17 +92,17 @@ static void stop_thread(ct_loader *loader) {
     loader->started = false;
 }
 
-static bool allocate_batch(ct_host_batch *batch, const ct_split *split, size_t size,
-                           size_t features) {
-    batch->images = malloc(size * features * sizeof *batch->images);
+static bool allocate_batch(ct_host_batch *batch, const ct_split *split, ct_device device,
+                           size_t size, size_t features) {
+    batch->images = ct_host_allocate(device, size * features * sizeof *batch->images);
     batch->classes = malloc(size * sizeof *batch->classes);
     batch->captions = malloc(size * sizeof *batch->captions);
     return batch->images && batch->classes && batch->captions &&
            ct_caption_batch_create(&batch->text, split->encoder, (int64_t)size, split->longest);
 }
 
-static void free_batch(ct_host_batch *batch) {
-    free(batch->images);
+static void free_batch(ct_host_batch *batch, ct_device device) {
+    ct_host_free(device, batch->images);
     free(batch->classes);
     free(batch->captions);
     ct_caption_batch_free(&batch->text);
@@ -115,7 +116,7 @@ static bool allocate(ct_loader *loader) {
     loader->raw = malloc(features * sizeof(float));
     bool done = loader->order && loader->raw;
     for (int i = 0; done && i < RING; i++) {
-        done = allocate_batch(&loader->ring[i], split, (size_t)size, features);
+        done = allocate_batch(&loader->ring[i], split, loader->device, (size_t)size, features);
     }
     if (done || !ct_ok()) return done;
     return ct_fail_bool("loader: out of memory for batches of %" PRId64 " images of %zu features",
@@ -123,7 +124,7 @@ static bool allocate(ct_loader *loader) {
 }
 
 ct_loader *ct_loader_create(const ct_split *split, int64_t batch, bool shuffle, bool drop_last,
-                            uint64_t seed) {
+                            uint64_t seed, ct_device device) {
     if (!split || !ct_ok()) return NULL;
     if (batch < 1) return ct_fail("loader: batches of %" PRId64 ", expected at least 1", batch);
     if (!split->encoded) return ct_fail("loader: the captions of %s are not encoded", split->name);
@@ -134,6 +135,7 @@ ct_loader *ct_loader_create(const ct_split *split, int64_t batch, bool shuffle, 
     loader->batches = (split->caption_count + (drop_last ? 0 : batch - 1)) / batch;
     loader->shuffle = shuffle;
     loader->seed = seed;
+    loader->device = device;
     pthread_mutex_init(&loader->lock, NULL);
     pthread_cond_init(&loader->changed, NULL);
     if (allocate(loader)) return loader;
@@ -146,7 +148,7 @@ void ct_loader_destroy(ct_loader *loader) {
     stop_thread(loader);
     pthread_cond_destroy(&loader->changed);
     pthread_mutex_destroy(&loader->lock);
-    for (int i = 0; i < RING; i++) free_batch(&loader->ring[i]);
+    for (int i = 0; i < RING; i++) free_batch(&loader->ring[i], loader->device);
     free(loader->raw);
     free(loader->order);
     free(loader);

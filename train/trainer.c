@@ -8,10 +8,9 @@
 
 #include "train/batches.h"
 #include "train/console.h"
-#include "train/dump.h"
-#include "train/interval.h"
 #include "train/optimization.h"
 #include "train/run_log.h"
+#include "train/steps.h"
 #include "train/stop.h"
 
 typedef struct {
@@ -22,6 +21,7 @@ typedef struct {
     ct_batches *batches;
     ct_dump *dump; /* or NULL */
     ct_optimizer *optimizer;
+    ct_steps *steps;
     ct_run_log *log;
     ct_progress progress;
     char *last_path, *best_path;
@@ -108,13 +108,15 @@ static bool set_up(trainer *t) {
     if (!ct_run_folder_describe(t->experiment)) return false;
     t->log = ct_run_log_open(c->run_folder, t->progress.step, c->tensorboard);
     t->interval = ct_interval_create(t->experiment->device);
-    if (!t->log || !t->interval) return false;
+    t->steps = ct_steps_create((ct_steps_config){t->experiment, t->optimizer, t->interval, t->dump});
+    if (!t->log || !t->interval || !t->steps) return false;
     t->started = t->interval_start = now();
     t->first_step = t->progress.step;
     return true;
 }
 
 static void tear_down(trainer *t) {
+    ct_steps_destroy(t->steps);
     ct_batches_close(t->batches);
     ct_dump_close(t->dump);
     ct_run_log_close(t->log);
@@ -136,18 +138,6 @@ static double learning_rate(const trainer *t) {
     return ct_configured_lr(t->config, t->progress.epoch, t->progress.step, total_steps(t));
 }
 
-/* Forward, backward and the optimiser's step on the next batch, in the innermost scope. */
-static bool step_on(trainer *t, const ct_batch *batch, ct_losses *losses) {
-    ct_recorded *recorded = t->experiment->recorded;
-    ct_optimizer_set_lr(t->optimizer, learning_rate(t));
-    if (!ct_recorded_replay(recorded, t->progress.step, &t->progress.rng)) return false;
-    *losses = ct_model_losses(t->experiment->model, batch, t->progress.epoch, &t->progress.rng);
-    return ct_backward(losses->term[CT_LOSS_TOTAL]) &&
-           (!t->dump || ct_dump_gradients(t->dump, losses)) && ct_optimizer_step(t->optimizer) &&
-           (!t->dump || ct_dump_write(t->dump, t->optimizer, t->progress.step + 1,
-                                      t->progress.epoch));
-}
-
 /* Reads the interval's means, for which a device is waited for. */
 static bool read_means(trainer *t) {
     if (!ct_interval_read(t->interval, &t->means)) return false;
@@ -158,16 +148,16 @@ static bool read_means(trainer *t) {
 }
 
 static bool train_step(trainer *t) {
+    ct_optimizer_set_lr(t->optimizer, learning_rate(t));
     CT_SCOPE {
         ct_batch batch;
-        ct_losses losses;
-        if (!ct_batches_next(t->batches, &batch) || !step_on(t, &batch, &losses) ||
-            !ct_interval_add(t->interval, &losses)) {
+        if (!ct_batches_next(t->batches, &batch) ||
+            !ct_steps_take(t->steps, &batch, &t->progress)) {
             return false;
         }
         t->interval_pairs += ct_dim(batch.images, 0);
     }
-    ct_interval_count(t->interval);
+    if (!ct_batches_ahead(t->batches)) return false;
     t->progress.step++;
     t->progress.batch++;
     bool reads = t->experiment->device == CT_CPU || t->progress.step == t->first_step + 1;
@@ -374,6 +364,11 @@ ct_train_outcome ct_train_run(ct_config *config, ct_train_options options) {
         outcome = train_all(&t);
         ct_stop_unwatch();
         ct_console_end_progress();
+        int64_t repeated = ct_steps_repeated(t.steps);
+        if (repeated) {
+            ct_console_line("%lld of %lld steps repeated a recorded one", (long long)repeated,
+                            (long long)(t.progress.step - t.first_step));
+        }
         if (outcome == CT_TRAIN_INTERRUPTED || outcome == CT_TRAIN_STOPPED) {
             ct_console_line("%s after step %lld; saved %s (go on with --resume)",
                             outcome == CT_TRAIN_STOPPED ? "stopped" : "interrupted",
