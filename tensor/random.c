@@ -37,11 +37,13 @@ static ct_tensor *draw(const char *op, ct_rng *rng, const char *name, distributi
     }
     ct_tensor *y = ct_empty(dtype, device, shape);
     if (!y) return NULL;
-    bool drawn = (of == NORMAL ? backend->normal : backend->uniform)(y, rng->seed, rng->stream,
-                                                                     rng->offset);
+    if (!(of == NORMAL ? backend->normal : backend->uniform)(y, rng->seed, rng->stream,
+                                                             rng->offset)) {
+        return NULL;
+    }
     uint64_t count = (uint64_t)ct_count(y), per_counter = dtype == CT_F64 ? 2 : 4;
     rng->offset += (count + per_counter - 1) / per_counter;
-    return drawn ? y : NULL;
+    return y;
 }
 
 /* The recorded values of a draw. The state stays: nothing is drawn. */

@@ -85,6 +85,46 @@ START_TEST(same_seed_same_bits) {
 }
 END_TEST
 
+/* Steps that are repeated and steps that are taken as they come: the parts of the loss of all kinds,
+ * and one that cannot be recorded, which draws from a generator of its own. */
+START_TEST(recorded_steps_change_no_bits) {
+    const struct {
+        const char *options, *says;
+    } cases[] = {
+        {"", "steps repeated a recorded one"},
+        {"--set 'loss.instance=classifier hidden=4' "
+         "--set 'loss.decoder=convcap width=8 hidden=4 layers=1 dropout=0.1' "
+         "--set compat.preset=released --set compat.classes=data --set data.pad_words=20",
+         "16 of 18 steps repeated a recorded one"},
+        {"--set 'image.attend=attention heads=2 dropout=0.5'",
+         "steps are not recorded: random: numbers of seed 3, stream 0"},
+    };
+    char *folder = tiny_experiment(), options[1024];
+    for (int graphs = 0; graphs < 2; graphs++) {
+        snprintf(options, sizeof options, "--set run.graphs=%s %s", graphs ? "yes" : "no",
+                 cases[_i].options);
+        const char *output = train_on(folder, "cuda", options);
+        ck_assert_msg(!strstr(output, cases[_i].says) == !graphs, "graphs %d: %s", graphs, output);
+        ck_assert_int_eq(rename(in_folder(folder, "cuda"),
+                                in_folder(folder, graphs ? "repeated" : "as_they_come")), 0);
+    }
+    assert_same_file(in_folder(folder, "repeated/best.safetensors"),
+                     in_folder(folder, "as_they_come/best.safetensors"));
+    json_t *lines[] = {metrics_of(folder, "repeated"), metrics_of(folder, "as_they_come")}, *line;
+    for (int run = 0; run < 2; run++) {
+        size_t i;
+        json_array_foreach(lines[run], i, line) {
+            json_object_del(line, "pairs_per_second");
+            json_object_del(line, "device_bytes");
+        }
+    }
+    ck_assert(json_equal(lines[0], lines[1]));
+    json_decref(lines[0]);
+    json_decref(lines[1]);
+    folder_remove(folder);
+}
+END_TEST
+
 /* Tensors held on the device at the ends of log intervals, the largest of the second half of a run
  * against that of the first: captions differ in length, so that single ones differ. */
 START_TEST(memory_does_not_grow) {
@@ -160,5 +200,6 @@ START_TEST(embeds_evaluates_and_answers) {
 }
 END_TEST
 
-TEST_MAIN("cuda train", trains_as_the_cpu, same_seed_same_bits, memory_does_not_grow,
-          resumes_to_the_same_bits, embeds_evaluates_and_answers)
+LOOPED_TEST_MAIN("cuda train", {trains_as_the_cpu, 1}, {same_seed_same_bits, 1},
+                 {recorded_steps_change_no_bits, 3}, {memory_does_not_grow, 1},
+                 {resumes_to_the_same_bits, 1}, {embeds_evaluates_and_answers, 1})
