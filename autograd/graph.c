@@ -203,7 +203,7 @@ static bool make_room(ct_node *node) {
     return true;
 }
 
-void ct_save(ct_node *node, ct_tensor *x) {
+void ct_save(ct_node *node, const ct_tensor *x) {
     if (!node) return;
     /* a view of its own, because a tensor that was or becomes an output refers to its node */
     ct_tensor *view = x ? ct_tensor_expand(x, x->shape) : NULL;

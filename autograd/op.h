@@ -43,7 +43,7 @@ ct_node *ct_record(const ct_op *op, int inputs, ct_tensor *const *input, int out
 
 /* Saves a tensor for backward (NULL is saved as NULL); retrieved in order of saving. Do not
  * save an output and also change it. */
-void ct_save(ct_node *node, ct_tensor *x);
+void ct_save(ct_node *node, const ct_tensor *x);
 ct_tensor *ct_saved(const ct_node *node, int i);
 /* Copies `size` bytes of plain options into the node; ct_node_options gives them back. */
 void ct_save_options(ct_node *node, const void *options, size_t size);

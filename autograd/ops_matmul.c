@@ -1,4 +1,5 @@
-/* Matrix products. */
+/* Matrix products. Each operand is made what products take (ct_matmul_operand) once: so it is
+ * multiplied, and so it is saved for both products of backward. */
 #include "autograd/graph.h"
 #include "autograd/samples.h"
 
@@ -34,13 +35,15 @@ static ct_tensor *second_factor_grad(const ct_tensor *a, const ct_tensor *g, ct_
 }
 
 static bool matmul_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+    const ct_tensor *factor = ct_matmul_operand(g[0]);
+    if (!factor) return false;
     if (ct_needs_grad(node, 0)) {
-        gx[0] = ct_unbroadcast(product(g[0], transposed(ct_saved(node, 1))),
+        gx[0] = ct_unbroadcast(product(factor, transposed(ct_saved(node, 1))),
                                ct_input_shape(node, 0));
         if (!gx[0]) return false;
     }
     if (ct_needs_grad(node, 1)) {
-        gx[1] = second_factor_grad(ct_saved(node, 0), g[0], ct_input_shape(node, 1));
+        gx[1] = second_factor_grad(ct_saved(node, 0), factor, ct_input_shape(node, 1));
         if (!gx[1]) return false;
     }
     return true;
@@ -76,24 +79,31 @@ static void matmul_samples(ct_sampler *sampler) {
 static const ct_op matmul_op = {"matmul", matmul_backward, matmul_samples};
 
 ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b) {
-    ct_tensor *y = product(a, b);
-    ct_node *node = ct_record(&matmul_op, 2, (ct_tensor *[]){a, b}, 1, &y);
-    ct_save(node, ct_needs_grad(node, 1) ? a : NULL);
-    ct_save(node, ct_needs_grad(node, 0) ? b : NULL);
-    return y;
+    ct_tensor *y = NULL;
+    CT_SCOPE {
+        const ct_tensor *first = ct_matmul_operand(a), *second = ct_matmul_operand(b);
+        y = ct_keep(product(first, second));
+        ct_node *node = ct_record(&matmul_op, 2, (ct_tensor *[]){a, b}, 1, &y);
+        ct_save(node, ct_needs_grad(node, 1) ? first : NULL);
+        ct_save(node, ct_needs_grad(node, 0) ? second : NULL);
+    }
+    return ct_adopt(y);
 }
 
 /* ---- affine ----------------------------------------------------------------------------- */
 
 static bool affine_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
-    ct_tensor *x = ct_saved(node, 0), *weight = ct_saved(node, 1), *rows = ct_as_rows(g[0]);
+    ct_tensor *x = ct_saved(node, 0), *weight = ct_saved(node, 1); /* x as rows */
+    const ct_tensor *rows = ct_as_rows(g[0]);
+    const ct_tensor *factor = ct_matmul_operand(rows);
+    if (!factor) return false;
     if (ct_needs_grad(node, 0)) {
-        ct_tensor *to_rows = ct_tensor_matmul(rows, weight);
+        ct_tensor *to_rows = ct_tensor_matmul(factor, weight);
         gx[0] = to_rows ? ct_tensor_reshape(to_rows, ct_input_shape(node, 0)) : NULL;
         if (!gx[0]) return false;
     }
     if (ct_needs_grad(node, 1)) {
-        gx[1] = ct_tensor_matmul(transposed(rows), ct_as_rows(x));
+        gx[1] = ct_tensor_matmul(transposed(factor), x);
         if (!gx[1]) return false;
     }
     if (ct_needs_grad(node, 2)) {
@@ -143,10 +153,10 @@ static bool affine_fits(const ct_tensor *x, const ct_tensor *weight, const ct_te
                         ct_tensor_text(bias));
 }
 
-/* The product is added to rows that start as the bias. */
-static ct_tensor *affine(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias) {
-    ct_tensor *rows = ct_as_rows(x);
-    if (!rows) return NULL;
+/* The product of operands, x's rows and the weight, is added to rows that start as the bias. */
+static ct_tensor *affine(const ct_tensor *x, const ct_tensor *rows, const ct_tensor *weight,
+                         const ct_tensor *bias) {
+    if (!rows || !weight) return NULL;
     int64_t out = weight->shape.dim[0];
     ct_tensor *y = ct_empty(x->dtype, x->device, CT_SHAPE(rows->shape.dim[0], out));
     if (!y || (bias && !ct_tensor_copy_to(y, bias))) return NULL;
@@ -156,11 +166,16 @@ static ct_tensor *affine(const ct_tensor *x, const ct_tensor *weight, const ct_t
 
 ct_tensor *ct_affine(ct_tensor *x, ct_tensor *weight, ct_tensor *bias) {
     if (!affine_fits(x, weight, bias)) return NULL;
-    ct_tensor *y = affine(x, weight, bias);
-    ct_node *node = ct_record(&affine_op, 3, (ct_tensor *[]){x, weight, bias}, 1, &y);
-    ct_save(node, ct_needs_grad(node, 1) ? x : NULL);
-    ct_save(node, ct_needs_grad(node, 0) ? weight : NULL);
-    return y;
+    ct_tensor *y = NULL;
+    CT_SCOPE {
+        const ct_tensor *rows = ct_as_rows(ct_matmul_operand(x));
+        const ct_tensor *factor = ct_matmul_operand(weight);
+        y = ct_keep(affine(x, rows, factor, bias));
+        ct_node *node = ct_record(&affine_op, 3, (ct_tensor *[]){x, weight, bias}, 1, &y);
+        ct_save(node, ct_needs_grad(node, 1) ? rows : NULL);
+        ct_save(node, ct_needs_grad(node, 0) ? factor : NULL);
+    }
+    return ct_adopt(y);
 }
 
 const ct_op *ct_matmul_op(int i) {

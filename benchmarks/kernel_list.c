@@ -287,7 +287,7 @@ static bool make_gru(const ct_kernel_sizes *s, ct_device device, ct_rng *rng, ct
 static bool gru_gates(const ct_kernel_sizes *s, ct_tensor **x) {
     (void)s;
     const ct_backend *backend = ct_backend_of(x[0]->device);
-    return backend && backend->fused.gru_step(x[0], x[1], x[2], x[3], x[4], x[4]);
+    return backend && backend->fused.gru_step(x[0], NULL, x[1], x[2], x[3], x[4], x[4]);
 }
 
 /* d, dh, d_bias, g, saved, previous */

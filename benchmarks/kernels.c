@@ -3,11 +3,11 @@
  *     build/benchmarks/kernels [--device cpu|cuda] [--tiny] [--probe] [--samples N]
  *
  * Prints one JSON object: "copy", bytes read and written a second by large copies; "products",
- * FLOP/s of matrix products in each precision, at the model's sizes and a large square; "kernels",
- * those that move data, at the sizes of model.md section 9, each as a fraction of the best copy:
- * the bytes that must be moved at least, every operand once, over the time. Operands are
- * taken in turn from as many copies as do not fit a cache. --probe: the device alone, 2 if it is
- * not there. --tiny: small sizes, to see that it runs.
+ * FLOP/s of matrix products in each precision (bf16: of operands rounded before), at the model's
+ * sizes and a large square; "kernels", those that move data, at the sizes of model.md section 9,
+ * each as a fraction of the best copy: the bytes that must be moved at least, every operand once,
+ * over the time. Operands are taken in turn from as many copies as do not fit a cache. --probe: the
+ * device alone, 2 if it is not there. --tiny: small sizes, to see that it runs.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -30,7 +30,8 @@ typedef struct {
 /* ---- limits ----------------------------------------------------------------------------- */
 
 typedef struct {
-    ct_tensor *to, *from, *more;
+    ct_tensor *to;
+    const ct_tensor *from, *more;
 } operands;
 
 static bool copy_once(void *context) {
@@ -69,6 +70,8 @@ static json_t *product(bench *b, const char *precision, const int64_t size[3]) {
             ct_empty(CT_F32, b->device, CT_SHAPE(size[0], size[2])),
             ct_random_normal(&b->rng, "a", CT_F32, b->device, CT_SHAPE(size[0], size[1])),
             ct_random_normal(&b->rng, "b", CT_F32, b->device, CT_SHAPE(size[1], size[2]))};
+        x.from = ct_matmul_operand(x.from);
+        x.more = ct_matmul_operand(x.more);
         row = ct_time_calls(product_once, &x, b->device, b->samples, b->least);
         if (!row) break;
         double flops = 2.0 * (double)size[0] * (double)size[1] * (double)size[2];

@@ -62,9 +62,10 @@ typedef struct ct_backend {
     bool (*global_norm)(ct_tensor *norm, ct_tensor *const *tensors, int count);
     bool (*has_nonfinite)(const ct_tensor *x, bool *found); /* f32 or f64 */
 
-    /* c (batch.., m, n) = alpha a b + beta c; a and b already expanded to c's batch shape */
+    /* c (batch.., m, n) = alpha a b + beta c; a and b already expanded to c's batch shape, of c's
+     * dtype or, where that is f32, both bf16 */
     bool (*matmul)(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b, double beta);
-    bool (*set_precision)(ct_precision precision); /* of matmul in f32; NULL: fp32 alone */
+    bool (*set_precision)(ct_precision precision); /* of f32 operands; NULL: fp32 alone */
 
     /* softmax over the last axis; all contiguous */
     bool (*softmax)(ct_tensor *y, const ct_tensor *x, bool logarithm);

@@ -11,24 +11,25 @@
 #include "tensor/tensor.h"
 
 typedef struct ct_fused_backend {
-    /* One step of n sequences of a GRU. Rows: h (n,H); saved (n,4H), which comes with the input
-     * projections W_i. x in columns 0..3H and leaves with r, z, n, W_hn h + b_hn; hidden (n,3H),
-     * the projections W_h. h, and previous (n,H), the states before, both NULL for a zero state.
-     * b_ih, b_hh (3H) or both NULL. */
-    bool (*gru_step)(ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
+    /* One step of n sequences of a GRU. Rows: h (n,H); rounded (n,H) bf16, which receives h, too,
+     * where the next step's product takes it so, else NULL; saved (n,4H), which comes with the
+     * input projections W_i. x in columns 0..3H and leaves with r, z, n, W_hn h + b_hn; hidden
+     * (n,3H), the projections W_h. h, and previous (n,H), the states before, both NULL for a zero
+     * state. b_ih, b_hh (3H) or both NULL. */
+    bool (*gru_step)(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved, const ct_tensor *hidden,
                      const ct_tensor *previous, const ct_tensor *b_ih, const ct_tensor *b_hh);
     /* Its gradient. Rows: g (n,H) gradient of the output or NULL; dh (n,H) comes with the
      * gradient of the state from later steps and leaves with the part of the gradient of the state
      * before that does not pass through a product. d (n,4H) receives the gradients before the
      * gates' functions in the order n, r, z, hidden part of n, so that columns H..4H are those of
-     * the hidden projections and 0..3H those of the input projections. Their column sums are added
-     * to d_bias (4H) f64. */
+     * the hidden projections and 0..3H those of the input projections; d is bf16 where products
+     * take it so. Their column sums are added to d_bias (4H) f64. */
     bool (*gru_step_grad)(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, const ct_tensor *g,
                           const ct_tensor *saved, const ct_tensor *previous);
 
     /* The same for an LSTM. saved (n,5H): comes with the four input projections, leaves with
      * i, f, g, o, c; hidden (n,4H) or NULL; c_previous (n,H) or NULL; biases (4H). */
-    bool (*lstm_step)(ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
+    bool (*lstm_step)(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved, const ct_tensor *hidden,
                       const ct_tensor *c_previous, const ct_tensor *b_ih, const ct_tensor *b_hh);
     /* dh (n,H) gradient of h from later steps (read only); dc (n,H) that of c: replaced by that of
      * c_previous. d (n,4H) in the gates' order, column sums added to d_bias (4H) f64. */

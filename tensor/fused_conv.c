@@ -46,10 +46,11 @@ static bool check_inputs(const char *op, conv *c, const ct_tensor *x, const ct_t
     return true;
 }
 
-/* The weight as a matrix (out, kernel*in), in the order of unfolded rows. */
-static ct_tensor *weight_matrix(const conv *c, const ct_tensor *weight) {
+/* The weight as a matrix (out, kernel*in), in the order of unfolded rows; as products take it. */
+static const ct_tensor *weight_matrix(const conv *c, const ct_tensor *weight) {
     ct_tensor *matrix = ct_tensor_contiguous(ct_tensor_transpose(weight, 1, 2));
-    return matrix ? ct_tensor_reshape(matrix, CT_SHAPE(c->out, c->kernel * c->in)) : NULL;
+    if (!matrix) return NULL;
+    return ct_matmul_operand(ct_tensor_reshape(matrix, CT_SHAPE(c->out, c->kernel * c->in)));
 }
 
 /* Room for the unfolded rows of a group, as (group, T', K, Cin). */
@@ -75,7 +76,8 @@ static ct_tensor *unfold_group(const conv *c, ct_tensor *rows, int64_t first) {
 }
 
 static ct_tensor *forward(const conv *c, const ct_tensor *weight, const ct_tensor *bias) {
-    ct_tensor *matrix = weight_matrix(c, weight), *rows = rows_for_group(c);
+    const ct_tensor *matrix = weight_matrix(c, weight);
+    ct_tensor *rows = rows_for_group(c);
     ct_tensor *y = ct_empty_like(c->x, CT_SHAPE(c->batch, c->steps_out, c->out));
     if (!matrix || !rows || !y) return NULL;
     if (bias && !ct_tensor_copy_to(y, bias)) return NULL;
@@ -105,9 +107,10 @@ ct_tensor *ct_tensor_conv1d(const ct_tensor *x, const ct_tensor *weight, const c
 
 /* ---- gradient --------------------------------------------------------------------------- */
 
-/* gx: the rows' gradients folded back. */
+/* gx: the rows' gradients folded back. g here and below as products take it. */
 static ct_tensor *input_gradient(const conv *c, const ct_tensor *g, const ct_tensor *weight) {
-    ct_tensor *matrix = weight_matrix(c, weight), *rows = rows_for_group(c);
+    const ct_tensor *matrix = weight_matrix(c, weight);
+    ct_tensor *rows = rows_for_group(c);
     ct_tensor *gx = ct_empty_like(c->x, c->x->shape);
     if (!matrix || !rows || !gx) return NULL;
     if (ct_count(gx) == 0) return gx;
@@ -126,7 +129,7 @@ static ct_tensor *input_gradient(const conv *c, const ct_tensor *g, const ct_ten
 
 static ct_tensor *weight_gradient(const conv *c, const ct_tensor *g) {
     ct_tensor *rows = rows_for_group(c);
-    ct_tensor *sum = ct_zeros(g->dtype, g->device, CT_SHAPE(c->out, c->kernel * c->in));
+    ct_tensor *sum = ct_zeros(c->x->dtype, g->device, CT_SHAPE(c->out, c->kernel * c->in));
     if (!rows || !sum) return NULL;
     if (ct_count(c->x) > 0 && ct_count(g) > 0) {
         for (int64_t first = 0; first < c->batch; first += c->group) {
@@ -154,9 +157,10 @@ void ct_tensor_conv1d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tens
         }
         bool ok = true;
         g = ct_dense(g, &ok);
-        if (!ok) break;
-        ct_tensor *to_x = gx ? input_gradient(&c, g, weight) : NULL;
-        ct_tensor *to_weight = weight_gradient(&c, g);
+        const ct_tensor *factor = ct_matmul_operand(g);
+        if (!ok || !factor) break;
+        ct_tensor *to_x = gx ? input_gradient(&c, factor, weight) : NULL;
+        ct_tensor *to_weight = weight_gradient(&c, factor);
         ct_tensor *to_bias = gbias ? ct_tensor_reduce(CT_SUM, g, 3u, false) : NULL;
         if ((gx && !to_x) || !to_weight || (gbias && !to_bias)) break;
         grad_x = ct_keep(to_x);

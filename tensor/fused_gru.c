@@ -6,7 +6,7 @@
 #include "tensor/fused_sequence.h"
 
 typedef struct {
-    const ct_tensor *x, *h0, *w_ih, *w_hh, *b_ih, *b_hh;
+    const ct_tensor *x, *h0, *w_ih, *w_hh, *b_ih, *b_hh; /* weights as products take them */
     int64_t hidden;
     ct_sequence plan;
 } gru;
@@ -26,13 +26,13 @@ static bool check_inputs(gru *net, const ct_tensor *lengths, bool reverse) {
         return false;
     }
     bool ok = ct_sequence_plan("gru", &net->plan, x, lengths, reverse);
-    net->w_ih = ct_dense(net->w_ih, &ok);
-    net->w_hh = ct_dense(net->w_hh, &ok);
+    net->w_ih = ct_matmul_operand(ct_dense(net->w_ih, &ok));
+    net->w_hh = ct_matmul_operand(ct_dense(net->w_hh, &ok));
     net->b_ih = ct_dense(net->b_ih, &ok);
     net->b_hh = ct_dense(net->b_hh, &ok);
     const ct_tensor *h0 = net->h0;
     net->h0 = ok ? ct_sequence_sort(&net->plan, h0) : NULL;
-    return ok && (net->h0 || !h0);
+    return ok && net->w_ih && net->w_hh && (net->h0 || !h0);
 }
 
 /* All steps; saved holds the input projections. */
@@ -40,19 +40,22 @@ static bool run_steps(const gru *net, ct_tensor *states, ct_tensor *saved) {
     const ct_sequence *plan = &net->plan;
     int64_t width = net->hidden;
     const ct_tensor *w_hh_t = ct_tensor_transpose(net->w_hh, 0, 1);
-    ct_tensor *scratch = ct_empty_like(states, CT_SHAPE(plan->batch, 3 * width));
+    ct_tensor *scratch = ct_empty_like(states, CT_SHAPE(plan->batch, 3 * width)), *room;
+    if (!ct_sequence_rounded(plan, states, net->h0, &room)) return false;
     for (int64_t s = 0; s < plan->steps; s++) {
         int64_t n = plan->count[s];
         ct_tensor *before, *hidden = NULL;
+        ct_tensor *rounded = room ? ct_tensor_slice(room, 0, 0, n, 1) : NULL;
         if (!ct_sequence_before(plan, states, net->h0, s, &before)) return false;
         if (before) {
             hidden = ct_tensor_slice(scratch, 0, 0, n, 1);
-            if (!ct_tensor_matmul_to(hidden, 1, before, w_hh_t, 0)) return false;
+            const ct_tensor *operand = rounded ? rounded : before;
+            if (!ct_tensor_matmul_to(hidden, 1, operand, w_hh_t, 0)) return false;
         }
         ct_tensor *h = ct_sequence_step(plan, states, s, n, 0, width);
         ct_tensor *gates = ct_sequence_step(plan, saved, s, n, 0, 4 * width);
-        if (!h || !gates) return false;
-        if (!ct_fused_of(h)->gru_step(h, gates, hidden, before, net->b_ih, net->b_hh)) {
+        if (!h || !gates || (room && !rounded)) return false;
+        if (!ct_fused_of(h)->gru_step(h, rounded, gates, hidden, before, net->b_ih, net->b_hh)) {
             return false;
         }
     }
@@ -64,7 +67,7 @@ static ct_gru_result forward(gru *net, const ct_tensor *lengths, bool reverse) {
     if (!check_inputs(net, lengths, reverse)) return none;
     const ct_sequence *plan = &net->plan;
     int64_t width = net->hidden, columns = (plan->apart ? 5 : 4) * width;
-    ct_tensor *x = ct_sequence_pack(plan, net->x);
+    ct_tensor *x = ct_sequence_pack(plan, ct_matmul_operand(net->x));
     ct_tensor *w_ih_t = ct_tensor_transpose(net->w_ih, 0, 1);
     ct_tensor *saved = ct_empty_like(net->x, CT_SHAPE(plan->rows, columns));
     ct_tensor *projections = ct_tensor_slice(saved, 1, 0, 3 * width, 1);
@@ -102,13 +105,12 @@ static ct_tensor *d_columns(const ct_tensor *d, int64_t width, int from, int to)
 }
 
 /* The steps from last to first. dh: gradient of the states after the last steps, becomes that of
- * the initial states; previous (rows,H) receives the states each row started from. */
+ * the initial states. d is as products take it. */
 static bool run_back(const gru *net, const ct_tensor *g, const ct_tensor *states,
-                     const ct_tensor *saved, ct_tensor *dh, ct_tensor *d, ct_tensor *d_bias,
-                     ct_tensor *previous) {
+                     const ct_tensor *saved, ct_tensor *dh, ct_tensor *d, ct_tensor *d_bias) {
     const ct_sequence *plan = &net->plan;
     int64_t width = net->hidden;
-    if (!dh || !d || !d_bias || !previous) return false;
+    if (!dh || !d || !d_bias) return false;
     for (int64_t s = plan->steps - 1; s >= 0; s--) {
         int64_t n = plan->count[s];
         ct_tensor *before;
@@ -116,10 +118,8 @@ static bool run_back(const gru *net, const ct_tensor *g, const ct_tensor *states
         ct_tensor *g_step = g ? ct_sequence_step(plan, g, s, n, 0, width) : NULL;
         ct_tensor *gates = ct_sequence_step(plan, saved, s, n, 0, 4 * width);
         ct_tensor *d_step = ct_sequence_step(plan, d, s, n, 0, 4 * width);
-        ct_tensor *to = ct_sequence_step(plan, previous, s, n, 0, width);
         ct_tensor *dh_step = ct_tensor_slice(dh, 0, 0, n, 1);
-        if ((g && !g_step) || !gates || !d_step || !to || !dh_step) return false;
-        if (!(before ? ct_tensor_copy_to(to, before) : ct_tensor_fill(to, 0))) return false;
+        if ((g && !g_step) || !gates || !d_step || !dh_step) return false;
         if (!ct_fused_of(dh)->gru_step_grad(d_step, dh_step, d_bias, g_step, gates, before)) {
             return false;
         }
@@ -131,14 +131,15 @@ static bool run_back(const gru *net, const ct_tensor *g, const ct_tensor *states
 
 /* Gradients of what multiplies the gates' gradients d: one product each; the rows of w_ih stand in
  * another order (r, z, n) than the columns of d, hence two. */
-static bool weight_gradients(const gru *net, const ct_tensor *d, const ct_tensor *previous,
+static bool weight_gradients(const gru *net, const ct_tensor *d, const ct_tensor *states,
                              bool need_x, ct_gru_grad *grad) {
     int64_t width = net->hidden;
-    ct_tensor *x = ct_sequence_pack(&net->plan, net->x);
+    ct_tensor *x = ct_sequence_pack(&net->plan, ct_matmul_operand(net->x));
+    ct_tensor *previous = ct_sequence_previous(&net->plan, states, net->h0);
     ct_tensor *d_rz = d_columns(d, width, D_R, D_Z + 1), *d_n = d_columns(d, width, D_N, D_N + 1);
     ct_tensor *d_hidden = d_columns(d, width, D_R, D_HIDDEN_N + 1);
-    grad->w_ih = ct_empty_like(d, net->w_ih->shape);
-    grad->w_hh = ct_empty_like(d, net->w_hh->shape);
+    grad->w_ih = ct_empty_like(net->x, net->w_ih->shape);
+    grad->w_hh = ct_empty_like(net->x, net->w_hh->shape);
     ct_tensor *rows_rz = ct_tensor_slice(grad->w_ih, 0, 0, 2 * width, 1);
     ct_tensor *rows_n = ct_tensor_slice(grad->w_ih, 0, 2 * width, 3 * width, 1);
     if (!ct_tensor_matmul_to(rows_rz, 1, ct_tensor_transpose(d_rz, 0, 1), x, 0) ||
@@ -149,7 +150,7 @@ static bool weight_gradients(const gru *net, const ct_tensor *d, const ct_tensor
     if (!need_x) return true;
     ct_tensor *w_rz = ct_tensor_slice(net->w_ih, 0, 0, 2 * width, 1);
     ct_tensor *w_n = ct_tensor_slice(net->w_ih, 0, 2 * width, 3 * width, 1);
-    ct_tensor *dx = ct_empty_like(x, x->shape);
+    ct_tensor *dx = ct_empty_like(net->x, x->shape);
     if (!ct_tensor_matmul_to(dx, 1, d_rz, w_rz, 0) || !ct_tensor_matmul_to(dx, 1, d_n, w_n, 1)) {
         return false;
     }
@@ -196,11 +197,11 @@ static ct_gru_grad backward(gru *net, const ct_tensor *g_y, const ct_tensor *g_l
                             : ct_tensor_reshape(result->y, CT_SHAPE(plan->rows, width));
     ct_tensor *g, *dh;
     if (!states || !ct_sequence_gradients(plan, net->x, g_y, g_last, width, &g, &dh)) return none;
-    ct_tensor *d = ct_empty_like(net->x, CT_SHAPE(plan->rows, 4 * width));
+    ct_tensor *d = ct_empty(ct_matmul_dtype(net->x), net->x->device,
+                            CT_SHAPE(plan->rows, 4 * width));
     ct_tensor *d_bias = ct_zeros(CT_F64, net->x->device, CT_SHAPE(4 * width));
-    ct_tensor *previous = ct_empty_like(net->x, CT_SHAPE(plan->rows, width));
-    if (!run_back(net, g, states, result->saved, dh, d, d_bias, previous) ||
-        !weight_gradients(net, d, previous, need_x, &grad) ||
+    if (!run_back(net, g, states, result->saved, dh, d, d_bias) ||
+        !weight_gradients(net, d, states, need_x, &grad) ||
         !bias_gradients(net, d_bias, &grad)) {
         return none;
     }

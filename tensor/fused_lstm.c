@@ -6,7 +6,7 @@
 #include "tensor/fused_sequence.h"
 
 typedef struct {
-    const ct_tensor *x, *h0, *c0, *w_ih, *w_hh, *b_ih, *b_hh;
+    const ct_tensor *x, *h0, *c0, *w_ih, *w_hh, *b_ih, *b_hh; /* weights as products take them */
     int64_t hidden;
     ct_sequence plan;
 } lstm;
@@ -35,11 +35,12 @@ static bool check_inputs(lstm *net, const ct_tensor *lengths, bool reverse) {
         return false;
     }
     bool ok = ct_sequence_plan("lstm", &net->plan, x, lengths, reverse);
-    net->w_ih = ct_dense(net->w_ih, &ok);
-    net->w_hh = ct_dense(net->w_hh, &ok);
+    net->w_ih = ct_matmul_operand(ct_dense(net->w_ih, &ok));
+    net->w_hh = ct_matmul_operand(ct_dense(net->w_hh, &ok));
     net->b_ih = ct_dense(net->b_ih, &ok);
     net->b_hh = ct_dense(net->b_hh, &ok);
-    if (!ok || !net->h0) return ok;
+    if (!ok || !net->w_ih || !net->w_hh) return false;
+    if (!net->h0) return true;
     net->h0 = ct_sequence_sort(&net->plan, net->h0);
     net->c0 = ct_sequence_sort(&net->plan, net->c0);
     return net->h0 && net->c0;
@@ -55,23 +56,26 @@ static bool run_steps(const lstm *net, ct_tensor *states, ct_tensor *saved) {
     int64_t width = net->hidden;
     const ct_tensor *w_hh_t = ct_tensor_transpose(net->w_hh, 0, 1);
     ct_tensor *scratch = ct_empty_like(net->x, CT_SHAPE(plan->batch, GATES * width));
-    ct_tensor *cells = cells_of(net, saved);
-    if (!scratch || !cells) return false;
+    ct_tensor *cells = cells_of(net, saved), *room;
+    if (!scratch || !cells || !ct_sequence_rounded(plan, states, net->h0, &room)) return false;
     for (int64_t s = 0; s < plan->steps; s++) {
         int64_t n = plan->count[s];
         ct_tensor *before, *c_before, *hidden = NULL;
+        ct_tensor *rounded = room ? ct_tensor_slice(room, 0, 0, n, 1) : NULL;
         if (!ct_sequence_before(plan, states, net->h0, s, &before) ||
             !ct_sequence_before(plan, cells, net->c0, s, &c_before)) {
             return false;
         }
         if (before) {
             hidden = ct_tensor_slice(scratch, 0, 0, n, 1);
-            if (!ct_tensor_matmul_to(hidden, 1, before, w_hh_t, 0)) return false;
+            const ct_tensor *operand = rounded ? rounded : before;
+            if (!ct_tensor_matmul_to(hidden, 1, operand, w_hh_t, 0)) return false;
         }
         ct_tensor *h = ct_sequence_step(plan, states, s, n, 0, width);
         ct_tensor *gates = ct_sequence_step(plan, saved, s, n, 0, SAVED_COLUMNS * width);
-        if (!h || !gates) return false;
-        if (!ct_fused_of(h)->lstm_step(h, gates, hidden, c_before, net->b_ih, net->b_hh)) {
+        if (!h || !gates || (room && !rounded)) return false;
+        if (!ct_fused_of(h)->lstm_step(h, rounded, gates, hidden, c_before, net->b_ih,
+                                       net->b_hh)) {
             return false;
         }
     }
@@ -83,7 +87,7 @@ static ct_lstm_result forward(lstm *net, const ct_tensor *lengths, bool reverse)
     if (!check_inputs(net, lengths, reverse)) return none;
     const ct_sequence *plan = &net->plan;
     int64_t width = net->hidden, columns = (SAVED_COLUMNS + (plan->apart ? 1 : 0)) * width;
-    ct_tensor *x = ct_sequence_pack(plan, net->x);
+    ct_tensor *x = ct_sequence_pack(plan, ct_matmul_operand(net->x));
     ct_tensor *w_ih_t = ct_tensor_transpose(net->w_ih, 0, 1);
     ct_tensor *saved = ct_empty_like(net->x, CT_SHAPE(plan->rows, columns));
     ct_tensor *projections = ct_tensor_slice(saved, 1, 0, GATES * width, 1);
@@ -120,7 +124,7 @@ typedef struct {
     const ct_tensor *saved;              /* of the forward pass */
     const ct_tensor *states;             /* (rows,H) h of every step */
     ct_tensor *dh, *dc;                  /* (B,H) sorted: after the last steps, then initial */
-    ct_tensor *d, *d_bias, *previous;    /* (rows,4H), (4H) f64, (rows,H) states started from */
+    ct_tensor *d, *d_bias;               /* (rows,4H) as products take it, (4H) f64 */
 } lstm_back;
 
 static bool step_back(const lstm *net, lstm_back *work, int64_t s) {
@@ -134,27 +138,23 @@ static bool step_back(const lstm *net, lstm_back *work, int64_t s) {
     ct_tensor *g = work->g ? ct_sequence_step(plan, work->g, s, n, 0, width) : NULL;
     ct_tensor *gates = ct_sequence_step(plan, work->saved, s, n, 0, SAVED_COLUMNS * width);
     ct_tensor *d = ct_sequence_step(plan, work->d, s, n, 0, GATES * width);
-    ct_tensor *previous = ct_sequence_step(plan, work->previous, s, n, 0, width);
     ct_tensor *dh = ct_tensor_slice(work->dh, 0, 0, n, 1);
     ct_tensor *dc = ct_tensor_slice(work->dc, 0, 0, n, 1);
-    if ((work->g && !g) || !gates || !d || !previous || !dh || !dc) return false;
+    if ((work->g && !g) || !gates || !d || !dh || !dc) return false;
     if (work->g_cells &&
         !ct_tensor_add_to(dc, 1, ct_sequence_step(plan, work->g_cells, s, n, 0, width))) {
         return false;
     }
-    if (!(before ? ct_tensor_copy_to(previous, before) : ct_tensor_fill(previous, 0)) ||
-        !ct_fused_of(d)->lstm_step_grad(d, dh, dc, work->d_bias, g, gates, c_before)) {
-        return false;
-    }
+    if (!ct_fused_of(d)->lstm_step_grad(d, dh, dc, work->d_bias, g, gates, c_before)) return false;
     return !before || ct_tensor_matmul_to(dh, 1, d, net->w_hh, 0);
 }
 
 static bool weight_gradients(const lstm *net, const lstm_back *work, bool need_x,
                              ct_lstm_grad *grad) {
-    ct_tensor *x = ct_sequence_pack(&net->plan, net->x);
+    ct_tensor *x = ct_sequence_pack(&net->plan, ct_matmul_operand(net->x));
     ct_tensor *d_t = ct_tensor_transpose(work->d, 0, 1);
     grad->w_ih = ct_tensor_matmul(d_t, x);
-    grad->w_hh = ct_tensor_matmul(d_t, work->previous);
+    grad->w_hh = ct_tensor_matmul(d_t, ct_sequence_previous(&net->plan, work->states, net->h0));
     if (!grad->w_ih || !grad->w_hh) return false;
     if (net->b_ih) {
         grad->b_ih = ct_tensor_cast(work->d_bias, net->x->dtype);
@@ -192,10 +192,9 @@ static bool start_back(const lstm *net, const ct_tensor *g_y, const ct_tensor *g
         !ct_sequence_gradients(plan, x, NULL, g_c_last, width, &work->g_cells, &work->dc)) {
         return false;
     }
-    work->d = ct_empty_like(x, CT_SHAPE(plan->rows, GATES * width));
+    work->d = ct_empty(ct_matmul_dtype(x), x->device, CT_SHAPE(plan->rows, GATES * width));
     work->d_bias = ct_zeros(CT_F64, x->device, CT_SHAPE(GATES * width));
-    work->previous = ct_empty_like(x, CT_SHAPE(plan->rows, width));
-    return work->d && work->d_bias && work->previous;
+    return work->d && work->d_bias;
 }
 
 static ct_lstm_grad backward(lstm *net, const ct_tensor *g_y, const ct_tensor *g_h_last,

@@ -158,6 +158,7 @@ ct_tensor *ct_sequence_step(const ct_sequence *plan, const ct_tensor *matrix, in
 }
 
 ct_tensor *ct_sequence_pack(const ct_sequence *plan, const ct_tensor *x) {
+    if (!x) return NULL;
     int64_t rows = x->shape.dim[0] * x->shape.dim[1];
     ct_tensor *matrix = ct_tensor_reshape(x, CT_SHAPE(rows, x->shape.dim[2]));
     if (plan->packed) return matrix ? ct_tensor_index_select(matrix, 0, plan->source) : NULL;
@@ -207,6 +208,15 @@ bool ct_sequence_gradients(const ct_sequence *plan, const ct_tensor *x, const ct
     return *dh && *g && ct_tensor_index_add_to(*g, 0, plan->last, g_last);
 }
 
+bool ct_sequence_rounded(const ct_sequence *plan, const ct_tensor *states, const ct_tensor *initial,
+                         ct_tensor **rounded) {
+    ct_dtype dtype = ct_matmul_dtype(states);
+    *rounded = NULL;
+    if (dtype == states->dtype) return true;
+    *rounded = ct_empty(dtype, states->device, CT_SHAPE(plan->batch, states->shape.dim[1]));
+    return *rounded && (!initial || ct_tensor_copy_to(*rounded, initial));
+}
+
 bool ct_sequence_before(const ct_sequence *plan, const ct_tensor *states, const ct_tensor *initial,
                         int64_t step, ct_tensor **before) {
     int64_t n = plan->count[step];
@@ -215,4 +225,42 @@ bool ct_sequence_before(const ct_sequence *plan, const ct_tensor *states, const 
     *before = step > 0 ? ct_sequence_step(plan, states, step - 1, n, 0, states->shape.dim[1])
                        : ct_tensor_slice(initial, 0, 0, n, 1);
     return *before != NULL;
+}
+
+static bool copy_or_clear(ct_tensor *to, const ct_tensor *from) {
+    return to && (from ? ct_tensor_copy_to(to, from) : ct_tensor_fill(to, 0));
+}
+
+/* Each sequence's rows follow on each other: all but one step at once. */
+static bool copy_whole(const ct_sequence *plan, const ct_tensor *states, const ct_tensor *initial,
+                       const ct_tensor *previous) {
+    int64_t steps = plan->steps, width = states->shape.dim[1];
+    ct_shape shape = CT_SHAPE(plan->batch, steps, width);
+    ct_tensor *from = ct_tensor_reshape(states, shape), *to = ct_tensor_reshape(previous, shape);
+    int64_t start = plan->first[0], before = start == 0 ? 0 : 1, after = 1 - before;
+    ct_tensor *first = ct_tensor_slice(to, 1, start, start + 1, 1);
+    if (initial) initial = ct_tensor_unsqueeze(initial, 1);
+    return copy_or_clear(first, initial) &&
+           ct_tensor_copy_to(ct_tensor_slice(to, 1, after, steps - before, 1),
+                             ct_tensor_slice(from, 1, before, steps - after, 1));
+}
+
+static bool copy_steps(const ct_sequence *plan, const ct_tensor *states, const ct_tensor *initial,
+                       const ct_tensor *previous) {
+    for (int64_t s = 0; s < plan->steps; s++) {
+        ct_tensor *before;
+        if (!ct_sequence_before(plan, states, initial, s, &before)) return false;
+        ct_tensor *to = ct_sequence_step(plan, previous, s, plan->count[s], 0,
+                                         states->shape.dim[1]);
+        if (!copy_or_clear(to, before)) return false;
+    }
+    return true;
+}
+
+ct_tensor *ct_sequence_previous(const ct_sequence *plan, const ct_tensor *states,
+                                const ct_tensor *initial) {
+    ct_tensor *previous = ct_empty(ct_matmul_dtype(states), states->device, states->shape);
+    if (!previous) return NULL;
+    bool copied = (plan->packed ? copy_steps : copy_whole)(plan, states, initial, previous);
+    return copied ? previous : NULL;
 }

@@ -40,7 +40,7 @@ bool ct_sequence_plan(const char *op, ct_sequence *plan, const ct_tensor *x,
 ct_tensor *ct_sequence_step(const ct_sequence *plan, const ct_tensor *matrix, int64_t step,
                             int64_t count, int64_t start, int64_t stop);
 
-/* x (B,T,C) as a work matrix (rows,C), and back: zero where a sequence has ended. */
+/* x (B,T,C), or NULL, as a work matrix (rows,C), and back: zero where a sequence has ended. */
 ct_tensor *ct_sequence_pack(const ct_sequence *plan, const ct_tensor *x);
 ct_tensor *ct_sequence_unpack(const ct_sequence *plan, const ct_tensor *matrix, int64_t steps);
 
@@ -57,9 +57,19 @@ ct_tensor *ct_sequence_last(const ct_sequence *plan, const ct_tensor *states);
 bool ct_sequence_gradients(const ct_sequence *plan, const ct_tensor *x, const ct_tensor *g_y,
                            const ct_tensor *g_last, int64_t width, ct_tensor **g, ct_tensor **dh);
 
+/* Room (B,H) for the states that a step starts from as products take them, at first `initial`
+ * ((B,H) sorted, or NULL for zero states); NULL where products take the states themselves. False if
+ * there is no memory. */
+bool ct_sequence_rounded(const ct_sequence *plan, const ct_tensor *states, const ct_tensor *initial,
+                         ct_tensor **rounded);
+
 /* The states that the rows of a step start from: those of the step before, or of `initial` ((B,H)
  * sorted), or NULL where that is NULL too, for zero states. False if a view could not be made. */
 bool ct_sequence_before(const ct_sequence *plan, const ct_tensor *states, const ct_tensor *initial,
                         int64_t step, ct_tensor **before);
+/* The same of all rows (rows,H), a copy as products take it; NULL and an error if there is no
+ * memory. */
+ct_tensor *ct_sequence_previous(const ct_sequence *plan, const ct_tensor *states,
+                                const ct_tensor *initial);
 
 #endif

@@ -23,8 +23,13 @@ const char *ct_machine_text(void) {
     /* "OpenBLAS 0.3.21" and then many options: the first two words */
     const char *config = openblas_get_config();
     size_t name = strcspn(config, " "), version = strcspn(config + name + (config[name] != 0), " ");
-    snprintf(text, sizeof text, "%s%s%s; %.*s, %s kernels, %s; %d threads of %d cores",
-             cuda ? cuda->name : "", cuda ? "; " : "", backend ? backend->name : "no backend", (int)(name + 1 + version), config,
+    char device[192] = ""; /* "cuda (NVIDIA H100 80GB HBM3, 9.0), products in bf16; " */
+    if (cuda) {
+        snprintf(device, sizeof device, "%s, products in %s; ", cuda->name,
+                 ct_precision_name(ct_precision_of(CT_CUDA)));
+    }
+    snprintf(text, sizeof text, "%s%s; %.*s, %s kernels, %s; %d threads of %d cores", device,
+             backend ? backend->name : "no backend", (int)(name + 1 + version), config,
              openblas_get_corename(), build, ct_threads(), omp_get_num_procs());
     return text;
 }

@@ -89,7 +89,8 @@ bool ct_tensor_has_nonfinite(const ct_tensor *x);
 /* ---- matrix products (BLAS) ------------------------------------------------------------- */
 
 /* (..., m, k) x (..., k, n) -> (..., m, n), batch dimensions broadcast. A transposed view is a
- * transposed operand and costs nothing. Batches are spread over threads. */
+ * transposed operand and costs nothing. Batches are spread over threads. Two bf16 operands (of
+ * ct_matmul_operand) give an f32 result, summed in f32. */
 ct_tensor *ct_tensor_matmul(const ct_tensor *a, const ct_tensor *b);
 /* c = alpha a b + beta c in place: c contiguous rows, same rules otherwise. */
 bool ct_tensor_matmul_to(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b,
@@ -100,6 +101,17 @@ bool ct_tensor_matmul_to(ct_tensor *c, double alpha, const ct_tensor *a, const c
  * before the first call. False and an error if the device lacks it: the CPU has fp32 alone. */
 typedef enum { CT_PRECISION_FP32, CT_PRECISION_TF32, CT_PRECISION_BF16 } ct_precision;
 bool ct_set_precision(ct_device device, ct_precision precision);
+ct_precision ct_precision_of(ct_device device);
+const char *ct_precision_name(ct_precision precision); /* "fp32" */
+bool ct_precision_from_name(const char *name, ct_precision *precision); /* false if unknown */
+
+/* x as products take it: a bf16 copy where x is f32 and its device multiplies those in bf16, which
+ * lies as x does (a transposed view stays one, batch dimensions that are broadcast stay so); else x
+ * itself. A product does this to its operands; who uses one in several products does it before,
+ * once. NULL gives NULL. */
+const ct_tensor *ct_matmul_operand(const ct_tensor *x);
+/* The dtype of that. */
+ct_dtype ct_matmul_dtype(const ct_tensor *x);
 
 /* ---- softmax, index, join --------------------------------------------------------------- */
 
@@ -126,8 +138,8 @@ ct_tensor *ct_tensor_pad(const ct_tensor *x, int axis, int64_t before, int64_t a
 
 void ct_set_threads(int threads); /* for kernels and BLAS that this thread calls; 0: all cores */
 int ct_threads(void);
-/* One line: the GPU if one is in use, instruction set of the CPU's kernels, BLAS library, its
- * kernel, threads. */
+/* One line: the GPU if one is in use and the precision of its products, instruction set of the
+ * CPU's kernels, BLAS library, its kernel, threads. */
 const char *ct_machine_text(void);
 
 #endif

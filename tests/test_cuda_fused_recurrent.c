@@ -59,6 +59,16 @@ static void assert_same_sums(const both *m, ct_dtype dtype, const char *what) {
     assert_as_cpu(m->cuda, m->cpu, dtype == CT_F64 ? 1e-13 : 2e-5, what);
 }
 
+/* What is to be a bf16 copy, NULL but for f32: bit for bit that of the other tensor. */
+static both narrow(const step_case *c, int64_t columns) {
+    return c->dtype == CT_F32 ? matrix(CT_BF16, c->rows, columns, c->where, 12) : (both){0};
+}
+
+static void assert_rounded(const both *m, const both *of, const char *what) {
+    if (!m->cuda) return;
+    assert_same_on_both(ct_tensor_copy(m->cuda), ct_tensor_cast(on_cpu(of->cuda), CT_BF16), what);
+}
+
 static void check_gru(const step_case *c) {
     const ct_fused_backend *cpu = &ct_backend_of(CT_CPU)->fused;
     const ct_fused_backend *cuda = &ct_backend_of(CT_CUDA)->fused;
@@ -66,20 +76,29 @@ static void check_gru(const step_case *c) {
     both saved = matrix(c->dtype, c->rows, 4 * c->width, c->where, 2);
     both hidden = optional(c, 3 * c->width, 3), previous = optional(c, c->width, 4);
     both b_ih = bias(c, 3 * c->width, 5), b_hh = bias(c, 3 * c->width, 6);
-    require(cpu->gru_step(h.cpu, saved.cpu, hidden.cpu, previous.cpu, b_ih.cpu, b_hh.cpu) &&
-            cuda->gru_step(h.cuda, saved.cuda, hidden.cuda, previous.cuda, b_ih.cuda, b_hh.cuda),
+    both rounded = narrow(c, c->width);
+    require(cpu->gru_step(h.cpu, NULL, saved.cpu, hidden.cpu, previous.cpu, b_ih.cpu, b_hh.cpu) &&
+            cuda->gru_step(h.cuda, rounded.cuda, saved.cuda, hidden.cuda, previous.cuda, b_ih.cuda,
+                           b_hh.cuda),
             "gru_step: %s", ct_error());
     assert_same(&h, "gru h");
+    assert_rounded(&rounded, &h, "gru h, rounded");
     assert_same(&saved, "gru saved");
     both d = matrix(c->dtype, c->rows, 4 * c->width, c->where, 7), g = optional(c, c->width, 8);
     both dh = matrix(c->dtype, c->rows, c->width, c->where, 10);
-    both sums = gradient_sums(4 * c->width);
+    both sums = gradient_sums(4 * c->width), rounded_d = narrow(c, 4 * c->width);
+    ct_tensor *dh_again = ct_tensor_copy(dh.cuda), *sums_again = ct_tensor_copy(sums.cuda);
     require(cpu->gru_step_grad(d.cpu, dh.cpu, sums.cpu, g.cpu, saved.cpu, previous.cpu) &&
             cuda->gru_step_grad(d.cuda, dh.cuda, sums.cuda, g.cuda, saved.cuda, previous.cuda),
             "gru_step_grad: %s", ct_error());
     assert_same(&d, "gru d");
     assert_same(&dh, "gru dh");
     assert_same_sums(&sums, c->dtype, "gru d_bias");
+    if (!rounded_d.cuda) return;
+    require(cuda->gru_step_grad(rounded_d.cuda, dh_again, sums_again, g.cuda, saved.cuda,
+                                previous.cuda), "gru_step_grad: %s", ct_error());
+    assert_rounded(&rounded_d, &d, "gru d, rounded");
+    assert_same_on_both(sums_again, on_cpu(sums.cuda), "gru d_bias of rounded d");
 }
 
 static void check_lstm(const step_case *c) {
@@ -89,15 +108,20 @@ static void check_lstm(const step_case *c) {
     both saved = matrix(c->dtype, c->rows, 5 * c->width, c->where, 2);
     both hidden = optional(c, 4 * c->width, 3), previous = optional(c, c->width, 4);
     both b_ih = bias(c, 4 * c->width, 5), b_hh = bias(c, 4 * c->width, 6);
-    require(cpu->lstm_step(h.cpu, saved.cpu, hidden.cpu, previous.cpu, b_ih.cpu, b_hh.cpu) &&
-            cuda->lstm_step(h.cuda, saved.cuda, hidden.cuda, previous.cuda, b_ih.cuda, b_hh.cuda),
+    both rounded = narrow(c, c->width);
+    require(cpu->lstm_step(h.cpu, NULL, saved.cpu, hidden.cpu, previous.cpu, b_ih.cpu,
+                           b_hh.cpu) &&
+            cuda->lstm_step(h.cuda, rounded.cuda, saved.cuda, hidden.cuda, previous.cuda, b_ih.cuda,
+                            b_hh.cuda),
             "lstm_step: %s", ct_error());
     assert_same(&h, "lstm h");
+    assert_rounded(&rounded, &h, "lstm h, rounded");
     assert_same(&saved, "lstm saved");
     both d = matrix(c->dtype, c->rows, 4 * c->width, c->where, 7), g = optional(c, c->width, 8);
     both dh = matrix(c->dtype, c->rows, c->width, c->where, 10);
     both dc = matrix(c->dtype, c->rows, c->width, c->where, 11);
-    both sums = gradient_sums(4 * c->width);
+    both sums = gradient_sums(4 * c->width), rounded_d = narrow(c, 4 * c->width);
+    ct_tensor *dc_again = ct_tensor_copy(dc.cuda), *sums_again = ct_tensor_copy(sums.cuda);
     require(cpu->lstm_step_grad(d.cpu, dh.cpu, dc.cpu, sums.cpu, g.cpu, saved.cpu, previous.cpu) &&
             cuda->lstm_step_grad(d.cuda, dh.cuda, dc.cuda, sums.cuda, g.cuda, saved.cuda,
                                  previous.cuda),
@@ -105,6 +129,11 @@ static void check_lstm(const step_case *c) {
     assert_same(&d, "lstm d");
     assert_same(&dc, "lstm dc");
     assert_same_sums(&sums, c->dtype, "lstm d_bias");
+    if (!rounded_d.cuda) return;
+    require(cuda->lstm_step_grad(rounded_d.cuda, dh.cuda, dc_again, sums_again, g.cuda, saved.cuda,
+                                 previous.cuda), "lstm_step_grad: %s", ct_error());
+    assert_rounded(&rounded_d, &d, "lstm d, rounded");
+    assert_same_on_both(sums_again, on_cpu(sums.cuda), "lstm d_bias of rounded d");
 }
 
 START_TEST(as_on_the_cpu) {

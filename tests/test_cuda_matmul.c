@@ -153,6 +153,55 @@ START_TEST(bf16_rounds_operands) {
 }
 END_TEST
 
+/* Operands that were rounded before give the same bits, in any precision; the copy lies as the
+ * operand did, and is made for f32 in bf16 alone. */
+START_TEST(rounded_operands_are_multiplied_as_they_are) {
+    for (int i = 0; i < LAYS * LAYS + BATCHES; i++) {
+        CT_SCOPE {
+            const ct_tensor *a, *b;
+            if (i < LAYS * LAYS) {
+                a = on_cuda(matrix(i % LAYS, CT_F32, 31, 65, 1));
+                b = on_cuda(matrix(i / LAYS, CT_F32, 65, 33, 2));
+            } else {
+                batch(i - LAYS * LAYS, CT_F32, &a, &b);
+                a = on_cuda(a), b = on_cuda(b);
+            }
+            use(CT_PRECISION_BF16);
+            const ct_tensor *expected = on_cpu(ct_tensor_matmul(a, b));
+            const ct_tensor *first = ct_matmul_operand(a), *second = ct_matmul_operand(b);
+            require(first && first->dtype == CT_BF16 && ct_shape_equal(first->shape, a->shape),
+                    "%s", ct_error());
+            assert_same_on_both(ct_tensor_matmul(first, second), expected, "rounded before");
+            assert_same_on_both(ct_tensor_matmul(a, second), expected, "one rounded before");
+            use(CT_PRECISION_FP32);
+            assert_same_on_both(ct_tensor_matmul(first, second), expected, "in fp32");
+            ct_tensor *c = ct_full(CT_F32, CT_CUDA, expected->shape, 1);
+            require(ct_tensor_matmul_to(c, 1, first, second, -1), "%s", ct_error());
+            assert_as_cpu(c, ct_tensor_unary(CT_UNARY_add_scalar, expected, -1, 0), 2e-6, "to");
+            require(ct_matmul_operand(a) == a, "copied in fp32");
+        }
+    }
+}
+END_TEST
+
+START_TEST(operands_lie_as_before) {
+    CT_SCOPE {
+        use(CT_PRECISION_BF16);
+        const ct_tensor *x = on_cuda(matrix(BY_COLUMNS, CT_F32, 31, 65, 1));
+        const ct_tensor *y = ct_matmul_operand(x);
+        ck_assert(y->stride[0] == 1 && y->stride[1] == 31);
+        y = ct_matmul_operand(on_cuda(matrix(WIDE_COLUMNS, CT_F32, 31, 65, 1)));
+        ck_assert(y->stride[0] == 1 && y->stride[1] == 31);
+        y = ct_matmul_operand(on_cuda(matrix(WIDE_ROWS, CT_F32, 31, 65, 1)));
+        ck_assert(y->stride[0] == 65 && y->stride[1] == 1);
+        y = ct_matmul_operand(ct_tensor_expand(x, CT_SHAPE(3, 31, 65)));
+        ck_assert(y->stride[0] == 0 && y->stride[1] == 1 && y->stride[2] == 31);
+        x = on_cuda(noise(CT_F64, CT_SHAPE(2, 3), 1, 1));
+        ck_assert(ct_matmul_operand(x) == x && !ct_matmul_operand(NULL));
+    }
+}
+END_TEST
+
 /* tf32: off by the rounding of operands to 10 bits, no less and no more; f64 is not. */
 START_TEST(tf32_rounds_operands) {
     use(CT_PRECISION_TF32);
@@ -176,9 +225,11 @@ START_TEST(cpu_has_fp32_alone) {
     ck_assert(ct_set_precision(CT_CPU, CT_PRECISION_FP32));
     ck_assert(!ct_set_precision(CT_CPU, CT_PRECISION_BF16));
     assert_error("precision bf16: device cpu multiplies in fp32 alone");
+    ck_assert_int_eq(ct_precision_of(CT_CPU), CT_PRECISION_FP32);
 }
 END_TEST
 
 LOOPED_TEST_MAIN("cuda matmul", {every_layout_as_on_the_cpu, SIZES},
                  {batches_as_on_the_cpu, BATCHES}, {results_with_gaps_as_on_the_cpu, 1},
-                 {bf16_rounds_operands, 1}, {tf32_rounds_operands, 1}, {cpu_has_fp32_alone, 1})
+                 {bf16_rounds_operands, 1}, {rounded_operands_are_multiplied_as_they_are, 1},
+                 {operands_lie_as_before, 1}, {tf32_rounds_operands, 1}, {cpu_has_fp32_alone, 1})

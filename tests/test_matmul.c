@@ -218,6 +218,30 @@ START_TEST(any_number_of_threads) {
 }
 END_TEST
 
+/* bf16 operands: the product of their values, in f32. */
+START_TEST(bf16_operands) {
+    const ct_shape shapes[][2] = {{CT_SHAPE(31, 33), CT_SHAPE(33, 7)},
+                                  {CT_SHAPE(2, 1, 5, 6), CT_SHAPE(3, 6, 4)},
+                                  {CT_SHAPE(4, 0), CT_SHAPE(0, 3)}};
+    for (int i = 0; i < 3; i++) {
+        CT_SCOPE {
+            ct_tensor *a = ct_tensor_cast(noise(CT_F32, shapes[i][0], 1, 1), CT_BF16);
+            ct_tensor *b = ct_tensor_cast(noise(CT_F32, shapes[i][1], 1, 2), CT_BF16);
+            ct_tensor *wide_a = ct_tensor_cast(a, CT_F32), *wide_b = ct_tensor_cast(b, CT_F32);
+            assert_same_bits(ct_tensor_matmul(a, b), ct_tensor_matmul(wide_a, wide_b), "bf16");
+            ct_tensor *turned = ct_tensor_contiguous(ct_tensor_transpose(a, -1, -2));
+            assert_same_bits(ct_tensor_matmul(ct_tensor_transpose(turned, -1, -2), b),
+                             ct_tensor_matmul(wide_a, wide_b), "bf16, transposed");
+            ck_assert(!ct_tensor_matmul(wide_a, b));
+            assert_error("matmul: dtypes differ: f32");
+            ct_tensor *c = ct_zeros(CT_BF16, CT_CPU, ct_tensor_matmul(a, b)->shape);
+            ck_assert(!ct_tensor_matmul_to(c, 1, a, b, 0));
+            assert_error("matmul_to: the result is bf16 on cpu, expected f32 on cpu");
+        }
+    }
+}
+END_TEST
+
 START_TEST(errors) {
     CT_SCOPE {
         ct_tensor *a = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(128, 36, 2048));
@@ -245,4 +269,4 @@ START_TEST(errors) {
 END_TEST
 
 TEST_MAIN("matmul", every_layout, batches, strided_batches, empty_sizes, in_place,
-          any_number_of_threads, errors)
+          any_number_of_threads, bf16_operands, errors)

@@ -9,12 +9,14 @@
 #include "tensor/cpu/cpu.h"
 
 /* cpu/fused_recurrent.c */
-bool CT_CPU(gru_step)(ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
-                      const ct_tensor *previous, const ct_tensor *b_ih, const ct_tensor *b_hh);
+bool CT_CPU(gru_step)(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
+                      const ct_tensor *hidden, const ct_tensor *previous, const ct_tensor *b_ih,
+                      const ct_tensor *b_hh);
 bool CT_CPU(gru_step_grad)(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, const ct_tensor *g,
                            const ct_tensor *saved, const ct_tensor *previous);
-bool CT_CPU(lstm_step)(ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
-                       const ct_tensor *c_previous, const ct_tensor *b_ih, const ct_tensor *b_hh);
+bool CT_CPU(lstm_step)(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
+                       const ct_tensor *hidden, const ct_tensor *c_previous, const ct_tensor *b_ih,
+                       const ct_tensor *b_hh);
 bool CT_CPU(lstm_step_grad)(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc, ct_tensor *d_bias,
                             const ct_tensor *g, const ct_tensor *saved,
                             const ct_tensor *c_previous);

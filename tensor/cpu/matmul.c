@@ -32,15 +32,16 @@ static bool resolve(const ct_tensor *x, operand *o) {
 }
 
 /* x if BLAS takes it, else a row-major copy in the innermost scope in which broadcast batch
- * dimensions stay broadcast. */
+ * dimensions stay broadcast. bf16 becomes f32. */
 static const ct_tensor *blas_operand(const ct_tensor *x, operand *o) {
-    if (resolve(x, o)) return x;
+    if (x->dtype != CT_BF16 && resolve(x, o)) return x;
     ct_shape shape = x->shape;
     for (int i = 0; i < shape.ndim - 2; i++) {
         if (x->stride[i] == 0) shape.dim[i] = 1;
     }
     const ct_tensor *view = ct_view(x, shape, x->stride, x->offset);
-    const ct_tensor *copy = view ? ct_tensor_copy(view) : NULL;
+    ct_dtype dtype = x->dtype == CT_F64 ? CT_F64 : CT_F32;
+    const ct_tensor *copy = view ? ct_tensor_cast(view, dtype) : NULL;
     const ct_tensor *expanded = copy ? ct_tensor_expand(copy, x->shape) : NULL;
     if (expanded) resolve(expanded, o);
     return expanded;

@@ -1,5 +1,6 @@
 /* Gates of the GRU and the LSTM, one step of many sequences. Formulas as in
  * tensor/cpu/fused_recurrent_kernels.h. */
+#include "tensor/convert.h"
 #include "tensor/cuda/fused.h"
 #include "tensor/cuda/real.h"
 #include "tensor/cuda/rows.h"
@@ -7,6 +8,11 @@
 /* The gradients' kernels also sum columns: blocks own some of them and pass down all rows. So
  * narrow ones (2 or 4 sectors of a cache line) make enough blocks for a device. */
 enum { COLUMNS = 16, ROWS = 32 };
+
+/* What products take: in the gates' own precision, or bf16. */
+static __device__ inline void put(float *to, float x) { *to = x; }
+static __device__ inline void put(double *to, double x) { *to = x; }
+static __device__ inline void put(ct_bf16 *to, float x) { *to = ct_bf16_of_f32(x); }
 
 /* ---- forward ---------------------------------------------------------------------------- */
 
@@ -33,8 +39,23 @@ template <typename real> struct gate_inputs {
     }
 };
 
+/* The states after a step; `rounded` is NULL where products take h itself. */
+template <typename real> struct new_states {
+    ct_rows<real> h;
+    ct_rows<ct_bf16> rounded;
+
+    template <int W>
+    __device__ void store(int64_t row, int64_t column, const ct_pack<W, real> &x) const {
+        h.store(row, column, x);
+        if (!rounded.data) return;
+        ct_pack<W, ct_bf16> narrow;
+        for (int k = 0; k < W; k++) put(&narrow.at[k], (float)x.at[k]);
+        rounded.store(row, column, narrow);
+    }
+};
+
 template <typename real, int W>
-static __global__ void gru_step(ct_rows<real> h, gate_inputs<real> in, ct_rows<real> previous,
+static __global__ void gru_step(new_states<real> to, gate_inputs<real> in, ct_rows<real> previous,
                                 int64_t rows, int64_t width) {
     int64_t packs = width / W;
     for (int64_t i = ct_first(); i < rows * packs; i += ct_step()) {
@@ -48,7 +69,7 @@ static __global__ void gru_step(ct_rows<real> h, gate_inputs<real> in, ct_rows<r
             n.at[k] = R_TANH(n.at[k] + r.at[k] * hidden_n.at[k]);
             state.at[k] = n.at[k] + z.at[k] * (state.at[k] - n.at[k]);
         }
-        h.store(row, c, state);
+        to.store(row, c, state);
         in.saved.store(row, c, r);
         in.saved.store(row, width + c, z);
         in.saved.store(row, 2 * width + c, n);
@@ -57,8 +78,8 @@ static __global__ void gru_step(ct_rows<real> h, gate_inputs<real> in, ct_rows<r
 }
 
 template <typename real, int W>
-static __global__ void lstm_step(ct_rows<real> h, gate_inputs<real> in, ct_rows<real> c_previous,
-                                 int64_t rows, int64_t width) {
+static __global__ void lstm_step(new_states<real> to, gate_inputs<real> in,
+                                 ct_rows<real> c_previous, int64_t rows, int64_t width) {
     int64_t packs = width / W;
     for (int64_t p = ct_first(); p < rows * packs; p += ct_step()) {
         int64_t row = ct_quotient(p, packs), c = (p - row * packs) * W;
@@ -73,7 +94,7 @@ static __global__ void lstm_step(ct_rows<real> h, gate_inputs<real> in, ct_rows<
             cell.at[k] = f.at[k] * cell.at[k] + i.at[k] * g.at[k];
             state.at[k] = o.at[k] * R_TANH(cell.at[k]);
         }
-        h.store(row, c, state);
+        to.store(row, c, state);
         in.saved.store(row, c, i);
         in.saved.store(row, width + c, f);
         in.saved.store(row, 2 * width + c, g);
@@ -83,45 +104,50 @@ static __global__ void lstm_step(ct_rows<real> h, gate_inputs<real> in, ct_rows<
 }
 
 template <typename real>
-using step_kernel = void(ct_rows<real> h, gate_inputs<real> in, ct_rows<real> previous,
+using step_kernel = void(new_states<real> to, gate_inputs<real> in, ct_rows<real> previous,
                          int64_t rows, int64_t width);
 
 /* Takes 16 bytes at a time where everything is aligned, else single elements. */
 template <typename real>
 static bool launch_step(const char *name, step_kernel<real> *of_packs, step_kernel<real> *of_ones,
-                        const ct_tensor *h, const ct_tensor *saved, const ct_tensor *hidden,
-                        const ct_tensor *previous, const ct_tensor *b_ih, const ct_tensor *b_hh) {
+                        const ct_tensor *h, const ct_tensor *rounded, const ct_tensor *saved,
+                        const ct_tensor *hidden, const ct_tensor *previous, const ct_tensor *b_ih,
+                        const ct_tensor *b_hh) {
     int64_t rows = h->shape.dim[0], width = h->shape.dim[1];
     if (rows * width == 0) return true;
-    bool packs = ct_rows_align<real>(width, {h, saved, hidden, previous, b_ih, b_hh});
+    bool packs = ct_rows_align<real>(width, {h, rounded, saved, hidden, previous, b_ih, b_hh});
     int64_t count = rows * width / (packs ? ct_lanes<real> : 1);
+    new_states<real> to = {ct_rows_of<real>(h), ct_rows_of<ct_bf16>(rounded)};
     gate_inputs<real> in = {ct_rows_of<real>(saved), ct_rows_of<real>(hidden),
                             ct_rows_of<real>(b_ih), ct_rows_of<real>(b_hh)};
     return ct_cuda_launch(name, packs ? of_packs : of_ones, ct_cuda_blocks(count), CT_THREADS, 0,
-                          ct_rows_of<real>(h), in, ct_rows_of<real>(previous), rows, width);
+                          to, in, ct_rows_of<real>(previous), rows, width);
 }
 
 #define LAUNCH_STEP(kernel, real, ...) \
     launch_step<real>(#kernel, kernel<real, ct_lanes<real>>, kernel<real, 1>, __VA_ARGS__)
 
-bool ct_cuda_gru_step(ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
-                      const ct_tensor *previous, const ct_tensor *b_ih, const ct_tensor *b_hh) {
+bool ct_cuda_gru_step(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
+                      const ct_tensor *hidden, const ct_tensor *previous, const ct_tensor *b_ih,
+                      const ct_tensor *b_hh) {
     return h->dtype == CT_F32
-               ? LAUNCH_STEP(gru_step, float, h, saved, hidden, previous, b_ih, b_hh)
-               : LAUNCH_STEP(gru_step, double, h, saved, hidden, previous, b_ih, b_hh);
+               ? LAUNCH_STEP(gru_step, float, h, rounded, saved, hidden, previous, b_ih, b_hh)
+               : LAUNCH_STEP(gru_step, double, h, rounded, saved, hidden, previous, b_ih, b_hh);
 }
 
-bool ct_cuda_lstm_step(ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
-                       const ct_tensor *c_previous, const ct_tensor *b_ih, const ct_tensor *b_hh) {
+bool ct_cuda_lstm_step(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
+                       const ct_tensor *hidden, const ct_tensor *c_previous, const ct_tensor *b_ih,
+                       const ct_tensor *b_hh) {
     return h->dtype == CT_F32
-               ? LAUNCH_STEP(lstm_step, float, h, saved, hidden, c_previous, b_ih, b_hh)
-               : LAUNCH_STEP(lstm_step, double, h, saved, hidden, c_previous, b_ih, b_hh);
+               ? LAUNCH_STEP(lstm_step, float, h, rounded, saved, hidden, c_previous, b_ih, b_hh)
+               : LAUNCH_STEP(lstm_step, double, h, rounded, saved, hidden, c_previous, b_ih,
+                             b_hh);
 }
 
 /* ---- gradients -------------------------------------------------------------------------- */
 
-template <typename real>
-static __global__ void gru_step_grad(ct_rows<real> d, ct_rows<real> dh, double *d_bias,
+template <typename real, typename To>
+static __global__ void gru_step_grad(ct_rows<To> d, ct_rows<real> dh, double *d_bias,
                                      ct_rows<real> g, ct_rows<real> saved, ct_rows<real> previous,
                                      int64_t rows, int64_t width) {
     int64_t c = (int64_t)blockIdx.x * COLUMNS + threadIdx.x;
@@ -129,17 +155,18 @@ static __global__ void gru_step_grad(ct_rows<real> d, ct_rows<real> dh, double *
     for (int64_t row = threadIdx.y; c < width && row < rows; row += ROWS) {
         const real *gates = saved.data + row * saved.distance + c;
         real r = gates[0], z = gates[width], n = gates[2 * width], hidden_n = gates[3 * width];
-        real *state = dh.data + row * dh.distance + c, *to = d.data + row * d.distance + c;
+        real *state = dh.data + row * dh.distance + c;
+        To *to = d.data + row * d.distance + c;
         real total = *state + g.template load<1>(row, c).at[0];
         real dn = total * (1 - z) * (1 - n * n);
         real dz = total * (previous.template load<1>(row, c).at[0] - n) * z * (1 - z);
         real dr = dn * hidden_n * r * (1 - r);
         real d_hidden = dn * r;
         *state = total * z;
-        to[0] = dn;
-        to[width] = dr;
-        to[2 * width] = dz;
-        to[3 * width] = d_hidden;
+        put(to, dn);
+        put(to + width, dr);
+        put(to + 2 * width, dz);
+        put(to + 3 * width, d_hidden);
         sums[0] += dn;
         sums[1] += dr;
         sums[2] += dz;
@@ -149,8 +176,8 @@ static __global__ void gru_step_grad(ct_rows<real> d, ct_rows<real> dh, double *
     if (threadIdx.y < 4 && c < width) d_bias[threadIdx.y * width + c] += sum;
 }
 
-template <typename real>
-static __global__ void lstm_step_grad(ct_rows<real> d, ct_rows<real> dh, ct_rows<real> dc,
+template <typename real, typename To>
+static __global__ void lstm_step_grad(ct_rows<To> d, ct_rows<real> dh, ct_rows<real> dc,
                                       double *d_bias, ct_rows<real> g, ct_rows<real> saved,
                                       ct_rows<real> c_previous, int64_t rows, int64_t width) {
     int64_t c = (int64_t)blockIdx.x * COLUMNS + threadIdx.x;
@@ -159,7 +186,8 @@ static __global__ void lstm_step_grad(ct_rows<real> d, ct_rows<real> dh, ct_rows
         const real *gates = saved.data + row * saved.distance + c;
         real i = gates[0], f = gates[width], cell = gates[2 * width], o = gates[3 * width];
         real t = R_TANH(gates[4 * width]);
-        real *state = dc.data + row * dc.distance + c, *to = d.data + row * d.distance + c;
+        real *state = dc.data + row * dc.distance + c;
+        To *to = d.data + row * d.distance + c;
         real d_h = dh.template load<1>(row, c).at[0] + g.template load<1>(row, c).at[0];
         real d_c = *state + d_h * o * (1 - t * t);
         real d_i = d_c * cell * i * (1 - i);
@@ -167,10 +195,10 @@ static __global__ void lstm_step_grad(ct_rows<real> d, ct_rows<real> dh, ct_rows
         real d_g = d_c * i * (1 - cell * cell);
         real d_o = d_h * t * o * (1 - o);
         *state = d_c * f;
-        to[0] = d_i;
-        to[width] = d_f;
-        to[2 * width] = d_g;
-        to[3 * width] = d_o;
+        put(to, d_i);
+        put(to + width, d_f);
+        put(to + 2 * width, d_g);
+        put(to + 3 * width, d_o);
         sums[0] += d_i;
         sums[1] += d_f;
         sums[2] += d_g;
@@ -184,31 +212,33 @@ static unsigned blocks_of_columns(int64_t width) {
     return (unsigned)((width + COLUMNS - 1) / COLUMNS);
 }
 
-template <typename real>
+template <typename real, typename To>
 static bool launch_gru_grad(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, const ct_tensor *g,
                             const ct_tensor *saved, const ct_tensor *previous) {
     int64_t rows = dh->shape.dim[0], width = dh->shape.dim[1];
     if (rows * width == 0) return true;
-    return CT_LAUNCH(gru_step_grad<real>, blocks_of_columns(width), dim3(COLUMNS, ROWS), 0,
-                     ct_rows_of<real>(d), ct_rows_of<real>(dh), ct_cuda_data<double>(d_bias),
+    return CT_LAUNCH((gru_step_grad<real, To>), blocks_of_columns(width), dim3(COLUMNS, ROWS), 0,
+                     ct_rows_of<To>(d), ct_rows_of<real>(dh), ct_cuda_data<double>(d_bias),
                      ct_rows_of<real>(g), ct_rows_of<real>(saved), ct_rows_of<real>(previous),
                      rows, width);
 }
 
 bool ct_cuda_gru_step_grad(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, const ct_tensor *g,
                            const ct_tensor *saved, const ct_tensor *previous) {
-    return dh->dtype == CT_F32 ? launch_gru_grad<float>(d, dh, d_bias, g, saved, previous)
-                               : launch_gru_grad<double>(d, dh, d_bias, g, saved, previous);
+    return (d->dtype == CT_BF16  ? launch_gru_grad<float, ct_bf16>
+            : d->dtype == CT_F32 ? launch_gru_grad<float, float>
+                                 : launch_gru_grad<double, double>)(d, dh, d_bias, g, saved,
+                                                                    previous);
 }
 
-template <typename real>
+template <typename real, typename To>
 static bool launch_lstm_grad(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc, ct_tensor *d_bias,
                              const ct_tensor *g, const ct_tensor *saved,
                              const ct_tensor *c_previous) {
     int64_t rows = dh->shape.dim[0], width = dh->shape.dim[1];
     if (rows * width == 0) return true;
-    return CT_LAUNCH(lstm_step_grad<real>, blocks_of_columns(width), dim3(COLUMNS, ROWS), 0,
-                     ct_rows_of<real>(d), ct_rows_of<real>(dh), ct_rows_of<real>(dc),
+    return CT_LAUNCH((lstm_step_grad<real, To>), blocks_of_columns(width), dim3(COLUMNS, ROWS), 0,
+                     ct_rows_of<To>(d), ct_rows_of<real>(dh), ct_rows_of<real>(dc),
                      ct_cuda_data<double>(d_bias), ct_rows_of<real>(g), ct_rows_of<real>(saved),
                      ct_rows_of<real>(c_previous), rows, width);
 }
@@ -216,7 +246,8 @@ static bool launch_lstm_grad(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc, c
 bool ct_cuda_lstm_step_grad(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc, ct_tensor *d_bias,
                             const ct_tensor *g, const ct_tensor *saved,
                             const ct_tensor *c_previous) {
-    return dh->dtype == CT_F32
-               ? launch_lstm_grad<float>(d, dh, dc, d_bias, g, saved, c_previous)
-               : launch_lstm_grad<double>(d, dh, dc, d_bias, g, saved, c_previous);
+    return (d->dtype == CT_BF16  ? launch_lstm_grad<float, ct_bf16>
+            : d->dtype == CT_F32 ? launch_lstm_grad<float, float>
+                                 : launch_lstm_grad<double, double>)(d, dh, dc, d_bias, g, saved,
+                                                                     c_previous);
 }

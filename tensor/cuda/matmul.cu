@@ -7,7 +7,6 @@
 #include <limits.h>
 #include <pthread.h>
 
-#include "tensor/convert.h"
 #include "tensor/cuda/walk.h"
 
 /* ---- the library ------------------------------------------------------------------------ */
@@ -74,56 +73,33 @@ static bool resolve(operand *o) {
     return false;
 }
 
-/* What is to be packed: the matrices that there are (a broadcast one once), by rows. */
+/* What is to be packed: the matrices that there are, a broadcast one once. */
 static ct_tensor without_broadcast(const operand *o) {
     ct_tensor x = o->x;
-    int row = x.shape.ndim - 2, column = row + 1;
-    for (int i = 0; i < row; i++) {
+    for (int i = 0; i < x.shape.ndim - 2; i++) {
         if (x.stride[i] == 0) x.shape.dim[i] = 1;
     }
-    if (!o->is_transposed) return x;
-    x.shape.dim[row] = o->x.shape.dim[column], x.shape.dim[column] = o->x.shape.dim[row];
-    x.stride[row] = o->x.stride[column], x.stride[column] = o->x.stride[row];
     return x;
 }
 
-static __device__ inline void convert(float *y, float x) { *y = x; }
-static __device__ inline void convert(double *y, double x) { *y = x; }
-static __device__ inline void convert(ct_bf16 *y, float x) { *y = ct_bf16_of_f32(x); }
-
-template <typename To, typename From> static __global__ void pack_elements(const ct_walk<2> w) {
-    for (int64_t i = ct_first(); i < w.count; i += ct_step()) {
-        int64_t at[2];
-        ct_walk_to(w, i, at);
-        convert(&w.at<To>(0, at), w.at<From>(1, at));
-    }
-}
-
-/* Copies the operand to `room`, without gaps, as bf16 or in its own type. */
-static bool pack(operand *o, ct_dtype dtype, void *room) {
+/* Copies an operand that cuBLAS does not take to `room`, by rows without gaps. */
+static bool pack(operand *o, void *room) {
     ct_tensor from = without_broadcast(o), to = from;
     int64_t stride = 1;
     o->storage.data = room;
     to.storage = &o->storage;
     to.offset = 0;
-    to.dtype = dtype;
     for (int i = to.shape.ndim - 1; i >= 0; i--) {
         to.stride[i] = stride;
         stride *= to.shape.dim[i];
     }
-    ct_walk<2> w = ct_walk_of({&to, &from});
-    unsigned blocks = ct_cuda_blocks(w.count);
-    auto pack = dtype == CT_BF16  ? pack_elements<ct_bf16, float>
-                : dtype == CT_F32 ? pack_elements<float, float>
-                                  : pack_elements<double, double>;
-    if (!CT_LAUNCH(pack, blocks, CT_THREADS, 0, w)) return false;
+    if (!ct_cuda_copy(&to, &from)) return false;
     o->leading = to.shape.dim[to.shape.ndim - 1];
     for (int i = 0; i < to.shape.ndim - 2; i++) {
         o->x.stride[i] = from.stride[i] == 0 ? 0 : to.stride[i];
     }
     o->x.storage = to.storage;
     o->x.offset = 0;
-    o->x.dtype = dtype;
     return true;
 }
 
@@ -256,22 +232,19 @@ static void fold(ct_tensor *a, ct_tensor *b, ct_tensor *c) {
     }
 }
 
-static size_t packed_bytes(const operand *o, ct_dtype dtype) {
+static size_t packed_bytes(const operand *o) {
     ct_tensor x = without_broadcast(o);
-    return ((size_t)ct_cuda_count(&x) * ct_cuda_size(dtype) + 255) / 256 * 256;
+    return ((size_t)ct_cuda_count(&x) * ct_cuda_size(x.dtype) + 255) / 256 * 256;
 }
 
-/* An f32 operand goes as bf16 where that is the arithmetic; otherwise as it is, if cuBLAS takes
- * it so. */
+/* Operands go as they are, if cuBLAS takes them so. */
 static bool multiply_packed(ct_tensor *c, double alpha, operand *a, operand *b, double beta) {
-    bool narrow = c->dtype == CT_F32 && precision == CT_PRECISION_BF16;
-    ct_dtype dtype = narrow ? CT_BF16 : c->dtype;
-    bool fits_a = resolve(a) && !narrow, fits_b = resolve(b) && !narrow;
+    bool fits_a = resolve(a), fits_b = resolve(b);
     if (fits_a && fits_b) return multiply(c, alpha, a, b, beta);
-    size_t bytes_a = fits_a ? 0 : packed_bytes(a, dtype);
-    ct_scratch room(bytes_a + (fits_b ? 0 : packed_bytes(b, dtype)));
+    size_t bytes_a = fits_a ? 0 : packed_bytes(a);
+    ct_scratch room(bytes_a + (fits_b ? 0 : packed_bytes(b)));
     char *data = static_cast<char *>(room.data);
-    return data && (fits_a || pack(a, dtype, data)) && (fits_b || pack(b, dtype, data + bytes_a)) &&
+    return data && (fits_a || pack(a, data)) && (fits_b || pack(b, data + bytes_a)) &&
            multiply(c, alpha, a, b, beta);
 }
 

@@ -5,7 +5,8 @@
  * Only what the kernels use is here.
  *
  * CT_SHIM_ORDER: order in which threads and blocks run: forward (default), reversed, or a number,
- * the seed of a shuffle. CT_SHIM_MEMORY: MiB of the device (default 4096).
+ * the seed of a shuffle. CT_SHIM_MEMORY: MiB of the device (default 4096). CT_SHIM_LOG: file to
+ * which the names of launched kernels are added.
  */
 #ifndef CT_SHIM_CUDA_RUNTIME_H
 #define CT_SHIM_CUDA_RUNTIME_H

@@ -346,6 +346,15 @@ static void run_grid(const cudaLaunchConfig_t *c) {
     free(block.shared);
 }
 
+/* The kernel's name, a line of the file CT_SHIM_LOG. */
+static void write_log() {
+    const char *path = getenv("CT_SHIM_LOG");
+    FILE *file = path ? fopen(path, "a") : nullptr;
+    if (!file) return;
+    fprintf(file, "%s\n", ct_shim_kernel);
+    fclose(file);
+}
+
 cudaError_t ct_shim_launch(const cudaLaunchConfig_t *config, const void *kernel,
                            std::function<void()> run) {
     if (!fits(config, kernel)) return cudaErrorInvalidConfiguration;
@@ -355,6 +364,7 @@ cudaError_t ct_shim_launch(const cudaLaunchConfig_t *config, const void *kernel,
         pthread_mutex_lock(&lock);
         ct_shim_device_begin();
         ct_shim_kernel = name;
+        write_log();
         block.run = &run;
         run_grid(&shape);
         ct_shim_device_end();
