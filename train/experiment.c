@@ -302,10 +302,6 @@ static ct_tensor *read_images(const ct_experiment *e, const ct_split *split, int
     return batch.images;
 }
 
-static ct_tensor *on_cpu(ct_tensor *x) {
-    return x && x->device != CT_CPU ? ct_tensor_to_device(x, CT_CPU) : x;
-}
-
 static bool embed_images(const ct_experiment *e, const ct_split *split, ct_tensor *out) {
     int64_t block = e->config->evaluate_batch;
     for (int64_t first = 0; first < split->image_count; first += block) {
@@ -358,12 +354,12 @@ bool ct_embed_split(const ct_experiment *e, const ct_split *split, ct_tensor **i
     ct_module *module = ct_model_module(e->model);
     bool training = ct_module_training(module), done = false;
     ct_module_train(module, false);
-    int64_t width = ct_model_width(e->model);
+    int64_t width = ct_model_width(e->model), rows = split->caption_count;
     CT_NO_GRAD {
-        *images = ct_empty(e->config->dtype, CT_CPU, CT_SHAPE(split->image_count, width));
+        *images = ct_empty(e->config->dtype, e->device, CT_SHAPE(split->image_count, width));
         done = *images && embed_images(e, split, *images);
         if (done && captions) {
-            *captions = ct_empty(e->config->dtype, CT_CPU, CT_SHAPE(split->caption_count, width));
+            *captions = ct_empty(e->config->dtype, e->device, CT_SHAPE(rows, width));
             done = *captions && embed_captions(e, split, *captions);
         }
     }
@@ -379,9 +375,9 @@ bool ct_embed_batch(const ct_experiment *e, const ct_batch *batch, ct_tensor **i
     CT_NO_GRAD {
         ct_rng rng = evaluation_rng(e);
         ct_tensor *y = ct_model_embed_captions(e->model, batch, &rng);
-        *captions = on_cpu(ct_model_ranked(e->model, y));
+        *captions = ct_model_ranked(e->model, y);
         y = ct_model_embed_images(e->model, batch->images, &rng);
-        *images = on_cpu(ct_model_ranked(e->model, y));
+        *images = ct_model_ranked(e->model, y);
     }
     ct_module_train(module, training);
     return *images && *captions;
@@ -397,7 +393,7 @@ ct_tensor *ct_embed_sentences(const ct_experiment *e, const char *const *sentenc
     bool training = ct_module_training(module);
     ct_tensor *y = NULL;
     ct_module_train(module, false);
-    CT_NO_GRAD if (encoded) y = on_cpu(embed_encoded(e, captions, count));
+    CT_NO_GRAD if (encoded) y = embed_encoded(e, captions, count);
     ct_module_train(module, training);
     for (int i = 0; captions && i < count; i++) ct_caption_free(&captions[i]);
     free(captions);
