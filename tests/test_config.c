@@ -37,6 +37,7 @@ START_TEST(fills_in_defaults) {
     ck_assert_str_eq(c->vocabulary, "");
     ck_assert_str_eq(c->run_folder, "runs/small");
     ck_assert_int_eq(c->dtype, CT_F32);
+    ck_assert_str_eq(c->precision, "fp32");
     ck_assert_int_eq(c->batch, 128);
     ck_assert_double_eq(c->lr, 2e-4);
     ck_assert_double_eq(c->clip_norm, 2);
@@ -59,6 +60,7 @@ START_TEST(reads_every_type) {
                              "[run]\n"
                              "dtype=f64\n"
                              "device = cpu\n"
+                             "precision = tf32\n"
                              "seed = 9007199254740992\n"
                              "[train]\n"
                              "lr = 1e-3\n"
@@ -72,6 +74,7 @@ START_TEST(reads_every_type) {
     ck_assert_str_eq(c->test_splits[2], "dev");
     ck_assert_int_eq(c->dtype, CT_F64);
     ck_assert_str_eq(c->device, "cpu");
+    ck_assert_str_eq(c->precision, "tf32");
     ck_assert_int_eq(c->seed, 9007199254740992);
     ck_assert_double_eq(c->lr, 1e-3);
     ck_assert_double_eq(c->momentum, 0.5);
@@ -179,6 +182,7 @@ START_TEST(names_what_is_wrong_in_the_file) {
         {"[train]\nepochs = 99999999999999999999\n", "expected a whole number from 1 to"},
         {"[train]\nschedule = linear\n", "schedule = linear: expected one of: step cosine"},
         {"[run]\ndtype = f16\n", "small.ini:2: [run] dtype = f16: expected one of: f32 f64"},
+        {"[run]\nprecision = fp8\n", "[run] precision = fp8: expected one of: fp32 tf32 bf16"},
         {"[data]\ntest_splits = a,,b\n", "test_splits = a,,b: expected names separated by commas"},
         {"[data]\nfolder = a\n[trian]\nlr = 3\n",
          "small.ini:3: unknown section [trian]; did you mean [train]?"},

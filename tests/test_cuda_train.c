@@ -1,5 +1,5 @@
 /* Whole runs of `train` on the device cuda: the same weights as on the CPU but for rounding, the
- * same bits again, no more memory with time, and the other commands. */
+ * same bits again, no more memory with time, the other commands, and products in tf32 and bf16. */
 #include <jansson.h>
 
 #include "program.h"
@@ -200,6 +200,52 @@ START_TEST(embeds_evaluates_and_answers) {
 }
 END_TEST
 
+/* The loss of the first step and the mean of all steps'. */
+static void losses_of(const char *folder, const char *precision, double *first, double *mean) {
+    static char output[OUTPUT_SIZE];
+    char arguments[1024], products[32];
+    snprintf(arguments, sizeof arguments,
+             "%s/tiny.ini --set run.folder=%s/%s --set run.device=cuda --set run.precision=%s "
+             "--set train.log_every=1", folder, folder, precision, precision);
+    ck_assert_msg(run_train(arguments, output) == 0, "%s", output);
+    snprintf(products, sizeof products, "products in %s", precision);
+    ck_assert_msg(strstr(output, products) != NULL, "%s not in %s", products, output);
+    json_t *lines = metrics_of(folder, precision), *line;
+    size_t i, steps = 0;
+    *mean = 0;
+    json_array_foreach(lines, i, line) {
+        json_t *loss = json_object_get(line, "loss");
+        if (!loss) continue; /* a line of validation */
+        if (steps++ == 0) *first = json_number_value(loss);
+        *mean += json_number_value(loss);
+    }
+    json_decref(lines);
+    ck_assert_uint_eq(steps, 18);
+    *mean /= (double)steps;
+}
+
+/* Losses near those of fp32, within the roundings of the operands at first; later an action that is
+ * drawn may be another one, which is within what seeds do (4%). */
+START_TEST(trains_in_fewer_bits) {
+    char *folder = tiny_experiment();
+    double first, mean;
+    losses_of(folder, "fp32", &first, &mean);
+    static const char *const names[] = {"tf32", "bf16"};
+    static const double rounding[] = {0x1p-11, 0x1p-8};
+    for (int i = 0; i < 2; i++) {
+        double its_first, its_mean;
+        losses_of(folder, names[i], &its_first, &its_mean);
+        ck_assert_double_ne(its_first, first);
+        ck_assert_double_le(fabs(its_first - first), 2 * rounding[i] * first);
+        ck_assert_double_le(fabs(its_mean - mean), 0.02 * mean);
+    }
+    REFUSED(folder, "--set run.device=cuda --set run.dtype=f64 --set run.precision=bf16",
+            "[run] precision = bf16: expected fp32 with dtype = f64");
+    folder_remove(folder);
+}
+END_TEST
+
 LOOPED_TEST_MAIN("cuda train", {trains_as_the_cpu, 1}, {same_seed_same_bits, 1},
                  {recorded_steps_change_no_bits, 3}, {memory_does_not_grow, 1},
-                 {resumes_to_the_same_bits, 1}, {embeds_evaluates_and_answers, 1})
+                 {resumes_to_the_same_bits, 1}, {embeds_evaluates_and_answers, 1},
+                 {trains_in_fewer_bits, 1})

@@ -32,6 +32,7 @@ typedef struct {
     char *device;          /* cpu, cuda, auto */
     ct_dtype dtype;        /* f32 or f64 */
     bool graphs;           /* steps on cuda are recorded and repeated */
+    char *precision;       /* fp32, tf32, bf16 */
     bool tensorboard;      /* writes an event file too */
     char *names;           /* ours or released: of tensors in weight files given by the user */
 

@@ -122,6 +122,20 @@ static bool open_device(ct_experiment *e) {
            ct_fail_bool("[run] device = %s; cpu and auto run without", reason);
 }
 
+static bool set_precision(const ct_experiment *e) {
+    const char *wanted = e->config->precision;
+    ct_precision precision;
+    ct_precision_from_name(wanted, &precision); /* one of the key's choices */
+    if (precision != CT_PRECISION_FP32 && e->device == CT_CPU) {
+        return ct_fail_bool("[run] precision = %s: expected fp32 on the device cpu", wanted);
+    }
+    if (precision != CT_PRECISION_FP32 && e->config->dtype != CT_F32) {
+        return ct_fail_bool("[run] precision = %s: expected fp32 with dtype = %s", wanted,
+                            ct_dtype_name(e->config->dtype));
+    }
+    return ct_set_precision(e->device, precision);
+}
+
 static bool open_model(ct_experiment *e) {
     ct_seed((uint64_t)e->config->seed);
     e->model = ct_model_create(&e->config->model, e->sizes);
@@ -136,7 +150,7 @@ static bool encode_train(ct_experiment *e) {
 }
 
 static bool open_all(ct_experiment *e, bool use_run_vocabulary) {
-    if (!open_device(e)) return false;
+    if (!open_device(e) || !set_precision(e)) return false;
     e->recorded = ct_recorded_open(e->config);
     if (!ct_ok()) return false;
     bool recorded = ct_recorded_batches(e->recorded) > 0;

@@ -23,7 +23,8 @@ typedef struct {
 /* Opens the training split, or recorded batches in its place, and recorded noise; reads or builds
  * the vocabulary (from the run folder's vocabulary.json if there is one and `use_run_vocabulary`),
  * reads word vectors, seeds the default generator and builds the model in the configured dtype on
- * the configured device (auto: on cuda if tensors can be there).
+ * the configured device (auto: on cuda if tensors can be there), whose products from now on have
+ * the configured precision.
  * NULL and an error otherwise. */
 ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary);
 void ct_experiment_close(ct_experiment *experiment);
