@@ -50,8 +50,8 @@ const ct_config_key ct_config_keys[] = {
     {"run", "graphs", CT_KEY_FLAG, "yes", AT(graphs),
      .help = "Record a step on cuda as a graph and repeat it for the batches of its shape"},
     {"run", "precision", CT_KEY_CHOICE, "fp32", AT(precision), .choices = "fp32|tf32|bf16",
-     .help = "Arithmetic of f32 matrix products on cuda: operands rounded to so many bits, sums in "
-             "fp32; weights stay f32"},
+     .help = "Matrix products of f32 on cuda: operands as they are, or rounded to tf32 or bf16 for the "
+             "products alone; sums in fp32"},
     {"run", "tensorboard", CT_KEY_FLAG, "yes", AT(tensorboard),
      .help = "Write the numbers of metrics.jsonl to a TensorBoard event file too"},
     {"run", "names", CT_KEY_CHOICE, "ours", AT(names), .choices = "ours|released",
