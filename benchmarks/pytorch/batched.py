@@ -144,11 +144,11 @@ class Model(nn.Module):
     def embed_captions(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         return l2norm(self.txt_enc(vectors, lengths, Noise())[0])
 
-    def compile_parts(self) -> None:
+    def compile_parts(self, mode: str) -> None:
         """All but the GRUs, which are cuDNN's: each part as one graph, compiled when first run with its shapes."""
         for module, name in ((self.img_enc, "regions"), (self.img_enc, "draw"), (self.txt_enc, "draw"),
                              (self.heads, "forward")):
-            setattr(module, name, torch.compile(getattr(module, name), dynamic=False, fullgraph=True))
+            setattr(module, name, torch.compile(getattr(module, name), dynamic=False, fullgraph=True, mode=mode))
 
     def use_gru_context(self, context: Callable[[], AbstractContextManager]) -> None:
         self.img_enc.gru_context = self.txt_enc.gru_context = context

@@ -46,7 +46,8 @@ def evaluate_batched(model: nn.Module, split: Split, table: Tensor, size: int = 
     for first in range(0, len(split.captions), size):
         batch = split.batch(list(range(first, min(first + size, len(split.captions)))), False, 8)
         captions.append(model.embed_captions(table[batch.ids.to(device)], batch.lengths.to(device)))
-    scores = torch.cat(images).float() @ torch.cat(captions).float().T
+    with torch.autocast(device.type, enabled=False):
+        scores = torch.cat(images).float() @ torch.cat(captions).float().T
     own = torch.arange(len(split.captions), device=device)
     right = scores[own // split.each, own]
     best = right.view(-1, split.each).amax(1, keepdim=True)

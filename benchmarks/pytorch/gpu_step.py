@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Trains a PyTorch model of the published policy attention on a prepared folder, and answers with times.
 
-    gpu_step.py FOLDER --how stepwise|eager|graph|compiled [--precision bf16] [--width 2048 ...]
+    gpu_step.py FOLDER --how stepwise|eager|graph|compiled|autotuned [--precision bf16] [--width 2048 ...]
 
 stepwise is the model as the released code is structured (stepwise.py, fp32), the others are batched.py: run operation
-by operation, with the whole step captured as a CUDA graph, and so with all but the GRUs compiled. One line of JSON
-is printed when it is ready, then one for each line of standard input:
+by operation, with the whole step captured as a CUDA graph, and so with all but the GRUs compiled, in the default mode
+or, which takes minutes, with kernels that are chosen by timing them. One line of JSON is printed when it is ready,
+then one for each line of standard input:
 
     step COUNT SAMPLES      seconds a step, of SAMPLES times COUNT steps: upload, forward, backward, clipping, Adam
     forward COUNT SAMPLES   the same of forward in training, losses included, without upload
@@ -119,8 +120,8 @@ class Batched(Trainer):
         self.bf16, self.graphs = options.precision == "bf16", {}
         self.model = batched.Model(self.sizes).to(self.device)
         self.gru = self.choose_gru(options.batch) if self.bf16 and cuda else options.precision
-        if options.how == "compiled":
-            self.model.compile_parts()
+        if options.how in ("compiled", "autotuned"):
+            self.model.compile_parts("default" if options.how == "compiled" else "max-autotune-no-cudagraphs")
         self.captures = cuda and options.how != "eager"
         self.parameters = list(self.model.parameters())
         self.optimiser = torch.optim.Adam(self.parameters, lr=RATE, fused=True, capturable=cuda)
@@ -135,21 +136,25 @@ class Batched(Trainer):
         contexts = {"bf16": nullcontext, "fp16": lambda: torch.autocast("cuda", torch.float16),
                     "tf32": lambda: torch.autocast("cuda", enabled=False)}
         x = torch.randn(size, 36, self.sizes.width, device=self.device)
-        times = {}
+        encoder, self.gru_times, self.gru_dtypes = self.model.img_enc, {}, {}
+
+        def once() -> torch.dtype:
+            with self.autocast():
+                y = encoder.run_gru(encoder.rl_rnn, x)
+            y.float().sum().backward()
+            return y.dtype
+
         for name, context in contexts.items():
             self.model.use_gru_context(context)
-
-            def once() -> None:
-                with self.autocast():
-                    y = self.model.img_enc.run_gru(self.model.img_enc.rl_rnn, x)
-                y.float().sum().backward()
-
-            seconds(once, 2, 1)
-            times[name] = statistics.median(seconds(once, 3, 3))
+            try:
+                self.gru_dtypes[name] = str(once())  # autocast may choose another than it was asked for
+                seconds(once, 2, 1)
+                self.gru_times[name] = statistics.median(seconds(once, 3, 3))
+            except RuntimeError as error:
+                self.gru_dtypes[name] = str(error)
         self.model.zero_grad()
-        best = min(times, key=times.get)
+        best = min(self.gru_times, key=self.gru_times.get)
         self.model.use_gru_context(contexts[best])
-        self.gru_times = times
         return best
 
     def upload(self) -> HostBatch:
@@ -217,7 +222,7 @@ class Batched(Trainer):
         return self.captured("forward", lambda b: self.losses(b)["total"].detach(), batch)[1].replay
 
     def evaluate(self, split: Split) -> list[float]:
-        with self.autocast():
+        with self.autocast(), torch.compiler.set_stance("force_eager"):  # compiled for other shapes
             return evaluate_batched(self.model, split, self.table)
 
 
@@ -264,7 +269,7 @@ def answer(line: str, trainer: Trainer, test: Split, options: argparse.Namespace
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--how", choices=("stepwise", "eager", "graph", "compiled"), required=True)
+    parser.add_argument("--how", choices=("stepwise", "eager", "graph", "compiled", "autotuned"), required=True)
     parser.add_argument("--precision", choices=("fp32", "tf32", "bf16"), default="bf16", help="of the batched model")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--paper", action="store_true", help="stepwise: compute what the paper says, over a batch's "
@@ -295,7 +300,8 @@ def main() -> None:
     wait()
     ready = {"ready": True, "torch": torch.__version__, "cuda": torch.version.cuda, "parameters":
              sum(p.numel() for p in trainer.parameters), "gru": getattr(trainer, "gru", "fp32"),
-             "gru_seconds": getattr(trainer, "gru_times", None), "words": [b.ids.shape[1] for b in trainer.host]}
+             "gru_seconds": getattr(trainer, "gru_times", None), "gru_dtypes": getattr(trainer, "gru_dtypes", None),
+             "words": [b.ids.shape[1] for b in trainer.host]}
     if device.type == "cuda":
         ready |= {"cudnn": torch.backends.cudnn.version(), "device": torch.cuda.get_device_name()}
     print(json.dumps(ready), flush=True)
