@@ -30,33 +30,66 @@ json_t *ct_samples_json(const double *seconds, int count) {
                      sorted[0], "maximum", sorted[count - 1]);
 }
 
-/* Seconds of `count` calls; below 0 if one failed. */
-static double timed(ct_timed_call *call, void *context, ct_device device, int count) {
+/* Calls to be timed, one by one or, where the device can, recorded many at once: what takes a few
+ * microseconds takes longer to ask for. */
+typedef struct {
+    ct_timed_call *call;
+    void *context;
+    ct_device device;
+    ct_capture *recording; /* of `recorded` calls, or NULL */
+    int recorded;
+} timed;
+
+static bool one_call(const timed *t) {
+    bool done = false;
+    CT_SCOPE done = t->call(t->context);
+    return done;
+}
+
+/* Seconds of `count` calls, a multiple of those recorded; below 0 if one failed. */
+static double seconds_of(const timed *t, int count) {
     double start = ct_seconds();
-    for (int i = 0; i < count; i++) {
-        bool done = false;
-        CT_SCOPE done = call(context);
-        if (!done) return -1;
+    for (int i = 0; i < count; i += t->recording ? t->recorded : 1) {
+        if (!(t->recording ? ct_capture_run(t->recording, NULL) : one_call(t))) return -1;
     }
-    return ct_device_wait(device) && ct_ok() ? ct_seconds() - start : -1;
+    return ct_device_wait(t->device) && ct_ok() ? ct_seconds() - start : -1;
+}
+
+/* Records calls if it can; what draws random numbers or waits for the device cannot be. */
+static void record(timed *t, int calls) {
+    if (!ct_can_capture(t->device) || !ct_capture_begin(t->device, NULL)) return;
+    for (int i = 0; i < calls && one_call(t); i++) {
+    }
+    t->recording = ct_capture_end();
+    if (t->recording) t->recorded = calls;
+    else ct_error_clear();
+}
+
+/* How many calls take `least` seconds together. */
+static int enough_calls(const timed *t, double least) {
+    enum { MOST_CALLS = 10000 };
+    int some = t->recording ? t->recorded : 10;
+    double one = seconds_of(t, some) / some;
+    int calls = one * MOST_CALLS <= least ? MOST_CALLS : (int)(least / one) + 1;
+    return (calls + some - 1) / some * some;
 }
 
 json_t *ct_time_calls(ct_timed_call *call, void *context, ct_device device, int samples,
                       double least) {
-    enum { MOST_CALLS = 1000 };
-    if (timed(call, context, device, 2) < 0) return NULL;
-    double one = timed(call, context, device, 1), seconds[CT_MOST_SAMPLES];
-    if (one < 0) return NULL;
-    int calls = 1;
-    if (least > 0) { /* the wait counts in `one`, so once more, better */
-        one = timed(call, context, device, 10) / 10;
-        calls = one * MOST_CALLS <= least ? MOST_CALLS : (int)(least / one) + 1;
+    enum { RECORDED = 20 };
+    timed t = {.call = call, .context = context, .device = device};
+    double seconds[CT_MOST_SAMPLES];
+    json_t *found = NULL;
+    if (seconds_of(&t, 2) < 0) return NULL;
+    record(&t, RECORDED);
+    int calls = least > 0 ? enough_calls(&t, least) : t.recording ? t.recorded : 1;
+    int taken = 0;
+    while (taken < samples && (seconds[taken] = seconds_of(&t, calls) / calls) >= 0) taken++;
+    if (taken == samples) {
+        found = ct_samples_json(seconds, samples);
+        json_object_set_new(found, "calls", json_integer(calls));
+        json_object_set_new(found, "recorded", json_boolean(t.recording != NULL));
     }
-    for (int i = 0; i < samples; i++) {
-        seconds[i] = timed(call, context, device, calls) / calls;
-        if (seconds[i] < 0) return NULL;
-    }
-    json_t *found = ct_samples_json(seconds, samples);
-    json_object_set_new(found, "calls", json_integer(calls));
+    ct_capture_destroy(t.recording);
     return found;
 }

@@ -12,10 +12,11 @@ double ct_seconds(void); /* of a clock that only goes forward */
 /* The middle of `count` values, which it sorts. */
 double ct_median(double *values, int count);
 
-/* Seconds of one call: `samples` samples of as many calls as take `least` seconds together, up to
- * 1000, and one wait for the device behind them; the first calls, which may compile, load or
- * allocate, do not count. {"seconds": [...], "median", "minimum", "maximum", "calls"}; NULL if a
- * call was false or an error stands. */
+/* Seconds of one call: `samples` samples of as many calls as take `least` seconds together, and one
+ * wait for the device behind them; the first calls, which may compile, load or allocate, do not
+ * count. Where a device can record (tensor/capture.h), recorded calls are timed. {"seconds": [...],
+ * "median", "minimum", "maximum", "calls", "recorded"}; NULL if a call was false or an error
+ * stands. */
 typedef bool ct_timed_call(void *context);
 json_t *ct_time_calls(ct_timed_call *call, void *context, ct_device device, int samples,
                       double least);
