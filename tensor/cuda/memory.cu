@@ -30,12 +30,17 @@ static bool keep_pool_memory(int device) {
            CT_CUDA(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all));
 }
 
-/* "cuda (NVIDIA H100 80GB HBM3, 9.0)" */
+/* "cuda (NVIDIA H100 80GB HBM3, 9.0, CUDA 13.0)" */
 static bool name_device(int device, char *name, size_t size) {
     cudaDeviceProp properties;
-    if (!CT_CUDA(cudaGetDeviceProperties(&properties, device))) return false;
+    int version = 0;
+    if (!CT_CUDA(cudaGetDeviceProperties(&properties, device)) ||
+        !CT_CUDA(cudaRuntimeGetVersion(&version))) {
+        return false;
+    }
     processors = properties.multiProcessorCount;
-    snprintf(name, size, "cuda (%s, %d.%d)", properties.name, properties.major, properties.minor);
+    snprintf(name, size, "cuda (%s, %d.%d, CUDA %d.%d)", properties.name, properties.major,
+             properties.minor, version / 1000, version % 1000 / 10);
     return true;
 }
 
