@@ -6,7 +6,8 @@
  * input:
  *
  *     step COUNT SAMPLES      seconds a step, of SAMPLES times COUNT steps: batch, forward,
- *                             backward, clipping and the optimiser; one wait behind COUNT steps
+ *                             backward, clipping and the optimiser; one wait behind COUNT steps;
+ *                             how many of them repeated a recorded one
  *     forward COUNT SAMPLES   the same of forward in training, losses included, without the batch
  *     evaluate SAMPLES        seconds to embed and rank the first of [data] test_splits
  *     memory                  bytes of device memory in use at most, and those of tensors
@@ -29,50 +30,71 @@ typedef struct {
     ct_device device;
 } bench;
 
-static bool whole_step(bench *b) {
-    bool done = false;
-    CT_SCOPE {
-        ct_batch batch;
-        if (!ct_training_batch(&b->training, &batch)) return false;
-        if (ct_profile_running()) ct_profile_mark();
-        done = ct_training_step(&b->training, &batch);
-    }
-    return done;
-}
-
 /* ---- answers: JSON, or NULL and an error ------------------------------------------------- */
 
 static json_t *steps(bench *b, int count, int samples) {
     double seconds[CT_MOST_SAMPLES];
+    ct_training *t = &b->training;
+    int64_t before = ct_steps_repeated(t->steps);
     if (!ct_device_wait(b->device)) return NULL;
     for (int i = 0; i < samples; i++) {
         double start = ct_seconds();
         for (int k = 0; k < count; k++) {
-            if (!whole_step(b)) return NULL;
+            if (!ct_training_step(t)) return NULL;
         }
         if (!ct_device_wait(b->device)) return NULL;
         seconds[i] = (ct_seconds() - start) / count;
     }
-    return ct_samples_json(seconds, samples);
+    json_t *found = ct_samples_json(seconds, samples);
+    json_object_set_new(found, "repeated", json_integer(ct_steps_repeated(t->steps) - before));
+    return found;
+}
+
+typedef struct {
+    ct_training *training;
+    const ct_batch *batch;
+    ct_capture *recording; /* of forward, or NULL */
+} forward_run;
+
+static bool forward_once(const forward_run *run) {
+    if (run->recording) return ct_capture_run(run->recording, &run->training->progress.rng);
+    bool done = false;
+    CT_SCOPE done = ct_training_forward(run->training, run->batch) != NULL;
+    return done;
+}
+
+/* Recorded where that can be, as steps are. */
+static void record(bench *b, forward_run *run) {
+    if (!b->training.config->graphs || !ct_can_capture(b->device) ||
+        !ct_capture_begin(b->device, &b->training.progress.rng)) {
+        return;
+    }
+    forward_once(run);
+    run->recording = ct_capture_end();
+    if (!run->recording) ct_error_clear();
 }
 
 static json_t *forward(bench *b, int count, int samples) {
     double seconds[CT_MOST_SAMPLES];
+    json_t *found = NULL;
     CT_SCOPE {
         ct_batch batch;
-        if (!ct_training_batch(&b->training, &batch) || !ct_device_wait(b->device)) return NULL;
-        for (int i = 0; i < samples; i++) {
+        forward_run run = {&b->training, &batch, NULL};
+        if (!ct_training_batch(&b->training, &batch) || !forward_once(&run)) return NULL;
+        record(b, &run);
+        int taken = 0;
+        while (taken < samples && ct_device_wait(b->device)) {
             double start = ct_seconds();
-            for (int k = 0; k < count; k++) {
-                bool done = false;
-                CT_SCOPE done = ct_training_forward(&b->training, &batch);
-                if (!done) return NULL;
+            for (int k = 0; k < count && forward_once(&run); k++) {
             }
-            if (!ct_device_wait(b->device)) return NULL;
-            seconds[i] = (ct_seconds() - start) / count;
+            ct_device_wait(b->device);
+            seconds[taken++] = (ct_seconds() - start) / count;
         }
+        if (ct_ok()) found = ct_samples_json(seconds, samples);
+        if (found) json_object_set_new(found, "recorded", json_boolean(run.recording != NULL));
+        ct_capture_destroy(run.recording);
     }
-    return ct_samples_json(seconds, samples);
+    return found;
 }
 
 static json_t *evaluate(bench *b, int samples) {
@@ -95,18 +117,24 @@ static json_t *memory(const bench *b) {
                      "tensor_bytes", (json_int_t)ct_memory_peak(b->device));
 }
 
-static json_t *profile(bench *b, int count) {
-    double start = ct_seconds();
-    ct_profile_start(b->device);
-    for (int i = 0; i < count; i++) {
-        if (!whole_step(b)) return NULL;
+/* As it comes, not recorded. */
+static bool profiled_step(bench *b) {
+    bool done = false;
+    CT_SCOPE {
+        ct_batch batch;
+        if (!ct_training_batch(&b->training, &batch)) return false;
+        ct_profile_mark();
+        done = ct_backward(ct_training_forward(&b->training, &batch)) &&
+               ct_optimizer_step(b->training.optimizer);
     }
-    double seconds = ct_seconds() - start;
+    return done;
+}
+
+static json_t *operations(int count) {
     int operations;
     ct_profile_row *rows = ct_profile_stop(&operations);
-    if (!rows) return NULL;
-    json_t *all = json_array();
-    for (int i = 0; i < operations; i++) {
+    json_t *all = rows ? json_array() : NULL;
+    for (int i = 0; rows && i < operations; i++) {
         json_t *row = json_pack("{s:s, s:f, s:f, s:f, s:f}", "operation", rows[i].name, "calls",
                                 (double)rows[i].calls / count, "forward",
                                 rows[i].forward / count, "backward", rows[i].backward / count,
@@ -114,7 +142,18 @@ static json_t *profile(bench *b, int count) {
         json_array_append_new(all, row);
     }
     free(rows);
-    return json_pack("{s:f, s:o}", "seconds", seconds / count, "operations", all);
+    return all;
+}
+
+static json_t *profile(bench *b, int count) {
+    double start = ct_seconds();
+    ct_profile_start(b->device);
+    for (int i = 0; i < count; i++) {
+        if (!profiled_step(b)) return NULL;
+    }
+    double seconds = (ct_seconds() - start) / count;
+    json_t *rows = operations(count);
+    return rows ? json_pack("{s:f, s:o}", "seconds", seconds, "operations", rows) : NULL;
 }
 
 static json_t *answer(bench *b, const char *line) {
@@ -156,7 +195,7 @@ static bool serve(bench *b, int warm_up) {
     b->device = e->device;
     b->test = ct_experiment_split(e, b->training.config->test_splits[0]);
     for (int i = 0; b->test && i < warm_up; i++) {
-        if (!whole_step(b)) return false;
+        if (!ct_training_step(&b->training)) return false;
     }
     if (!b->test || !ct_device_wait(b->device)) return false;
     print(ready(b));

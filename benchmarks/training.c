@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 bool ct_training_open(ct_training *t, const char *file, const char *const *overrides, int count) {
-    *t = (ct_training){.rng = ct_rng_create(1, 1)};
+    *t = (ct_training){.progress = {.epoch = 1000, .rng = ct_rng_create(1, 1)}};
     t->config = ct_config_read(file, overrides, count);
     if (!t->config) return false;
     ct_set_threads((int)t->config->threads);
@@ -12,10 +12,16 @@ bool ct_training_open(ct_training *t, const char *file, const char *const *overr
     if (!t->experiment->train) return ct_fail_bool("%s: no [data] folder to train on", file);
     t->batches = ct_batches_open(t->experiment);
     t->optimizer = ct_configured_optimizer(t->config, t->experiment->model);
-    return t->batches && t->optimizer && ct_batches_start(t->batches, 0, 0);
+    t->interval = ct_interval_create(t->experiment->device);
+    if (!t->batches || !t->optimizer || !t->interval) return false;
+    t->steps = ct_steps_create((ct_steps_config){
+        .experiment = t->experiment, .optimizer = t->optimizer, .interval = t->interval});
+    return t->steps && ct_batches_start(t->batches, 0, 0);
 }
 
 void ct_training_close(ct_training *t) {
+    ct_steps_destroy(t->steps);
+    ct_interval_destroy(t->interval);
     ct_batches_close(t->batches);
     ct_optimizer_destroy(t->optimizer);
     ct_experiment_close(t->experiment);
@@ -31,14 +37,19 @@ bool ct_training_batch(ct_training *t, ct_batch *batch) {
     return ct_batches_next(t->batches, batch);
 }
 
-bool ct_training_forward(ct_training *t, const ct_batch *batch) {
-    t->losses = ct_model_losses(t->experiment->model, batch, 1000, &t->rng);
-    return t->losses.term[CT_LOSS_TOTAL] != NULL;
+bool ct_training_step(ct_training *t) {
+    bool done = false;
+    CT_SCOPE {
+        ct_batch batch;
+        done = ct_training_batch(t, &batch) && ct_steps_take(t->steps, &batch, &t->progress);
+    }
+    t->progress.step++;
+    return done && ct_batches_ahead(t->batches);
 }
 
-bool ct_training_step(ct_training *t, const ct_batch *batch) {
-    return ct_training_forward(t, batch) && ct_backward(t->losses.term[CT_LOSS_TOTAL]) &&
-           ct_optimizer_step(t->optimizer);
+ct_tensor *ct_training_forward(ct_training *t, const ct_batch *batch) {
+    ct_progress *p = &t->progress;
+    return ct_model_losses(t->experiment->model, batch, p->epoch, &p->rng).term[CT_LOSS_TOTAL];
 }
 
 double ct_training_flops(const ct_training *t) {

@@ -5,15 +5,17 @@
 #include "train/batches.h"
 #include "train/experiment.h"
 #include "train/optimization.h"
+#include "train/steps.h"
 
 typedef struct {
     ct_config *config;
     ct_experiment *experiment;
     ct_batches *batches;
     ct_optimizer *optimizer;
-    ct_rng rng;
+    ct_interval *interval;
+    ct_steps *steps;
+    ct_progress progress; /* its epoch is past every option that changes with time */
     int64_t epoch, batch; /* the next one */
-    ct_losses losses;     /* of the step under way, in the caller's scope */
 } ct_training;
 
 /* Of a configuration file with `count` overrides. False and an error otherwise; close it either
@@ -22,10 +24,10 @@ bool ct_training_open(ct_training *t, const char *file, const char *const *overr
 void ct_training_close(ct_training *t);
 /* The next batch on the model's device, in the innermost scope; epoch after epoch. */
 bool ct_training_batch(ct_training *t, ct_batch *batch);
-/* Forward with losses; and all of a step, but for the batch. In the innermost scope. The epoch
- * that the losses see is past every option that changes with time. */
-bool ct_training_forward(ct_training *t, const ct_batch *batch);
-bool ct_training_step(ct_training *t, const ct_batch *batch);
+/* A whole step: the next batch, and all that `train` does of a step with it. */
+bool ct_training_step(ct_training *t);
+/* Forward with losses, in the innermost scope: the total, or NULL and an error. */
+ct_tensor *ct_training_forward(ct_training *t, const ct_batch *batch);
 /* Multiplications and additions of a step: three times those of forward, at captions of mean
  * length. */
 double ct_training_flops(const ct_training *t);
