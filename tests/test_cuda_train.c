@@ -129,7 +129,7 @@ END_TEST
  * against that of the first: captions differ in length, so that single ones differ. */
 START_TEST(memory_does_not_grow) {
     char *folder = tiny_experiment(), options[512];
-    int steps = on_gpu() ? 1000 : 60;
+    int steps = at_full_size() ? 1000 : 60;
     snprintf(options, sizeof options,
              "--steps %d --set train.epochs=%d --set train.log_every=1 --set run.tensorboard=no "
              "--set run.dtype=f32", steps, steps);
