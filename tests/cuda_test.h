@@ -7,8 +7,8 @@
 #include "kernel_test.h"
 #include "tensor/backend.h" /* ct_view */
 
-/* How many cases of a list are run here, of which the last `large` are for a GPU alone: its grid takes
- * more to fill than the shim's, and the shim more time. */
+/* How many cases of a list are run here, of which the last `large` are for a GPU alone: its grid
+ * takes more to fill than the shim's, and the shim more time. */
 static inline size_t cases_here(size_t count, size_t large) {
     return at_full_size() ? count : count - large;
 }
@@ -16,8 +16,8 @@ static inline size_t cases_here(size_t count, size_t large) {
 /* How an operand lies in memory. */
 typedef enum { DENSE, TRANSPOSED, STRIDED, LAYOUTS } test_layout;
 
-/* Beyond the grid: more elements than ct_cuda_blocks lets threads have at once, 16 blocks for each of
- * a GPU's up to 150 processors and for the shim's only one, and four elements a thread. */
+/* Beyond the grid: more elements than ct_cuda_blocks lets threads have at once, 16 blocks for each
+ * of a GPU's up to 150 processors and for the shim's only one, and four elements a thread. */
 static inline int64_t beyond_the_grid(void) { return at_full_size() ? 2500003 : 20000; }
 
 /* The number of columns of matrices of so many rows, i from 0: sizes around those of warps, blocks
@@ -72,8 +72,8 @@ static inline ct_tensor *laid_out(const ct_tensor *x, test_layout how) {
         if (!(condition)) ck_abort_msg(__VA_ARGS__);  \
     } while (0)
 
-/* |a - b| <= relative * max|b|, NaN equal to NaN. Where even the smallest f32 number is more than that,
- * a few of those: what a function of a GPU's library rounds to. */
+/* |a - b| <= relative * max|b|, NaN equal to NaN. Where even the smallest f32 number is more than
+ * that, a few of those: what a function of a GPU's library rounds to. */
 static inline void assert_values(const double *a, const double *b, int64_t count, double relative,
                                  const char *what) {
     double largest = 0;

@@ -73,8 +73,8 @@ static inline ct_device test_device(void) {
 /* CT_TEST_GPU: CUDA is a GPU here (suite gpu), not the shim (suite cuda). */
 static inline bool on_gpu(void) { return getenv("CT_TEST_GPU") != NULL; }
 
-/* Whether the sizes and step counts are those for a GPU. CT_TEST_SMALL: not there either, under a tool
- * that makes all slow (scripts/sanitize-gpu). */
+/* Whether the sizes and step counts are those for a GPU. CT_TEST_SMALL: not there either, under a
+ * tool that makes all slow (scripts/sanitize-gpu). */
 static inline bool at_full_size(void) { return on_gpu() && !getenv("CT_TEST_SMALL"); }
 
 static inline bool finds_no_gpu(void) {

@@ -218,7 +218,7 @@ START_TEST(tf32_rounds_operands) {
         const ct_tensor *b = noise(CT_F32, CT_SHAPE(512, 256), 1, 2);
         const ct_tensor *exact = ct_tensor_matmul(a, b);
         const ct_tensor *y = ct_tensor_matmul(on_cuda(a), on_cuda(b));
-        assert_as_cpu(y, exact, 0x1p-10, "tf32");
+        assert_as_cpu(y, exact, on_gpu() ? 0x1p-8 : 0x1p-10, "tf32"); /* which may cut off */
         const ct_tensor *error = ct_tensor_sub(on_cpu(y), exact);
         double largest = ct_item(ct_tensor_reduce(CT_MAX, error, CT_ALL_AXES, false));
         require(largest > 1e-5, "tf32: the largest error is %g", largest);

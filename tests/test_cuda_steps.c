@@ -1,10 +1,10 @@
-/* Many training steps of a model on the device: nothing of one is left when the next begins, neither
- * tensors nor what kernels take for the time of a call. On a GPU its pool of memory tells. */
+/* Many training steps of a model on the device: nothing of one is left when the next begins,
+ * neither tensors nor what kernels take for the time of a call. On a GPU its pool tells. */
 #include <dlfcn.h>
 
 #include "model_small.h"
 
-/* ---- the pool of a GPU, as the driver counts it ----------------------------------------------- */
+/* ---- the pool of a GPU, as the driver counts it --------------------------------------------- */
 
 enum { POOL_USED = 7 }; /* CU_MEMPOOL_ATTR_USED_MEM_CURRENT of CUDA's driver API */
 
@@ -12,7 +12,8 @@ enum { POOL_USED = 7 }; /* CU_MEMPOOL_ATTR_USED_MEM_CURRENT of CUDA's driver API
 static uint64_t pool_bytes(void) {
     void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL), *pool = NULL;
     if (!driver || !on_gpu()) return 0;
-    int (*pool_of)(void **, int) = (int (*)(void **, int))dlsym(driver, "cuDeviceGetDefaultMemPool");
+    int (*pool_of)(void **, int) =
+        (int (*)(void **, int))dlsym(driver, "cuDeviceGetDefaultMemPool");
     int (*attribute)(void *, int, void *) =
         (int (*)(void *, int, void *))dlsym(driver, "cuMemPoolGetAttribute");
     uint64_t bytes = 0;
