@@ -1,6 +1,7 @@
 #include "train/inputs.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { SLOTS = 2 }; /* one is read while the other is uploaded */
 
@@ -9,10 +10,12 @@ typedef struct {
     ct_tensor *images, *words, *lengths, *classes, *targets; /* targets NULL: there are none */
 } room;
 
+/* `ids` is what the small tensors are uploaded from, in a block that the device can copy from by
+ * itself: classes as the model numbers them, lengths, words, targets. */
 typedef struct {
     room room;
     ct_upload *upload;
-    int64_t *classes; /* on the host, as the model numbers them */
+    int64_t *ids;
     int64_t words, targets;
 } slot;
 
@@ -52,9 +55,9 @@ static void release_room(room *r) {
 }
 
 static bool make_slot(slot *s, const ct_experiment *e, const ct_host_batch *like) {
-    s->classes = malloc((size_t)like->size * sizeof *s->classes + 1);
-    if (!s->classes) return ct_fail_bool("inputs: out of memory");
-    if (!make_room(&s->room, e, CT_F32, like)) return false;
+    int64_t each = 2 + like->text.most_words + like->text.most_targets;
+    s->ids = ct_host_allocate(e->device, (size_t)(like->size * each) * sizeof *s->ids);
+    if (!s->ids || !make_room(&s->room, e, CT_F32, like)) return false;
     s->upload = ct_upload_create(e->device);
     return s->upload != NULL;
 }
@@ -78,7 +81,7 @@ void ct_inputs_destroy(ct_inputs *inputs) {
     for (int i = 0; i < SLOTS; i++) {
         ct_upload_destroy(inputs->slots[i].upload);
         release_room(&inputs->slots[i].room);
-        free(inputs->slots[i].classes);
+        ct_host_free(inputs->experiment->device, inputs->slots[i].ids);
     }
     release_room(&inputs->read);
     free(inputs);
@@ -92,26 +95,39 @@ static ct_tensor *matrix(const ct_tensor *ids, int64_t rows, int64_t columns) {
     return used ? ct_tensor_reshape(used, CT_SHAPE(rows, columns)) : NULL;
 }
 
+/* Copies n ids to *at, which goes on behind them; returns where they are. */
+static const int64_t *put(int64_t **at, const int64_t *ids, int64_t n) {
+    int64_t *begin = *at;
+    memcpy(begin, ids, (size_t)n * sizeof *ids);
+    *at += n;
+    return begin;
+}
+
 bool ct_inputs_send(ct_inputs *inputs, const ct_host_batch *host) {
     const ct_caption_batch *text = &host->text;
-    if (host->size != inputs->size) {
+    int64_t b = inputs->size;
+    if (host->size != b) {
         return ct_fail_bool("inputs: a batch of %lld, expected %lld", (long long)host->size,
-                            (long long)inputs->size);
+                            (long long)b);
     }
     slot *s = &inputs->slots[inputs->sent++ % SLOTS];
-    int64_t first_class = ct_model_first_class(inputs->experiment->model);
-    for (int64_t i = 0; i < host->size; i++) s->classes[i] = host->classes[i] + first_class;
     s->words = text->words;
     s->targets = text->target_words;
+    int64_t *classes = s->ids, *at = s->ids;
+    put(&at, host->classes, b);
+    for (int64_t i = 0; i < b; i++) classes[i] += ct_model_first_class(inputs->experiment->model);
+    const int64_t *lengths = put(&at, text->lengths, b);
+    const int64_t *words = put(&at, text->ids, b * s->words);
+    const int64_t *targets = s->targets ? put(&at, text->targets, b * s->targets) : NULL;
     bool sent = false;
     CT_SCOPE {
         ct_upload_item items[] = {{s->room.images, host->images},
-                                  {matrix(s->room.words, host->size, s->words), text->ids},
-                                  {s->room.lengths, text->lengths},
-                                  {s->room.classes, s->classes},
-                                  {NULL, text->targets}};
-        if (s->targets) items[4].to = matrix(s->room.targets, host->size, s->targets);
-        sent = ct_upload_send(s->upload, items, s->targets ? 5 : 4);
+                                  {s->room.classes, classes},
+                                  {s->room.lengths, lengths},
+                                  {matrix(s->room.words, b, s->words), words},
+                                  {NULL, targets}};
+        if (targets) items[4].to = matrix(s->room.targets, b, s->targets);
+        sent = ct_upload_send(s->upload, items, targets ? 5 : 4);
     }
     return sent;
 }
