@@ -68,8 +68,9 @@ static void record(timed *t, int calls) {
 /* How many calls take `least` seconds together. */
 static int enough_calls(const timed *t, double least) {
     enum { MOST_CALLS = 10000 };
-    int some = t->recording ? t->recorded : 10;
+    int some = t->recording ? t->recorded : 1;
     double one = seconds_of(t, some) / some;
+    if (some == 1 && one * 10 < least) one = seconds_of(t, 10) / 10; /* with less of the wait */
     int calls = one * MOST_CALLS <= least ? MOST_CALLS : (int)(least / one) + 1;
     return (calls + some - 1) / some * some;
 }
