@@ -22,6 +22,21 @@ except ImportError:
     print("no numpy here")
     sys.exit(77)
 
+FAKE_TRAIN = """#!/usr/bin/python3
+import json, os, sys
+s = dict(word.split("=", 1) for word in sys.argv[2:] if word != "--set")
+if s.get("train.lr") == "-1":
+    sys.exit("no such rate")
+first = 10 * int(s["run.seed"]) + (1 if s["run.precision"] == "fp32" else 9)
+r = [float(first + i) for i in range(6)]
+if s["run.precision"] == "bf16":
+    r[4:] = 0, 99
+names = ("r1", "r5", "r10")
+os.makedirs(s["run.folder"])
+with open(s["run.folder"] + "/results.json", "w") as file:
+    json.dump({"test": {"i2t": dict(zip(names, r[:3])), "t2i": dict(zip(names, r[3:]))}}, file)
+"""
+
 
 def gpu(*arguments: str, **env: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-B", str(ROOT / "benchmarks" / "gpu"), *arguments], capture_output=True,
@@ -78,6 +93,22 @@ class BenchmarksGpu(unittest.TestCase):
         self.assertEqual(done.returncode, 77)
         self.assertIn("cuda: the CUDA backend was not loaded", done.stderr)
         self.assertEqual(len(done.stderr.splitlines()), 1)
+
+    def test_trainings_are_compared(self) -> None:
+        """By a program in place of `train`: of the six recalls, four in bf16 lie within fp32's."""
+        with tempfile.TemporaryDirectory() as folder:
+            train = Path(folder) / "train"
+            train.write_text(FAKE_TRAIN)
+            train.chmod(0o755)
+            command = [sys.executable, "-B", str(ROOT / "benchmarks" / "gpu_train.py"), str(train), "--seeds", "1", "3"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            failed = subprocess.run([*command, "--set", "train.lr=-1"], capture_output=True, text=True)
+        found = json.loads(done.stdout)
+        self.assertEqual(found["recalls"]["fp32"], [[11, 12, 13, 14, 15, 16], [31, 32, 33, 34, 35, 36]])
+        self.assertEqual(found["recalls"]["bf16"], [[19, 20, 21, 22, 0, 99], [39, 40, 41, 42, 0, 99]])
+        self.assertEqual(found["within"], 4)
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn("no such rate", failed.stderr)
 
     def test_wrong_use(self) -> None:
         self.assertEqual(gpu().returncode, 2)
