@@ -12,6 +12,7 @@
 struct ct_recording {
     cudaGraph_t graph;
     cudaGraphExec_t runnable;
+    size_t bytes; /* of its tensors, the most at a time */
     bool draws;
 };
 
@@ -64,10 +65,11 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* tensors go on any th
 static struct {
     bool is_open;
     bool is_spoiled; /* something was refused */
-    bool draws;      /* there is a generator */
+    bool draws; /* there is a generator */
     uint64_t seed, stream, first, next; /* its offset at the beginning, and as far as was drawn */
-    pieces within;   /* allocated since the beginning and held */
-    pieces before;   /* allocated before, released since */
+    pieces within; /* allocated since the beginning and held */
+    pieces before; /* allocated before, released since */
+    size_t held, most; /* bytes of those within, now and at most */
 } now;
 
 static pieces lost; /* of recordings that failed */
@@ -124,6 +126,8 @@ bool ct_cuda_record_allocation(void *data, size_t bytes) {
     if (!now.is_open) return true;
     pthread_mutex_lock(&lock);
     bool added = add(&now.within, {data, bytes, nullptr});
+    now.held += bytes;
+    now.most = now.held > now.most ? now.held : now.most;
     pthread_mutex_unlock(&lock);
     return added || refuse();
 }
@@ -146,7 +150,10 @@ void ct_cuda_free(void *data, size_t) {
     } else if (now.is_open && within == now.within.count) {
         add(&now.before, {data, 0, nullptr});
     } else {
-        if (now.is_open) take_out(&now.within, within);
+        if (now.is_open) {
+            now.held -= now.within.at[within].bytes;
+            take_out(&now.within, within);
+        }
         CT_CUDA(cudaFreeAsync(data, ct_cuda_stream));
     }
     pthread_mutex_unlock(&lock);
@@ -165,6 +172,7 @@ bool ct_cuda_capture_begin(const ct_rng *rng) {
     pthread_mutex_lock(&lock);
     now.is_open = CT_CUDA(cudaStreamBeginCapture(ct_cuda_stream, cudaStreamCaptureModeThreadLocal));
     now.is_spoiled = false;
+    now.held = now.most = 0;
     now.draws = rng != nullptr;
     now.seed = rng ? rng->seed : 0;
     now.stream = rng ? rng->stream : 0;
@@ -181,12 +189,11 @@ static bool can_be_repeated(const ct_rng *rng) {
         return ct_host->fail_bool("capture_end: the generator also drew numbers on the host, which "
                                   "would be the same at each run");
     }
-    size_t bytes = 0;
-    for (size_t i = 0; i < now.within.count; i++) bytes += now.within.at[i].bytes;
     return !now.within.count ||
            ct_host->fail_bool("capture_end: tensors made within are still held (%zu, of %.1f MiB): "
                               "they must be released before the end, and their values copied to "
-                              "tensors from before", now.within.count, (double)bytes / (1 << 20));
+                              "tensors from before", now.within.count,
+                              (double)now.held / (1 << 20));
 }
 
 /* What was made within a recording that failed has no memory. */
@@ -211,17 +218,25 @@ static ct_recording *make_runnable(cudaGraph_t graph) {
         ct_host->fail("capture_end: out of memory");
         return nullptr;
     }
-    *r = {graph, nullptr, now.next != now.first};
+    *r = {graph, nullptr, now.most, now.next != now.first};
     if (CT_CUDA(cudaGraphInstantiate(&r->runnable, graph, 0))) return r;
     free(r);
     return nullptr;
+}
+
+/* Whether a call that gives a graph its memory went well. */
+static bool has_memory(cudaError_t status, const char *call, const ct_recording *r) {
+    if (status != cudaErrorMemoryAllocation) return ct_cuda_ok(status, call);
+    cudaGetLastError();
+    ct_cuda_fail_memory(call, r->bytes);
+    return false;
 }
 
 /* What steps left in the pool that are now run from graphs, whose memory is another, is given back;
  * then the graph takes its own, so that it is now that there is too little. */
 static bool take_memory(ct_recording *r) {
     ct_cuda_trim();
-    return CT_CUDA(cudaGraphUpload(r->runnable, ct_cuda_stream));
+    return has_memory(cudaGraphUpload(r->runnable, ct_cuda_stream), "cudaGraphUpload", r);
 }
 
 ct_recording *ct_cuda_capture_end(bool keep, const ct_rng *rng) {
@@ -256,7 +271,7 @@ bool ct_cuda_capture_run(ct_recording *r, uint64_t offset) {
         ct_cuda_trim();
         status = cudaGraphLaunch(r->runnable, ct_cuda_stream);
     }
-    return ct_cuda_ok(status, "cudaGraphLaunch");
+    return has_memory(status, "cudaGraphLaunch", r);
 }
 
 void ct_cuda_capture_destroy(ct_recording *r) {

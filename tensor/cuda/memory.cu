@@ -66,12 +66,12 @@ unsigned ct_cuda_blocks(int64_t count) {
 
 /* ---- memory ----------------------------------------------------------------------------- */
 
-static void fail_allocate(size_t bytes) {
+void ct_cuda_fail_memory(const char *operation, size_t bytes) {
     double mib = 1 << 20;
     size_t available = 0, total = 0;
     if (!CT_CUDA(cudaMemGetInfo(&available, &total))) return;
-    ct_host->fail("allocate: no memory on the device for %.1f MiB (tensors hold %.1f MiB, %.1f of "
-                  "%.1f MiB are free)", (double)bytes / mib,
+    ct_host->fail("%s: no memory on the device for %.1f MiB (tensors hold %.1f MiB, %.1f of "
+                  "%.1f MiB are free)", operation, (double)bytes / mib,
                   (double)ct_host->memory_in_use(CT_CUDA) / mib, (double)available / mib,
                   (double)total / mib);
 }
@@ -100,7 +100,7 @@ void *ct_cuda_allocate(size_t bytes) {
     if (status == cudaSuccess) return ct_cuda_record_allocation(data, bytes) ? data : nullptr;
     if (status == cudaErrorMemoryAllocation) {
         cudaGetLastError();
-        fail_allocate(bytes);
+        ct_cuda_fail_memory("allocate", bytes);
     } else {
         ct_cuda_ok(status, "cudaMallocAsync");
     }
