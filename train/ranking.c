@@ -236,8 +236,13 @@ bool ct_rank_split(const ct_embeddings *models, int count, const int64_t *image_
                  .dtype = count == 1 ? models[0].images->dtype : CT_F64,
                  .images = ct_dim(models[0].images, 0),
                  .captions = ct_dim(models[0].captions, 0)};
+    /* Scores are compared for equality and order: they are products in fp32 however the model
+     * computes. */
+    ct_device device = models[0].images->device;
+    ct_precision precision = ct_precision_of(device);
     void *room = make_room(&r);
-    bool done = room && rank_all(&r, image_of);
+    bool done = room && ct_set_precision(device, CT_PRECISION_FP32) && rank_all(&r, image_of);
+    ct_set_precision(device, precision);
     free(room);
     return done;
 }
