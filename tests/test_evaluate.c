@@ -83,6 +83,23 @@ START_TEST(recorded_metrics) {
     }
 } END_TEST
 
+/* A device's model may compute in bf16; its similarities are compared in fp32. */
+START_TEST(recorded_metrics_whatever_the_precision) {
+    ct_device device = test_device();
+    ct_precision precision = device == CT_CPU ? CT_PRECISION_FP32 : CT_PRECISION_BF16;
+    ck_assert(ct_set_precision(device, precision));
+    CT_SCOPE {
+        golden g = golden_open("eval_metrics", CT_F32);
+        ct_embeddings cosine = embeddings_of(&g, "a.", CT_COSINE);
+        evenly(image_of, ct_dim(cosine.captions, 0), 5);
+        check_evaluation(&g, &cosine, 1, "cosine.");
+        golden_close(&g);
+    }
+    ck_assert_int_eq(ct_precision_of(device), precision);
+    ck_assert(ct_set_precision(device, CT_PRECISION_FP32));
+}
+END_TEST
+
 START_TEST(recorded_folds) {
     for (ct_dtype dtype = CT_F32; dtype <= CT_F64; dtype++) CT_SCOPE {
         golden g = golden_open("eval_fold5", dtype);
@@ -255,5 +272,5 @@ START_TEST(what_does_not_fit) {
     }
 } END_TEST
 
-TEST_MAIN("evaluate", recorded_metrics, recorded_folds, ranks_by_hand,
-          equal_scores_count_against_the_model, what_does_not_fit)
+TEST_MAIN("evaluate", recorded_metrics, recorded_metrics_whatever_the_precision, recorded_folds,
+          ranks_by_hand, equal_scores_count_against_the_model, what_does_not_fit)
