@@ -54,12 +54,18 @@ static bool add_row(const ct_kernel_sizes *s, ct_tensor **x) {
     return ct_tensor_add(x[0], ct_tensor_slice(x[1], 0, 0, 1, 1)) != NULL;
 }
 
+static bool round_to_bf16(const ct_kernel_sizes *s, ct_tensor **x) {
+    (void)s;
+    return ct_tensor_cast(x[0], CT_BF16) != NULL;
+}
+
 static bool sum_rows(const ct_kernel_sizes *s, ct_tensor **x) {
     (void)s;
     return ct_tensor_reduce(CT_SUM, x[0], 1u << 0, false) != NULL;
 }
 
 static double regions_1(const ct_kernel_sizes *s) { return regions(s, 1); }
+static double regions_1_and_half(const ct_kernel_sizes *s) { return regions(s, 1.5); }
 
 /* ---- normalisation ---------------------------------------------------------------------- */
 
@@ -323,6 +329,7 @@ const ct_kernel ct_kernels[] = {
     {"add a row", two_regions, add_row, regions_2},
     {"relu", two_regions, relu, regions_2},
     {"relu, gradient", two_regions, relu_grad, regions_3},
+    {"round to bf16", two_regions, round_to_bf16, regions_1_and_half},
     {"sum of rows", two_regions, sum_rows, regions_1},
     {"l2 norm", make_l2_norm, l2_norm, regions_2},
     {"l2 norm, gradient", make_l2_norm, l2_norm_grad, regions_3},

@@ -4,9 +4,9 @@
  *
  * Prints one JSON object: "copy", bytes read and written a second by large copies; "products",
  * FLOP/s of matrix products in each precision (bf16: of operands rounded before), at the model's
- * sizes and a large square; "kernels", those that move data, at the sizes of model.md section 9,
- * each as a fraction of the best copy: the bytes that must be moved at least, every operand once,
- * over the time. Operands are taken in turn from as many copies as do not fit a cache. --probe: the
+ * sizes and a large square; "kernels", those that move data, at the published sizes, each as a
+ * fraction of the best copy: the bytes that must be moved at least, every operand once, over the
+ * time. Operands are taken in turn from as many copies as do not fit a cache. --probe: the
  * device alone, 2 if it is not there. --tiny: small sizes, to see that it runs.
  */
 #include <getopt.h>
