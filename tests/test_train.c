@@ -232,6 +232,37 @@ START_TEST(a_run_is_not_overwritten_unasked) {
 }
 END_TEST
 
+static void shell(const char *folder, const char *command) {
+    char line[1024];
+    snprintf(line, sizeof line, "cd '%s' && %s", folder, command);
+    ck_assert_msg(system(line) == 0, "%s", line);
+}
+
+/* What is wrong with the data may show only when it is read. */
+START_TEST(a_run_comes_back_if_the_next_saves_nothing) {
+    char *folder = tiny_experiment();
+    static char output[OUTPUT_SIZE];
+    ck_assert_int_eq(train(folder, "", NULL), 0);
+    shell(folder, "cp -r run kept && cp data/train_ims.npy sound.npy");
+    shell(folder, "printf '\\000\\000\\300\\177' | "
+                  "dd of=data/train_ims.npy bs=1 seek=128 conv=notrunc status=none"); /* a NaN */
+    ck_assert_int_eq(train(folder, "--overwrite", output), 2);
+    ck_assert_msg(strstr(output, "is nan") != NULL, "%s", output);
+    shell(folder, "diff -r run kept");
+    /* a new run that was killed: before it saved anything, and after */
+    shell(folder, "cp sound.npy data/train_ims.npy && mkdir run/replaced && "
+                  "for f in run/*.*; do mv $f run/replaced/; done && touch run/metrics.jsonl");
+    ck_assert_int_eq(train(folder, "", output), 2);
+    ck_assert_msg(strstr(output, "already holds a run") != NULL, "%s", output);
+    shell(folder, "diff -r run kept && mkdir run/replaced && touch run/replaced/best.safetensors");
+    ck_assert_int_eq(train(folder, "--resume", NULL), 0);
+    shell(folder, "test ! -e run/replaced && cmp run/best.safetensors kept/best.safetensors");
+    ck_assert_int_eq(train(folder, "--overwrite", NULL), 0);
+    shell(folder, "test ! -e run/replaced && cmp run/best.safetensors kept/best.safetensors");
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(evaluates_and_queries_what_it_trained) {
     char *folder = tiny_experiment();
     static char output[OUTPUT_SIZE];
@@ -397,6 +428,7 @@ TEST_MAIN("train", leaves_results_and_learns, same_seed_same_bits,
           interrupted_and_resumed_same_bits, resume_takes_up_all_or_the_encoders,
           decoder_is_trained_fixed_or_updated_twice,
           a_run_is_not_overwritten_unasked,
+          a_run_comes_back_if_the_next_saves_nothing,
           evaluates_and_queries_what_it_trained, reads_captions_as_released, embeddings_are_written,
           training_starts_from_given_weights, weights_go_out_and_in,
           dry_run_prints_the_graph_and_writes_nothing)

@@ -32,6 +32,7 @@ typedef struct {
     double interval_start;
     int64_t interval_pairs;
 
+    bool replaces;       /* an earlier run waits for this one's first checkpoint */
     double started;      /* this process; progress.seconds holds earlier ones */
     int64_t first_step;  /* of this process, for the rate */
 } trainer;
@@ -100,7 +101,8 @@ static bool set_up(trainer *t) {
     if (!t->optimizer || !t->last_path || !t->best_path) return false;
     const char *dump = t->options.dump_folder;
     if (dump && !(t->dump = ct_dump_open(t->experiment, dump, t->options.mode))) return false;
-    /* The last of what may be wrong is behind us: only now may an earlier run go. */
+    /* The last of what may be wrong before a step is behind us. */
+    t->replaces = t->options.mode == CT_RUN_OVERWRITE;
     if (!ct_run_folder_prepare(c, t->options.mode)) return false;
     /* Stream 1: stream 0 drew the initial values. */
     t->progress = (ct_progress){.best_score = -1, .rng = ct_rng_create((uint64_t)c->seed, 1)};
@@ -221,7 +223,7 @@ static bool save_last(trainer *t) {
     p.seconds += now() - t->started;
     ct_module *module = ct_model_module(t->experiment->model);
     return ct_checkpoint_save(t->last_path, module, t->optimizer, &p, t->config->text) &&
-           (t->dev || ct_module_save(module, t->best_path));
+           (t->dev || ct_module_save(module, t->best_path)) && ct_run_folder_keep(t->config);
 }
 
 static bool validate(trainer *t) {
@@ -378,5 +380,6 @@ ct_train_outcome ct_train_run(ct_config *config, ct_train_options options) {
         }
     }
     tear_down(&t);
+    if (outcome == CT_TRAIN_FAILED && t.replaces) ct_run_folder_restore(config);
     return outcome;
 }
