@@ -40,16 +40,18 @@ template <typename T> static __host__ __device__ inline void narrow(T x, uint8_t
     *y = is_integer<T>::value ? (uint8_t)x : ct_u8_of_f64((double)x);
 }
 
-template <typename To, typename From> static __global__ void convert(ct_walk<2> w) {
-    for (int64_t i = ct_first(); i < w.count; i += ct_step()) {
-        int64_t at[2];
-        ct_walk_to(w, i, at);
-        narrow(widen(w.at<From>(1, at)), &w.at<To>(0, at));
-    }
+template <typename To, typename From> static __global__ void convert(const ct_walk<2> w) {
+    constexpr int lanes = sizeof(To) > sizeof(From) ? ct_lanes<To> : ct_lanes<From>;
+    ct_walk_each<lanes>(w, [&]<int W>(const int64_t (&at)[2]) {
+        auto x = w.load<W, From>(1, at);
+        ct_pack<W, To> y;
+        for (int i = 0; i < W; i++) narrow(widen(x.at[i]), &y.at[i]);
+        w.store(at, y);
+    });
 }
 
 template <typename To, typename From> static bool launch_convert(const ct_walk<2> &w) {
-    return CT_LAUNCH((convert<To, From>), ct_cuda_blocks(w.count), CT_THREADS, 0, w);
+    return CT_LAUNCH((convert<To, From>), ct_walk_blocks(w), CT_THREADS, 0, w);
 }
 
 template <typename From> static bool convert_from(const ct_walk<2> &w, ct_dtype to) {
@@ -78,12 +80,9 @@ static bool convert_walk(const ct_walk<2> &w, ct_dtype to, ct_dtype from) {
 
 /* ---- copies of one dtype ---------------------------------------------------------------- */
 
-template <typename T> static __global__ void move(ct_walk<2> w) {
-    for (int64_t i = ct_first(); i < w.count; i += ct_step()) {
-        int64_t at[2];
-        ct_walk_to(w, i, at);
-        w.at<T>(0, at) = w.at<T>(1, at);
-    }
+template <typename T> static __global__ void move(const ct_walk<2> w) {
+    ct_walk_each<ct_lanes<T>>(
+        w, [&]<int W>(const int64_t (&at)[2]) { w.store(at, w.load<W, T>(1, at)); });
 }
 
 enum { TILE = 32, TILE_ROWS = 8 };
@@ -157,7 +156,7 @@ static transposition take_matrix(ct_walk<2> *w, int unit) {
 
 template <typename T> static bool move_walk(ct_walk<2> w) {
     int unit = transposed_dimension(w);
-    if (unit < 0) return CT_LAUNCH(move<T>, ct_cuda_blocks(w.count), CT_THREADS, 0, w);
+    if (unit < 0) return CT_LAUNCH(move<T>, ct_walk_blocks(w), CT_THREADS, 0, w);
     transposition t = take_matrix(&w, unit);
     int64_t tiles = t.batch * t.tiles_down * t.tiles_across;
     return CT_LAUNCH(transpose<T>, ct_cuda_blocks(tiles * CT_THREADS), dim3(TILE, TILE_ROWS), 0, w,
@@ -183,18 +182,18 @@ bool ct_cuda_copy(ct_tensor *y, const ct_tensor *x) {
 
 /* ---- fills ------------------------------------------------------------------------------ */
 
-template <typename T> static __global__ void fill(ct_walk<1> w, T value) {
-    for (int64_t i = ct_first(); i < w.count; i += ct_step()) {
-        int64_t at[1];
-        ct_walk_to(w, i, at);
-        w.at<T>(0, at) = value;
-    }
+template <typename T> static __global__ void fill(const ct_walk<1> w, T value) {
+    ct_walk_each<ct_lanes<T>>(w, [&]<int W>(const int64_t (&at)[1]) {
+        ct_pack<W, T> y;
+        for (int i = 0; i < W; i++) y.at[i] = value;
+        w.store(at, y);
+    });
 }
 
 template <typename T> static bool launch_fill(const ct_walk<1> &w, double value) {
     T element;
     narrow(value, &element);
-    return CT_LAUNCH(fill<T>, ct_cuda_blocks(w.count), CT_THREADS, 0, w, element);
+    return CT_LAUNCH(fill<T>, ct_walk_blocks(w), CT_THREADS, 0, w, element);
 }
 
 bool ct_cuda_fill(ct_tensor *y, double value) {

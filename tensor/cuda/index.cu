@@ -78,9 +78,20 @@ static bool launch_select(ct_tensor *y, const ct_tensor *x, const ct_tensor *ind
                      ct_cuda_report);
 }
 
+/* Where rows are empty there is nothing else to do with an index. */
+static __global__ void check_indices(const int64_t *index, const around a, ct_report *report) {
+    for (int64_t j = ct_first(); j < a.count; j += ct_step()) {
+        in_range(index[j], j, a, CT_REPORT_INDEX_SELECT, report);
+    }
+}
+
 bool ct_cuda_index_select(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor *index) {
     around a = around_axis(x, axis, index->shape.dim[0]);
-    if (ct_cuda_count(y) == 0) return true;
+    if (a.count == 0) return true;
+    if (ct_cuda_count(y) == 0) {
+        return CT_LAUNCH(check_indices, ct_cuda_blocks(a.count), CT_THREADS, 0,
+                         ct_cuda_data<int64_t>(index), a, ct_cuda_report);
+    }
     switch (unit_of(ct_cuda_data<char>(y), ct_cuda_data<char>(x),
                     (size_t)a.inner * ct_cuda_size(x->dtype))) {
     case 1: return launch_select<uint8_t>(y, x, index, a);

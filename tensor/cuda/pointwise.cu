@@ -35,72 +35,72 @@
 /* ---- kernels ---------------------------------------------------------------------------- */
 
 template <typename Op, typename real>
-static __global__ void unary(ct_walk<2> w, real p, real q) {
-    for (int64_t i = ct_first(); i < w.count; i += ct_step()) {
-        int64_t at[2];
-        ct_walk_to(w, i, at);
-        w.at<real>(0, at) = Op::value(w.at<real>(1, at), p, q);
-    }
+static __global__ void unary(const ct_walk<2> w, real p, real q) {
+    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t (&at)[2]) {
+        auto x = w.load<W, real>(1, at);
+        for (int i = 0; i < W; i++) x.at[i] = Op::value(x.at[i], p, q);
+        w.store(at, x);
+    });
 }
 
 template <typename Op, typename real>
-static __global__ void unary_grad(ct_walk<4> w, real p, real q) {
-    for (int64_t i = ct_first(); i < w.count; i += ct_step()) {
-        int64_t at[4];
-        ct_walk_to(w, i, at);
-        real g = w.at<real>(1, at), x = w.at<real>(2, at), y = w.at<real>(3, at);
-        w.at<real>(0, at) = g * Op::derivative(x, y, p, q);
-    }
+static __global__ void unary_grad(const ct_walk<4> w, real p, real q) {
+    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t (&at)[4]) {
+        auto g = w.load<W, real>(1, at), x = w.load<W, real>(2, at), y = w.load<W, real>(3, at);
+        for (int i = 0; i < W; i++) g.at[i] *= Op::derivative(x.at[i], y.at[i], p, q);
+        w.store(at, g);
+    });
 }
 
-template <typename Op, typename real> static __global__ void binary(ct_walk<3> w) {
-    for (int64_t i = ct_first(); i < w.count; i += ct_step()) {
-        int64_t at[3];
-        ct_walk_to(w, i, at);
-        w.at<real>(0, at) = Op::value(w.at<real>(1, at), w.at<real>(2, at));
-    }
+template <typename Op, typename real> static __global__ void binary(const ct_walk<3> w) {
+    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t (&at)[3]) {
+        auto a = w.load<W, real>(1, at), b = w.load<W, real>(2, at);
+        for (int i = 0; i < W; i++) a.at[i] = Op::value(a.at[i], b.at[i]);
+        w.store(at, a);
+    });
 }
 
 template <typename Op, typename real>
-static __global__ void binary_grad(ct_walk<4> w, int which) {
-    for (int64_t i = ct_first(); i < w.count; i += ct_step()) {
-        int64_t at[4];
-        ct_walk_to(w, i, at);
-        real g = w.at<real>(1, at), a = w.at<real>(2, at), b = w.at<real>(3, at);
-        w.at<real>(0, at) = g * Op::derivative(which, a, b);
-    }
+static __global__ void binary_grad(const ct_walk<4> w, int which) {
+    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t (&at)[4]) {
+        auto g = w.load<W, real>(1, at), a = w.load<W, real>(2, at), b = w.load<W, real>(3, at);
+        for (int i = 0; i < W; i++) g.at[i] *= Op::derivative(which, a.at[i], b.at[i]);
+        w.store(at, g);
+    });
 }
 
-template <typename Op, typename T> static __global__ void compare(ct_walk<3> w) {
-    for (int64_t i = ct_first(); i < w.count; i += ct_step()) {
-        int64_t at[3];
-        ct_walk_to(w, i, at);
-        w.at<uint8_t>(0, at) = Op::value(w.at<T>(1, at), w.at<T>(2, at));
-    }
+template <typename Op, typename T> static __global__ void compare(const ct_walk<3> w) {
+    ct_walk_each<ct_lanes<T>>(w, [&]<int W>(const int64_t (&at)[3]) {
+        auto a = w.load<W, T>(1, at), b = w.load<W, T>(2, at);
+        ct_pack<W, uint8_t> y;
+        for (int i = 0; i < W; i++) y.at[i] = Op::value(a.at[i], b.at[i]);
+        w.store(at, y);
+    });
 }
 
 /* Values are only moved: one kernel for each size of element. */
-template <typename T> static __global__ void where(ct_walk<4> w) {
-    for (int64_t i = ct_first(); i < w.count; i += ct_step()) {
-        int64_t at[4];
-        ct_walk_to(w, i, at);
-        w.at<T>(0, at) = w.at<uint8_t>(1, at) ? w.at<T>(2, at) : w.at<T>(3, at);
-    }
+template <typename T> static __global__ void where(const ct_walk<4> w) {
+    ct_walk_each<ct_lanes<T>>(w, [&]<int W>(const int64_t (&at)[4]) {
+        auto condition = w.load<W, uint8_t>(1, at);
+        auto a = w.load<W, T>(2, at), b = w.load<W, T>(3, at);
+        for (int i = 0; i < W; i++) a.at[i] = condition.at[i] ? a.at[i] : b.at[i];
+        w.store(at, a);
+    });
 }
 
-template <typename real> static __global__ void add_to(ct_walk<2> w, real alpha) {
-    for (int64_t i = ct_first(); i < w.count; i += ct_step()) {
-        int64_t at[2];
-        ct_walk_to(w, i, at);
-        w.at<real>(0, at) += alpha * w.at<real>(1, at);
-    }
+template <typename real> static __global__ void add_to(const ct_walk<2> w, real alpha) {
+    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t (&at)[2]) {
+        auto y = w.load<W, real>(0, at), x = w.load<W, real>(1, at);
+        for (int i = 0; i < W; i++) y.at[i] += alpha * x.at[i];
+        w.store(at, y);
+    });
 }
 
 /* ---- launches --------------------------------------------------------------------------- */
 
 /* Over all elements of a walk. */
 #define LAUNCH(kernel, w, ...) \
-    CT_LAUNCH(kernel, ct_cuda_blocks((w).count), CT_THREADS, 0, __VA_ARGS__)
+    CT_LAUNCH(kernel, ct_walk_blocks(w), CT_THREADS, 0, __VA_ARGS__)
 
 template <typename real>
 static bool launch_unary(ct_unary_kind kind, const ct_walk<2> &w, double p, double q) {

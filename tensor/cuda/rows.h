@@ -4,23 +4,7 @@
 #define CT_CUDA_ROWS_H
 
 #include "tensor/cuda/block.h"
-
-/* ---- several neighbours at once --------------------------------------------------------- */
-
-template <int W, typename real> struct alignas(W * sizeof(real)) ct_pack {
-    real at[W];
-};
-
-/* Elements in 16 bytes, the widest load there is. */
-template <typename real> static constexpr int ct_lanes = 16 / (int)sizeof(real);
-
-template <int W, typename real> static __device__ inline ct_pack<W, real> ct_load(const real *p) {
-    return *reinterpret_cast<const ct_pack<W, real> *>(p);
-}
-template <int W, typename real>
-static __device__ inline void ct_store(real *p, const ct_pack<W, real> &value) {
-    *reinterpret_cast<ct_pack<W, real> *>(p) = value;
-}
+#include "tensor/cuda/pack.h"
 
 /* ---- one row, by all threads of a block ------------------------------------------------- */
 
