@@ -35,6 +35,7 @@ typedef struct ct_backend {
     bool (*from_host)(void *to, const void *from, size_t bytes);
     bool (*to_host)(void *to, const void *from, size_t bytes);
     int64_t (*memory_peak)(void); /* ct_device_memory_peak; NULL: that of tensors */
+    bool (*trim)(void);           /* ct_memory_trim; NULL: nothing is kept */
 
     /* any dtypes; x expanded to y's shape */
     bool (*copy)(ct_tensor *y, const ct_tensor *x); /* converts */

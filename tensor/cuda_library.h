@@ -8,7 +8,7 @@
 #include "tensor/backend.h"
 
 /* Raised with every change of ct_host_functions or ct_backend. */
-enum { CT_CUDA_LIBRARY_VERSION = 2 };
+enum { CT_CUDA_LIBRARY_VERSION = 3 };
 
 /* What the backend calls of the library that loaded it, whose symbols it does not see. */
 typedef struct {

@@ -150,6 +150,11 @@ int64_t ct_device_memory_peak(ct_device device) {
     return backend->memory_peak ? backend->memory_peak() : ct_memory_peak(device);
 }
 
+bool ct_memory_trim(ct_device device) {
+    const ct_backend *backend = ct_backend_of(device);
+    return backend && (!backend->trim || backend->trim());
+}
+
 static void count_memory(ct_device device, int64_t bytes) {
     int64_t now = atomic_fetch_add(&memory_in_use[device], bytes) + bytes;
     int64_t peak = atomic_load(&memory_peak[device]);

@@ -138,7 +138,10 @@ static bool take_recorded(ct_steps *steps, const ct_batch *batch, ct_progress *p
     bool is_new;
     recorded *entry = entry_of(steps, kind_of(steps, batch, progress), &is_new);
     if (!entry) return false;
-    if (is_new) return take_as_it_comes(steps, batch, progress);
+    if (is_new) { /* in the memory that recorded steps use in turn */
+        if (steps->repeated && !ct_memory_trim(steps->config.experiment->device)) return false;
+        return take_as_it_comes(steps, batch, progress);
+    }
     if (!entry->capture) entry->capture = record(steps, batch, progress);
     if (entry->capture) return repeat(steps, entry->capture, progress);
     give_up_recording(steps);

@@ -20,7 +20,7 @@ typedef struct ct_steps ct_steps;
 ct_steps *ct_steps_create(ct_steps_config config);
 void ct_steps_destroy(ct_steps *steps);
 /* A step on `batch`, which is counted in the interval and, but for the random numbers drawn, not in
- * `progress`. Does not wait for a device. */
+ * `progress`. Does not wait for a device, but for the first step of a kind. */
 bool ct_steps_take(ct_steps *steps, const ct_batch *batch, ct_progress *progress);
 /* How many of the steps taken repeated a recorded one. */
 int64_t ct_steps_repeated(const ct_steps *steps);

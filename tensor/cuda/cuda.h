@@ -101,7 +101,7 @@ bool ct_cuda_to_host(void *to, const void *from, size_t bytes);
 int64_t ct_cuda_memory_peak(); /* 0 with an error if it is not known */
 /* Waits, and gives what the pool and the graphs keep for the next time back to the device, so that
  * either may have it. */
-void ct_cuda_trim();
+bool ct_cuda_trim();
 /* The error that there is not so much memory: it says how much is held and free. */
 void ct_cuda_fail_memory(const char *operation, size_t bytes);
 

@@ -76,14 +76,37 @@ void ct_cuda_fail_memory(const char *operation, size_t bytes) {
                   (double)total / mib);
 }
 
-void ct_cuda_trim() {
+static bool default_pool(int *device, cudaMemPool_t *pool) {
+    return CT_CUDA(cudaGetDevice(device)) && CT_CUDA(cudaDeviceGetDefaultMemPool(pool, *device));
+}
+
+static int64_t most_held; /* by the pool and the graphs together; they give nothing back but here */
+
+static void note_held(int device, cudaMemPool_t pool) {
+    uint64_t pooled = 0, recorded = 0;
+    if (!CT_CUDA(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &pooled)) ||
+        !CT_CUDA(cudaDeviceGetGraphMemAttribute(device, cudaGraphMemAttrReservedMemCurrent,
+                                                &recorded))) {
+        return;
+    }
+    int64_t held = (int64_t)(pooled + recorded);
+    if (held > most_held) most_held = held;
+}
+
+bool ct_cuda_trim() {
     int device = 0;
     cudaMemPool_t pool;
-    if (CT_CUDA(cudaStreamSynchronize(ct_cuda_stream)) && CT_CUDA(cudaGetDevice(&device)) &&
-        CT_CUDA(cudaDeviceGetDefaultMemPool(&pool, device)) &&
-        CT_CUDA(cudaMemPoolTrimTo(pool, 0))) {
-        CT_CUDA(cudaDeviceGraphMemTrim(device));
-    }
+    if (!ct_cuda_may_wait("memory_trim") || !default_pool(&device, &pool)) return false;
+    note_held(device, pool);
+    return CT_CUDA(cudaStreamSynchronize(ct_cuda_stream)) &&
+           CT_CUDA(cudaMemPoolTrimTo(pool, 0)) && CT_CUDA(cudaDeviceGraphMemTrim(device));
+}
+
+int64_t ct_cuda_memory_peak() {
+    int device = 0;
+    cudaMemPool_t pool;
+    if (default_pool(&device, &pool)) note_held(device, pool);
+    return most_held;
 }
 
 static cudaError_t allocate(void **data, size_t bytes) {
@@ -108,18 +131,6 @@ void *ct_cuda_allocate(size_t bytes) {
 }
 
 /* Of the pool and, which are not from it, of recorded steps. */
-int64_t ct_cuda_memory_peak() {
-    int device = 0;
-    cudaMemPool_t pool;
-    uint64_t pooled = 0, recorded = 0;
-    bool known = CT_CUDA(cudaGetDevice(&device)) &&
-                 CT_CUDA(cudaDeviceGetDefaultMemPool(&pool, device)) &&
-                 CT_CUDA(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemHigh, &pooled)) &&
-                 CT_CUDA(cudaDeviceGetGraphMemAttribute(device, cudaGraphMemAttrUsedMemHigh,
-                                                        &recorded));
-    return known ? (int64_t)(pooled + recorded) : 0;
-}
-
 /* ---- copies ----------------------------------------------------------------------------- */
 
 /* From pageable memory this returns when `from` has been read. */

@@ -11,6 +11,7 @@ static const ct_backend backend = {
     .from_host = ct_cuda_from_host,
     .to_host = ct_cuda_to_host,
     .memory_peak = ct_cuda_memory_peak,
+    .trim = ct_cuda_trim,
     .copy = ct_cuda_copy,
     .fill = ct_cuda_fill,
     .arange = ct_cuda_arange,

@@ -195,8 +195,11 @@ typedef struct {
     char name[256];
     int major, minor, multiProcessorCount;
 } cudaDeviceProp;
-typedef enum { cudaMemPoolAttrReleaseThreshold = 4, cudaMemPoolAttrUsedMemHigh = 8 } cudaMemPoolAttr;
-typedef enum { cudaGraphMemAttrUsedMemHigh = 1 } cudaGraphMemAttributeType;
+typedef enum {
+    cudaMemPoolAttrReleaseThreshold = 4,
+    cudaMemPoolAttrReservedMemCurrent = 5,
+} cudaMemPoolAttr;
+typedef enum { cudaGraphMemAttrReservedMemCurrent = 2 } cudaGraphMemAttributeType;
 typedef enum { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 } cudaFuncAttribute;
 typedef struct ct_shim_stream *cudaStream_t;
 typedef struct ct_shim_event *cudaEvent_t;

@@ -17,7 +17,7 @@ static struct {
     std::unordered_map<void *, piece> blocks; /* that are there now */
     size_t used;       /* by those that are not of graphs */
     size_t for_graphs; /* kept for them */
-    size_t most_used, most_for_graphs;
+    size_t kept;       /* by the pool: the most used since it was trimmed */
 } memory;
 
 static size_t memory_size() {
@@ -58,7 +58,7 @@ cudaError_t cudaMallocAsync(void **data, size_t bytes, cudaStream_t) {
         memset(*data, 0xff, bytes);
         memory.blocks[*data] = {bytes, false};
         memory.used += bytes;
-        if (memory.used > memory.most_used) memory.most_used = memory.used;
+        if (memory.used > memory.kept) memory.kept = memory.used;
     }
     ct_shim_device_end();
     return *data ? cudaSuccess : cudaErrorMemoryAllocation;
@@ -107,7 +107,6 @@ cudaError_t ct_shim_vanish(void *data) {
 bool ct_shim_reserve_for_graphs(size_t bytes) {
     if (bytes > available() + memory.for_graphs) return false;
     if (bytes > memory.for_graphs) memory.for_graphs = bytes;
-    if (bytes > memory.most_for_graphs) memory.most_for_graphs = bytes;
     return true;
 }
 
@@ -117,11 +116,14 @@ cudaError_t cudaDeviceGraphMemTrim(int) {
 }
 
 cudaError_t cudaDeviceGetGraphMemAttribute(int, cudaGraphMemAttributeType, void *value) {
-    *static_cast<uint64_t *>(value) = memory.most_for_graphs;
+    *static_cast<uint64_t *>(value) = memory.for_graphs;
     return cudaSuccess;
 }
 
-cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) {
+    memory.kept = memory.used;
+    return cudaSuccess;
+}
 
 /* To the host at once or not at all: whoever asks waits for it. */
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
@@ -219,7 +221,7 @@ cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int) {
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void *) { return cudaSuccess; }
 
 cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void *value) {
-    *static_cast<uint64_t *>(value) = memory.most_used;
+    *static_cast<uint64_t *>(value) = memory.kept;
     return cudaSuccess;
 }
 
