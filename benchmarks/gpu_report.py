@@ -32,7 +32,9 @@ def matrix_rate(results: Json) -> float | None:
 
 
 def peak(results: Json, name: str) -> float | None:
-    return (results["programs"].get(name, {}).get("memory") or {}).get("peak_bytes")
+    """Bytes held at most: PyTorch's tensors alone took fewer."""
+    memory = results["programs"].get(name, {}).get("memory") or {}
+    return memory.get("reserved_bytes", memory.get("peak_bytes"))
 
 
 def add_ratios(results: Json) -> None:
