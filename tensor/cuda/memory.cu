@@ -130,7 +130,6 @@ void *ct_cuda_allocate(size_t bytes) {
     return nullptr;
 }
 
-/* Of the pool and, which are not from it, of recorded steps. */
 /* ---- copies ----------------------------------------------------------------------------- */
 
 /* From pageable memory this returns when `from` has been read. */
