@@ -386,7 +386,9 @@ static bool update(const ct_optimizer *optimizer, batch *b) {
 bool ct_optimizer_update(ct_optimizer *optimizer) {
     if (!optimizer) return ct_ok() ? ct_fail_bool("optimizer_update: optimizer is NULL") : false;
     if (!ct_ok()) return false; /* the gradients may be those of half a backward */
-    if (!optimizer->rates) return ct_fail_bool("optimizer_update: ct_optimizer_prepare comes first");
+    if (!optimizer->rates) {
+        return ct_fail_bool("optimizer_update: ct_optimizer_prepare comes first");
+    }
     batch b;
     bool ok = batch_allocate(&b, optimizer->count);
     if (ok) {

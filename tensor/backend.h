@@ -82,9 +82,9 @@ typedef struct ct_backend {
     bool (*uniform)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
     bool (*normal)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
 
-    /* tensor/upload.h; NULL, all of them: copies are made at once, host memory is any. A handle's
-     * copies are made between begin and end: after what was asked before its last `done` (or create);
-     * what is asked after `receive` sees them; `wait` is until they are made. */
+    /* tensor/upload.h; NULL, all of them: copies are made at once, host memory is any. The copies of
+     * a handle are asked for between begin and end, and made after what was asked before its last
+     * `done` (or create); what is asked after `receive` sees them; `wait` is until they are made. */
     void *(*host_allocate)(size_t bytes);
     void (*host_free)(void *data);
     void *(*upload_create)(void);

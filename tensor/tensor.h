@@ -160,8 +160,8 @@ bool ct_write(ct_tensor *x, const void *data);
 int64_t ct_memory_in_use(ct_device device);
 int64_t ct_memory_peak(ct_device device);
 /* The most bytes of its memory that this process has held on a device: with what kernels needed
- * beside the tensors, what captures need and what is kept for the next time; of the CPU, that of its
- * tensors. */
+ * beside the tensors, what captures need and what is kept for the next time; of the CPU, those of
+ * its tensors. */
 int64_t ct_device_memory_peak(ct_device device);
 /* Gives the device what is kept for the next time; waits. */
 bool ct_memory_trim(ct_device device);
