@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from parts import Batch, Losses, Noise, Policy, Sizes, Terms, l2norm
+from parts import Matching, Noise, Policy, Sizes, l2norm
 
 
 class GraphConvolution(nn.Module):
@@ -124,25 +124,9 @@ class TextEncoder(Encoder):
         return self.bn(states.gather(1, last)[:, 0].to(vectors.dtype)), policy
 
 
-class Model(nn.Module):
+class Model(Matching):
     def __init__(self, s: Sizes) -> None:
-        super().__init__()
-        self.sizes = s
-        self.img_enc = ImageEncoder(s)
-        self.txt_enc = TextEncoder(s)
-        self.heads = Losses(s, batched=True)
-
-    def losses(self, batch: Batch, noise: tuple[Noise, Noise] = (Noise(), Noise())) -> Terms:
-        """`noise`: of the text and of the image."""
-        caption, of_text = self.txt_enc(batch.vectors, batch.lengths, noise[0])
-        image, of_image = self.img_enc(batch.images, noise[1])
-        return self.heads(batch, image, caption, (of_image, of_text))
-
-    def embed_images(self, images: Tensor) -> Tensor:
-        return l2norm(self.img_enc(images, Noise())[0])
-
-    def embed_captions(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        return l2norm(self.txt_enc(vectors, lengths, Noise())[0])
+        super().__init__(s, ImageEncoder(s), TextEncoder(s), batched=True)
 
     def compile_parts(self, mode: str) -> None:
         """All but the GRUs, which are cuDNN's: each part as one graph, compiled when first run with its shapes."""

@@ -217,3 +217,26 @@ class Losses(nn.Module):
         }
         terms["total"] = sum(terms.values())
         return terms
+
+
+class Matching(nn.Module):
+    """Two encoders, and what they are trained by."""
+
+    def __init__(self, s: Sizes, image: nn.Module, text: nn.Module, batched: bool) -> None:
+        super().__init__()
+        self.sizes = s
+        self.img_enc = image
+        self.txt_enc = text
+        self.heads = Losses(s, batched)
+
+    def losses(self, batch: Batch, noise: tuple[Noise, Noise] = (Noise(), Noise())) -> Terms:
+        """`noise`: of the text, which draws first, and of the image."""
+        caption, of_text = self.txt_enc(batch.vectors, batch.lengths, noise[0])
+        image, of_image = self.img_enc(batch.images, noise[1])
+        return self.heads(batch, image, caption, (of_image, of_text))
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        return l2norm(self.img_enc(images, Noise())[0])
+
+    def embed_captions(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        return l2norm(self.txt_enc(vectors, lengths, Noise())[0])

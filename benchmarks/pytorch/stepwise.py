@@ -11,7 +11,7 @@ from torch.distributions import Categorical, Distribution, Normal
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from parts import Batch, Losses, Noise, Policy, Sizes, Terms, l2norm
+from parts import Matching, Noise, Policy, Sizes, l2norm
 
 Distribution.set_default_validate_args(False)  # as when that code was written: the checks would wait at each step
 
@@ -119,22 +119,6 @@ class TextEncoder(Encoder):
         return self.bn(self.rnn(packed)[1][0]), policy
 
 
-class Model(nn.Module):
+class Model(Matching):
     def __init__(self, s: Sizes) -> None:
-        super().__init__()
-        self.sizes = s
-        self.img_enc = ImageEncoder(s)
-        self.txt_enc = TextEncoder(s)
-        self.heads = Losses(s, batched=False)
-
-    def losses(self, batch: Batch, noise: tuple[Noise, Noise] = (Noise(), Noise())) -> Terms:
-        """`noise`: of the text, which draws first, and of the image."""
-        caption, of_text = self.txt_enc(batch.vectors, batch.lengths, noise[0])
-        image, of_image = self.img_enc(batch.images, noise[1])
-        return self.heads(batch, image, caption, (of_image, of_text))
-
-    def embed_images(self, images: Tensor) -> Tensor:
-        return l2norm(self.img_enc(images, Noise())[0])
-
-    def embed_captions(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        return l2norm(self.txt_enc(vectors, lengths, Noise())[0])
+        super().__init__(s, ImageEncoder(s), TextEncoder(s), batched=False)

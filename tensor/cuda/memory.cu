@@ -48,7 +48,7 @@ bool ct_cuda_start(char *name, size_t size) {
     int devices = 0, device = 0;
     cudaError_t status = cudaGetDeviceCount(&devices);
     if (status != cudaSuccess || devices == 0) {
-        return ct_host->fail_bool("cuda: no NVIDIA GPU was found (%s)", cudaGetErrorString(status));
+        return ct_host->fail_bool("cuda: no NVIDIA GPU can be used (%s)", cudaGetErrorString(status));
     }
     return CT_CUDA(cudaGetDevice(&device)) &&
            name_device(device, name, size) &&
