@@ -116,6 +116,10 @@ def limit_lines(results: Json) -> list[str]:
     for row in measured["products"]:
         size = "x".join(str(n) for n in row["size"])
         lines.append(f"  {row['precision']} {size:20}{row['flops_per_second'] / 1e12:10.1f} TFLOP/s")
+    for row in measured.get("gru", []):
+        cudnn = theirs.get(f"{row['precision']}_gru_seconds")
+        lines.append(f"  {row['precision']} {'GRU over the regions':20}{row['flops_per_second'] / 1e12:10.1f} TFLOP/s"
+                     f"{1e6 * row['median']:10.1f} us, cuDNN's {number(cudnn and 1e6 * cudnn)}")
     for row in measured["kernels"]:
         text = row.get("error") or (f"{1e6 * row['median']:10.1f} us {row['bytes_per_second'] / 1e9:8.0f} GB/s "
                                     f"{100 * row['of_copy']:6.1f}% of copies")

@@ -32,6 +32,25 @@ static bool two_regions(const ct_kernel_sizes *s, ct_device device, ct_rng *rng,
     return x[1] != NULL;
 }
 
+/* ---- nothing but the asking ------------------------------------------------------------- */
+
+static bool make_number(const ct_kernel_sizes *s, ct_device device, ct_rng *rng, ct_tensor **x) {
+    (void)s;
+    x[0] = normal(rng, device, CT_SHAPE(1));
+    x[1] = normal(rng, device, CT_SHAPE(1));
+    return x[1] != NULL;
+}
+
+static bool add_number(const ct_kernel_sizes *s, ct_tensor **x) {
+    (void)s;
+    return ct_tensor_add_to(x[0], 1, x[1]);
+}
+
+static double one_number(const ct_kernel_sizes *s) {
+    (void)s;
+    return 12;
+}
+
 /* ---- pointwise -------------------------------------------------------------------------- */
 
 static bool add(const ct_kernel_sizes *s, ct_tensor **x) {
@@ -325,6 +344,8 @@ static double gru_grad_bytes(const ct_kernel_sizes *s) {
 /* ---- all -------------------------------------------------------------------------------- */
 
 const ct_kernel ct_kernels[] = {
+    {"one number, in place", make_number, add_number, one_number},
+    {"one number, in new memory", make_number, add, one_number},
     {"add", two_regions, add, regions_3},
     {"add a row", two_regions, add_row, regions_2},
     {"relu", two_regions, relu, regions_2},

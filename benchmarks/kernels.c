@@ -4,10 +4,11 @@
  *
  * Prints one JSON object: "copy", bytes read and written a second by large copies; "products",
  * FLOP/s of matrix products in each precision (bf16: of operands rounded before), at the model's
- * sizes and a large square; "kernels", those that move data, at the published sizes, each as a
- * fraction of the best copy: the bytes that must be moved at least, every operand once, over the
- * time. Operands are taken in turn from as many copies as do not fit a cache. --probe: the
- * device alone, 2 if it is not there. --tiny: small sizes, to see that it runs.
+ * sizes and a large square; "gru", a GRU over all regions, forward and gradient; "kernels", those
+ * that move data, at the published sizes, each as a fraction of the best copy: the bytes that must
+ * be moved at least, every operand once, over the time. Operands are taken in turn from as many
+ * copies as do not fit a cache. --probe: the device alone, 2 if it is not there. --tiny: small
+ * sizes, to see that it runs.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -87,25 +88,75 @@ static json_t *product(bench *b, const char *precision, const int64_t size[3]) {
 
 /* Linear layers and GRUs over all regions; a step of a GRU; the policy head; the classifier; the
  * captioner's last layer; and what only a limit is for. */
-static json_t *products(bench *b) {
+static json_t *products(bench *b, const char *precision) {
     static const int64_t sizes[][3] = {{4608, 2048, 2048}, {4608, 2048, 6144},  {128, 2048, 6144},
                                        {4608, 4096, 1000}, {128, 512, 29000},   {1792, 256, 8481},
                                        {128, 2048, 10000}, {8192, 8192, 8192}};
-    static const char *const names[] = {"fp32", "tf32", "bf16"};
-    static const ct_precision precisions[] = {CT_PRECISION_FP32, CT_PRECISION_TF32,
-                                               CT_PRECISION_BF16};
     json_t *rows = json_array();
-    for (int p = 0; p < (b->device == CT_CPU ? 1 : 3) && ct_ok(); p++) {
-        if (!ct_set_precision(b->device, precisions[p])) break;
-        for (size_t i = 0; i < sizeof sizes / sizeof *sizes && ct_ok(); i++) {
-            int64_t size[3] = {sizes[i][0], sizes[i][1], sizes[i][2]};
-            for (int k = 0; k < 3 && b->tiny; k++) size[k] = size[k] / 256 + 1;
-            json_t *row = product(b, names[p], size);
-            if (row) json_array_append_new(rows, row);
-        }
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && ct_ok(); i++) {
+        int64_t size[3] = {sizes[i][0], sizes[i][1], sizes[i][2]};
+        for (int k = 0; k < 3 && b->tiny; k++) size[k] = size[k] / 256 + 1;
+        json_t *row = product(b, precision, size);
+        if (row) json_array_append_new(rows, row);
     }
-    if (b->device != CT_CPU && ct_ok()) ct_set_precision(b->device, CT_PRECISION_FP32);
     return rows;
+}
+
+typedef struct {
+    const ct_tensor *x, *g, *w_ih, *w_hh, *b_ih, *b_hh;
+} gru_operands;
+
+static bool gru_once(void *context) {
+    const gru_operands *o = context;
+    bool done = false;
+    CT_SCOPE {
+        ct_gru_result y =
+            ct_tensor_gru(o->x, NULL, o->w_ih, o->w_hh, o->b_ih, o->b_hh, NULL, false);
+        done = y.y && ct_tensor_gru_grad(o->g, NULL, o->x, NULL, o->w_ih, o->w_hh, o->b_ih, o->b_hh,
+                                         NULL, false, &y, true).w_hh;
+    }
+    return done;
+}
+
+/* Over all regions, in a row: a policy's, or the pool's. What cuDNN's takes is measured by
+ * benchmarks/pytorch. */
+static json_t *gru(bench *b, const char *precision) {
+    ct_kernel_sizes s = b->tiny ? ct_kernel_sizes_tiny : ct_kernel_sizes_published;
+    json_t *row = NULL;
+    CT_SCOPE {
+        ct_shape shape = CT_SHAPE(s.batch, s.regions, s.width), bias = CT_SHAPE(3 * s.width);
+        ct_shape weight = CT_SHAPE(3 * s.width, s.width);
+        gru_operands o = {ct_random_normal(&b->rng, "x", CT_F32, b->device, shape),
+                          ct_random_normal(&b->rng, "g", CT_F32, b->device, shape),
+                          ct_full(CT_F32, b->device, weight, 1e-3),
+                          ct_full(CT_F32, b->device, weight, -1e-3),
+                          ct_zeros(CT_F32, b->device, bias), ct_zeros(CT_F32, b->device, bias)};
+        row = ct_time_calls(gru_once, &o, b->device, b->samples, b->least);
+        if (!row) break;
+        double flops = 3 * 12.0 * (double)(s.batch * s.regions) * (double)(s.width * s.width);
+        double median = json_real_value(json_object_get(row, "median"));
+        json_object_set_new(row, "precision", json_string(precision));
+        json_object_set_new(row, "flops_per_second", json_real(flops / median));
+    }
+    return row;
+}
+
+/* What is made of products, in each precision. */
+static void measure_products(bench *b, json_t *result) {
+    static const char *const names[] = {"fp32", "tf32", "bf16"};
+    json_t *rows = json_array(), *grus = json_array();
+    for (int p = 0; p < (b->device == CT_CPU ? 1 : 3) && ct_ok(); p++) {
+        ct_precision precision;
+        ct_precision_from_name(names[p], &precision);
+        if (!ct_set_precision(b->device, precision)) break;
+        json_t *more = products(b, names[p]), *one = ct_ok() ? gru(b, names[p]) : NULL;
+        json_array_extend(rows, more);
+        json_decref(more);
+        if (one) json_array_append_new(grus, one);
+    }
+    if (ct_ok()) ct_set_precision(b->device, CT_PRECISION_FP32);
+    json_object_set_new(result, "products", rows);
+    json_object_set_new(result, "gru", grus);
 }
 
 /* ---- kernels ---------------------------------------------------------------------------- */
@@ -206,7 +257,7 @@ int main(int argc, char **argv) {
         json_t *result = json_pack("{s:s}", "machine", ct_machine_text());
         if (!b.probe) {
             json_object_set_new(result, "copy", copies(&b));
-            if (ct_ok()) json_object_set_new(result, "products", products(&b));
+            if (ct_ok()) measure_products(&b, result);
             if (ct_ok()) json_object_set_new(result, "kernels", kernels(&b));
         }
         if (ct_ok()) json_dumpf(result, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));

@@ -75,6 +75,8 @@ class BenchmarksGpu(unittest.TestCase):
         self.assertEqual({row["precision"] for row in found["products"]}, {"fp32", "tf32", "bf16"})
         for row in found["products"]:
             self.assertGreater(row["flops_per_second"], 0)
+        self.assertEqual([row["precision"] for row in found["gru"]], ["fp32", "tf32", "bf16"])
+        self.assertTrue(all(row["flops_per_second"] > 0 for row in found["gru"]))
         for row in found["kernels"]:
             self.assertNotIn("error", row)
             self.assertGreater(row["of_copy"], 0, row["name"])

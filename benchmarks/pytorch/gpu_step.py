@@ -12,7 +12,7 @@ then one for each line of standard input:
     forward COUNT SAMPLES   the same of forward in training, losses included, without upload
     evaluate SAMPLES        seconds to embed and rank the split `test`
     memory                  bytes of tensors at most since the start of training, and reserved
-    limits                  bytes/s of a large copy, FLOP/s of large products
+    limits                  bytes/s of a large copy, FLOP/s of large products, seconds of a GRU
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ class Batched(Trainer):
 
 
 def limits(device: torch.device, large: int) -> dict[str, float]:
-    """Of PyTorch on this device: a copy of 256 MB and products of `large` square matrices, the best of several."""
+    """Of PyTorch on this device: a copy of 256 MB, products of `large` square matrices, a GRU; the best of several."""
     x = torch.randn(64 << 20 if large > 1024 else 1 << 20, device=device)
     y = torch.empty_like(x)
     found = {"copy_bytes_per_second": 8 * x.numel() / min(seconds(lambda: y.copy_(x), 10, 5))}
@@ -239,7 +239,23 @@ def limits(device: torch.device, large: int) -> dict[str, float]:
         seconds(lambda: a @ b, 2, 1)
         found[f"{name}_flops"] = 2 * large**3 / min(seconds(lambda: a @ b, 3, 5))
     torch.backends.cuda.matmul.allow_tf32 = tf32
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        found[f"{name}_gru_seconds"] = min(seconds(gru(device, dtype, large), 5, 5))
     return found
+
+
+def gru(device: torch.device, dtype: torch.dtype, large: int) -> Callable[[], object]:
+    """A call of a GRU over all regions, forward and backward, by cuDNN on CUDA: what "gru" of our kernels does."""
+    batch, regions, width = (128, 36, 2048) if large > 1024 else (3, 2, 8)
+    layer = torch.nn.GRU(width, width, batch_first=True, device=device, dtype=dtype)
+    x = torch.randn(batch, regions, width, device=device, dtype=dtype, requires_grad=True)
+    g = torch.randn_like(x)
+
+    def call() -> object:
+        return torch.autograd.grad(layer(x)[0], [x, *layer.parameters()], g)
+
+    seconds(call, 2, 1)
+    return call
 
 
 def memory(device: torch.device) -> dict[str, int]:
