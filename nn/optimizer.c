@@ -35,7 +35,7 @@ struct ct_optimizer {
     ct_sgd_options sgd;
     double lr, clip;
     ct_tensor *norm;       /* f64 scalar where the parameters are: of the last step */
-    ct_tensor *rates;      /* f64 (slots, UPDATES, RATES): of the next step */
+    ct_tensor *rates;      /* f64 (slots * UPDATES * RATES): of the next step */
     double *host_rates;
 };
 
@@ -219,7 +219,7 @@ static bool place_numbers(ct_optimizer *optimizer) {
     ct_release(optimizer->norm);
     ct_release(optimizer->rates);
     optimizer->norm = kept_empty(device, CT_SCALAR_SHAPE);
-    optimizer->rates = kept_empty(device, CT_SHAPE(optimizer->count, UPDATES, RATES));
+    optimizer->rates = kept_empty(device, CT_SHAPE(optimizer->count * UPDATES * RATES));
     if (!optimizer->host_rates) {
         size_t bytes = (size_t)optimizer->count * UPDATES * RATES * sizeof(double);
         optimizer->host_rates = malloc(bytes + 1);
@@ -330,10 +330,8 @@ static bool gather_moments(const ct_optimizer *optimizer, batch *b) {
 static bool gather_rates(const ct_optimizer *optimizer, int k, batch *b) {
     int64_t width = optimizer->algorithm == ADAM ? CT_ADAM_RATES : CT_SGD_RATES;
     for (int i = 0; i < b->count; i++) {
-        int64_t row = b->slots[i] - optimizer->slots;
-        ct_tensor *of_slot = ct_tensor_slice(optimizer->rates, 0, row, row + 1, 1);
-        of_slot = of_slot ? ct_tensor_slice(of_slot, 1, k, k + 1, 1) : NULL;
-        b->rates[i] = of_slot ? ct_tensor_slice(of_slot, 2, 0, width, 1) : NULL;
+        int64_t at = ((b->slots[i] - optimizer->slots) * UPDATES + k) * RATES;
+        b->rates[i] = ct_tensor_slice(optimizer->rates, 0, at, at + width, 1);
         if (!b->rates[i]) return false;
     }
     return true;

@@ -99,17 +99,22 @@ static inline bool gpu_missing(void) {
            WEXITSTATUS(status) == 77;
 }
 
-static inline int ct_run_suite(const char *name, const TTest *const *tests, size_t count) {
-    if (isa_missing() || gpu_missing()) return 77;
+/* The exit status of a program with these tests. */
+static inline int ct_run_case(const char *name, TCase *tcase) {
     Suite *suite = suite_create(name);
-    TCase *tcase = tcase_create(name);
-    for (size_t i = 0; i < count; i++) tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
     return failed ? 1 : 0;
+}
+
+static inline int ct_run_suite(const char *name, const TTest *const *tests, size_t count) {
+    if (isa_missing() || gpu_missing()) return 77;
+    TCase *tcase = tcase_create(name);
+    for (size_t i = 0; i < count; i++) tcase_add_test(tcase, tests[i]);
+    return ct_run_case(name, tcase);
 }
 
 #define TEST_MAIN(name, ...)                                                        \
@@ -126,17 +131,11 @@ typedef struct {
 
 static inline int run_looped_suite(const char *name, const looped_test *tests, size_t count) {
     if (isa_missing() || gpu_missing()) return 77;
-    Suite *suite = suite_create(name);
     TCase *tcase = tcase_create(name);
     for (size_t i = 0; i < count; i++) {
         tcase_add_loop_test(tcase, tests[i].test, 0, (int)tests[i].loops);
     }
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return ct_run_case(name, tcase);
 }
 
 #define LOOPED_TEST_MAIN(name, ...)                                              \

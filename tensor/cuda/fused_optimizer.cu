@@ -59,13 +59,23 @@ static __device__ inline int entry_of_block(const table<real> &work, int64_t blo
     return i;
 }
 
+/* Elements start .. start + n - 1 of an entry: a block's. */
+template <typename real> struct chunk {
+    const entry<real> &of;
+    int64_t start, n;
+};
+template <typename real>
+static __device__ inline chunk<real> chunk_of_block(const table<real> &work) {
+    const entry<real> &e = work.at[entry_of_block(work, blockIdx.x)];
+    int64_t start = ((int64_t)blockIdx.x - e.first_block) * CHUNK;
+    return {e, start, e.count - start < CHUNK ? e.count - start : (int64_t)CHUNK};
+}
+
 /* PyTorch's order of operations. */
 template <typename real>
 static __global__ void adam(const __grid_constant__ table<real> work,
                             const __grid_constant__ adam_constants<real> o) {
-    const entry<real> &e = work.at[entry_of_block(work, blockIdx.x)];
-    int64_t start = ((int64_t)blockIdx.x - e.first_block) * CHUNK;
-    int64_t n = e.count - start < CHUNK ? e.count - start : (int64_t)CHUNK;
+    const auto [e, start, n] = chunk_of_block(work);
     double factor;
     if (!clip_factor(o.clip, &factor)) return;
     real *p = e.param + start, *m = e.first_moment + start, *v = e.second_moment + start;
@@ -91,9 +101,7 @@ static __global__ void adam(const __grid_constant__ table<real> work,
 template <typename real>
 static __global__ void sgd(const __grid_constant__ table<real> work,
                            const __grid_constant__ sgd_constants<real> o) {
-    const entry<real> &e = work.at[entry_of_block(work, blockIdx.x)];
-    int64_t start = ((int64_t)blockIdx.x - e.first_block) * CHUNK;
-    int64_t n = e.count - start < CHUNK ? e.count - start : (int64_t)CHUNK;
+    const auto [e, start, n] = chunk_of_block(work);
     double factor;
     if (!clip_factor(o.clip, &factor)) return;
     real *p = e.param + start, *b = e.first_moment ? e.first_moment + start : nullptr;
@@ -197,9 +205,7 @@ bool ct_cuda_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *c
 /* A block's chunk to its place among the parts. */
 template <typename real>
 static __global__ void square_chunks(const __grid_constant__ table<real> work, double *parts) {
-    const entry<real> &e = work.at[entry_of_block(work, blockIdx.x)];
-    int64_t start = ((int64_t)blockIdx.x - e.first_block) * CHUNK;
-    int64_t n = e.count - start < CHUNK ? e.count - start : (int64_t)CHUNK;
+    const auto [e, start, n] = chunk_of_block(work);
     const real *x = e.grad + start;
     double sum = 0;
     ct_each<real>(n, ct_head(n, x), [&]<int W>(int64_t i) {

@@ -146,6 +146,16 @@ bool ct_cuda_lstm_step(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
 
 /* ---- gradients -------------------------------------------------------------------------- */
 
+/* The four gradients of an element, each in its block of columns and in that block's sum. */
+template <typename real, typename To>
+static __device__ inline void put_gates(To *to, int64_t width, const real (&gate)[4],
+                                        double (&sums)[4]) {
+    for (int k = 0; k < 4; k++) {
+        put(to + k * width, gate[k]);
+        sums[k] += gate[k];
+    }
+}
+
 template <typename real, typename To>
 static __global__ void gru_step_grad(ct_rows<To> d, ct_rows<real> dh, double *d_bias,
                                      ct_rows<real> g, ct_rows<real> saved, ct_rows<real> previous,
@@ -163,14 +173,7 @@ static __global__ void gru_step_grad(ct_rows<To> d, ct_rows<real> dh, double *d_
         real dr = dn * hidden_n * r * (1 - r);
         real d_hidden = dn * r;
         *state = total * z;
-        put(to, dn);
-        put(to + width, dr);
-        put(to + 2 * width, dz);
-        put(to + 3 * width, d_hidden);
-        sums[0] += dn;
-        sums[1] += dr;
-        sums[2] += dz;
-        sums[3] += d_hidden;
+        put_gates(to, width, {dn, dr, dz, d_hidden}, sums);
     }
     double sum = ct_column_sum<COLUMNS, ROWS>(sums);
     if (threadIdx.y < 4 && c < width) d_bias[threadIdx.y * width + c] += sum;
@@ -195,14 +198,7 @@ static __global__ void lstm_step_grad(ct_rows<To> d, ct_rows<real> dh, ct_rows<r
         real d_g = d_c * i * (1 - cell * cell);
         real d_o = d_h * t * o * (1 - o);
         *state = d_c * f;
-        put(to, d_i);
-        put(to + width, d_f);
-        put(to + 2 * width, d_g);
-        put(to + 3 * width, d_o);
-        sums[0] += d_i;
-        sums[1] += d_f;
-        sums[2] += d_g;
-        sums[3] += d_o;
+        put_gates(to, width, {d_i, d_f, d_g, d_o}, sums);
     }
     double sum = ct_column_sum<COLUMNS, ROWS>(sums);
     if (threadIdx.y < 4 && c < width) d_bias[threadIdx.y * width + c] += sum;
