@@ -74,7 +74,7 @@ ct_tensor *ct_checkpoint(ct_checkpoint_function f, void *context, ct_tensor *con
  * first NaN or infinity is an error naming the operation that produced it. Slow. */
 void ct_set_anomaly_mode(bool on);
 
-/* ---- pointwise (tensor/pointwise.def) --------------------------------------------------- */
+/* ---- pointwise (tensor/ops/pointwise.def) --------------------------------------------------- */
 
 ct_tensor *ct_unary(ct_unary_kind kind, ct_tensor *x, double p, double q);
 ct_tensor *ct_binary(ct_binary_kind kind, ct_tensor *a, ct_tensor *b); /* broadcasting */
@@ -162,7 +162,7 @@ ct_tensor *ct_scatter_add(ct_tensor *base, int axis, ct_tensor *index, ct_tensor
  * no gradient; -1: none. */
 ct_tensor *ct_embed(ct_tensor *weight, ct_tensor *index, int64_t padding);
 
-/* ---- softmax, normalisation (formulas: tensor/fused.h) ---------------------------------- */
+/* ---- softmax, normalisation (formulas: tensor/fused/fused.h) ---------------------------------- */
 
 ct_tensor *ct_softmax(ct_tensor *x, int axis);
 ct_tensor *ct_log_softmax(ct_tensor *x, int axis);
@@ -182,7 +182,7 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_rng *rng, const char *name);
 
 /* ---- sequences -------------------------------------------------------------------------- */
 
-/* tensor/fused.h, ct_tensor_gru. h_last may be NULL. lengths: i64 (B) on the CPU, or where x is
+/* tensor/fused/fused.h, ct_tensor_gru. h_last may be NULL. lengths: i64 (B) on the CPU, or where x is
  * (nothing is then read), or NULL. */
 ct_tensor *ct_gru_sequence(ct_tensor *x, ct_tensor *h0, ct_tensor *w_ih, ct_tensor *w_hh,
                            ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths, bool reverse,
@@ -194,7 +194,7 @@ ct_tensor *ct_lstm_sequence(ct_tensor *x, ct_tensor *h0, ct_tensor *c0, ct_tenso
 ct_tensor *ct_conv1d_op(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
                         ct_conv1d_options options);
 
-/* ---- losses (formulas: tensor/fused.h) -------------------------------------------------- */
+/* ---- losses (formulas: tensor/fused/fused.h) -------------------------------------------------- */
 
 /* logits (...,V), labels (...) i64 -> row losses (...), 0 at ignore_index */
 ct_tensor *ct_cross_entropy_rows(ct_tensor *logits, ct_tensor *labels, int64_t ignore_index,
@@ -202,7 +202,7 @@ ct_tensor *ct_cross_entropy_rows(ct_tensor *logits, ct_tensor *labels, int64_t i
 ct_tensor *ct_hinge(ct_tensor *similarity, ct_hinge_options options); /* scalar */
 ct_tensor *ct_order_similarity(ct_tensor *a, ct_tensor *b);           /* (N,D),(M,D) -> (N,M) */
 
-/* ---- policy head (tensor/fused.h) ------------------------------------------------------- */
+/* ---- policy head (tensor/fused/fused.h) ------------------------------------------------------- */
 
 typedef struct {
     ct_tensor *log_discrete, *log_continuous; /* (R,H), differentiable */

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "autograd/profile.h"
-#include "train/evaluate.h"
+#include "train/evaluate/evaluate.h"
 
 enum { TIMES = 5 };
 

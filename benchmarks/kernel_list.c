@@ -1,7 +1,7 @@
 #include "benchmarks/kernels.h"
 
-#include "tensor/backend.h"
-#include "tensor/fused.h"
+#include "tensor/device/backend.h"
+#include "tensor/fused/fused.h"
 
 const ct_kernel_sizes ct_kernel_sizes_published = {
     .batch = 128, .regions = 36, .width = 2048, .heads = 2, .actions = 500, .words = 1792,

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 #include "autograd/profile.h"
-#include "train/experiment.h"
+#include "train/run/experiment.h"
 
 enum { BATCHES = 20 };
 

@@ -14,7 +14,7 @@ double ct_median(double *values, int count);
 
 /* Seconds of one call: `samples` samples of as many calls as take `least` seconds together, and one
  * wait for the device behind them; the first calls, which may compile, load or allocate, do not
- * count. Where a device can record (tensor/capture.h), recorded calls are timed. {"seconds": [...],
+ * count. Where a device can record (tensor/device/capture.h), recorded calls are timed. {"seconds": [...],
  * "median", "minimum", "maximum", "calls", "recorded"}; NULL if a call was false or an error
  * stands. */
 typedef bool ct_timed_call(void *context);

@@ -2,10 +2,10 @@
 #ifndef CT_BENCHMARK_TRAINING_H
 #define CT_BENCHMARK_TRAINING_H
 
-#include "train/batches.h"
-#include "train/experiment.h"
-#include "train/optimization.h"
-#include "train/steps.h"
+#include "train/data/batches.h"
+#include "train/run/experiment.h"
+#include "train/run/optimization.h"
+#include "train/run/steps.h"
 
 typedef struct {
     ct_config *config;

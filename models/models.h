@@ -102,7 +102,7 @@ bool ct_model_section(const char *section);
  * Lengths where the words are, on a device, are not read: all that depends on them is computed
  * there, for all T steps, and shapes depend on (B,T) alone, so that a step can be captured and
  * replayed with other lengths. They are then taken to be right: who makes them (the encoder,
- * train/data.h) sees to that. Results are the same but for rounding. */
+ * train/data/data.h) sees to that. Results are the same but for rounding. */
 typedef struct {
     ct_tensor *images;  /* (B,N,F) */
     ct_tensor *words;   /* (B,T) i64 word ids, 0 beyond a length; NULL if vectors are given */

@@ -17,7 +17,7 @@
  * destroys it. Parameters belong to their module. What a forward returns belongs to the scope.
  * Sequences are batch first: (B,T,C). Parameters are made f32 on the CPU and drawn from the
  * thread's default generator (ct_seed). Names and initial distributions are PyTorch's unless said.
- * Errors: as tensor/error.h says; a NULL module gives a NULL result; using a module as another
+ * Errors: as tensor/core/error.h says; a NULL module gives a NULL result; using a module as another
  * type ("linear: module 'rnn' is a gru") is an error.
  */
 #ifndef CT_NN_H
@@ -34,7 +34,7 @@ extern "C" {
 void ct_seed(uint64_t seed);     /* stream 0, offset 0; the seed is 0 until this is called */
 ct_rng *ct_default_rng(void);
 
-/* ---- modules: nn/module.c ---------------------------------------------------------------- */
+/* ---- modules: nn/core/module.c ---------------------------------------------------------------- */
 
 typedef struct ct_module ct_module;
 
@@ -302,7 +302,7 @@ void ct_optimizer_clip_norm(ct_optimizer *optimizer, double norm);
  * shows when something is next read from there); nothing is changed then, nor if the thread already
  * has an error. Waits for no device. */
 bool ct_optimizer_step(ct_optimizer *optimizer);
-/* The same in three parts, for a step that is recorded (tensor/capture.h) and repeated: before each
+/* The same in three parts, for a step that is recorded (tensor/device/capture.h) and repeated: before each
  * repetition the host writes what changes (learning rate, bias corrections) to where the device
  * reads it; the middle part is recorded, from a step on for which every parameter's moments are
  * there, that is after one taken as a whole; after each repetition its updates are counted. */

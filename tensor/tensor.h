@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#include "tensor/error.h"
+#include "tensor/core/error.h"
 
 /* ---- types ------------------------------------------------------------------------------ */
 
@@ -187,11 +187,11 @@ bool ct_broadcast_shape(const char *what, ct_shape a, ct_shape b, ct_shape *out)
 /* Resolves a negative axis; -1 and an error naming `what` when out of range for ndim. */
 int ct_axis(const char *what, int axis, int ndim);
 
-#include "tensor/ops.h"
-#include "tensor/random.h"
-#include "tensor/capture.h"
-#include "tensor/upload.h"
-#include "tensor/files.h"
+#include "tensor/ops/ops.h"
+#include "tensor/ops/random.h"
+#include "tensor/device/capture.h"
+#include "tensor/device/upload.h"
+#include "tensor/io/files.h"
 
 #ifdef __cplusplus
 }

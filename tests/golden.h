@@ -16,7 +16,7 @@
 #include <stdarg.h>
 
 #include "nn/nn.h"
-#include "test.h"
+#include "tests/test.h"
 
 typedef struct {
     ct_safetensors *file;

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/batches.h"
-#include "train/console.h"
-#include "train/run_log.h"
+#include "train/data/batches.h"
+#include "train/run/console.h"
+#include "train/run/run_log.h"
 
 /* ---- evaluation -------------------------------------------------------------------------- */
 

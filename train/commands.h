@@ -3,7 +3,7 @@
 #ifndef CT_COMMANDS_H
 #define CT_COMMANDS_H
 
-#include "train/trained.h"
+#include "train/evaluate/trained.h"
 
 /* Prints the graph with shapes and parameters, memory and work of a step; trains nothing. */
 bool ct_dry_run(ct_config *config);

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "train/commands.h"
-#include "train/trainer.h"
+#include "train/run/trainer.h"
 
 const char *argp_program_version = "cotangent " CT_VERSION;
 

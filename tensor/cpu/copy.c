@@ -1,7 +1,7 @@
 /* Copies, with conversion between any two dtypes, and fills. */
 #include <string.h>
 
-#include "tensor/convert.h"
+#include "tensor/core/convert.h"
 #include "tensor/cpu/iterate.h"
 
 /* ---- conversion ------------------------------------------------------------------------- */

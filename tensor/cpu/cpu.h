@@ -3,14 +3,14 @@
  * Every file of this folder that is listed as `cpu_kernels` in tensor/meson.build is compiled once
  * per instruction set with -DCT_ISA=baseline, avx2, avx512. CT_CPU(name) is the name of this
  * compilation's own version; anything else in those files is static. cpu/table.c, compiled the same
- * way, puts one version's functions into a ct_backend, and tensor/backend.c chooses a table.
+ * way, puts one version's functions into a ct_backend, and tensor/device/backend.c chooses a table.
  *
- * What a kernel may assume of its arguments is written in tensor/backend.h.
+ * What a kernel may assume of its arguments is written in tensor/device/backend.h.
  */
 #ifndef CT_CPU_H
 #define CT_CPU_H
 
-#include "tensor/backend.h"
+#include "tensor/device/backend.h"
 
 #ifndef CT_ISA
 #define CT_ISA baseline

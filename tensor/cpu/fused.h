@@ -1,6 +1,6 @@
 /* The fused CPU kernels (cpu/fused_*.c) and their table. Internal to tensor/cpu/.
  *
- * What each computes is in tensor/fused.h, what it may assume in tensor/backend_fused.h. The loops
+ * What each computes is in tensor/fused/fused.h, what it may assume in tensor/device/backend_fused.h. The loops
  * are templates (cpu/fused_*_kernels.h), included once for f32 and once for f64.
  */
 #ifndef CT_CPU_FUSED_H
@@ -47,7 +47,7 @@ bool CT_CPU(cross_entropy_grad)(ct_tensor *g_logits, const ct_tensor *g, const c
                                 const ct_tensor *labels, const ct_tensor *log_sum_exp,
                                 int64_t ignore_index, double smoothing);
 
-/* cpu/fused_ranking.c */
+/* cpu/matching_ranking.c */
 bool CT_CPU(hinge)(ct_tensor *loss, const ct_tensor *s, ct_hinge_options options);
 bool CT_CPU(hinge_grad)(ct_tensor *gs, const ct_tensor *g, const ct_tensor *s,
                         ct_hinge_options options);
@@ -56,7 +56,7 @@ bool CT_CPU(order_similarity)(ct_tensor *s, const ct_tensor *a, const ct_tensor 
 bool CT_CPU(order_similarity_grad)(ct_tensor *ga, ct_tensor *gb, const ct_tensor *g,
                                    const ct_tensor *a, const ct_tensor *b, const ct_tensor *s);
 
-/* cpu/fused_policy.c */
+/* cpu/matching_policy.c */
 bool CT_CPU(policy_head)(const ct_policy_result *result, const ct_tensor *logits,
                          const ct_tensor *rho, const ct_policy_noise *noise,
                          ct_policy_options options);

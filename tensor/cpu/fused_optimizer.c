@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tensor/clip.h"
+#include "tensor/fused/clip.h"
 #include "tensor/cpu/fused.h"
 
 enum { CHUNK = 16384, UPDATE_COST = 4 };

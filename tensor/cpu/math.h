@@ -1,7 +1,7 @@
 /* Elementary functions for kernels: f32 without branches, so that compilers vectorise loops of
  * them, f64 from the C library. Internal to tensor/cpu/.
  *
- * The f32 functions are within 3 units in the last place of the true value (tests/test_pointwise.c
+ * The f32 functions are within 3 units in the last place of the true value (tests/tensor/test_pointwise.c
  * measures each against f64 libm), right in the limits, pass NaN on, and give the same bits however
  * wide the vectors are.
  */
@@ -11,7 +11,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "tensor/bits.h"
+#include "tensor/core/bits.h"
 
 /* ---- f32 -------------------------------------------------------------------------------- */
 

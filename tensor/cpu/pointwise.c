@@ -1,4 +1,4 @@
-/* tensor/pointwise.def as loops, and tables of them. */
+/* tensor/ops/pointwise.def as loops, and tables of them. */
 #include "tensor/cpu/iterate.h"
 
 #include "tensor/cpu/real_f32.h"
@@ -25,7 +25,7 @@
     DEFINE_COMPARE(name, int32_t, value) \
     DEFINE_COMPARE(name, int64_t, value) \
     DEFINE_COMPARE(name, uint8_t, value)
-#include "tensor/pointwise.def"
+#include "tensor/ops/pointwise.def"
 
 /* Values are only moved: one loop for each size of element. */
 #define DEFINE_WHERE(T)                                                                           \
@@ -51,25 +51,25 @@ typedef struct {
 
 static const kernel_pair unary_kernels[] = {
 #define CT_UNARY(name, nparams, value, derivative, lo, hi) {unary_##name##_f32, unary_##name##_f64},
-#include "tensor/pointwise.def"
+#include "tensor/ops/pointwise.def"
 };
 
 static const kernel_pair unary_grad_kernels[] = {
 #define CT_UNARY(name, nparams, value, derivative, lo, hi) \
     {unary_grad_##name##_f32, unary_grad_##name##_f64},
-#include "tensor/pointwise.def"
+#include "tensor/ops/pointwise.def"
 };
 
 static const kernel_pair binary_kernels[] = {
 #define CT_BINARY(name, value, da, db, lo, hi) {binary_##name##_f32, binary_##name##_f64},
-#include "tensor/pointwise.def"
+#include "tensor/ops/pointwise.def"
 };
 
 static const kernel_pair binary_grad_kernels[][2] = {
 #define CT_BINARY(name, value, da, db, lo, hi)                \
     {{binary_grad_a_##name##_f32, binary_grad_a_##name##_f64}, \
      {binary_grad_b_##name##_f32, binary_grad_b_##name##_f64}},
-#include "tensor/pointwise.def"
+#include "tensor/ops/pointwise.def"
 };
 
 static const ct_map_kernel compare_kernels[][CT_DTYPE_COUNT] = {
@@ -77,7 +77,7 @@ static const ct_map_kernel compare_kernels[][CT_DTYPE_COUNT] = {
     {[CT_F32] = compare_##name##_float, [CT_F64] = compare_##name##_double,              \
      [CT_I32] = compare_##name##_int32_t, [CT_I64] = compare_##name##_int64_t,           \
      [CT_U8] = compare_##name##_uint8_t},
-#include "tensor/pointwise.def"
+#include "tensor/ops/pointwise.def"
 };
 
 /* Of operations with an elementary function; the cheap ones are then a little too eager to use

@@ -1,4 +1,4 @@
-/* The loops of tensor/pointwise.def for one type: a template, included by cpu/pointwise.c after
+/* The loops of tensor/ops/pointwise.def for one type: a template, included by cpu/pointwise.c after
  * real_f32.h or real_f64.h. Each is a ct_map_kernel. `omp simd` says that y may be one of the
  * inputs, but never overlaps one shifted. */
 
@@ -55,7 +55,7 @@
     CT_BINARY_DERIVATIVE(binary_grad_a_##name, value, da)                                         \
     CT_BINARY_DERIVATIVE(binary_grad_b_##name, value, db)
 
-#include "tensor/pointwise.def"
+#include "tensor/ops/pointwise.def"
 #undef CT_BINARY_DERIVATIVE
 
 static void REAL_NAME(add_to)(void *out, const void *const *in, int64_t n, const double *params) {

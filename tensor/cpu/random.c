@@ -2,9 +2,9 @@
  *
  * Counters are worked through LANES at a time, word by word in arrays, which compilers turn into
  * vector code. Which counter makes which element depends on the position alone, so any number of
- * threads gives the same bits. Compiled with -ffp-contract=off: see tensor/philox.h.
+ * threads gives the same bits. Compiled with -ffp-contract=off: see tensor/ops/philox.h.
  */
-#include "tensor/philox.h"
+#include "tensor/ops/philox.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* Copies, with conversion between any two dtypes, and fills. */
-#include "tensor/convert.h"
+#include "tensor/core/convert.h"
 #include "tensor/cuda/walk.h"
 
 /* ---- conversion ------------------------------------------------------------------------- */

@@ -1,14 +1,14 @@
 /* The CUDA kernels, one family a file, as in tensor/cpu/. Internal to tensor/cuda/.
  *
  * The conventions of these files are in docs/cuda.md; what a kernel may assume of its arguments is
- * written in tensor/backend.h. The same sources are compiled for the host by the tests.
+ * written in tensor/device/backend.h. The same sources are compiled for the host by the tests.
  */
 #ifndef CT_CUDA_H
 #define CT_CUDA_H
 
 #include <cuda_runtime.h>
 
-#include "tensor/cuda_library.h"
+#include "tensor/device/cuda_library.h"
 
 /* The program's functions: ct_host->fail_bool("..."). */
 extern const ct_host_functions *ct_host;

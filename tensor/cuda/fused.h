@@ -1,6 +1,6 @@
 /* The fused CUDA kernels (cuda/fused_*.cu), one family a file as in tensor/cpu/. Internal to
- * tensor/cuda/. What each computes is in tensor/fused.h, what it may assume in
- * tensor/backend_fused.h. */
+ * tensor/cuda/. What each computes is in tensor/fused/fused.h, what it may assume in
+ * tensor/device/backend_fused.h. */
 #ifndef CT_CUDA_FUSED_H
 #define CT_CUDA_FUSED_H
 

@@ -1,6 +1,6 @@
 /* Gates of the GRU and the LSTM, one step of many sequences. Formulas as in
  * tensor/cpu/fused_recurrent_kernels.h. */
-#include "tensor/convert.h"
+#include "tensor/core/convert.h"
 #include "tensor/cuda/fused.h"
 #include "tensor/cuda/real.h"
 #include "tensor/cuda/rows.h"

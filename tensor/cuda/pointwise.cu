@@ -1,4 +1,4 @@
-/* tensor/pointwise.def as kernels. */
+/* tensor/ops/pointwise.def as kernels. */
 #include "tensor/cuda/real.h"
 #include "tensor/cuda/walk.h"
 
@@ -30,7 +30,7 @@
     struct compare_##name {                                                                       \
         template <typename T> static __device__ bool value(T A, T B) { return formula; }          \
     };
-#include "tensor/pointwise.def"
+#include "tensor/ops/pointwise.def"
 
 /* ---- kernels ---------------------------------------------------------------------------- */
 
@@ -107,7 +107,7 @@ static bool launch_unary(ct_unary_kind kind, const ct_walk<2> &w, double p, doub
     switch (kind) {
 #define CT_UNARY(name, ...) \
     case CT_UNARY_##name: return LAUNCH((unary<unary_##name, real>), w, w, p, q);
-#include "tensor/pointwise.def"
+#include "tensor/ops/pointwise.def"
     case CT_UNARY_COUNT: break;
     }
     return false;
@@ -125,7 +125,7 @@ static bool launch_unary_grad(ct_unary_kind kind, const ct_walk<4> &w, double p,
     switch (kind) {
 #define CT_UNARY(name, ...) \
     case CT_UNARY_##name: return LAUNCH((unary_grad<unary_##name, real>), w, w, p, q);
-#include "tensor/pointwise.def"
+#include "tensor/ops/pointwise.def"
     case CT_UNARY_COUNT: break;
     }
     return false;
@@ -143,7 +143,7 @@ template <typename real> static bool launch_binary(ct_binary_kind kind, const ct
     switch (kind) {
 #define CT_BINARY(name, ...) \
     case CT_BINARY_##name: return LAUNCH((binary<binary_##name, real>), w, w);
-#include "tensor/pointwise.def"
+#include "tensor/ops/pointwise.def"
     case CT_BINARY_COUNT: break;
     }
     return false;
@@ -160,7 +160,7 @@ static bool launch_binary_grad(ct_binary_kind kind, int which, const ct_walk<4> 
     switch (kind) {
 #define CT_BINARY(name, ...) \
     case CT_BINARY_##name: return LAUNCH((binary_grad<binary_##name, real>), w, w, which);
-#include "tensor/pointwise.def"
+#include "tensor/ops/pointwise.def"
     case CT_BINARY_COUNT: break;
     }
     return false;
@@ -178,7 +178,7 @@ template <typename T> static bool launch_compare(ct_compare_kind kind, const ct_
     switch (kind) {
 #define CT_COMPARE(name, ...) \
     case CT_COMPARE_##name: return LAUNCH((compare<compare_##name, T>), w, w);
-#include "tensor/pointwise.def"
+#include "tensor/ops/pointwise.def"
     case CT_COMPARE_COUNT: break;
     }
     return false;

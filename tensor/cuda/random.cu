@@ -1,10 +1,10 @@
 /* Uniform and normal numbers of Philox counters: the words by cuRAND, the numbers made of them as
  * on the CPU. Which counter makes which element depends on its position alone. Compiled without
- * fused multiply-add: see tensor/philox.h. */
+ * fused multiply-add: see tensor/ops/philox.h. */
 #include <curand_kernel.h>
 
 #include "tensor/cuda/cuda.h"
-#include "tensor/philox.h"
+#include "tensor/ops/philox.h"
 
 struct position {
     uint64_t seed, stream, offset;

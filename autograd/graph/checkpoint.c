@@ -1,0 +1,107 @@
+/* Activation checkpointing: the function runs without recording, in backward again with it. */
+#include <stdlib.h>
+
+#include "autograd/graph/graph.h"
+#include "autograd/check/samples.h"
+
+typedef struct {
+    ct_checkpoint_function function;
+    void *context;
+    ct_rng *rng;
+    ct_rng before; /* the generator as the function found it */
+} checkpoint;
+
+/* The saved inputs again: those that need a gradient as leaves of a graph of their own. */
+static bool make_leaves(const ct_node *node, ct_tensor **leaves) {
+    for (int i = 0; i < node->inputs; i++) {
+        if (!ct_saved(node, i)) continue;
+        leaves[i] = ct_detach(ct_saved(node, i));
+        if (ct_needs_grad(node, i) && !ct_require_grad(leaves[i])) return false;
+    }
+    return ct_ok();
+}
+
+static ct_tensor *run_again(const checkpoint *c, ct_tensor *const *leaves, int count) {
+    ct_rng now = c->rng ? *c->rng : (ct_rng){0};
+    if (c->rng) *c->rng = c->before;
+    bool was = ct_set_grad_enabled(true);
+    ct_tensor *y = c->function(c->context, leaves, count);
+    ct_set_grad_enabled(was);
+    if (c->rng) *c->rng = now;
+    return y;
+}
+
+static bool differentiate(ct_node *node, ct_tensor *const *g, ct_tensor **leaves,
+                          ct_tensor **gx) {
+    if (!make_leaves(node, leaves)) return false;
+    ct_sequence_after(node->sequence); /* also when another thread made the node */
+    ct_tensor *y = run_again(ct_node_options(node), leaves, node->inputs);
+    if (!ct_given("checkpoint", y)) return false;
+    if (!ct_shape_equal(y->shape, g[0]->shape)) {
+        return ct_fail_bool("checkpoint: the function gave %s, at its second run %s",
+                            ct_shape_text(g[0]->shape), ct_shape_text(y->shape));
+    }
+    if (!ct_requires_grad(y)) return true;
+    if (!ct_backward_above(node->sequence, &y, g, 1, false)) return false;
+    for (int i = 0; i < node->inputs; i++) {
+        if (ct_needs_grad(node, i)) gx[i] = ct_leaf_take(leaves[i]);
+    }
+    return true;
+}
+
+static bool checkpoint_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+    ct_tensor **leaves = calloc((size_t)node->inputs + 1, sizeof *leaves);
+    if (!leaves) return ct_fail_bool("checkpoint: out of memory");
+    bool done = differentiate(node, g, leaves, gx);
+    free(leaves);
+    return done;
+}
+
+static ct_tensor *gated_with_dropout(void *context, ct_tensor *const *inputs, int count) {
+    (void)count;
+    ct_tensor *gated = ct_mul(ct_tanh(inputs[0]), ct_sigmoid(inputs[1]));
+    return ct_dropout(ct_add(gated, inputs[0]), 0.3, context, "sample");
+}
+
+static int call_checkpoint(ct_tensor *const *x, const void *options, ct_tensor **y) {
+    /* the generator must still be there in backward; nothing lives longer than the thread here */
+    static _Thread_local ct_rng rng;
+    (void)options;
+    rng = ct_rng_create(5, 0);
+    return ct_sample_result(y, ct_checkpoint(gated_with_dropout, &rng, x, 2, &rng));
+}
+
+static void checkpoint_samples(ct_sampler *sampler) {
+    ct_sample_2(sampler, "matrix", call_checkpoint, NULL, ct_sample_real(CT_SHAPE(3, 4)),
+                ct_sample_real(CT_SHAPE(3, 4)));
+    ct_sample_2(sampler, "broadcast", call_checkpoint, NULL, ct_sample_real(CT_SHAPE(3, 4)),
+                ct_sample_real(CT_SHAPE(4)));
+    ct_sample_2(sampler, "one element", call_checkpoint, NULL, ct_sample_real(CT_SHAPE(1)),
+                ct_sample_real(CT_SHAPE(1)));
+    ct_sample_2(sampler, "empty", call_checkpoint, NULL, ct_sample_real(CT_SHAPE(0, 3)),
+                ct_sample_real(CT_SHAPE(0, 3)));
+}
+
+static const ct_op checkpoint_op = {"checkpoint", checkpoint_backward, checkpoint_samples};
+
+const ct_op *ct_checkpoint_op(int i) { return i == 0 ? &checkpoint_op : NULL; }
+
+ct_tensor *ct_checkpoint(ct_checkpoint_function f, void *context, ct_tensor *const *inputs,
+                         int count, ct_rng *rng) {
+    checkpoint c = {f, context, rng, rng ? *rng : (ct_rng){0}};
+    bool recordable = false;
+    bool *outer = ct_watch_recording(&recordable);
+    ct_tensor *y = NULL;
+    CT_SCOPE {
+        CT_NO_GRAD y = ct_keep(f(context, inputs, count));
+    }
+    ct_watch_recording(outer);
+    y = ct_adopt(y);
+    if (y && y->autograd) y = ct_detach(y); /* one of its inputs */
+    if (!ct_given("checkpoint", y)) return NULL;
+    /* also when only a parameter that f knows of needs a gradient */
+    ct_node *node = ct_record_if(recordable, &checkpoint_op, count, inputs, 1, &y);
+    for (int i = 0; node && i < count; i++) ct_save(node, inputs[i]);
+    ct_save_options(node, &c, sizeof c);
+    return y;
+}

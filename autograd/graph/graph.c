@@ -1,0 +1,266 @@
+/* Variables and nodes: making them, saving for backward, taking them apart. */
+#include "autograd/graph/graph.h"
+#include "autograd/profile.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Thread_local struct {
+    bool not_recording; /* so that a new thread records */
+    bool anomaly;
+    bool *seen;        /* ct_watch_recording */
+    uint64_t sequence; /* of the newest node this thread knows of */
+    ct_variable *dead; /* variables to be freed */
+    bool freeing;
+} thread;
+
+bool ct_grad_enabled(void) { return !thread.not_recording; }
+
+bool ct_set_grad_enabled(bool enabled) {
+    bool was = !thread.not_recording;
+    thread.not_recording = !enabled;
+    return was;
+}
+
+void ct_set_anomaly_mode(bool on) { thread.anomaly = on; }
+
+bool ct_anomaly_mode(void) { return thread.anomaly; }
+
+bool *ct_watch_recording(bool *seen) {
+    bool *before = thread.seen;
+    thread.seen = seen;
+    return before;
+}
+
+void ct_sequence_after(uint64_t sequence) {
+    if (thread.sequence < sequence) thread.sequence = sequence;
+}
+
+/* ---- variables -------------------------------------------------------------------------- */
+
+static void tensor_is_gone(void *autograd) {
+    ct_variable *variable = autograd;
+    variable->tensor = NULL;
+    ct_variable_release(variable);
+}
+
+static void watch_tensors(void) { ct_tensor_on_free(tensor_is_gone); }
+
+ct_variable *ct_variable_make(ct_tensor *x) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_tensors);
+    if (x->autograd) return x->autograd;
+    ct_variable *variable = calloc(1, sizeof *variable);
+    if (!variable) return ct_fail("autograd: out of memory");
+    atomic_init(&variable->refs, 1);
+    variable->tensor = x;
+    x->autograd = variable;
+    return variable;
+}
+
+/* Freeing a variable may free the node behind it, then that node's inputs, and so on down a graph
+ * of any depth: what dies meanwhile waits in a list instead of on the stack. */
+void ct_variable_release(ct_variable *variable) {
+    if (!variable || atomic_fetch_sub(&variable->refs, 1) != 1) return;
+    variable->next_dead = thread.dead;
+    thread.dead = variable;
+    if (thread.freeing) return;
+    thread.freeing = true;
+    while (thread.dead) {
+        ct_variable *dead = thread.dead;
+        thread.dead = dead->next_dead;
+        ct_release(dead->grad);
+        ct_node_release(dead->node);
+        free(dead->hooks);
+        free(dead);
+    }
+    thread.freeing = false;
+}
+
+/* ---- nodes ------------------------------------------------------------------------------ */
+
+void ct_node_drop(ct_node *node) {
+    for (int i = 0; i < node->saved_count; i++) ct_release(node->saved[i]);
+    node->saved_count = 0;
+    for (int i = 0; i < node->inputs; i++) {
+        ct_variable_release(node->edge[i].variable);
+        node->edge[i].variable = NULL;
+    }
+}
+
+void ct_node_release(ct_node *node) {
+    if (!node || atomic_fetch_sub(&node->refs, 1) != 1) return;
+    ct_node_drop(node);
+    if (node->release) node->release(node->options);
+    if (node->saved != node->saved_here) free(node->saved);
+    if (node->options != node->options_here) free(node->options);
+    free(node);
+}
+
+/* One block: the node, its edges, its two lists of gradients. Its one reference is the caller's. */
+static ct_node *node_create(const ct_op *op, int inputs, int outputs) {
+    size_t edges = (size_t)inputs * sizeof(ct_edge);
+    size_t lists = (size_t)(inputs + outputs) * sizeof(ct_tensor *);
+    ct_node *node = calloc(1, sizeof *node + edges + lists);
+    if (!node) return ct_fail("%s: out of memory", op->name);
+    atomic_init(&node->refs, 1);
+    node->op = op;
+    node->inputs = inputs;
+    node->outputs = outputs;
+    node->edge = (ct_edge *)(node + 1);
+    node->input_gradient = (ct_tensor **)((char *)node->edge + edges);
+    node->gradient = node->input_gradient + inputs;
+    node->saved = node->saved_here;
+    node->saved_capacity = CT_NODE_SAVED;
+    return node;
+}
+
+static bool needs(const ct_tensor *x) {
+    const ct_variable *variable = ct_variable_of(x);
+    return variable && variable->requires_grad;
+}
+
+static void connect_inputs(ct_node *node, ct_tensor *const *input) {
+    for (int i = 0; i < node->inputs; i++) {
+        const ct_tensor *x = input[i];
+        if (!x) continue;
+        ct_edge *edge = &node->edge[i];
+        edge->shape = x->shape;
+        edge->dtype = x->dtype;
+        edge->device = x->device;
+        if (!needs(x)) continue;
+        edge->variable = x->autograd;
+        atomic_fetch_add(&edge->variable->refs, 1);
+        if (edge->variable->node) ct_sequence_after(edge->variable->node->sequence);
+    }
+    node->sequence = ++thread.sequence;
+}
+
+static bool connect_output(ct_node *node, int i, ct_tensor *y) {
+    if (!y || !ct_dtype_is_float(y->dtype)) return true;
+    ct_variable *variable = ct_variable_make(y);
+    if (!variable) return false;
+    if (variable->node || variable->requires_grad) {
+        return ct_fail_bool("%s: output %d is a tensor that already has a place in a graph; an "
+                            "operation must return a new one", node->op->name, i);
+    }
+    variable->requires_grad = true;
+    variable->output = i;
+    variable->node = node;
+    atomic_fetch_add(&node->refs, 1);
+    return true;
+}
+
+static bool outputs_finite(const ct_op *op, int outputs, ct_tensor *const *output) {
+    for (int i = 0; i < outputs; i++) {
+        if (!output[i] || !ct_tensor_has_nonfinite(output[i])) continue;
+        return ct_fail_bool("anomaly: output %d of '%s' has a NaN or an infinity", i, op->name);
+    }
+    return true;
+}
+
+ct_node *ct_record_if(bool force, const ct_op *op, int inputs, ct_tensor *const *input,
+                      int outputs, ct_tensor *const *output) {
+    if (thread.anomaly && !outputs_finite(op, outputs, output)) return NULL;
+    if (ct_profile_running()) ct_profile_forward(op, inputs, input, outputs, output);
+    if (thread.not_recording && !thread.seen) return NULL;
+    bool needed = force, made = false;
+    for (int i = 0; i < inputs && !needed; i++) needed = needs(input[i]);
+    for (int i = 0; i < outputs && !made; i++) made = output[i] != NULL;
+    if (!needed || !made) return NULL;
+    if (thread.not_recording) {
+        *thread.seen = true;
+        return NULL;
+    }
+    ct_node *node = node_create(op, inputs, outputs);
+    if (!node) return NULL;
+    connect_inputs(node, input);
+    bool connected = true;
+    for (int i = 0; i < outputs && connected; i++) connected = connect_output(node, i, output[i]);
+    /* from here on the outputs alone hold the node: with none it goes */
+    bool held = atomic_load(&node->refs) > 1;
+    ct_node_release(node);
+    return connected && held ? node : NULL;
+}
+
+ct_node *ct_record(const ct_op *op, int inputs, ct_tensor *const *input, int outputs,
+                   ct_tensor *const *output) {
+    return ct_record_if(false, op, inputs, input, outputs, output);
+}
+
+/* ---- what a node carries ---------------------------------------------------------------- */
+
+static bool make_room(ct_node *node) {
+    if (node->saved_count < node->saved_capacity) return true;
+    int capacity = 2 * node->saved_capacity;
+    ct_tensor **old = node->saved == node->saved_here ? NULL : node->saved;
+    ct_tensor **saved = realloc(old, (size_t)capacity * sizeof *saved);
+    if (!saved) return ct_fail_bool("%s: out of memory", node->op->name);
+    if (!old) memcpy(saved, node->saved_here, sizeof node->saved_here);
+    node->saved = saved;
+    node->saved_capacity = capacity;
+    return true;
+}
+
+void ct_save(ct_node *node, const ct_tensor *x) {
+    if (!node) return;
+    /* a view of its own, because a tensor that was or becomes an output refers to its node */
+    ct_tensor *view = x ? ct_tensor_expand(x, x->shape) : NULL;
+    if ((x && !view) || !make_room(node)) {
+        node->incomplete = true;
+        return;
+    }
+    node->saved[node->saved_count++] = ct_keep(view);
+}
+
+ct_tensor *ct_saved(const ct_node *node, int i) {
+    return node && i >= 0 && i < node->saved_count ? node->saved[i] : NULL;
+}
+
+void ct_save_options(ct_node *node, const void *options, size_t size) {
+    if (!node) return;
+    void *copy = size <= sizeof node->options_here ? node->options_here : malloc(size);
+    if (!copy) {
+        ct_fail("%s: out of memory", node->op->name);
+        node->incomplete = true;
+        return;
+    }
+    memcpy(copy, options, size);
+    if (node->options != node->options_here) free(node->options);
+    node->options = copy;
+}
+
+const void *ct_node_options(const ct_node *node) { return node ? node->options : NULL; }
+
+void ct_on_node_free(ct_node *node, void (*release)(void *options)) {
+    if (node) node->release = release;
+}
+
+bool ct_needs_grad(const ct_node *node, int input) {
+    if (!node || input < 0 || input >= node->inputs) return false;
+    const ct_variable *variable = node->edge[input].variable;
+    return variable && variable->requires_grad;
+}
+
+ct_shape ct_input_shape(const ct_node *node, int input) {
+    return node && input >= 0 && input < node->inputs ? node->edge[input].shape : CT_SCALAR_SHAPE;
+}
+
+/* ---- shared by the operations ----------------------------------------------------------- */
+
+bool ct_given(const char *op, const ct_tensor *x) {
+    return x ? true : ct_fail_bool("%s: an input is NULL", op);
+}
+
+ct_tensor *ct_unbroadcast(ct_tensor *g, ct_shape shape) {
+    return g && ct_shape_equal(g->shape, shape) ? g : ct_tensor_sum_to(g, shape);
+}
+
+ct_tensor *ct_as_rows(const ct_tensor *x) {
+    if (!x) return NULL;
+    int last = x->shape.ndim - 1;
+    int64_t rows = 1;
+    for (int i = 0; i < last; i++) rows *= x->shape.dim[i];
+    return ct_tensor_reshape(x, CT_SHAPE(rows, last < 0 ? 1 : x->shape.dim[last]));
+}

@@ -1,0 +1,151 @@
+/* Losses and the order similarity: the fused pairs of tensor/fused/fused.h. */
+#include "autograd/graph/graph.h"
+#include "autograd/check/samples.h"
+
+/* ---- cross entropy ---------------------------------------------------------------------- */
+
+typedef struct {
+    int64_t ignore_index;
+    double smoothing;
+} cross_entropy_options;
+
+static bool cross_entropy_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+    const cross_entropy_options *o = ct_node_options(node);
+    ct_tensor *rows = ct_tensor_reshape(g[0], CT_SHAPE(ct_count(g[0])));
+    ct_tensor *grad = ct_tensor_cross_entropy_grad(rows, ct_saved(node, 0), ct_saved(node, 1),
+                                                   ct_saved(node, 2), o->ignore_index,
+                                                   o->smoothing);
+    gx[0] = grad ? ct_tensor_reshape(grad, ct_input_shape(node, 0)) : NULL;
+    return gx[0] != NULL;
+}
+
+static int call_cross_entropy(ct_tensor *const *x, const void *options, ct_tensor **y) {
+    const cross_entropy_options *o = options;
+    return ct_sample_result(y, ct_cross_entropy_rows(x[0], x[1], o->ignore_index, o->smoothing));
+}
+
+static void cross_entropy_samples(ct_sampler *sampler) {
+    const cross_entropy_options plain = {-100, 0}, smooth = {-100, 0.1}, ignoring = {0, 0.2};
+    ct_sample_2(sampler, "rows", call_cross_entropy, &plain, ct_sample_real(CT_SHAPE(4, 5)),
+                ct_sample_index(CT_SHAPE(4), 5));
+    ct_sample_2(sampler, "smoothing", call_cross_entropy, &smooth, ct_sample_real(CT_SHAPE(4, 5)),
+                ct_sample_index(CT_SHAPE(4), 5));
+    ct_sample_2(sampler, "ignored labels", call_cross_entropy, &ignoring,
+                ct_sample_real(CT_SHAPE(2, 4, 3)), ct_sample_index(CT_SHAPE(2, 4), 3));
+    ct_sample_2(sampler, "one row", call_cross_entropy, &plain, ct_sample_real(CT_SHAPE(3)),
+                ct_sample_index(CT_SCALAR_SHAPE, 3));
+    ct_sample_2(sampler, "one element", call_cross_entropy, &plain, ct_sample_real(CT_SHAPE(1, 1)),
+                ct_sample_index(CT_SHAPE(1), 1));
+    ct_sample_2(sampler, "empty", call_cross_entropy, &plain, ct_sample_real(CT_SHAPE(0, 5)),
+                ct_sample_index(CT_SHAPE(0), 5));
+}
+
+static const ct_op cross_entropy_op = {"cross_entropy_rows", cross_entropy_backward,
+                                       cross_entropy_samples};
+
+static bool labels_fit(const ct_tensor *logits, const ct_tensor *labels) {
+    if (!ct_given("cross_entropy", logits) || !ct_given("cross_entropy", labels)) return false;
+    ct_shape rows = logits->shape;
+    rows.ndim--;
+    if (rows.ndim >= 0 && ct_shape_equal(rows, labels->shape)) return true;
+    return ct_fail_bool("cross_entropy: logits %s, labels %s: expected (..,V) and (..)",
+                        ct_tensor_text(logits), ct_tensor_text(labels));
+}
+
+ct_tensor *ct_cross_entropy_rows(ct_tensor *logits, ct_tensor *labels, int64_t ignore_index,
+                                 double smoothing) {
+    if (!labels_fit(logits, labels)) return NULL;
+    ct_tensor *rows = ct_as_rows(logits), *log_sum_exp = NULL;
+    ct_tensor *flat = ct_tensor_reshape(labels, CT_SHAPE(ct_count(labels)));
+    ct_tensor *loss = ct_tensor_cross_entropy(rows, flat, ignore_index, smoothing, &log_sum_exp);
+    ct_tensor *y = loss ? ct_tensor_reshape(loss, labels->shape) : NULL;
+    ct_node *node = ct_record(&cross_entropy_op, 1, &logits, 1, &y);
+    ct_save(node, rows);
+    ct_save(node, flat);
+    ct_save(node, log_sum_exp);
+    cross_entropy_options o = {ignore_index, smoothing};
+    ct_save_options(node, &o, sizeof o);
+    return y;
+}
+
+/* ---- ranking hinge ---------------------------------------------------------------------- */
+
+static bool hinge_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+    const ct_hinge_options *o = ct_node_options(node);
+    gx[0] = ct_tensor_hinge_grad(g[0], ct_saved(node, 0), *o);
+    return gx[0] != NULL;
+}
+
+static int call_hinge(ct_tensor *const *x, const void *options, ct_tensor **y) {
+    return ct_sample_result(y, ct_hinge(x[0], *(const ct_hinge_options *)options));
+}
+
+static void hinge_samples(ct_sampler *sampler) {
+    const struct {
+        const char *name;
+        int64_t size;
+        ct_hinge_options options;
+    } cases[] = {
+        {"all, own row", 4, {0.2, false, CT_HINGE_ROW, CT_HINGE_ROW}},
+        {"all, own column", 4, {0.2, false, CT_HINGE_COLUMN, CT_HINGE_ROW}},
+        {"hardest of row", 5, {0.2, true, CT_HINGE_ROW, CT_HINGE_ROW}},
+        {"hardest of column", 5, {0.2, true, CT_HINGE_COLUMN, CT_HINGE_COLUMN}},
+        {"hardest of column, own row", 5, {0.2, true, CT_HINGE_ROW, CT_HINGE_COLUMN}},
+        {"one element", 1, {0.2, true, CT_HINGE_ROW, CT_HINGE_ROW}},
+        {"empty", 0, {0.2, false, CT_HINGE_ROW, CT_HINGE_ROW}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ct_sample_1(sampler, cases[i].name, call_hinge, &cases[i].options,
+                    ct_sample_distinct(CT_SHAPE(cases[i].size, cases[i].size)));
+    }
+}
+
+static const ct_op hinge_op = {"hinge", hinge_backward, hinge_samples};
+
+ct_tensor *ct_hinge(ct_tensor *similarity, ct_hinge_options options) {
+    ct_tensor *y = ct_tensor_hinge(similarity, options);
+    ct_node *node = ct_record(&hinge_op, 1, &similarity, 1, &y);
+    ct_save(node, similarity);
+    ct_save_options(node, &options, sizeof options);
+    return y;
+}
+
+/* ---- order similarity ------------------------------------------------------------------- */
+
+static bool order_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+    ct_tensor_order_similarity_grad(g[0], ct_saved(node, 0), ct_saved(node, 1), ct_saved(node, 2),
+                                    &gx[0], &gx[1]);
+    return gx[0] && gx[1];
+}
+
+static int call_order(ct_tensor *const *x, const void *options, ct_tensor **y) {
+    (void)options;
+    return ct_sample_result(y, ct_order_similarity(x[0], x[1]));
+}
+
+static void order_samples(ct_sampler *sampler) {
+    ct_sample_2(sampler, "pairs", call_order, NULL, ct_sample_real(CT_SHAPE(3, 4)),
+                ct_sample_real(CT_SHAPE(2, 4)));
+    ct_sample_2(sampler, "one element", call_order, NULL, ct_sample_between(CT_SHAPE(1, 1), -1, 0),
+                ct_sample_between(CT_SHAPE(1, 1), 1, 2));
+    ct_sample_2(sampler, "in order: zero", call_order, NULL,
+                ct_sample_between(CT_SHAPE(2, 3), 1, 2), ct_sample_between(CT_SHAPE(2, 3), -1, 0));
+    ct_sample_2(sampler, "empty", call_order, NULL, ct_sample_real(CT_SHAPE(0, 3)),
+                ct_sample_real(CT_SHAPE(2, 3)));
+}
+
+static const ct_op order_op = {"order_similarity", order_backward, order_samples};
+
+ct_tensor *ct_order_similarity(ct_tensor *a, ct_tensor *b) {
+    ct_tensor *y = ct_tensor_order_similarity(a, b);
+    ct_node *node = ct_record(&order_op, 2, (ct_tensor *[]){a, b}, 1, &y);
+    ct_save(node, a);
+    ct_save(node, b);
+    ct_save(node, y);
+    return y;
+}
+
+const ct_op *ct_loss_op(int i) {
+    static const ct_op *const ops[] = {&cross_entropy_op, &hinge_op, &order_op, NULL};
+    return ops[i];
+}

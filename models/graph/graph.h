@@ -1,0 +1,164 @@
+/* A chain of modules: how [image] and [text] are built and run. Internal to models/.
+ *
+ * A module kind is one ct_graph_kind: its options, a constructor that also gives the output width
+ * (the shape rule), a forward and its work. All kinds stand in the table of models/graph/registry.c;
+ * adding one is one record and one line there.
+ */
+#ifndef CT_MODELS_GRAPH_H
+#define CT_MODELS_GRAPH_H
+
+#include "models/graph/options.h"
+
+/* ---- [compat]: models/released/compat.c -------------------------------------------------------------- */
+
+/* Each switch: false is this project's default, true what the released code does. */
+typedef enum {
+    CT_COMPAT_L2NORM_REGIONS,   /* l2norm over the regions, not over the features */
+    CT_COMPAT_NO_FIRST_L2NORM,  /* [image]'s first l2norm is left out */
+    CT_COMPAT_SECOND_SAMPLE,    /* log pi_c at a second sample, not at the applied one */
+    CT_COMPAT_LAST_HEAD,        /* the image's continuous loss keeps the last head only */
+    CT_COMPAT_PADDED_STEPS,     /* the text policy runs over padded positions too */
+    CT_COMPAT_DECODER_FIXED,    /* the decoder is not trained */
+    CT_COMPAT_BATCH_EVAL,       /* the image's batch norm uses the batch in evaluation too */
+    CT_COMPAT_PAD_TARGET,       /* one padding target after <end> counts for the decoder */
+    CT_COMPAT_COLUMN_MAXIMUM,   /* within-modality hinge: row's diagonal, column's maximum */
+    CT_COMPAT_COSINE_REWARD,    /* reward ranks are cosine whatever the measure */
+    CT_COMPAT_TOKENS,           /* captions are split with the bytes prefix of Python 3 */
+    CT_COMPAT_DROP_UNKNOWN,     /* words without a vector are dropped, but counted */
+    CT_COMPAT_CLASSES,          /* 113288 classes, numbered from 1 */
+    CT_COMPAT_NAN_GRADIENT,     /* order similarity: NaN gradients where two vectors are equal */
+    CT_COMPAT_REPORT,           /* evaluation reports what the released code prints */
+    CT_COMPAT_RESUME,           /* resuming takes up the encoders alone */
+    CT_COMPAT_DECODER_TWICE,    /* the decoder's parameters are clipped and updated twice */
+    CT_COMPAT_COUNT
+} ct_compat_switch;
+
+typedef struct {
+    bool released[CT_COMPAT_COUNT];
+} ct_compat;
+
+bool ct_compat_read(const ct_description *description, ct_compat *compat);
+
+/* ---- running -------------------------------------------------------------------------------- */
+
+enum { CT_STEPS_ON_DEVICE = -1 };
+
+/* What a policy attention leaves for the losses. The first two are differentiable; NULL without
+ * that part of the policy, and in evaluation. */
+typedef struct {
+    ct_tensor *log_discrete, *log_continuous; /* (B,S,H) */
+    ct_tensor *weight;                        /* (B,S,H), constant */
+    ct_tensor *index;                         /* (B,S,H) i64, or NULL without discrete actions */
+    ct_tensor *valid; /* (B,S,1), 1 where a step counts, or NULL: all do */
+    int64_t steps;    /* that count, over the batch; CT_STEPS_ON_DEVICE: only `valid` tells */
+} ct_policy_output;
+
+typedef struct {
+    const ct_batch *batch; /* words or vectors, for [text] */
+    ct_tensor *lengths;    /* (B) i64, see ct_batch; NULL: every step is real */
+    ct_rng *rng;
+    bool training;
+    ct_tensor *word_vectors; /* (B,T,E), what `words` gave: the decoder reads them */
+    ct_policy_output policy;
+} ct_graph_state;
+
+/* Whether the lengths are on a device: what depends on them is then computed there, in shapes that
+ * do not depend on them, and nothing is read (models.h, ct_batch). */
+static inline bool ct_lengths_on_device(const ct_tensor *lengths) {
+    return lengths && lengths->device != CT_CPU;
+}
+/* (B,count) u8 of lengths on a device: 1 where step first, first+1, ... is within the length. */
+ct_tensor *ct_steps_within(const ct_tensor *lengths, int64_t first, int64_t count);
+
+/* (B,S,1) of x's dtype and device: 1 for steps within lengths, else 0. NULL without lengths. */
+ct_tensor *ct_step_mask(const ct_graph_state *state, const ct_tensor *x);
+
+/* ---- a module in its chain ------------------------------------------------------------------ */
+
+typedef struct ct_graph_kind ct_graph_kind;
+
+typedef struct {
+    const ct_graph_kind *kind;
+    const ct_compat *compat;
+    char name[64];        /* "gcn.0"; of a sum's parts "pool.gru" */
+    ct_option_value value[CT_MAX_OPTIONS];
+    ct_module *module; /* belongs to the model; NULL without parameters or buffers */
+    bool image;        /* in [image] */
+    bool adds;         /* its result is added to that of the node before, on the same input */
+    bool pooled;       /* its input is one vector a sample */
+    int64_t in, out;   /* widths */
+    int64_t parameters;
+    ct_place place; /* its strings belong to the description: for messages while building */
+} ct_graph_node;
+
+/* What a constructor may ask of its surroundings. */
+typedef struct {
+    const ct_model_sizes *sizes;
+    int64_t pool_width; /* of a gru, lstm or bigru without `width` */
+} ct_graph_context;
+
+enum {
+    CT_NEEDS_SEQUENCE = 1, /* must stand before the pool */
+    CT_POOLS = 2,          /* makes one vector of the sequence */
+    CT_IMAGE_ONLY = 4,
+    CT_GIVES_WORDS = 8 /* begins [text], and nothing else does */
+};
+
+struct ct_graph_kind {
+    const char *name;
+    unsigned place;
+    const ct_option *options;
+    /* Sets node->out (node->in is set) and, if there are parameters, node->module. */
+    bool (*create)(ct_graph_node *node, const ct_graph_context *context);
+    /* x (B,S,in), or (B,in) where pooled; NULL for CT_GIVES_WORDS. */
+    ct_tensor *(*forward)(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x);
+    /* Multiply-adds times 2 for `rows` samples of `steps` steps (1 where pooled). */
+    double (*flops)(const ct_graph_node *node, double rows, double steps);
+    ct_unary_kind unary; /* of activations */
+};
+
+const ct_graph_kind *ct_graph_kind_find(const char *name);
+/* Writes at most `most` names, returns how many. */
+enum { CT_MOST_KINDS = 64 };
+int ct_graph_kind_names(const char **names, int most);
+
+static inline double ct_number(const ct_graph_node *node, int option) {
+    return node->value[option].number;
+}
+static inline bool ct_flag(const ct_graph_node *node, int option) {
+    return node->value[option].number != 0;
+}
+/* The option `option` of a node whose fallback is NULL, or `otherwise`. */
+static inline int64_t ct_number_or(const ct_graph_node *node, int option, int64_t otherwise) {
+    return node->value[option].given ? (int64_t)node->value[option].number : otherwise;
+}
+
+/* Sets node->module and counts its parameters; false if module is NULL. */
+bool ct_graph_own(ct_graph_node *node, ct_module *module);
+
+/* ---- a chain -------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *section; /* "image" or "text" */
+    ct_graph_node *node;
+    int nodes;
+    int64_t width; /* of the embedding */
+    ct_module *module;
+    const ct_graph_node *policy; /* its policy attention, or NULL */
+} ct_graph_chain;
+
+/* Builds a section ("image" or "text") for vectors of `width` numbers (0: `words` sets it). compat
+ * outlives the chain. chain->module is then the caller's, until it gives it to a parent; on
+ * error it is NULL. */
+bool ct_graph_build(ct_graph_chain *chain, const ct_description *description, const char *section,
+                    const ct_compat *compat, const ct_graph_context *context, int64_t width);
+void ct_graph_free(ct_graph_chain *chain); /* not the module */
+/* (B,width). x is the images, NULL for captions. */
+ct_tensor *ct_graph_forward(const ct_graph_chain *chain, ct_graph_state *state, ct_tensor *x);
+
+/* ---- the policy attention: models/modules/policy.c -------------------------------------------------- */
+
+bool ct_policy_has_discrete(const ct_graph_node *policy);
+bool ct_policy_has_continuous(const ct_graph_node *policy);
+
+#endif

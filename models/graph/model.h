@@ -1,0 +1,24 @@
+/* What a ct_model is. Internal to models/. */
+#ifndef CT_MODELS_MODEL_H
+#define CT_MODELS_MODEL_H
+
+#include "models/losses/loss.h"
+
+struct ct_model {
+    ct_model_sizes sizes; /* word_vectors, word_known: NULL, they belong to the caller */
+    ct_compat compat;
+    ct_loss_config loss;
+    ct_graph_chain image, text;
+    ct_module *module;     /* owns all below */
+    ct_module *classifier; /* hidden, output; or NULL */
+    ct_module *decoder;    /* or NULL */
+};
+
+/* What a run begins with. rng NULL: the thread's default generator. */
+ct_graph_state ct_model_state(const ct_model *model, ct_rng *rng);
+/* Images (B,N,F) or captions to embeddings, leaving in `state` what the losses need. */
+ct_tensor *ct_model_run_images(const ct_model *model, ct_tensor *images, ct_graph_state *state);
+ct_tensor *ct_model_run_captions(const ct_model *model, const ct_batch *batch,
+                                 ct_graph_state *state);
+
+#endif

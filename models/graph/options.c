@@ -1,0 +1,221 @@
+#include "models/graph/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tensor/core/nearest.h"
+
+ct_place ct_place_of(const ct_description *description, int entry) {
+    const ct_description_entry *e = &description->entries[entry];
+    return (ct_place){description->file ? description->file : "description", e->section, e->key,
+                      e->line};
+}
+
+void *ct_fail_at(ct_place place, const char *format, ...) {
+    char message[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    if (place.line == 0) return ct_fail("--set %s.%s: %s", place.section, place.key, message);
+    return ct_fail("%s:%d: [%s] %s: %s", place.file, place.line, place.section, place.key,
+                   message);
+}
+
+/* ---- the form of an entry ----------------------------------------------------------------- */
+
+typedef struct {
+    const char *from; /* what is left of the value */
+    char *out;        /* where the next word is copied */
+} ct_words;
+
+/* The next word, copied; a '+' that is not part of an option's value is a word of its own. NULL
+ * at the end. */
+static char *take_word(ct_words *words) {
+    const char *p = words->from;
+    while (isspace((unsigned char)*p)) p++;
+    if (!*p) return NULL;
+    const char *start = p;
+    bool value = false;
+    for (; *p && !isspace((unsigned char)*p); p++) {
+        if (*p == '=') value = true;
+        if (*p == '+' && !value) {
+            if (p == start) p++;
+            break;
+        }
+    }
+    size_t length = (size_t)(p - start);
+    char *copy = words->out;
+    memcpy(copy, start, length);
+    copy[length] = 0;
+    words->from = p;
+    words->out += length + 1;
+    return copy;
+}
+
+static bool parse_repeat(ct_spec *spec, ct_words *words) {
+    const char *number = take_word(words);
+    static const ct_option repeat = {"x", CT_OPTION_INTEGER, NULL, 1, 1000, NULL};
+    ct_option_value value = {0};
+    if (!number) return ct_fail_at(spec->place, "'x' is followed by a number: 'gcn x 4'") != NULL;
+    if (!ct_option_read(spec->place, "the repetition 'x'", &repeat, number, &value)) return false;
+    if (take_word(words))
+        return ct_fail_at(spec->place, "nothing may follow 'x %s'", number) != NULL;
+    if (spec->parts > 1)
+        return ct_fail_at(spec->place, "a sum ('+') cannot be repeated ('x')") != NULL;
+    spec->repeat = (int64_t)value.number;
+    return true;
+}
+
+static bool parse_part(ct_spec *spec, ct_words *words, const char *module, bool *more) {
+    if (spec->parts == CT_MAX_PARTS)
+        return ct_fail_at(spec->place, "more than %d parts in a sum", CT_MAX_PARTS) != NULL;
+    ct_spec_part *part = &spec->part[spec->parts++];
+    part->module = module;
+    *more = false;
+    for (char *word; (word = take_word(words));) {
+        char *equals = strchr(word, '=');
+        if (!strcmp(word, "+")) {
+            *more = true;
+            return true;
+        }
+        if (!strcmp(word, "x")) return parse_repeat(spec, words);
+        if (!equals || equals == word || !equals[1])
+            return ct_fail_at(spec->place,
+                              "expected 'option=value' (without spaces), '+' or 'x N' after '%s', "
+                              "found '%s'",
+                              module, word) != NULL;
+        if (part->options == CT_MAX_OPTIONS)
+            return ct_fail_at(spec->place, "more than %d options", CT_MAX_OPTIONS) != NULL;
+        *equals = 0;
+        part->option[part->options++] = (ct_option_text){word, equals + 1};
+    }
+    return true;
+}
+
+bool ct_spec_parse(ct_spec *spec, const ct_description *description, int entry) {
+    *spec = (ct_spec){.place = ct_place_of(description, entry), .repeat = 1};
+    const char *value = description->entries[entry].value;
+    spec->text = malloc(2 * strlen(value) + 1); /* each word may be one character and its NUL */
+    if (!spec->text) return ct_fail("description: out of memory") != NULL;
+    ct_words words = {value, spec->text};
+    for (bool more = true; more;) {
+        const char *module = take_word(&words);
+        if (!module || !strcmp(module, "+") || strchr(module, '='))
+            return ct_fail_at(spec->place, "expected the name of a module%s%s%s",
+                              spec->parts ? " after '+'" : "", module ? ", found " : "",
+                              module ? module : "") != NULL;
+        if (!parse_part(spec, &words, module, &more)) return false;
+    }
+    return true;
+}
+
+void ct_spec_free(ct_spec *spec) {
+    free(spec->text);
+    spec->text = NULL;
+}
+
+/* ---- values --------------------------------------------------------------------------------- */
+
+static bool read_number(ct_place place, const char *what, const ct_option *option,
+                        const char *text, double *number) {
+    char *end = NULL;
+    errno = 0;
+    *number = option->type == CT_OPTION_INTEGER ? (double)strtoll(text, &end, 10)
+                                                : strtod(text, &end);
+    bool whole = end != text && !*end && !errno;
+    if (whole && *number >= option->low && *number <= option->high) return true;
+    return ct_fail_at(place, "%s is '%s', expected %s from %g to %g", what, text,
+                      option->type == CT_OPTION_INTEGER ? "a whole number" : "a number",
+                      option->low, option->high) != NULL;
+}
+
+static bool read_flag(ct_place place, const char *what, const char *text, double *number) {
+    static const char *const words[] = {"no", "yes", "false", "true", "0", "1", "off", "on"};
+    for (int i = 0; i < 8; i++)
+        if (!strcmp(text, words[i])) {
+            *number = i % 2;
+            return true;
+        }
+    return ct_fail_at(place, "%s is '%s', expected yes or no", what, text) != NULL;
+}
+
+static bool read_choice(ct_place place, const char *what, const ct_option *option,
+                        const char *text, double *number) {
+    enum { MOST = 8 };
+    char copy[256];
+    const char *known[MOST];
+    int count = 0;
+    snprintf(copy, sizeof copy, "%s", option->choices);
+    for (char *rest = copy, *word; count < MOST && (word = strsep(&rest, "|"));)
+        known[count++] = word;
+    for (int i = 0; i < count; i++)
+        if (!strcmp(text, known[i])) {
+            *number = i;
+            return true;
+        }
+    return ct_fail_at(place, "%s is '%s', expected %s%s", what, text, option->choices,
+                      ct_did_you_mean(text, known, count)) != NULL;
+}
+
+bool ct_option_read(ct_place place, const char *what, const ct_option *option, const char *text,
+                    ct_option_value *value) {
+    value->given = true;
+    switch (option->type) {
+        case CT_OPTION_INTEGER:
+        case CT_OPTION_REAL:
+            return read_number(place, what, option, text, &value->number);
+        case CT_OPTION_FLAG:
+            return read_flag(place, what, text, &value->number);
+        case CT_OPTION_CHOICE:
+            return read_choice(place, what, option, text, &value->number);
+        case CT_OPTION_TEXT:
+            return true;
+    }
+    return false;
+}
+
+static bool unknown_option(ct_place place, const ct_spec_part *part, const ct_option *options,
+                           const char *name) {
+    const char *known[CT_MAX_OPTIONS] = {0};
+    char list[256] = "";
+    int count = 0;
+    size_t used = 0;
+    for (; options[count].name; count++) {
+        known[count] = options[count].name;
+        if (used < sizeof list)
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", count ? ", " : "",
+                                     known[count]);
+    }
+    const char *near = ct_did_you_mean(name, known, count);
+    if (*near) ct_fail_at(place, "unknown option '%s'%s", name, near);
+    else if (!count) ct_fail_at(place, "unknown option '%s'; %s has none", name, part->module);
+    else ct_fail_at(place, "unknown option '%s'; %s takes %s", name, part->module, list);
+    return false;
+}
+
+bool ct_options_read(ct_place place, const ct_spec_part *part, const ct_option *options,
+                     ct_option_value *value) {
+    for (int i = 0; options[i].name; i++) {
+        value[i] = (ct_option_value){0};
+        if (!options[i].fallback) continue;
+        if (!ct_option_read(place, options[i].name, &options[i], options[i].fallback, &value[i]))
+            return false;
+        value[i].given = false;
+    }
+    for (int k = 0; k < part->options; k++) {
+        const ct_option_text *option = &part->option[k];
+        int i = 0;
+        while (options[i].name && strcmp(options[i].name, option->name)) i++;
+        if (!options[i].name) return unknown_option(place, part, options, option->name);
+        if (value[i].given)
+            return ct_fail_at(place, "option '%s' is given twice", option->name) != NULL;
+        if (!ct_option_read(place, option->name, &options[i], option->value, &value[i]))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,193 @@
+/* The losses of a training step (docs/model.md, "Losses"). */
+#include <string.h>
+
+#include "models/graph/model.h"
+
+const char *ct_loss_name(ct_loss_term term) {
+    static const char *const names[CT_LOSS_COUNT] = {
+        [CT_LOSS_TOTAL] = "total",
+        [CT_LOSS_RETRIEVAL] = "retrieval",
+        [CT_LOSS_DISCRETE_IMAGE] = "discrete_image",
+        [CT_LOSS_DISCRETE_TEXT] = "discrete_text",
+        [CT_LOSS_CONTINUOUS_IMAGE] = "continuous_image",
+        [CT_LOSS_CONTINUOUS_TEXT] = "continuous_text",
+        [CT_LOSS_INSTANCE_IMAGE] = "instance_image",
+        [CT_LOSS_INSTANCE_TEXT] = "instance_text",
+        [CT_LOSS_DECODER] = "decoder",
+    };
+    return (unsigned)term < CT_LOSS_COUNT ? names[term] : NULL;
+}
+
+/* A step at work: embeddings as the losses take them, and what the policies left. */
+typedef struct {
+    ct_model *model;
+    const ct_batch *batch;
+    int64_t epoch;
+    ct_graph_state image, text;
+    ct_tensor *images, *captions;
+} ct_step;
+
+enum { PHASE_SUM, PHASE_CONFIGURED };
+
+int64_t ct_model_phase(const ct_model *model, int64_t epoch) {
+    return epoch < model->loss.sum_epochs ? PHASE_SUM : PHASE_CONFIGURED;
+}
+
+static ct_tensor *retrieval(const ct_step *step) {
+    ct_ranking_options options = step->model->loss.ranking;
+    if (ct_model_phase(step->model, step->epoch) == PHASE_SUM) options.hardest = false;
+    return ct_ranking_loss(step->images, step->captions, options);
+}
+
+/* ---- policies ------------------------------------------------------------------------------- */
+
+static bool reward(const ct_step *step, ct_losses *losses) {
+    bool cosine = step->model->compat.released[CT_COMPAT_COSINE_REWARD];
+    CT_NO_GRAD {
+        ct_tensor *similarity = ct_similarity(step->images, step->captions,
+                                              cosine ? CT_COSINE : step->model->loss.measure);
+        losses->reward = ct_retrieval_reward(similarity);
+        losses->advantage =
+            ct_reward_advantage(losses->reward, step->model->loss.leave_one_out,
+                                step->model->loss.baseline_weight);
+    }
+    return losses->advantage != NULL;
+}
+
+/* - sum over heads of the mean over samples and steps of log_probability * advantage */
+static ct_tensor *policy_loss(const ct_policy_output *policy, ct_tensor *log_probability,
+                              const ct_tensor *advantage) {
+    if (!log_probability || !advantage) return NULL;
+    ct_tensor *weight = ct_tensor_reshape(advantage, CT_SHAPE(-1, 1, 1));
+    if (policy->valid) weight = ct_tensor_mul(policy->valid, weight);
+    ct_tensor *sum = ct_sum_all(ct_mul(log_probability, weight));
+    if (policy->steps != CT_STEPS_ON_DEVICE) return ct_scale(sum, -1.0 / (double)policy->steps);
+    return ct_div(ct_neg(sum), ct_tensor_reduce(CT_SUM, policy->valid, CT_ALL_AXES, false));
+}
+
+static ct_tensor *last_head(ct_tensor *log_probability) {
+    int64_t heads = ct_dim(log_probability, 2);
+    return ct_slice(log_probability, 2, heads - 1, heads, 1);
+}
+
+static bool policies(const ct_step *step, ct_losses *losses) {
+    const ct_model *model = step->model;
+    const ct_policy_output *image = &step->image.policy, *text = &step->text.policy;
+    bool discrete = model->loss.discrete_policy > 0, continuous = model->loss.continuous_policy > 0;
+    losses->image_weights = image->weight;
+    losses->caption_weights = text->weight;
+    if (!discrete && !continuous) return true;
+    if (!reward(step, losses)) return false;
+    if (discrete) {
+        losses->term[CT_LOSS_DISCRETE_IMAGE] =
+            policy_loss(image, image->log_discrete, losses->advantage);
+        losses->term[CT_LOSS_DISCRETE_TEXT] =
+            policy_loss(text, text->log_discrete, losses->advantage);
+    }
+    if (continuous) {
+        ct_tensor *log_image = image->log_continuous;
+        if (log_image && model->compat.released[CT_COMPAT_LAST_HEAD])
+            log_image = last_head(log_image);
+        losses->term[CT_LOSS_CONTINUOUS_IMAGE] = policy_loss(image, log_image, losses->advantage);
+        losses->term[CT_LOSS_CONTINUOUS_TEXT] =
+            policy_loss(text, text->log_continuous, losses->advantage);
+    }
+    return ct_ok();
+}
+
+/* ---- instance classes ----------------------------------------------------------------------- */
+
+static ct_tensor *instance(const ct_model *model, ct_tensor *embedding, ct_tensor *classes) {
+    ct_tensor *hidden =
+        ct_relu(ct_linear(ct_module_child(model->classifier, "hidden"), embedding));
+    ct_tensor *logits = ct_linear(ct_module_child(model->classifier, "output"), hidden);
+    return ct_cross_entropy(logits, classes, (ct_cross_entropy_options){0});
+}
+
+/* ---- all ------------------------------------------------------------------------------------ */
+
+static double weight_of(const ct_loss_config *config, int term) {
+    switch (term) {
+        case CT_LOSS_RETRIEVAL: return config->retrieval;
+        case CT_LOSS_DISCRETE_IMAGE:
+        case CT_LOSS_DISCRETE_TEXT: return config->discrete_policy;
+        case CT_LOSS_CONTINUOUS_IMAGE:
+        case CT_LOSS_CONTINUOUS_TEXT: return config->continuous_policy;
+        case CT_LOSS_INSTANCE_IMAGE:
+        case CT_LOSS_INSTANCE_TEXT: return config->instance;
+        case CT_LOSS_DECODER: return config->decoder;
+        default: return 0;
+    }
+}
+
+static ct_tensor *weighted_sum(const ct_loss_config *config, ct_tensor *const *term) {
+    ct_tensor *total = NULL;
+    for (int i = CT_LOSS_TOTAL + 1; i < CT_LOSS_COUNT; i++) {
+        if (!term[i]) continue;
+        ct_tensor *weighted = ct_scale(term[i], weight_of(config, i));
+        total = total ? ct_add(total, weighted) : weighted;
+    }
+    return total;
+}
+
+static bool embed(ct_step *step, ct_losses *losses) {
+    ct_model *model = step->model;
+    /* the text encoder first: recorded and repeated runs draw in this order */
+    losses->caption_embeddings = ct_model_run_captions(model, step->batch, &step->text);
+    losses->image_embeddings = ct_model_run_images(model, step->batch->images, &step->image);
+    if (!losses->caption_embeddings || !losses->image_embeddings) return false;
+    if (ct_dim(losses->image_embeddings, 0) != ct_dim(losses->caption_embeddings, 0))
+        return ct_fail("model: %lld images but %lld captions, expected pairs",
+                       (long long)ct_dim(losses->image_embeddings, 0),
+                       (long long)ct_dim(losses->caption_embeddings, 0)) != NULL;
+    step->images = ct_model_ranked(model, losses->image_embeddings);
+    step->captions = ct_model_ranked(model, losses->caption_embeddings);
+    return step->images && step->captions;
+}
+
+static bool run(ct_step *step, ct_losses *losses) {
+    ct_model *model = step->model;
+    const ct_loss_config *config = &model->loss;
+    ct_tensor **term = losses->term;
+    if (!embed(step, losses)) return false;
+    if (config->retrieval > 0) term[CT_LOSS_RETRIEVAL] = retrieval(step);
+    if (!policies(step, losses)) return false;
+    if (config->instance > 0) {
+        if (!step->batch->classes)
+            return ct_fail("model: the instance loss needs the batch's classes") != NULL;
+        term[CT_LOSS_INSTANCE_IMAGE] = instance(model, step->images, step->batch->classes);
+        term[CT_LOSS_INSTANCE_TEXT] = instance(model, step->captions, step->batch->classes);
+    }
+    if (config->decoder > 0)
+        term[CT_LOSS_DECODER] =
+            ct_decoder_loss(model->decoder, config, &model->compat, step->batch,
+                            step->text.word_vectors, step->captions, step->text.rng);
+    term[CT_LOSS_TOTAL] = weighted_sum(config, term);
+    return ct_ok();
+}
+
+/* The tensors of a ct_losses, to keep and to adopt all alike. */
+static void each(ct_losses *losses, ct_tensor *(*function)(ct_tensor *)) {
+    ct_tensor *all[] = {losses->image_embeddings, losses->caption_embeddings, losses->reward,
+                        losses->advantage,        losses->image_weights, losses->caption_weights};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i]) function(all[i]);
+    for (int i = 0; i < CT_LOSS_COUNT; i++)
+        if (losses->term[i]) function(losses->term[i]);
+}
+
+ct_losses ct_model_losses(ct_model *model, const ct_batch *batch, int64_t epoch, ct_rng *rng) {
+    ct_losses losses = {0};
+    if (!model || !batch) {
+        ct_fail("model_losses: the model or the batch is NULL");
+        return losses;
+    }
+    CT_SCOPE {
+        ct_step step = {.model = model, .batch = batch, .epoch = epoch,
+                        .image = ct_model_state(model, rng), .text = ct_model_state(model, rng)};
+        if (!run(&step, &losses)) return (ct_losses){0};
+        each(&losses, ct_keep);
+    }
+    each(&losses, ct_adopt);
+    return losses;
+}

@@ -1,0 +1,254 @@
+/* Module kinds that look at a whole sequence: words, gcn, attention, conv1d. */
+#include <stdlib.h>
+
+#include "models/modules/modules.h"
+
+/* ---- which steps are real ------------------------------------------------------------------- */
+
+ct_tensor *ct_steps_within(const ct_tensor *lengths, int64_t first, int64_t count) {
+    ct_tensor *step = ct_arange(CT_I64, lengths->device, first + count);
+    return ct_tensor_compare(CT_COMPARE_less, ct_tensor_slice(step, 0, first, first + count, 1),
+                             ct_tensor_unsqueeze(lengths, 1));
+}
+
+ct_tensor *ct_step_mask(const ct_graph_state *state, const ct_tensor *x) {
+    if (!state->lengths || !x) return NULL;
+    int64_t batch = ct_dim(x, 0), steps = ct_dim(x, 1);
+    if (ct_lengths_on_device(state->lengths)) {
+        ct_tensor *mask = ct_tensor_cast(ct_steps_within(state->lengths, 0, steps), x->dtype);
+        return ct_tensor_unsqueeze(mask, 2);
+    }
+    double *mask = malloc((size_t)(batch * steps + 1) * sizeof *mask);
+    if (!mask) return ct_fail("step mask: out of memory");
+    const int64_t *lengths = ct_data(state->lengths);
+    for (int64_t b = 0; b < batch; b++)
+        for (int64_t s = 0; s < steps; s++) mask[b * steps + s] = s < lengths[b];
+    ct_tensor *result = ct_from_doubles(x->dtype, x->device, CT_SHAPE(batch, steps, 1), mask);
+    free(mask);
+    return result;
+}
+
+bool ct_step_rows(const ct_graph_state *state, const ct_tensor *x, ct_tensor **there,
+                  ct_tensor **back) {
+    if (!x) return false;
+    int64_t batch = ct_dim(x, 0), steps = ct_dim(x, 1), rows = 0;
+    int64_t *position = malloc((size_t)(2 * batch * steps + 1) * sizeof *position);
+    if (!position) return ct_fail_bool("step rows: out of memory");
+    int64_t *inverse = position + batch * steps;
+    const int64_t *lengths = ct_data(state->lengths);
+    for (int64_t b = 0; b < batch; b++)
+        for (int64_t s = 0; s < steps; s++) {
+            inverse[b * steps + s] = s < lengths[b] ? rows : -1;
+            if (s < lengths[b]) position[rows++] = b * steps + s;
+        }
+    for (int64_t i = 0; i < batch * steps; i++)
+        if (inverse[i] < 0) inverse[i] = rows;
+    *there = ct_from_data(CT_I64, x->device, CT_SHAPE(rows), position);
+    *back = ct_from_data(CT_I64, x->device, CT_SHAPE(batch * steps), inverse);
+    free(position);
+    return *there && *back;
+}
+
+ct_tensor *ct_mask_steps(const ct_graph_state *state, ct_tensor *x) {
+    return state->lengths ? ct_mul(x, ct_step_mask(state, x)) : x;
+}
+
+/* ---- words ---------------------------------------------------------------------------------- */
+/* Learned: `weight` (V,E) ~ U(-0.1,0.1). Fixed vectors: buffer `vectors` (V,E) and one learned
+ * vector `unknown` (1,E) for the words without one, picked by the buffer `is_unknown` (V,1); <pad>
+ * is zero. */
+
+enum { WORDS_WIDTH, WORDS_VECTORS };
+static const ct_option words_options[] = {
+    {"width", CT_OPTION_INTEGER, NULL, 1, 1 << 16, NULL},
+    {"vectors", CT_OPTION_TEXT, NULL, 0, 0, NULL},
+    {NULL, 0, NULL, 0, 0, NULL},
+};
+
+static bool words_fixed(ct_graph_node *node, const ct_model_sizes *sizes) {
+    const ct_tensor *vectors = sizes->word_vectors;
+    if (ct_ndim(vectors) != 2 || ct_dim(vectors, 0) != sizes->vocabulary ||
+        vectors->dtype != CT_F32 || !sizes->word_known)
+        return ct_fail_at(node->place, "word vectors are %s, expected f32 (%lld,E) with flags",
+                          ct_tensor_text(vectors), (long long)sizes->vocabulary) != NULL;
+    int64_t width = ct_number_or(node, WORDS_WIDTH, ct_dim(vectors, 1));
+    if (width != ct_dim(vectors, 1))
+        return ct_fail_at(node->place, "width is %lld, but the word vectors have %lld numbers",
+                          (long long)width, (long long)ct_dim(vectors, 1)) != NULL;
+    node->out = width;
+    if (!ct_graph_own(node, ct_module_create("words"))) return false;
+    CT_SCOPE {
+        ct_tensor *flags = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(sizes->vocabulary, 1));
+        ct_tensor *fixed = ct_tensor_copy(vectors);
+        ct_tensor *unknown = ct_empty(CT_F32, CT_CPU, CT_SHAPE(1, width));
+        if (!flags || !fixed || !ct_init_uniform(unknown, -0.1, 0.1, ct_default_rng()))
+            return false;
+        for (int64_t word = 0; word < sizes->vocabulary; word++) {
+            if (word > 0 && sizes->word_known[word]) continue;
+            ct_set(flags, word, word > 0);
+            ct_tensor_fill(ct_tensor_slice(fixed, 0, word, word + 1, 1), 0);
+        }
+        return ct_module_buffer(node->module, "vectors", fixed) &&
+               ct_module_buffer(node->module, "is_unknown", flags) &&
+               ct_module_parameter(node->module, "unknown", unknown);
+    }
+    return false;
+}
+
+static bool words_create(ct_graph_node *node, const ct_graph_context *context) {
+    const ct_model_sizes *sizes = context->sizes;
+    if (node->value[WORDS_VECTORS].given) {
+        if (sizes->word_vectors) return words_fixed(node, sizes);
+        return ct_fail_at(node->place, "'vectors' is given, but no word vectors were loaded") !=
+               NULL;
+    }
+    node->out = ct_number_or(node, WORDS_WIDTH, 300);
+    if (!ct_graph_own(node, ct_embedding_create(sizes->vocabulary, node->out))) return false;
+    return ct_init_uniform(ct_module_tensor(node->module, "weight"), -0.1, 0.1,
+                           ct_default_rng());
+}
+
+static ct_tensor *words_given(const ct_graph_node *node, ct_tensor *vectors) {
+    if (ct_ndim(vectors) != 3 || ct_dim(vectors, 2) != node->out)
+        return ct_fail("words: vectors are %s, expected (B,T,%lld)", ct_tensor_text(vectors),
+                       (long long)node->out);
+    return vectors;
+}
+
+static ct_tensor *words_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
+    (void)x;
+    const ct_batch *batch = state->batch;
+    if (batch->vectors) {
+        state->word_vectors = words_given(node, batch->vectors);
+    } else if (!node->value[WORDS_VECTORS].given) {
+        state->word_vectors = ct_embedding(node->module, batch->words);
+    } else {
+        ct_tensor *unknown = ct_module_tensor(node->module, "unknown");
+        ct_tensor *fixed = ct_embed(ct_module_tensor(node->module, "vectors"), batch->words, -1);
+        ct_tensor *is_unknown =
+            ct_embed(ct_module_tensor(node->module, "is_unknown"), batch->words, -1);
+        state->word_vectors = ct_add(fixed, ct_mul(is_unknown, unknown));
+    }
+    return state->word_vectors;
+}
+
+const ct_graph_kind ct_kind_words = {.name = "words", .place = CT_GIVES_WORDS,
+                                     .options = words_options, .create = words_create,
+                                     .forward = words_forward, .flops = ct_no_flops};
+
+/* ---- gcn ------------------------------------------------------------------------------------ */
+
+enum { GCN_INNER };
+static const ct_option gcn_options[] = {
+    {"inner", CT_OPTION_INTEGER, NULL, 1, 1 << 20, NULL},
+    {NULL, 0, NULL, 0, 0, NULL},
+};
+
+static bool gcn_create(ct_graph_node *node, const ct_graph_context *context) {
+    (void)context;
+    node->out = node->in;
+    return ct_graph_own(node,
+                        ct_region_gcn_create(node->in, ct_number_or(node, GCN_INNER, node->in)));
+}
+
+static ct_tensor *gcn_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
+    (void)state;
+    return ct_region_gcn(node->module, x);
+}
+
+static double gcn_flops(const ct_graph_node *node, double rows, double steps) {
+    double width = (double)node->in, inner = (double)ct_number_or(node, GCN_INNER, node->in);
+    return 2 * rows * (4 * steps * width * inner + 2 * steps * steps * inner);
+}
+
+const ct_graph_kind ct_kind_gcn = {.name = "gcn", .place = CT_NEEDS_SEQUENCE | CT_IMAGE_ONLY,
+                                   .options = gcn_options, .create = gcn_create,
+                                   .forward = gcn_forward, .flops = gcn_flops};
+
+/* ---- attention ------------------------------------------------------------------------------ */
+
+enum { ATTENTION_HEADS, ATTENTION_DROPOUT, ATTENTION_CAUSAL, ATTENTION_RESIDUAL };
+static const ct_option attention_options[] = {
+    {"heads", CT_OPTION_INTEGER, "4", 1, 1024, NULL},
+    {"dropout", CT_OPTION_REAL, "0", 0, 0.99, NULL},
+    {"causal", CT_OPTION_FLAG, "no", 0, 0, NULL},
+    {"residual", CT_OPTION_FLAG, "yes", 0, 0, NULL},
+    {NULL, 0, NULL, 0, 0, NULL},
+};
+
+static bool attention_create(ct_graph_node *node, const ct_graph_context *context) {
+    (void)context;
+    node->out = node->in;
+    int heads = (int)ct_number(node, ATTENTION_HEADS);
+    if (node->in % heads)
+        return ct_fail_at(node->place, "%d heads do not divide the width %lld", heads,
+                          (long long)node->in) != NULL;
+    ct_attention_options options = {.heads = heads,
+                                    .dropout = ct_number(node, ATTENTION_DROPOUT),
+                                    .causal = ct_flag(node, ATTENTION_CAUSAL)};
+    return ct_graph_own(node, ct_attention_create(node->in, options));
+}
+
+static ct_tensor *attention_forward(const ct_graph_node *node, ct_graph_state *state,
+                                    ct_tensor *x) {
+    ct_tensor *padded = NULL; /* (B,1,1,T): 1 where a word may not be attended */
+    if (state->lengths) {
+        ct_tensor *mask = ct_step_mask(state, x);
+        if (!mask) return NULL;
+        ct_tensor *zero = ct_scalar(mask->dtype, mask->device, 0);
+        padded = ct_tensor_reshape(ct_tensor_compare(CT_COMPARE_equal, mask, zero),
+                                   CT_SHAPE(mask->shape.dim[0], 1, 1, mask->shape.dim[1]));
+        if (!padded) return NULL;
+    }
+    ct_tensor *y = ct_attention(node->module, x, x, x, padded);
+    return ct_flag(node, ATTENTION_RESIDUAL) ? ct_add(x, y) : y;
+}
+
+static double attention_flops(const ct_graph_node *node, double rows, double steps) {
+    double width = (double)node->in;
+    return 2 * rows * (4 * steps * width * width + 2 * steps * steps * width);
+}
+
+const ct_graph_kind ct_kind_attention = {.name = "attention", .place = CT_NEEDS_SEQUENCE,
+                                         .options = attention_options,
+                                         .create = attention_create, .forward = attention_forward,
+                                         .flops = attention_flops};
+
+/* ---- conv1d --------------------------------------------------------------------------------- */
+/* Keeps the number of steps: zeros around the sequence, before it alone if causal. */
+
+enum { CONV1D_WIDTH, CONV1D_KERNEL, CONV1D_DILATION, CONV1D_CAUSAL };
+static const ct_option conv1d_options[] = {
+    {"width", CT_OPTION_INTEGER, NULL, 1, 1 << 20, NULL},
+    {"kernel", CT_OPTION_INTEGER, "3", 1, 1024, NULL},
+    {"dilation", CT_OPTION_INTEGER, "1", 1, 1024, NULL},
+    {"causal", CT_OPTION_FLAG, "no", 0, 0, NULL},
+    {NULL, 0, NULL, 0, 0, NULL},
+};
+
+static bool conv1d_create(ct_graph_node *node, const ct_graph_context *context) {
+    (void)context;
+    node->out = ct_number_or(node, CONV1D_WIDTH, node->in);
+    int64_t kernel = (int64_t)ct_number(node, CONV1D_KERNEL);
+    int64_t dilation = (int64_t)ct_number(node, CONV1D_DILATION);
+    bool causal = ct_flag(node, CONV1D_CAUSAL);
+    if (!causal && kernel % 2 == 0)
+        return ct_fail_at(node->place, "kernel is %lld, expected an odd number (or causal=yes)",
+                          (long long)kernel) != NULL;
+    ct_conv1d_config config = {.dilation = dilation, .causal = causal,
+                               .padding = dilation * (kernel - 1) / 2};
+    return ct_graph_own(node, ct_conv1d_create(node->in, node->out, kernel, config));
+}
+
+static ct_tensor *conv1d_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
+    return ct_conv1d(node->module, ct_mask_steps(state, x));
+}
+
+static double conv1d_flops(const ct_graph_node *node, double rows, double steps) {
+    return 2 * rows * steps * (double)node->in * (double)node->out *
+           ct_number(node, CONV1D_KERNEL);
+}
+
+const ct_graph_kind ct_kind_conv1d = {.name = "conv1d", .place = CT_NEEDS_SEQUENCE,
+                                      .options = conv1d_options, .create = conv1d_create,
+                                      .forward = conv1d_forward, .flops = conv1d_flops};

@@ -1,0 +1,390 @@
+/* State dictionaries: conversion, saving, loading. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn/core/module.h"
+
+/* ---- conversion ------------------------------------------------------------------------- */
+
+/* A leaf or buffer like `from`, with another dtype and device; kept for the caller. */
+static ct_tensor *converted(const ct_tensor *from, ct_dtype dtype, ct_device device) {
+    ct_tensor *kept = NULL;
+    CT_SCOPE {
+        const ct_tensor *x = from;
+        if (x->dtype != dtype) x = ct_tensor_cast(x, dtype);
+        if (x && x->device != device) x = ct_tensor_to_device(x, device);
+        ct_tensor *y = (ct_tensor *)x;
+        if (y && ct_requires_grad(from)) y = ct_require_grad(y);
+        kept = ct_keep(y);
+    }
+    return kept;
+}
+
+/* dtype, device: NULL leaves it. All tensors are converted before the first is replaced.
+ * Integer buffers (a batch counter) keep their dtype. */
+static bool convert(ct_module *module, const ct_dtype *dtype, const ct_device *device) {
+    ct_state state;
+    if (!ct_state_collect(module, &state)) return false;
+    ct_tensor **fresh = calloc((size_t)state.count + 1, sizeof *fresh);
+    bool ok = fresh || ct_fail_bool("module conversion: out of memory");
+    for (int i = 0; i < state.count && ok; i++) {
+        const ct_tensor *x = state.items[i].entry->tensor;
+        ct_dtype to_dtype = dtype && ct_dtype_is_float(x->dtype) ? *dtype : x->dtype;
+        ct_device to_device = device ? *device : x->device;
+        if (x->dtype == to_dtype && x->device == to_device) continue;
+        fresh[i] = converted(x, to_dtype, to_device);
+        ok = fresh[i] != NULL;
+    }
+    for (int i = 0; fresh && i < state.count; i++) {
+        if (!fresh[i]) continue;
+        if (ok) {
+            ct_tensor *old = state.items[i].entry->tensor;
+            state.items[i].entry->tensor = fresh[i];
+            fresh[i] = old;
+        }
+        ct_release(fresh[i]);
+    }
+    free(fresh);
+    ct_state_free(&state);
+    return ok;
+}
+
+bool ct_module_to_dtype(ct_module *module, ct_dtype dtype) {
+    if (dtype != CT_F32 && dtype != CT_F64) {
+        return ct_fail_bool("module_to_dtype: %s, expected f32 or f64", ct_dtype_name(dtype));
+    }
+    return convert(module, &dtype, NULL);
+}
+
+bool ct_module_to_device(ct_module *module, ct_device device) {
+    return convert(module, NULL, &device);
+}
+
+/* ---- names ------------------------------------------------------------------------------ */
+
+/* The state and what a file calls it: theirs[i] is NULL where such files do not hold item i. */
+typedef struct {
+    ct_state state;
+    char **theirs;
+} named_state;
+
+static void named_free(named_state *named) {
+    for (int i = 0; named->theirs && i < named->state.count; i++) free(named->theirs[i]);
+    free(named->theirs);
+    ct_state_free(&named->state);
+}
+
+/* A list in the making, for messages. */
+typedef struct {
+    FILE *out;
+    char *text; /* valid after list_end */
+    size_t size;
+    int count;
+} list;
+
+static void list_add(list *l, const char *name, const char *detail) {
+    if (!l->out) l->out = open_memstream(&l->text, &l->size);
+    if (l->out) fprintf(l->out, "%s%s%s", l->count ? ", " : "", name, detail);
+    l->count++;
+}
+
+/* The text, which is the caller's; NULL if nothing was added. */
+static char *list_end(list *l) {
+    if (l->out) fclose(l->out);
+    return l->text;
+}
+
+static bool name_item(const ct_state_form *form, const char *ours, char **theirs, list *nameless) {
+    char name[512];
+    ct_state_naming naming = CT_STATE_NAMED;
+    if (form) naming = form->name(form->context, ours, name, sizeof name);
+    if (naming == CT_STATE_NAMELESS) list_add(nameless, ours, "");
+    if (naming != CT_STATE_NAMED) return true;
+    *theirs = strdup(form ? name : ours);
+    return *theirs || ct_fail_bool("state: out of memory");
+}
+
+/* form NULL: our own names. */
+static bool named_collect(ct_module *module, const ct_state_form *form, named_state *named) {
+    *named = (named_state){0};
+    if (!ct_state_collect(module, &named->state)) return false;
+    int count = named->state.count;
+    named->theirs = calloc((size_t)count + 1, sizeof *named->theirs);
+    bool ok = named->theirs || ct_fail_bool("state: out of memory");
+    list nameless = {0};
+    for (int i = 0; ok && i < count; i++) {
+        ok = name_item(form, named->state.items[i].name, &named->theirs[i], &nameless);
+    }
+    char *text = list_end(&nameless);
+    if (ok && text) ok = ct_fail_bool("state: such files have no name for %s", text);
+    free(text);
+    if (!ok) named_free(named);
+    return ok;
+}
+
+/* ---- saving ----------------------------------------------------------------------------- */
+
+/* The state as the file is to hold it, in the innermost scope, and what it is not to hold. */
+static int tensors_of(const named_state *named, const ct_state_form *form,
+                      ct_named_tensor *tensors, list *left_out) {
+    int count = 0;
+    for (int i = 0; i < named->state.count; i++) {
+        const char *name = named->theirs[i];
+        const ct_tensor *x = named->state.items[i].entry->tensor;
+        if (!name) {
+            list_add(left_out, named->state.items[i].name, "");
+            continue;
+        }
+        if (form && form->shape) {
+            x = ct_tensor_reshape(x, form->shape(form->context, name, x->shape));
+        }
+        tensors[count++] = (ct_named_tensor){name, x};
+    }
+    return count;
+}
+
+bool ct_module_save_as(ct_module *module, const char *path, const ct_state_form *form,
+                       char **left_out) {
+    if (left_out) *left_out = NULL;
+    named_state named;
+    if (!named_collect(module, form, &named)) return false;
+    ct_named_tensor *tensors = calloc((size_t)named.state.count + 1, sizeof *tensors);
+    bool ok = tensors || ct_fail_bool("module_save: out of memory");
+    list missing = {0};
+    CT_SCOPE {
+        int count = ok ? tensors_of(&named, form, tensors, &missing) : 0;
+        /* Readers of PyTorch state dictionaries look for this. */
+        const char *const metadata[] = {"format", "pt", NULL};
+        ok = ok && ct_ok() && ct_safetensors_save(path, tensors, count, metadata);
+    }
+    char *text = list_end(&missing);
+    if (ok && left_out) *left_out = text;
+    else free(text);
+    free(tensors);
+    named_free(&named);
+    return ok;
+}
+
+bool ct_module_save(ct_module *module, const char *path) {
+    return ct_module_save_as(module, path, NULL, NULL);
+}
+
+/* ---- a file's tensors ------------------------------------------------------------------- */
+
+/* A file being read: `prefixes` are those that its names have, or NULL. */
+typedef struct {
+    ct_safetensors *file;
+    const char *path;
+    const char *const *prefixes;
+} source;
+
+static const char *behind(const char *name, const char *prefix) {
+    size_t length = strlen(prefix);
+    return strncmp(name, prefix, length) ? NULL : name + length;
+}
+
+/* The module's name within one of the file's; NULL: it is none of the module's. */
+static const char *without_prefix(const source *from, const char *name) {
+    if (!from->prefixes) return name;
+    for (int i = 0; from->prefixes[i]; i++) {
+        const char *rest = behind(name, from->prefixes[i]);
+        if (rest) return rest;
+    }
+    return NULL;
+}
+
+static source source_open(const char *path, const ct_state_form *form) {
+    source from = {ct_safetensors_open(path), path, NULL};
+    if (!from.file || !form || !form->prefixes) return from;
+    for (int i = 0; i < ct_safetensors_count(from.file) && !from.prefixes; i++) {
+        const char *name = ct_safetensors_name(from.file, i);
+        for (int k = 0; form->prefixes[k] && !from.prefixes; k++) {
+            if (behind(name, form->prefixes[k])) from.prefixes = form->prefixes;
+        }
+    }
+    return from;
+}
+
+/* The file's whole name for `theirs`, in `buffer` if it has a prefix; NULL: it has none. */
+static const char *find(const source *from, const char *theirs, char buffer[600]) {
+    if (!from->prefixes) return ct_safetensors_has(from->file, theirs) ? theirs : NULL;
+    for (int i = 0; from->prefixes[i]; i++) {
+        snprintf(buffer, 600, "%s%s", from->prefixes[i], theirs);
+        if (ct_safetensors_has(from->file, buffer)) return buffer;
+    }
+    return NULL;
+}
+
+/* ---- loading ---------------------------------------------------------------------------- */
+
+bool ct_state_shapes_fit(ct_shape a, ct_shape b) {
+    while (a.ndim > 0 && a.dim[a.ndim - 1] == 1) a.ndim--;
+    while (b.ndim > 0 && b.dim[b.ndim - 1] == 1) b.ndim--;
+    return ct_shape_equal(a, b);
+}
+
+bool ct_state_assign(ct_tensor *to, const ct_tensor *from) {
+    bool ok = false;
+    CT_SCOPE {
+        const ct_tensor *x = ct_tensor_reshape(from, to->shape);
+        ok = x && ct_tensor_copy_to(to, x);
+    }
+    return ok;
+}
+
+static bool fits(const ct_tensor *own, const ct_tensor *given) {
+    bool dtype = own->dtype == given->dtype ||
+                 (ct_dtype_is_float(own->dtype) && ct_dtype_is_float(given->dtype));
+    return dtype && ct_state_shapes_fit(own->shape, given->shape);
+}
+
+/* Takes out of `named` the optional parts of which the file has nothing at all. */
+static void leave_optional(const source *from, const ct_state_form *form, named_state *named,
+                           list *left_out) {
+    for (const char *const *part = form ? form->optional : NULL; part && *part; part++) {
+        int there = 0, all = 0;
+        char buffer[600];
+        for (int i = 0; i < named->state.count; i++) {
+            if (!named->theirs[i] || !behind(named->state.items[i].name, *part)) continue;
+            all++;
+            there += find(from, named->theirs[i], buffer) != NULL;
+        }
+        if (there || !all) continue;
+        char name[64]; /* without its dot */
+        snprintf(name, sizeof name, "%.*s", (int)strlen(*part) - 1, *part);
+        list_add(left_out, name, "");
+        for (int i = 0; i < named->state.count; i++) {
+            if (!behind(named->state.items[i].name, *part)) continue;
+            free(named->theirs[i]);
+            named->theirs[i] = NULL;
+        }
+    }
+}
+
+/* What does not fit, for one message. */
+typedef struct {
+    list missing, extra, wrong;
+} misfit;
+
+static bool compare_item(misfit *m, const source *from, const char *theirs,
+                         const ct_tensor *own) {
+    char buffer[600];
+    const char *name = find(from, theirs, buffer);
+    if (!name) {
+        list_add(&m->missing, theirs, "");
+        return true;
+    }
+    CT_SCOPE {
+        const ct_tensor *given = ct_safetensors_get(from->file, name);
+        if (!given) return false;
+        if (!fits(own, given)) {
+            char detail[512];
+            snprintf(detail, sizeof detail, " is %s instead of %s", ct_tensor_text(given),
+                     ct_tensor_text(own));
+            list_add(&m->wrong, theirs, detail);
+        }
+    }
+    return true;
+}
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Names of the file that are neither the module's nor to be ignored. */
+static bool find_extra(misfit *m, const source *from, const ct_state_form *form,
+                       const named_state *named) {
+    const char **names = calloc((size_t)named->state.count + 1, sizeof *names);
+    if (!names) return ct_fail_bool("module_load: out of memory");
+    size_t count = 0;
+    for (int i = 0; i < named->state.count; i++) {
+        if (named->theirs[i]) names[count++] = named->theirs[i];
+    }
+    qsort(names, count, sizeof *names, compare_names);
+    for (int i = 0; i < ct_safetensors_count(from->file); i++) {
+        const char *name = without_prefix(from, ct_safetensors_name(from->file, i));
+        if (!name || bsearch(&name, names, count, sizeof *names, compare_names)) continue;
+        if (form && form->ignored && form->ignored(form->context, name)) continue;
+        list_add(&m->extra, name, "");
+    }
+    free(names);
+    return true;
+}
+
+static bool no_misfit(const source *from, const misfit *m) {
+    const list *const lists[] = {&m->missing, &m->extra, &m->wrong};
+    static const char *const what[] = {"missing", "extra", "of another shape or type"};
+    if (!m->missing.count && !m->extra.count && !m->wrong.count) return true;
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    for (int i = 0; out && i < 3; i++) {
+        if (lists[i]->text) fprintf(out, "; %d %s: %s", lists[i]->count, what[i], lists[i]->text);
+    }
+    if (out) fclose(out);
+    ct_fail("module_load: %s does not fit the module%s", from->path, text ? text : "");
+    free(text);
+    return false;
+}
+
+/* False and one error with every name, if anything does not fit. */
+static bool check_state(const source *from, const ct_state_form *form, const named_state *named,
+                        bool strict) {
+    misfit m = {0};
+    bool ok = true;
+    for (int i = 0; i < named->state.count && ok; i++) {
+        if (named->theirs[i]) {
+            ok = compare_item(&m, from, named->theirs[i], named->state.items[i].entry->tensor);
+        }
+    }
+    if (ok && strict) ok = find_extra(&m, from, form, named);
+    list_end(&m.missing);
+    list_end(&m.extra);
+    list_end(&m.wrong);
+    if (ok) ok = no_misfit(from, &m);
+    free(m.missing.text);
+    free(m.extra.text);
+    free(m.wrong.text);
+    return ok;
+}
+
+static bool assign_all(const source *from, const named_state *named) {
+    bool ok = true;
+    for (int i = 0; i < named->state.count && ok; i++) {
+        char buffer[600];
+        if (!named->theirs[i]) continue;
+        CT_SCOPE {
+            const ct_tensor *given =
+                ct_safetensors_get(from->file, find(from, named->theirs[i], buffer));
+            ok = given && ct_state_assign(named->state.items[i].entry->tensor, given);
+        }
+    }
+    return ok;
+}
+
+static bool load(ct_module *module, const char *path, bool strict, const ct_state_form *form,
+                 char **left_out) {
+    if (left_out) *left_out = NULL;
+    named_state named;
+    if (!named_collect(module, form, &named)) return false;
+    source from = source_open(path, form);
+    list missing = {0};
+    if (from.file) leave_optional(&from, form, &named, &missing);
+    bool ok = from.file && check_state(&from, form, &named, strict) && assign_all(&from, &named);
+    ct_safetensors_close(from.file);
+    char *text = list_end(&missing);
+    if (ok && left_out) *left_out = text;
+    else free(text);
+    named_free(&named);
+    return ok;
+}
+
+bool ct_module_load_as(ct_module *module, const char *path, const ct_state_form *form,
+                       char **left_out) {
+    return load(module, path, true, form, left_out);
+}
+
+bool ct_module_load(ct_module *module, const char *path, bool strict) {
+    return load(module, path, strict, NULL, NULL);
+}

@@ -1,0 +1,101 @@
+/* Multi-head attention (Vaswani et al. 2017). */
+#include <math.h>
+
+#include "nn/core/module.h"
+
+typedef struct {
+    int64_t width;
+    ct_attention_options options;
+} attention_self;
+
+static ct_tensor *self_attention(ct_module *attention, ct_tensor *x) {
+    return ct_attention(attention, x, x, x, NULL);
+}
+
+ct_module *ct_attention_create(int64_t width, ct_attention_options options) {
+    if (options.heads == 0) options.heads = 1;
+    if (width < 1 || options.heads < 1 || width % options.heads != 0) {
+        return ct_fail("attention: width %lld in %d heads: expected a multiple", (long long)width,
+                       options.heads);
+    }
+    if (!(options.dropout >= 0 && options.dropout < 1)) {
+        return ct_fail("attention: dropout %g, expected 0 <= p < 1", options.dropout);
+    }
+    attention_self self = {width, options};
+    ct_module *attention = ct_module_create_as("attention", &self, sizeof self, self_attention);
+    if (!attention) return NULL;
+    double bound = sqrt(6.0 / (double)(4 * width)); /* xavier uniform of (3E,E) */
+    ct_module *out = ct_linear_create(width, width, true);
+    bool ok = ct_module_uniform(attention, "in_proj_weight", CT_SHAPE(3 * width, width), bound) &&
+              ct_module_constant(attention, "in_proj_bias", CT_SHAPE(3 * width), 0);
+    ok = ct_module_add(attention, "out_proj", out) && ok &&
+         ct_init_constant(ct_module_own(out, "bias"), 0);
+    return ct_module_if(attention, ok);
+}
+
+/* Third `part` (query, key, value) of the input projection: (B,T,E) -> (B,heads,T,E/heads). */
+static ct_tensor *project(ct_module *attention, const attention_self *self, int part,
+                          ct_tensor *x) {
+    int64_t width = self->width, heads = self->options.heads;
+    ct_tensor *weight = ct_slice(ct_module_own(attention, "in_proj_weight"), 0, part * width,
+                                 (part + 1) * width, 1);
+    ct_tensor *bias = ct_slice(ct_module_own(attention, "in_proj_bias"), 0, part * width,
+                               (part + 1) * width, 1);
+    ct_tensor *y = ct_affine(x, weight, bias);
+    ct_shape split = CT_SHAPE(x->shape.dim[0], x->shape.dim[1], heads, width / heads);
+    return ct_transpose(ct_reshape(y, split), 1, 2);
+}
+
+/* u8 (queries,keys), 1 where the key is later than the query; joined with `mask` if given. */
+static ct_tensor *causal_mask(const ct_tensor *scores, ct_tensor *mask) {
+    int64_t queries = scores->shape.dim[2], keys = scores->shape.dim[3];
+    ct_tensor *i = ct_tensor_unsqueeze(ct_arange(CT_I64, scores->device, queries), 1);
+    ct_tensor *j = ct_arange(CT_I64, scores->device, keys);
+    ct_tensor *later = ct_tensor_compare(CT_COMPARE_greater, j, i);
+    return mask ? ct_tensor_where(mask, mask, later) : later;
+}
+
+static ct_tensor *attend(ct_module *attention, const attention_self *self, ct_tensor *const x[3],
+                         ct_tensor *mask) {
+    ct_tensor *query = project(attention, self, 0, x[0]);
+    ct_tensor *key = project(attention, self, 1, x[1]);
+    ct_tensor *value = project(attention, self, 2, x[2]);
+    double scale = 1 / sqrt((double)(self->width / self->options.heads));
+    ct_tensor *scores = ct_matmul(ct_scale(query, scale), ct_transpose(key, 2, 3));
+    if (!scores) return NULL;
+    if (self->options.causal) mask = causal_mask(scores, mask);
+    /* Finite, so that a row without any key stays without NaN; its weights are cleared after. */
+    if (mask) scores = ct_masked_fill(scores, mask, -1e30);
+    ct_tensor *weights = ct_softmax(scores, -1);
+    if (mask) weights = ct_masked_fill(weights, mask, 0);
+    if (ct_module_training(attention) && self->options.dropout > 0) {
+        weights = ct_dropout(weights, self->options.dropout, ct_default_rng(), "dropout");
+    }
+    ct_tensor *heads = ct_transpose(ct_matmul(weights, value), 1, 2);
+    ct_shape joined = CT_SHAPE(x[0]->shape.dim[0], x[0]->shape.dim[1], self->width);
+    return ct_linear(ct_module_child(attention, "out_proj"), ct_reshape(heads, joined));
+}
+
+ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, ct_tensor *value,
+                        ct_tensor *mask) {
+    static const char *const names[] = {"query", "key", "value"};
+    if (!ct_module_is("attention", attention, "attention")) return NULL;
+    const attention_self *self = ct_module_self(attention);
+    ct_tensor *const x[3] = {query, key, value};
+    for (int i = 0; i < 3; i++) {
+        if (!ct_nn_input("attention", names[i], x[i], 3)) return NULL;
+        const ct_tensor *like = i == 2 ? key : x[i]; /* keys and values come in pairs */
+        if (x[i]->shape.dim[2] != self->width || x[i]->shape.dim[0] != query->shape.dim[0] ||
+            x[i]->shape.dim[1] != like->shape.dim[1]) {
+            return ct_fail("attention: query %s, key %s, value %s: expected (B,T,%lld), key and "
+                           "value of one length", ct_tensor_text(query), ct_tensor_text(key),
+                           ct_tensor_text(value), (long long)self->width);
+        }
+    }
+    if (mask && mask->dtype != CT_U8) {
+        return ct_fail("attention: mask is %s, expected u8", ct_tensor_text(mask));
+    }
+    ct_tensor *y = NULL;
+    CT_SCOPE y = ct_keep(attend(attention, self, x, mask));
+    return ct_adopt(y);
+}

@@ -1,0 +1,186 @@
+/* Batch, layer and l2 normalisation. */
+#include "nn/core/module.h"
+
+/* ---- batch norm (Ioffe and Szegedy 2015) ------------------------------------------------- */
+
+ct_module *ct_batch_norm_create(int64_t channels, ct_batch_norm_options options) {
+    if (options.momentum == 0) options.momentum = 0.1;
+    if (options.eps == 0) options.eps = 1e-5;
+    if (options.axis == 0) options.axis = 1;
+    if (channels < 1 || !(options.momentum > 0 && options.momentum <= 1) || !(options.eps > 0)) {
+        return ct_fail("batch_norm: %lld channels, momentum %g, eps %g: expected positive values, "
+                       "momentum at most 1", (long long)channels, options.momentum, options.eps);
+    }
+    ct_module *norm = ct_module_create_as("batch_norm", &options, sizeof options,
+                                          ct_batch_norm_layer);
+    ct_shape shape = CT_SHAPE(channels);
+    bool ok = norm && ct_module_constant(norm, "weight", shape, 1) &&
+              ct_module_constant(norm, "bias", shape, 0) &&
+              ct_module_constant_buffer(norm, "running_mean", shape, 0) &&
+              ct_module_constant_buffer(norm, "running_var", shape, 1);
+    if (ok) {
+        CT_SCOPE {
+            ct_tensor *zero = ct_scalar(CT_I64, CT_CPU, 0);
+            ok = zero && ct_module_buffer(norm, "num_batches_tracked", zero);
+        }
+    }
+    return ct_module_if(norm, ok);
+}
+
+/* running = (1 - momentum) running + momentum * factor * batch */
+static bool average(ct_tensor *running, double momentum, double factor, const ct_tensor *batch) {
+    return ct_tensor_scale_in_place(running, 1 - momentum) &&
+           ct_tensor_add_to(running, momentum * factor, batch);
+}
+
+/* On its device, so that nothing waits; f64 holds every count there will be. */
+static bool count_one_more(ct_tensor *batches) {
+    const ct_tensor *count = ct_tensor_cast(batches, CT_F64);
+    const ct_tensor *next = count ? ct_tensor_unary(CT_UNARY_add_scalar, count, 1, 0) : NULL;
+    return next && ct_tensor_copy_to(batches, next);
+}
+
+/* The running variance is the unbiased one: `factor` times the biased one, which normalises. */
+static bool track(ct_module *norm, const ct_tensor *mean, const ct_tensor *variance,
+                  double factor) {
+    const ct_batch_norm_options *options = ct_module_self(norm);
+    return average(ct_module_own(norm, "running_mean"), options->momentum, 1, mean) &&
+           average(ct_module_own(norm, "running_var"), options->momentum, factor, variance) &&
+           count_one_more(ct_module_own(norm, "num_batches_tracked"));
+}
+
+/* Batch statistics, and the running ones moved towards them. count: values a channel. */
+static ct_tensor *normalise_batch(ct_module *norm, const ct_batch_norm_options *options,
+                                  ct_tensor *x, int64_t count) {
+    ct_tensor *mean = NULL, *variance = NULL, *y = NULL;
+    CT_SCOPE {
+        y = ct_batch_norm(x, options->axis, ct_module_own(norm, "weight"),
+                          ct_module_own(norm, "bias"), options->eps, &mean, &variance);
+        double unbiased = (double)count / (double)(count - 1);
+        y = y && track(norm, mean, variance, unbiased) ? ct_keep(y) : NULL;
+    }
+    return ct_adopt(y);
+}
+
+/* The channels' axis of x, -1 on error. */
+static int channel_axis(ct_module *norm, const ct_tensor *x) {
+    if (!ct_module_is("batch_norm", norm, "batch_norm") ||
+        !ct_nn_input("batch_norm", "x", x, -1)) {
+        return -1;
+    }
+    const ct_batch_norm_options *options = ct_module_self(norm);
+    const ct_tensor *running_mean = ct_module_own(norm, "running_mean");
+    int64_t channels = running_mean->shape.dim[0];
+    int axis = ct_axis("batch_norm", options->axis, x->shape.ndim);
+    if (axis < 0) return -1;
+    if (x->shape.dim[axis] != channels) {
+        ct_fail("batch_norm: %s with channels along axis %d, expected %lld channels",
+                ct_tensor_text(x), axis, (long long)channels);
+        return -1;
+    }
+    if (x->dtype != running_mean->dtype) {
+        ct_fail("batch_norm: %s, but the running statistics are %s", ct_tensor_text(x),
+                ct_dtype_name(running_mean->dtype));
+        return -1;
+    }
+    return axis;
+}
+
+static bool takes_batch_statistics(const ct_module *norm) {
+    const ct_batch_norm_options *options = ct_module_self(norm);
+    return norm->training || options->batch_statistics_in_eval;
+}
+
+static ct_tensor *normalise_fixed(ct_module *norm, ct_tensor *x, int axis) {
+    const ct_batch_norm_options *options = ct_module_self(norm);
+    return ct_batch_norm_fixed(x, axis, ct_module_own(norm, "running_mean"),
+                               ct_module_own(norm, "running_var"), ct_module_own(norm, "weight"),
+                               ct_module_own(norm, "bias"), options->eps);
+}
+
+ct_tensor *ct_batch_norm_layer(ct_module *norm, ct_tensor *x) {
+    int axis = channel_axis(norm, x);
+    if (axis < 0) return NULL;
+    if (!takes_batch_statistics(norm)) return normalise_fixed(norm, x, axis);
+    int64_t count = ct_count(x) / x->shape.dim[axis];
+    if (count < 2) {
+        return ct_fail("batch_norm: %s has %lld values a channel, batch statistics need two",
+                       ct_tensor_text(x), (long long)count);
+    }
+    return normalise_batch(norm, ct_module_self(norm), x, count);
+}
+
+/* Plain operations, of which every sum is f64 and every row that is masked out a zero. */
+static ct_tensor *normalise_masked(ct_module *norm, ct_tensor *x, ct_tensor *mask) {
+    const ct_batch_norm_options *options = ct_module_self(norm);
+    ct_tensor *zero = ct_scalar(x->dtype, x->device, 0);
+    ct_tensor *count =
+        ct_tensor_reduce(CT_SUM, ct_tensor_cast(mask, x->dtype), CT_ALL_AXES, false);
+    ct_tensor *mean = ct_div(ct_sum(ct_where(mask, x, zero), 0), count);
+    ct_tensor *distance = ct_where(mask, ct_sub(x, mean), zero);
+    ct_tensor *variance = ct_div(ct_sum(ct_square(distance), 0), count);
+    ct_tensor *rstd = ct_unary(CT_UNARY_rsqrt, ct_add_scalar(variance, options->eps), 0, 0);
+    ct_tensor *others = ct_tensor_unary(CT_UNARY_add_scalar, count, -1, 0);
+    ct_tensor *unbiased = ct_tensor_mul(variance, ct_tensor_div(count, others));
+    if (!unbiased || !track(norm, mean, unbiased, 1)) return NULL;
+    return ct_add(ct_mul(ct_mul(distance, rstd), ct_module_own(norm, "weight")),
+                  ct_module_own(norm, "bias"));
+}
+
+ct_tensor *ct_batch_norm_masked(ct_module *norm, ct_tensor *x, ct_tensor *mask) {
+    int axis = channel_axis(norm, x);
+    if (axis < 0) return NULL;
+    if (axis != 1 || x->shape.ndim != 2 || !mask ||
+        !ct_shape_equal(mask->shape, CT_SHAPE(x->shape.dim[0], 1))) {
+        return ct_fail("batch_norm: x is %s and its mask %s, expected (R,C) and (R,1)",
+                       ct_tensor_text(x), ct_tensor_text(mask));
+    }
+    ct_tensor *y = NULL;
+    CT_SCOPE {
+        y = takes_batch_statistics(norm) ? normalise_masked(norm, x, mask)
+                                         : normalise_fixed(norm, x, axis);
+        y = ct_keep(y ? ct_where(mask, y, ct_scalar(x->dtype, x->device, 0)) : NULL);
+    }
+    return ct_adopt(y);
+}
+
+/* ---- layer norm (Ba et al. 2016) --------------------------------------------------------- */
+
+typedef struct {
+    double eps;
+} layer_norm_self;
+
+ct_module *ct_layer_norm_create(int64_t width, double eps) {
+    layer_norm_self self = {eps == 0 ? 1e-5 : eps};
+    if (width < 1 || !(self.eps > 0)) {
+        return ct_fail("layer_norm: width %lld, eps %g: expected positive values",
+                       (long long)width, eps);
+    }
+    ct_module *norm = ct_module_create_as("layer_norm", &self, sizeof self, ct_layer_norm_layer);
+    bool ok = norm && ct_module_constant(norm, "weight", CT_SHAPE(width), 1) &&
+              ct_module_constant(norm, "bias", CT_SHAPE(width), 0);
+    return ct_module_if(norm, ok);
+}
+
+ct_tensor *ct_layer_norm_layer(ct_module *norm, ct_tensor *x) {
+    if (!ct_module_is("layer_norm", norm, "layer_norm")) return NULL;
+    const layer_norm_self *self = ct_module_self(norm);
+    return ct_layer_norm(x, ct_module_own(norm, "weight"), ct_module_own(norm, "bias"),
+                         self->eps);
+}
+
+/* ---- l2 norm ---------------------------------------------------------------------------- */
+
+typedef struct {
+    int axis;
+} l2_norm_self;
+
+static ct_tensor *l2_norm_forward(ct_module *norm, ct_tensor *x) {
+    const l2_norm_self *self = ct_module_self(norm);
+    return ct_l2_normalize(x, self->axis);
+}
+
+ct_module *ct_l2_norm_create(int axis) {
+    l2_norm_self self = {axis};
+    return ct_module_create_as("l2_norm", &self, sizeof self, l2_norm_forward);
+}

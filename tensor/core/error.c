@@ -1,0 +1,36 @@
+#include "tensor/core/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* Long: a state dictionary that does not fit lists every name. */
+static _Thread_local char message[16384];
+static _Thread_local bool failed;
+
+const char *ct_error(void) { return failed ? message : NULL; }
+
+bool ct_ok(void) { return !failed; }
+
+void ct_error_clear(void) { failed = false; }
+
+static void set_first(const char *format, va_list arguments) {
+    if (failed) return;
+    vsnprintf(message, sizeof message, format, arguments);
+    failed = true;
+}
+
+void *ct_fail(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    set_first(format, arguments);
+    va_end(arguments);
+    return NULL;
+}
+
+bool ct_fail_bool(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    set_first(format, arguments);
+    va_end(arguments);
+    return false;
+}

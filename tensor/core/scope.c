@@ -1,0 +1,68 @@
+/* Scopes: a per-thread stack of references, dropped when the scope that holds them closes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tensor/device/backend.h"
+
+struct ct_scope {
+    ct_scope *outer;
+    size_t first; /* where this scope's references begin in the stack */
+};
+
+static _Thread_local struct {
+    ct_scope *innermost;
+    ct_tensor **items;
+    size_t count, capacity;
+} stack;
+
+ct_scope *ct_scope_open(void) {
+    ct_scope *scope = malloc(sizeof *scope);
+    if (!scope) return ct_fail("scope: out of memory");
+    scope->outer = stack.innermost;
+    scope->first = stack.count;
+    stack.innermost = scope;
+    return scope;
+}
+
+static void close_innermost(void) {
+    ct_scope *scope = stack.innermost;
+    while (stack.count > scope->first) ct_release(stack.items[--stack.count]);
+    stack.innermost = scope->outer;
+    free(scope);
+    if (!stack.innermost) {
+        free(stack.items);
+        stack.items = NULL;
+        stack.capacity = 0;
+    }
+}
+
+void ct_scope_close(ct_scope *scope) {
+    bool open = false;
+    for (ct_scope *s = stack.innermost; s; s = s->outer) open = open || s == scope;
+    if (!open) {
+        ct_fail("scope: closed twice, or by a thread that did not open it");
+        return;
+    }
+    while (stack.innermost != scope) close_innermost();
+    close_innermost();
+}
+
+ct_tensor *ct_adopt(ct_tensor *x) {
+    if (!x) return NULL;
+    if (!stack.innermost) {
+        ct_release(x);
+        return ct_fail("no scope is open on this thread: put the code that makes tensors inside "
+                       "CT_SCOPE { ... }");
+    }
+    if (stack.count == stack.capacity) {
+        size_t capacity = stack.capacity ? 2 * stack.capacity : 64;
+        ct_tensor **items = realloc(stack.items, capacity * sizeof *items);
+        if (!items) {
+            ct_release(x);
+            return ct_fail("scope: out of memory");
+        }
+        stack.items = items;
+        stack.capacity = capacity;
+    }
+    return stack.items[stack.count++] = x;
+}

@@ -1,0 +1,91 @@
+/* Loading the CUDA backend when it is first asked for. */
+#include "tensor/device/cuda_library.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LIBRARY "libcotangent_cuda.so"
+
+static const ct_host_functions host = {
+    .version = CT_CUDA_LIBRARY_VERSION,
+    .backend_size = sizeof(ct_backend),
+    .fail = ct_fail,
+    .fail_bool = ct_fail_bool,
+    .memory_in_use = ct_memory_in_use,
+    .tensor_text = ct_tensor_text,
+};
+
+enum { PATH_LENGTH = 4096 };
+
+/* The folder of the program or shared library that this code is in, `up` folders above it, and the
+ * CUDA library's name; false if there is no such file. */
+static bool beside_us(int up, char path[PATH_LENGTH]) {
+    Dl_info us;
+    if (!dladdr((void *)&host, &us) || !us.dli_fname) return false;
+    char *real = realpath(us.dli_fname, NULL);
+    if (!real) return false;
+    for (int i = 0; i <= up; i++) {
+        char *slash = strrchr(real, '/');
+        if (slash) *slash = 0;
+    }
+    int length = snprintf(path, PATH_LENGTH, "%s/%s", real, LIBRARY);
+    free(real);
+    return length < PATH_LENGTH && access(path, R_OK) == 0;
+}
+
+/* Where the library is: as CT_CUDA_LIBRARY says; beside the program; in the build folder, for the
+ * programs in its folders; where it was installed; else where the loader looks. */
+static const char *find(char path[PATH_LENGTH]) {
+    const char *given = getenv("CT_CUDA_LIBRARY");
+    if (given && *given) return given;
+    if (beside_us(0, path) || beside_us(1, path)) return path;
+    return access(CT_LIBDIR "/" LIBRARY, R_OK) == 0 ? CT_LIBDIR "/" LIBRARY : LIBRARY;
+}
+
+/* Without a driver CUDA's large libraries are not even opened. */
+static bool find_driver(void) {
+    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+    if (driver) dlclose(driver);
+    return driver || ct_fail_bool("cuda: no NVIDIA driver is installed (%s)", dlerror());
+}
+
+static const ct_backend *open_library(void) {
+    char path[PATH_LENGTH];
+    const char *name = find(path);
+    if (name != getenv("CT_CUDA_LIBRARY") && !find_driver()) return NULL;
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (!library) return ct_fail("cuda: the CUDA backend was not loaded (%s)", dlerror());
+    ct_cuda_open_function *open = (ct_cuda_open_function *)dlsym(library, "ct_cuda_open");
+    return open ? open(&host) : ct_fail("cuda: not a CUDA backend (%s)", dlerror());
+}
+
+static struct {
+    pthread_once_t once;
+    _Atomic(const ct_backend *) backend;
+    char error[512]; /* why there is none: the same for whoever asks again */
+} opened = {.once = PTHREAD_ONCE_INIT};
+
+/* An earlier error of the thread that happens to ask first would hide why this failed. */
+static void open_once(void) {
+    char *earlier = ct_ok() ? NULL : strdup(ct_error());
+    ct_error_clear();
+    const ct_backend *backend = open_library();
+    if (!backend) snprintf(opened.error, sizeof opened.error, "%s", ct_error());
+    opened.backend = backend;
+    if (!earlier) return;
+    ct_error_clear();
+    ct_fail("%s", earlier);
+    free(earlier);
+}
+
+const ct_backend *ct_cuda_backend(void) {
+    pthread_once(&opened.once, open_once);
+    const ct_backend *backend = opened.backend;
+    return backend ? backend : ct_fail("%s", opened.error);
+}
+
+const ct_backend *ct_cuda_backend_if_open(void) { return opened.backend; }

@@ -1,0 +1,35 @@
+/* Threads, and what this machine computes with. */
+#include <cblas.h>
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tensor/device/cuda_library.h"
+
+void ct_set_threads(int threads) {
+    omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs());
+}
+
+int ct_threads(void) { return omp_get_max_threads(); }
+
+const char *ct_machine_text(void) {
+    static _Thread_local char text[512];
+    const ct_backend *backend = ct_backend_of(CT_CPU), *cuda = ct_cuda_backend_if_open();
+    /* all the same to cpu/matmul.c, which runs any of them on one thread for each of ours */
+    static const char *const builds[] = {[OPENBLAS_SEQUENTIAL] = "one-thread build",
+                                         [OPENBLAS_THREAD] = "pthread build",
+                                         [OPENBLAS_OPENMP] = "OpenMP build"};
+    const char *build = builds[openblas_get_parallel()];
+    /* "OpenBLAS 0.3.21" and then many options: the first two words */
+    const char *config = openblas_get_config();
+    size_t name = strcspn(config, " "), version = strcspn(config + name + (config[name] != 0), " ");
+    char device[192] = ""; /* "cuda (NVIDIA H100 80GB HBM3, 9.0), products in bf16; " */
+    if (cuda) {
+        snprintf(device, sizeof device, "%s, products in %s; ", cuda->name,
+                 ct_precision_name(ct_precision_of(CT_CUDA)));
+    }
+    snprintf(text, sizeof text, "%s%s; %.*s, %s kernels, %s; %d threads of %d cores", device,
+             backend ? backend->name : "no backend", (int)(name + 1 + version), config,
+             openblas_get_corename(), build, ct_threads(), omp_get_num_procs());
+    return text;
+}

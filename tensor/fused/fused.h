@@ -1,0 +1,222 @@
+/* Fused computations, where the time of a training step goes. Each equals a composition of the
+ * plain operations of tensor/ops/ops.h (and is tested against it). The `_grad` half of a pair takes
+ * what the forward half returned. Floating tensors of one call share dtype (f32 or f64) and
+ * device. Outputs that are pointers may be NULL only where said.
+ */
+#ifndef CT_FUSED_H
+#define CT_FUSED_H
+
+#include "tensor/tensor.h"
+
+/* ---- GRU over a sequence ---------------------------------------------------------------- */
+/* PyTorch's formulas, gates stacked r, z, n along the first axis of the weights:
+ *     r = s(W_ir x + b_ir + W_hr h + b_hr), z likewise,
+ *     n = tanh(W_in x + b_in + r * (W_hn h + b_hn)),  h' = (1-z) n + z h.
+ * x (B,T,C); h0 (B,H) or NULL for zeros; w_ih (3H,C), w_hh (3H,H); b_ih, b_hh (3H) or both NULL.
+ * lengths (B) i64, each in 1..T, any order; NULL: all T. Rows of y beyond a length are
+ * zero, and `h_last` (B,H) is the state after each last valid step. reverse: from each row's own
+ * last valid step to its first; h_last is then the state after step 0. Lengths on the CPU, wherever
+ * x is, are checked, and no step beyond them is computed. Lengths on x's device are neither read
+ * nor checked: all T steps are computed, and no shape depends on them (a step with them can be
+ * captured). Either way nothing that x holds beyond a length enters results or gradients.
+ * One product for all input projections, one product and one fused gate kernel a step. */
+typedef struct {
+    ct_tensor *y;      /* (B,T,H) */
+    ct_tensor *h_last; /* (B,H) */
+    ct_tensor *saved;  /* what the gradient needs: the gates; opaque */
+} ct_gru_result;
+ct_gru_result ct_tensor_gru(const ct_tensor *x, const ct_tensor *h0, const ct_tensor *w_ih,
+                            const ct_tensor *w_hh, const ct_tensor *b_ih, const ct_tensor *b_hh,
+                            const ct_tensor *lengths, bool reverse);
+typedef struct {
+    ct_tensor *x, *h0, *w_ih, *w_hh; /* x NULL if not needed, h0 and b_* where the input was */
+    ct_tensor *b_ih, *b_hh;
+} ct_gru_grad;
+/* g_y (B,T,H) and g_last (B,H): either may be NULL for zero. */
+ct_gru_grad ct_tensor_gru_grad(const ct_tensor *g_y, const ct_tensor *g_last, const ct_tensor *x,
+                               const ct_tensor *h0, const ct_tensor *w_ih, const ct_tensor *w_hh,
+                               const ct_tensor *b_ih, const ct_tensor *b_hh,
+                               const ct_tensor *lengths, bool reverse, const ct_gru_result *result,
+                               bool need_x);
+
+/* ---- LSTM over a sequence --------------------------------------------------------------- */
+/* PyTorch's formulas, gates i, f, g, o; c' = f c + i g, h' = o tanh(c'). As the GRU, with c0,
+ * c_last beside h0, h_last; h0 and c0 both or neither. */
+typedef struct {
+    ct_tensor *y, *h_last, *c_last, *saved;
+} ct_lstm_result;
+ct_lstm_result ct_tensor_lstm(const ct_tensor *x, const ct_tensor *h0, const ct_tensor *c0,
+                              const ct_tensor *w_ih, const ct_tensor *w_hh, const ct_tensor *b_ih,
+                              const ct_tensor *b_hh, const ct_tensor *lengths, bool reverse);
+typedef struct {
+    ct_tensor *x, *h0, *c0, *w_ih, *w_hh, *b_ih, *b_hh;
+} ct_lstm_grad;
+ct_lstm_grad ct_tensor_lstm_grad(const ct_tensor *g_y, const ct_tensor *g_h_last,
+                                 const ct_tensor *g_c_last, const ct_tensor *x,
+                                 const ct_tensor *h0, const ct_tensor *c0, const ct_tensor *w_ih,
+                                 const ct_tensor *w_hh, const ct_tensor *b_ih,
+                                 const ct_tensor *b_hh, const ct_tensor *lengths, bool reverse,
+                                 const ct_lstm_result *result, bool need_x);
+
+/* ---- normalisation ---------------------------------------------------------------------- */
+
+/* Batch norm over all dimensions but `axis` (the channels). Training statistics: mean and biased
+ * variance over the rest. Returns y = (x - mean) * rstd * weight + bias; weight, bias may be NULL.
+ * mean, rstd (C) are given back for the gradient and the running statistics; variance biased. */
+typedef struct {
+    ct_tensor *y, *mean, *variance, *rstd;
+} ct_norm_result;
+ct_norm_result ct_tensor_batch_norm(const ct_tensor *x, int axis, const ct_tensor *weight,
+                                    const ct_tensor *bias, double eps);
+/* The same with given statistics (evaluation). */
+ct_tensor *ct_tensor_batch_norm_apply(const ct_tensor *x, int axis, const ct_tensor *mean,
+                                      const ct_tensor *rstd, const ct_tensor *weight,
+                                      const ct_tensor *bias);
+typedef struct {
+    ct_tensor *x, *weight, *bias; /* weight, bias NULL where the weight was */
+} ct_norm_grad;
+/* batch_statistics: mean and rstd depend on x (training); else they are constants. */
+ct_norm_grad ct_tensor_batch_norm_grad(const ct_tensor *g, const ct_tensor *x, int axis,
+                                       const ct_tensor *mean, const ct_tensor *rstd,
+                                       const ct_tensor *weight, bool batch_statistics);
+/* Layer norm over the last dimension; weight, bias (C) or NULL; mean, rstd have x's shape
+ * without it. `variance` of the result is NULL. */
+ct_norm_result ct_tensor_layer_norm(const ct_tensor *x, const ct_tensor *weight,
+                                    const ct_tensor *bias, double eps);
+ct_norm_grad ct_tensor_layer_norm_grad(const ct_tensor *g, const ct_tensor *x,
+                                       const ct_tensor *mean, const ct_tensor *rstd,
+                                       const ct_tensor *weight);
+/* y = x / |x| along an axis, |x| = sqrt(sum x^2); a zero vector stays zero (gradient 0 there).
+ * norm: x's shape with the axis of size 1, kept for the gradient. */
+ct_tensor *ct_tensor_l2_normalize(const ct_tensor *x, int axis, ct_tensor **norm);
+ct_tensor *ct_tensor_l2_normalize_grad(const ct_tensor *g, const ct_tensor *y,
+                                       const ct_tensor *norm, int axis);
+
+/* ---- losses ----------------------------------------------------------------------------- */
+
+/* Row losses (N) of logits (N,V) against labels (N) i64: (1-s) * -log p[label]
+ * + s * mean over v of -log p[v]; 0 where label == ignore_index. An out-of-range label is an
+ * error. log_sum_exp (N) is kept for the gradient; probabilities are not stored. */
+ct_tensor *ct_tensor_cross_entropy(const ct_tensor *logits, const ct_tensor *labels,
+                                   int64_t ignore_index, double smoothing,
+                                   ct_tensor **log_sum_exp);
+/* g (N) gradient of the row losses -> gradient of the logits (N,V). */
+ct_tensor *ct_tensor_cross_entropy_grad(const ct_tensor *g, const ct_tensor *logits,
+                                        const ct_tensor *labels, const ct_tensor *log_sum_exp,
+                                        int64_t ignore_index, double smoothing);
+
+/* Ranking hinge on a square similarity matrix S (B,B), own pairs on the diagonal.
+ * cost[i][j] = max(0, margin + S[i][j] - S[d][d]) off the diagonal, d = i (CT_HINGE_ROW) or j
+ * (CT_HINGE_COLUMN), 0 on it. Sum of all costs, or, with hardest, of each row's (over = ROW) or
+ * each column's (over = COLUMN) largest cost (the first of equals). VSE++ eq. 6-7. */
+typedef enum { CT_HINGE_ROW, CT_HINGE_COLUMN } ct_hinge_side;
+typedef struct {
+    double margin;
+    bool hardest;
+    ct_hinge_side anchor; /* whose diagonal is subtracted */
+    ct_hinge_side over;   /* each row's or each column's largest; ignored without hardest */
+} ct_hinge_options;
+ct_tensor *ct_tensor_hinge(const ct_tensor *s, ct_hinge_options options); /* scalar */
+ct_tensor *ct_tensor_hinge_grad(const ct_tensor *g, const ct_tensor *s, ct_hinge_options options);
+
+/* S[i][j] = -|max(0, b_j - a_i)|_2 of a (N,D), b (M,D): order similarity (Vendrov et al. 2016).
+ * The square root's subgradient at 0 is 0. ga, gb: NULL if not wanted. */
+ct_tensor *ct_tensor_order_similarity(const ct_tensor *a, const ct_tensor *b);
+void ct_tensor_order_similarity_grad(const ct_tensor *g, const ct_tensor *a, const ct_tensor *b,
+                                     const ct_tensor *s, ct_tensor **ga, ct_tensor **gb);
+
+/* 0-based ranks in a square S (B,B): how many entries of row i (or, by column, of column i) are
+ * greater than S[i][i]. i64 (B). */
+ct_tensor *ct_tensor_diagonal_ranks(const ct_tensor *s, bool by_column);
+
+/* ---- discrete-continuous policy head (docs/model.md) ------------------------------------ */
+/* For each of R rows (samples x steps) and H heads, from logits (R,H,A) and rho (R,H):
+ *     y = softmax((logits + gumbel)/temperature), gumbel = -log(-log(u + 1e-20) + 1e-20)
+ *     k = the index at which the running sum of y first exceeds v        (or `index`, if given)
+ *     log_discrete = log y[k];  mu = k/A;  sigma = exp(rho/2)
+ *     z = mu + sigma * normal;  weight = scale * sigmoid(z)
+ *     log_continuous = log Normal(z'; mu, sigma), z' = z, or mu + sigma*normal_2 if given
+ * perturbed = false: y = softmax(logits), no Gumbel noise, temperature 1 (discrete = categorical).
+ * Gradients: log_discrete -> logits through y; log_continuous -> rho through sigma, and ->
+ * logits through mu = sum_a (a/A) onehot[a], straight through y. None through z or weight. */
+typedef struct {
+    double temperature, scale;
+    bool perturbed;
+} ct_policy_options;
+typedef struct {
+    const ct_tensor *uniform;  /* (R,H,A), for the Gumbel noise; NULL if not perturbed */
+    const ct_tensor *choice;   /* (R,H), v above */
+    const ct_tensor *normal;   /* (R,H) */
+    const ct_tensor *normal_2; /* (R,H) or NULL */
+    const ct_tensor *index;    /* (R,H) i64 or NULL: k is given, choice is not used */
+} ct_policy_noise;
+typedef struct {
+    ct_tensor *log_discrete, *log_continuous; /* (R,H) */
+    ct_tensor *weight;                        /* (R,H) */
+    ct_tensor *index;                         /* (R,H) i64 */
+    ct_tensor *y;                             /* (R,H,A) for the gradient */
+    ct_tensor *sample;                        /* (R,H) the z' used in log_continuous */
+} ct_policy_result;
+ct_policy_result ct_tensor_policy_head(const ct_tensor *logits, const ct_tensor *rho,
+                                       ct_policy_noise noise, ct_policy_options options);
+void ct_tensor_policy_head_grad(const ct_tensor *g_discrete, const ct_tensor *g_continuous,
+                                const ct_tensor *rho, const ct_policy_result *result,
+                                ct_policy_options options, ct_tensor **g_logits,
+                                ct_tensor **g_rho); /* either g_ may be NULL for zero */
+
+/* ---- convolution ------------------------------------------------------------------------ */
+/* x (B,T,Cin), weight (Cout,Cin,K) as PyTorch's Conv1d, bias (Cout) or NULL -> (B,T',Cout),
+ * T' = (T + before + after - dilation*(K-1) - 1)/stride + 1. Causal: before = dilation*(K-1),
+ * after = 0. Channels last, so that each is one matrix product on unfolded rows. */
+typedef struct {
+    int64_t before, after, stride, dilation;
+} ct_conv1d_options;
+ct_tensor *ct_tensor_conv1d(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias,
+                            ct_conv1d_options options);
+void ct_tensor_conv1d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tensor *weight,
+                           ct_conv1d_options options, ct_tensor **gx, ct_tensor **gweight,
+                           ct_tensor **gbias); /* gx, gbias: NULL if not wanted */
+
+/* ---- optimisers, over all parameters at once, in place ---------------------------------- */
+/* Contiguous f32 or f64; grads[i] of params[i]'s shape; a NULL gradient skips its parameter,
+ * weight decay and moments included. Gradients are not changed.
+ *
+ * What changes from step to step is read from tensors on the parameters' device, when the update
+ * is done: a recorded one (tensor/device/capture.h) goes on with what they hold by then. rates[i] is f64
+ * (CT_ADAM_RATES) or (CT_SGD_RATES), written by ct_adam_rates or ct_sgd_rates. */
+enum { CT_ADAM_RATES = 3, CT_SGD_RATES = 2 };
+
+/* Gradients are multiplied by min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_ does,
+ * `times` over. Where the norm is not finite nothing is updated, and that is an error. */
+typedef struct {
+    const ct_tensor *norm; /* f64 scalar on the parameters' device; NULL: no clipping, no check */
+    double limit;          /* 0: none */
+    int times;             /* 1; 2 for parameters that are listed twice */
+} ct_clip;
+
+typedef struct {
+    double beta1, beta2, eps, weight_decay;
+    bool decoupled; /* AdamW: p -= lr*wd*p; else wd*p is added to the gradient */
+    ct_clip clip;
+} ct_adam_options;
+/* The rates of a parameter's update number `step`, from 1: lr and both bias corrections. */
+void ct_adam_rates(double rates[CT_ADAM_RATES], double lr, int64_t step,
+                   const ct_adam_options *options);
+bool ct_tensor_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
+                    ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
+                    ct_adam_options options);
+
+typedef struct {
+    double momentum, weight_decay;
+    bool nesterov;
+    ct_clip clip;
+} ct_sgd_options;
+/* The rates of a parameter's update; at the first its buffer, which may hold anything, starts as
+ * the gradient. */
+void ct_sgd_rates(double rates[CT_SGD_RATES], double lr, bool first,
+                  const ct_sgd_options *options);
+/* momentum_buffer entries may be NULL when momentum is 0. */
+bool ct_tensor_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
+                   ct_tensor *const *rates, int count, ct_sgd_options options);
+
+#endif

@@ -1,0 +1,55 @@
+/* Cross entropy of logits: shapes and allocation. */
+#include "tensor/fused/check.h"
+
+static bool check_logits(const char *op, const ct_tensor *logits, const ct_tensor *labels) {
+    if (!ct_check_ndim(op, "logits", logits, 2)) return false;
+    if (logits->shape.dim[1] < 1) {
+        return ct_fail_bool("%s: logits are %s, expected at least one class", op,
+                            ct_tensor_text(logits));
+    }
+    return ct_check_index(op, "labels", labels, logits->shape.dim[0], logits->device);
+}
+
+ct_tensor *ct_tensor_cross_entropy(const ct_tensor *logits, const ct_tensor *labels,
+                                   int64_t ignore_index, double smoothing,
+                                   ct_tensor **log_sum_exp) {
+    ct_tensor *loss = NULL;
+    *log_sum_exp = NULL;
+    CT_SCOPE {
+        if (!check_logits("cross entropy", logits, labels)) break;
+        ct_shape rows = CT_SHAPE(logits->shape.dim[0]);
+        bool ok = true;
+        const ct_tensor *x = ct_dense(logits, &ok), *label = ct_dense(labels, &ok);
+        ct_tensor *row_loss = ct_empty_like(logits, rows), *lse = ct_empty_like(logits, rows);
+        if (!ok || !row_loss || !lse) break;
+        if (!ct_fused_of(x)->cross_entropy(row_loss, lse, x, label, ignore_index, smoothing)) break;
+        loss = ct_keep(row_loss);
+        *log_sum_exp = ct_keep(lse);
+    }
+    *log_sum_exp = ct_adopt(*log_sum_exp);
+    return ct_adopt(loss);
+}
+
+ct_tensor *ct_tensor_cross_entropy_grad(const ct_tensor *g, const ct_tensor *logits,
+                                        const ct_tensor *labels, const ct_tensor *log_sum_exp,
+                                        int64_t ignore_index, double smoothing) {
+    static const char op[] = "cross entropy gradient";
+    ct_tensor *grad = NULL;
+    CT_SCOPE {
+        if (!check_logits(op, logits, labels)) break;
+        ct_shape rows = CT_SHAPE(logits->shape.dim[0]);
+        if (!ct_check_shape(op, "g", logits, g, rows) ||
+            !ct_check_shape(op, "log_sum_exp", logits, log_sum_exp, rows)) {
+            break;
+        }
+        bool ok = true;
+        const ct_tensor *x = ct_dense(logits, &ok), *label = ct_dense(labels, &ok);
+        const ct_tensor *lse = ct_dense(log_sum_exp, &ok), *row_g = ct_dense(g, &ok);
+        ct_tensor *gx = ct_empty_like(logits, logits->shape);
+        if (ok && gx && ct_fused_of(x)->cross_entropy_grad(gx, row_g, x, label, lse, ignore_index,
+                                                           smoothing)) {
+            grad = ct_keep(gx);
+        }
+    }
+    return ct_adopt(grad);
+}

@@ -1,0 +1,266 @@
+#include "tensor/fused/sequence.h"
+
+#include <string.h>
+
+static int64_t *host_array(int64_t count, ct_tensor **tensor) {
+    *tensor = ct_zeros(CT_I64, CT_CPU, CT_SHAPE(count));
+    return *tensor ? ct_data(*tensor) : NULL;
+}
+
+static ct_tensor *on_device(ct_tensor *x, ct_device device) {
+    return x && x->device != device ? ct_tensor_to_device(x, device) : x;
+}
+
+static bool check_lengths(const char *op, const int64_t *length, int64_t batch, int64_t steps) {
+    for (int64_t i = 0; i < batch; i++) {
+        if (length[i] < 1 || length[i] > steps) {
+            return ct_fail_bool("%s: length %lld of sequence %lld, expected 1 to %lld", op,
+                                (long long)length[i], (long long)i, (long long)steps);
+        }
+    }
+    return true;
+}
+
+/* All sequences run through all steps: x's own rows. */
+static bool plan_full(ct_sequence *plan, bool reverse) {
+    ct_tensor *tensor;
+    int64_t *count = host_array(2 * plan->steps, &tensor);
+    if (!count) return false;
+    int64_t *first = count + plan->steps;
+    for (int64_t s = 0; s < plan->steps; s++) {
+        count[s] = plan->batch;
+        first[s] = reverse ? plan->steps - 1 - s : s;
+    }
+    plan->count = count;
+    plan->first = first;
+    plan->distance = plan->steps;
+    plan->rows = plan->batch * plan->steps;
+    return true;
+}
+
+/* Stable counting sort by length, longest first; fills count and first. */
+static void sort_lengths(const ct_sequence *plan, const int64_t *length, int64_t *count,
+                         int64_t *first, int64_t *order, int64_t *inverse) {
+    for (int64_t i = 0; i < plan->batch; i++) {
+        for (int64_t s = 0; s < length[i]; s++) count[s]++;
+    }
+    for (int64_t s = 1; s < plan->steps; s++) first[s] = first[s - 1] + count[s - 1];
+    /* sequences of length n come after all longer ones, of which there are count[n] */
+    for (int64_t n = plan->steps; n >= 1; n--) {
+        int64_t place = n < plan->steps ? count[n] : 0;
+        if (place == count[n - 1]) continue;
+        for (int64_t i = 0; i < plan->batch; i++) {
+            if (length[i] != n) continue;
+            order[place] = i;
+            inverse[i] = place++;
+        }
+    }
+}
+
+static bool plan_packed(ct_sequence *plan, const int64_t *length, int64_t x_steps, bool reverse,
+                        ct_device device) {
+    ct_tensor *tensor, *source_host, *order_host, *inverse_host, *last_host;
+    int64_t *count = host_array(2 * plan->steps, &tensor);
+    int64_t *order = host_array(plan->batch, &order_host);
+    int64_t *inverse = host_array(plan->batch, &inverse_host);
+    int64_t *last = host_array(plan->batch, &last_host);
+    if (!count || !order || !inverse || !last) return false;
+    int64_t *first = count + plan->steps;
+    sort_lengths(plan, length, count, first, order, inverse);
+    plan->rows = first[plan->steps - 1] + count[plan->steps - 1];
+    int64_t *source = host_array(plan->rows, &source_host);
+    if (!source) return false;
+    for (int64_t s = 0; s < plan->steps; s++) {
+        for (int64_t i = 0; i < count[s]; i++) {
+            int64_t n = length[order[i]];
+            source[first[s] + i] = order[i] * x_steps + (reverse ? n - 1 - s : s);
+        }
+    }
+    for (int64_t i = 0; i < plan->batch; i++) last[i] = first[length[i] - 1] + inverse[i];
+    plan->packed = plan->apart = true;
+    plan->count = count;
+    plan->first = first;
+    plan->distance = 1;
+    plan->source = on_device(source_host, device);
+    plan->order = on_device(order_host, device);
+    plan->inverse = on_device(inverse_host, device);
+    plan->last = on_device(last_host, device);
+    return plan->source && plan->order && plan->inverse && plan->last;
+}
+
+/* From the lengths as they are in memory: nothing is read, and all shapes are those of x. In f64,
+ * which counts rows exactly. */
+static bool plan_padded(ct_sequence *plan, const ct_tensor *lengths, bool reverse) {
+    int64_t batch = plan->batch, steps = plan->steps, rows = batch * steps;
+    ct_device device = lengths->device;
+    if (!plan_full(plan, false)) return false;
+    plan->padded = plan->apart = true;
+    ct_tensor *length = ct_tensor_reshape(ct_tensor_cast(lengths, CT_F64), CT_SHAPE(batch, 1));
+    ct_tensor *step = ct_arange(CT_F64, device, steps);
+    ct_tensor *start = ct_tensor_scale(ct_arange(CT_F64, device, batch), (double)steps);
+    start = ct_tensor_reshape(start, CT_SHAPE(batch, 1));
+    ct_tensor *valid = ct_tensor_compare(CT_COMPARE_less, step, length);
+    ct_tensor *end = ct_tensor_unary(CT_UNARY_add_scalar, length, -1, 0);
+    ct_tensor *last = ct_tensor_cast(ct_tensor_add(start, end), CT_I64);
+    plan->valid = ct_tensor_reshape(valid, CT_SHAPE(rows, 1));
+    plan->last = ct_tensor_reshape(last, CT_SHAPE(batch));
+    if (!reverse) return plan->valid && plan->last;
+    /* each sequence's own steps in reverse, the others where they are */
+    ct_tensor *there = ct_tensor_where(valid, ct_tensor_sub(end, step), step);
+    ct_tensor *source = ct_tensor_cast(ct_tensor_add(start, there), CT_I64);
+    plan->source = ct_tensor_reshape(source, CT_SHAPE(rows));
+    return plan->valid && plan->last && plan->source;
+}
+
+/* A work matrix with zeros beyond the lengths, whatever stands there. */
+static ct_tensor *cleared(const ct_sequence *plan, const ct_tensor *matrix) {
+    if (!matrix) return NULL;
+    return ct_tensor_where(plan->valid, matrix, ct_scalar(matrix->dtype, matrix->device, 0));
+}
+
+/* The rows of x in the order of the work matrices, and, as that is its own inverse, back. */
+static ct_tensor *padded_rows(const ct_sequence *plan, const ct_tensor *matrix) {
+    ct_tensor *rows = cleared(plan, matrix);
+    return rows && plan->source ? ct_tensor_index_select(rows, 0, plan->source) : rows;
+}
+
+bool ct_sequence_plan(const char *op, ct_sequence *plan, const ct_tensor *x,
+                      const ct_tensor *lengths, bool reverse) {
+    memset(plan, 0, sizeof *plan);
+    int64_t batch = x->shape.dim[0], steps = x->shape.dim[1];
+    plan->batch = batch;
+    plan->steps = steps;
+    if (steps < 1) return ct_fail_bool("%s: x is %s, which has no steps", op, ct_tensor_text(x));
+    if (!lengths) return plan_full(plan, reverse);
+    bool padded = lengths->device != CT_CPU;
+    bool ok = ct_check_index(op, "lengths", lengths, batch, padded ? x->device : CT_CPU);
+    if (ok && padded && batch > 0) return plan_padded(plan, lengths, reverse);
+    const ct_tensor *dense = ok ? ct_dense(lengths, &ok) : NULL;
+    if (!dense || batch == 0) return ok && plan_full(plan, reverse);
+    const int64_t *length = ct_data(dense);
+    if (!length || !check_lengths(op, length, batch, steps)) return false;
+    int64_t shortest = length[0], longest = length[0];
+    for (int64_t i = 1; i < batch; i++) {
+        if (length[i] < shortest) shortest = length[i];
+        if (length[i] > longest) longest = length[i];
+    }
+    if (shortest == steps) return plan_full(plan, reverse);
+    plan->steps = longest;
+    return plan_packed(plan, length, steps, reverse, x->device);
+}
+
+ct_tensor *ct_sequence_step(const ct_sequence *plan, const ct_tensor *matrix, int64_t step,
+                            int64_t count, int64_t start, int64_t stop) {
+    int64_t row = matrix->stride[0];
+    int64_t stride[2] = {plan->distance * row, matrix->stride[1]};
+    int64_t offset = matrix->offset + plan->first[step] * row + start * matrix->stride[1];
+    return ct_view(matrix, CT_SHAPE(count, stop - start), stride, offset);
+}
+
+ct_tensor *ct_sequence_pack(const ct_sequence *plan, const ct_tensor *x) {
+    if (!x) return NULL;
+    int64_t rows = x->shape.dim[0] * x->shape.dim[1];
+    ct_tensor *matrix = ct_tensor_reshape(x, CT_SHAPE(rows, x->shape.dim[2]));
+    if (plan->packed) return matrix ? ct_tensor_index_select(matrix, 0, plan->source) : NULL;
+    if (plan->padded) return padded_rows(plan, matrix);
+    return matrix ? ct_tensor_contiguous(matrix) : NULL;
+}
+
+ct_tensor *ct_sequence_unpack(const ct_sequence *plan, const ct_tensor *matrix, int64_t steps) {
+    int64_t width = matrix->shape.dim[1];
+    ct_shape shape = CT_SHAPE(plan->batch, steps, width);
+    if (plan->padded) return ct_tensor_reshape(padded_rows(plan, matrix), shape);
+    if (!plan->packed) return ct_tensor_reshape(matrix, shape);
+    ct_tensor *x = ct_zeros(matrix->dtype, matrix->device, CT_SHAPE(plan->batch * steps, width));
+    if (!x || !ct_tensor_index_add_to(x, 0, plan->source, matrix)) return NULL;
+    return ct_tensor_reshape(x, shape);
+}
+
+ct_tensor *ct_sequence_sort(const ct_sequence *plan, const ct_tensor *state) {
+    if (!state) return NULL;
+    return plan->packed ? ct_tensor_index_select(state, 0, plan->order) : ct_tensor_copy(state);
+}
+
+ct_tensor *ct_sequence_unsort(const ct_sequence *plan, const ct_tensor *state) {
+    if (!state) return NULL;
+    return plan->packed ? ct_tensor_index_select(state, 0, plan->inverse) : ct_tensor_copy(state);
+}
+
+ct_tensor *ct_sequence_last(const ct_sequence *plan, const ct_tensor *states) {
+    if (!states) return NULL;
+    if (plan->last) return ct_tensor_index_select(states, 0, plan->last);
+    return ct_tensor_copy(ct_sequence_step(plan, states, plan->steps - 1, plan->batch, 0,
+                                           states->shape.dim[1]));
+}
+
+bool ct_sequence_gradients(const ct_sequence *plan, const ct_tensor *x, const ct_tensor *g_y,
+                           const ct_tensor *g_last, int64_t width, ct_tensor **g, ct_tensor **dh) {
+    *g = g_y ? ct_sequence_pack(plan, g_y) : NULL;
+    if (g_y && !*g) return false;
+    if (g_last && !plan->padded) {
+        *dh = ct_sequence_sort(plan, g_last);
+        return *dh != NULL;
+    }
+    *dh = ct_zeros(x->dtype, x->device, CT_SHAPE(plan->batch, width));
+    if (!g_last) return *dh != NULL;
+    /* padded: the last states are those of earlier steps than the last */
+    if (!*g) *g = ct_zeros(x->dtype, x->device, CT_SHAPE(plan->rows, width));
+    return *dh && *g && ct_tensor_index_add_to(*g, 0, plan->last, g_last);
+}
+
+bool ct_sequence_rounded(const ct_sequence *plan, const ct_tensor *states, const ct_tensor *initial,
+                         ct_tensor **rounded) {
+    ct_dtype dtype = ct_matmul_dtype(states);
+    *rounded = NULL;
+    if (dtype == states->dtype) return true;
+    *rounded = ct_empty(dtype, states->device, CT_SHAPE(plan->batch, states->shape.dim[1]));
+    return *rounded && (!initial || ct_tensor_copy_to(*rounded, initial));
+}
+
+bool ct_sequence_before(const ct_sequence *plan, const ct_tensor *states, const ct_tensor *initial,
+                        int64_t step, ct_tensor **before) {
+    int64_t n = plan->count[step];
+    *before = NULL;
+    if (step == 0 && !initial) return true;
+    *before = step > 0 ? ct_sequence_step(plan, states, step - 1, n, 0, states->shape.dim[1])
+                       : ct_tensor_slice(initial, 0, 0, n, 1);
+    return *before != NULL;
+}
+
+static bool copy_or_clear(ct_tensor *to, const ct_tensor *from) {
+    return to && (from ? ct_tensor_copy_to(to, from) : ct_tensor_fill(to, 0));
+}
+
+/* Each sequence's rows follow on each other: all but one step at once. */
+static bool copy_whole(const ct_sequence *plan, const ct_tensor *states, const ct_tensor *initial,
+                       const ct_tensor *previous) {
+    int64_t steps = plan->steps, width = states->shape.dim[1];
+    ct_shape shape = CT_SHAPE(plan->batch, steps, width);
+    ct_tensor *from = ct_tensor_reshape(states, shape), *to = ct_tensor_reshape(previous, shape);
+    int64_t start = plan->first[0], before = start == 0 ? 0 : 1, after = 1 - before;
+    ct_tensor *first = ct_tensor_slice(to, 1, start, start + 1, 1);
+    if (initial) initial = ct_tensor_unsqueeze(initial, 1);
+    return copy_or_clear(first, initial) &&
+           ct_tensor_copy_to(ct_tensor_slice(to, 1, after, steps - before, 1),
+                             ct_tensor_slice(from, 1, before, steps - after, 1));
+}
+
+static bool copy_steps(const ct_sequence *plan, const ct_tensor *states, const ct_tensor *initial,
+                       const ct_tensor *previous) {
+    for (int64_t s = 0; s < plan->steps; s++) {
+        ct_tensor *before;
+        if (!ct_sequence_before(plan, states, initial, s, &before)) return false;
+        ct_tensor *to = ct_sequence_step(plan, previous, s, plan->count[s], 0,
+                                         states->shape.dim[1]);
+        if (!copy_or_clear(to, before)) return false;
+    }
+    return true;
+}
+
+ct_tensor *ct_sequence_previous(const ct_sequence *plan, const ct_tensor *states,
+                                const ct_tensor *initial) {
+    ct_tensor *previous = ct_empty(ct_matmul_dtype(states), states->device, states->shape);
+    if (!previous) return NULL;
+    bool copied = (plan->packed ? copy_steps : copy_whole)(plan, states, initial, previous);
+    return copied ? previous : NULL;
+}

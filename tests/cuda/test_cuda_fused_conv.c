@@ -1,0 +1,44 @@
+/* Unfolding and folding on CUDA tensors against the CPU: the same bits, for elements are moved, or
+ * added in one order. */
+#include "tests/cuda/cuda_test.h"
+
+/* n, steps, channels, kernel, and the options. */
+static const struct {
+    int64_t n, steps, channels, kernel;
+    ct_conv1d_options options;
+} cases[] = {
+    {1, 1, 1, 1, {0, 0, 1, 1}},     {2, 7, 33, 3, {2, 0, 1, 1}}, {3, 31, 31, 5, {2, 2, 2, 1}},
+    {2, 33, 64, 3, {4, 0, 1, 2}},   {1, 9, 257, 2, {0, 0, 3, 4}}, {2, 5, 1000, 3, {1, 1, 1, 1}},
+    {0, 5, 3, 2, {0, 0, 1, 1}},     {2, 5, 0, 2, {0, 0, 1, 1}},  {4, 40, 4, 3, {9, 9, 4, 3}},
+    {50, 200, 100, 3, {1, 1, 1, 1}},
+};
+enum { CASES = sizeof cases / sizeof *cases, LARGE = 1 };
+
+typedef ct_tensor *place(const ct_tensor *x);
+
+static void check(ct_dtype dtype, int i, place *on) {
+    const ct_fused_backend *cpu = &ct_backend_of(CT_CPU)->fused;
+    const ct_fused_backend *cuda = &ct_backend_of(CT_CUDA)->fused;
+    ct_conv1d_options o = cases[i].options;
+    int64_t n = cases[i].n, steps = cases[i].steps, channels = cases[i].channels;
+    int64_t kernel = cases[i].kernel, span = o.dilation * (kernel - 1) + 1;
+    int64_t steps_out = (steps + o.before + o.after - span) / o.stride + 1;
+    ct_tensor *x = noise(dtype, CT_SHAPE(n, steps, channels), 1, 1), *of_x = on(x);
+    ct_tensor *u = noise(dtype, CT_SHAPE(n, steps_out, kernel, channels), 1, 2), *of_u = on(u);
+    require(cpu->fold(x, u, o) && cuda->fold(of_x, of_u, o), "fold: %s", ct_error());
+    assert_as_cpu(of_x, x, 0, "fold");
+    require(cpu->unfold(u, x, o) && cuda->unfold(of_u, of_x, o), "unfold: %s", ct_error());
+    assert_as_cpu(of_u, u, 0, "unfold");
+}
+
+START_TEST(as_on_the_cpu) {
+    for (int d = 0; d < 2; d++) {
+        CT_SCOPE {
+            check(reals[d], _i, on_cuda);
+            check(reals[d], _i, misaligned);
+        }
+    }
+}
+END_TEST
+
+LOOPED_TEST_MAIN("cuda conv", {as_on_the_cpu, cases_here(CASES, LARGE)})

@@ -1,0 +1,385 @@
+/* Modules, losses and distributions against values recorded from the published code. */
+#include "tests/golden.h"
+
+/* Runs a case in f64 and in f32. */
+static void in_both(const char *name, void (*check)(const golden *g)) {
+    const ct_dtype dtypes[] = {CT_F64, CT_F32};
+    for (int i = 0; i < 2; i++) {
+        golden g = golden_open(name, dtypes[i]);
+        CT_SCOPE check(&g);
+        assert_no_error();
+        golden_close(&g);
+    }
+}
+
+static const char *join(char *text, const char *prefix, const char *name) {
+    snprintf(text, 256, "%s%s", prefix, name);
+    return text;
+}
+
+/* ---- GRU -------------------------------------------------------------------------------- */
+
+static void check_gru_cell(const golden *g) {
+    ct_module *cell = ct_gru_cell_create(7, 6);
+    golden_load(g, cell, "");
+    ct_tensor *x = golden_leaf(g, "in.x"), *h = golden_leaf(g, "in.h");
+    ct_tensor *y = ct_gru_cell(cell, x, h);
+    golden_check(g, y, "out.h");
+    ct_backward(golden_loss(g, y, "in.cotangent"));
+    golden_check(g, ct_grad(x), "grad.in.x");
+    golden_check(g, ct_grad(h), "grad.in.h");
+    golden_check_grads(g, cell, "");
+
+    ct_module_zero_grad(cell);
+    y = ct_gru_cell(cell, x, NULL);
+    golden_check(g, y, "zero_h.out.h");
+    ct_backward(golden_loss(g, y, "in.cotangent"));
+    golden_check_grads(g, cell, "zero_h.");
+    ct_module_destroy(cell);
+}
+
+START_TEST(gru_cell) { in_both("gru_cell", check_gru_cell); }
+END_TEST
+
+/* y (B,T,C) at each row's last valid step. */
+static ct_tensor *last_valid(const ct_tensor *y, const ct_tensor *lengths) {
+    int64_t rows = y->shape.dim[0], width = y->shape.dim[2];
+    ct_tensor *last = ct_zeros(y->dtype, CT_CPU, CT_SHAPE(rows, width));
+    for (int64_t b = 0; b < rows; b++) {
+        int64_t step = (int64_t)ct_get(lengths, b) - 1;
+        for (int64_t c = 0; c < width; c++) {
+            ct_set(last, b * width + c, ct_get(y, (b * y->shape.dim[1] + step) * width + c));
+        }
+    }
+    return last;
+}
+
+static void check_packed(const golden *g, ct_module *gru, const char *prefix) {
+    char name[256];
+    golden_load(g, gru, "");
+    ct_tensor *x = golden_leaf(g, join(name, prefix, "in.x"));
+    ct_tensor *h0 = NULL;
+    if (golden_has(g, join(name, prefix, "in.h0"))) h0 = golden_leaf(g, name);
+    bool packed = golden_has(g, join(name, prefix, "in.lengths"));
+    ct_tensor *lengths = packed ? golden_get(g, name) : NULL;
+    ct_tensor *h_n;
+    ct_tensor *y = ct_gru(gru, x, h0, lengths, &h_n);
+    assert_no_error();
+    ct_tensor *reference = golden_stored(g, join(name, prefix, packed ? "out.padded" : "out.y"));
+    ct_tensor *shown = ct_slice(y, 1, 0, reference->shape.dim[1], 1);
+    golden_check(g, shown, name);
+    golden_check(g, h_n, join(name, prefix, "out.h_n"));
+    if (golden_has(g, join(name, prefix, "out.last"))) {
+        golden_check(g, last_valid(shown, lengths), name);
+    }
+    const char *weights = packed ? "in.cotangent.padded" : "in.cotangent.y";
+    ct_tensor *loss = golden_loss(g, shown, join(name, prefix, weights));
+    loss = ct_add(loss, golden_loss(g, h_n, join(name, prefix, "in.cotangent.h_n")));
+    ct_backward(loss);
+    golden_check(g, ct_grad(x), join(name, prefix, "grad.in.x"));
+    if (h0) golden_check(g, ct_grad(h0), join(name, prefix, "grad.in.h0"));
+    golden_check_grads(g, gru, prefix);
+}
+
+static void check_gru_packed(const golden *g) {
+    ct_module *gru = ct_gru_create(4, 6, (ct_rnn_options){0});
+    check_packed(g, gru, "sorted.");
+    check_packed(g, gru, "unsorted.");
+    ct_module_destroy(gru);
+}
+
+START_TEST(gru_packed) { in_both("gru_packed", check_gru_packed); }
+END_TEST
+
+static void check_gru_bidirectional(const golden *g) {
+    ct_module *gru = ct_gru_create(5, 3, (ct_rnn_options){.layers = 2, .bidirectional = true});
+    check_packed(g, gru, "full.");
+    check_packed(g, gru, "packed.");
+    ct_module_destroy(gru);
+}
+
+START_TEST(gru_bidirectional_2layer) {
+    in_both("gru_bidirectional_2layer", check_gru_bidirectional);
+}
+END_TEST
+
+/* ---- batch norm ------------------------------------------------------------------------- */
+
+static void check_batch_norm_mode(const golden *g, const char *shape, const char *mode,
+                                  double momentum) {
+    char prefix[64], full[128], name[256];
+    snprintf(prefix, sizeof prefix, "%s.", shape);
+    snprintf(full, sizeof full, "%s.%s.", shape, mode);
+    ct_module *norm = ct_batch_norm_create(5, (ct_batch_norm_options){.momentum = momentum});
+    golden_load(g, norm, prefix);
+    bool training = strcmp(mode, "eval") != 0;
+    ct_module_train(norm, training);
+    ct_tensor *x = golden_leaf(g, join(name, prefix, "in.x"));
+    ct_tensor *y = ct_batch_norm_layer(norm, x);
+    golden_check(g, y, join(name, full, "out.y"));
+    ct_backward(golden_loss(g, y, join(name, prefix, "in.cotangent")));
+    golden_check(g, ct_grad(x), join(name, full, "grad.in.x"));
+    golden_check_grads(g, norm, full);
+    if (training) golden_check_buffers(g, norm, full);
+    ct_module_destroy(norm);
+}
+
+static void check_batch_norm(const golden *g) {
+    const char *const shapes[] = {"bc", "bcl"};
+    for (int i = 0; i < 2; i++) {
+        check_batch_norm_mode(g, shapes[i], "m0.1", 0.1);
+        check_batch_norm_mode(g, shapes[i], "m0.01", 0.01);
+        check_batch_norm_mode(g, shapes[i], "eval", 0.1);
+    }
+}
+
+START_TEST(batchnorm1d) { in_both("batchnorm1d", check_batch_norm); }
+END_TEST
+
+/* ---- region graph convolution ------------------------------------------------------------ */
+
+/* The recorded regions are (B,D,N), ours (B,N,D). */
+static void check_region_gcn_mode(const golden *g, const char *prefix, int64_t inner,
+                                  bool training) {
+    char full[64], name[256];
+    snprintf(full, sizeof full, "%s%s", prefix, training ? "" : "eval.");
+    ct_module *gcn = ct_region_gcn_create(6, inner);
+    golden_load(g, gcn, prefix);
+    ct_module_train(gcn, training);
+    ct_tensor *v = golden_leaf(g, join(name, prefix, "in.v"));
+    ct_tensor *out = ct_transpose(ct_region_gcn(gcn, ct_transpose(v, 1, 2)), 1, 2);
+    golden_check(g, out, join(name, full, "out.v"));
+    ct_backward(golden_loss(g, out, join(name, prefix, "in.cotangent")));
+    golden_check(g, ct_grad(v), join(name, full, "grad.in.v"));
+    golden_check_grads(g, gcn, full);
+    if (training) golden_check_buffers(g, gcn, full);
+    ct_module_destroy(gcn);
+}
+
+static void check_region_gcn(const golden *g) {
+    check_region_gcn_mode(g, "", 0, true);
+    check_region_gcn_mode(g, "", 0, false);
+    check_region_gcn_mode(g, "ne.", 4, true);
+    check_region_gcn_mode(g, "ne.", 4, false);
+}
+
+START_TEST(rs_gcn) { in_both("rs_gcn", check_region_gcn); }
+END_TEST
+
+/* ---- ranking loss ----------------------------------------------------------------------- */
+
+static void check_ranking(const golden *g, const char *inputs, const char *prefix,
+                          ct_ranking_options options) {
+    char name[256];
+    ct_tensor *im = golden_leaf(g, join(name, inputs, ".in.im"));
+    ct_tensor *s = golden_leaf(g, join(name, inputs, ".in.s"));
+    ct_tensor *loss = ct_ranking_loss(im, s, options);
+    golden_check(g, loss, join(name, prefix, ".out.loss"));
+    ct_backward(loss);
+    bool safe = golden_has(g, join(name, prefix, ".grad_safe.im"));
+    golden_check(g, ct_grad(im), join(name, prefix, safe ? ".grad_safe.im" : ".grad.im"));
+    golden_check(g, ct_grad(s), join(name, prefix, safe ? ".grad_safe.s" : ".grad.s"));
+}
+
+/* The published code's own gradients: NaN where, within a modality, a vector meets itself. */
+static void check_nan_gradient(const golden *g, const char *inputs, const char *prefix,
+                               ct_ranking_options options) {
+    char name[256];
+    options.nan_gradient = true;
+    ct_tensor *im = golden_leaf(g, join(name, inputs, ".in.im"));
+    ct_tensor *s = golden_leaf(g, join(name, inputs, ".in.s"));
+    ct_tensor *loss = ct_ranking_loss(im, s, options);
+    golden_check(g, loss, join(name, prefix, ".out.loss"));
+    ct_backward(loss);
+    ct_tensor *of_im = golden_stored(g, join(name, prefix, ".grad.im"));
+    ct_tensor *of_s = golden_stored(g, join(name, prefix, ".grad.s"));
+    if (!options.intra_modal) {
+        golden_check(g, ct_grad(im), join(name, prefix, ".grad.im"));
+        golden_check(g, ct_grad(s), join(name, prefix, ".grad.s"));
+        return;
+    }
+    for (int64_t i = 0; i < ct_count(im); i++) {
+        ck_assert(isnan(ct_get(of_im, i)) && isnan(ct_get(ct_grad(im), i)));
+        ck_assert(isnan(ct_get(of_s, i)) && isnan(ct_get(ct_grad(s), i)));
+    }
+}
+
+static void check_contrastive(const golden *g) {
+    static const char *const inputs[] = {"unit", "raw"}, *const models[] = {"vsrn", "dcpg"},
+                             *const measures[] = {"cosine", "order"},
+                             *const negatives[] = {"sum", "max"};
+    for (int i = 0; i < 16; i++) {
+        int raw = i & 1, dcpg = i >> 1 & 1, order = i >> 2 & 1, hardest = i >> 3 & 1;
+        char prefix[64];
+        snprintf(prefix, sizeof prefix, "%s.%s.%s.%s", inputs[raw], models[dcpg],
+                 measures[order], negatives[hardest]);
+        ct_ranking_options options = {.margin = golden_number(g, "margin"),
+                                      .hardest = hardest,
+                                      .intra_modal = dcpg,
+                                      .measure = order ? CT_ORDER : CT_COSINE,
+                                      .released_intra = true};
+        CT_SCOPE check_ranking(g, inputs[raw], prefix, options);
+        if (order) CT_SCOPE check_nan_gradient(g, inputs[raw], prefix, options);
+        /* On the unit sphere S(I,I) is symmetric with a constant diagonal: rows or columns give
+         * the same. */
+        options.released_intra = false;
+        if (!raw && !order) CT_SCOPE check_ranking(g, inputs[raw], prefix, options);
+    }
+}
+
+START_TEST(contrastive_loss) { in_both("contrastive_loss", check_contrastive); }
+END_TEST
+
+/* ---- distributions ---------------------------------------------------------------------- */
+
+/* Hands out the recorded noise of that name, whatever its shape. */
+static bool replay(void *context, const char *name, ct_tensor *out) {
+    const golden *g = context;
+    bool ok = false;
+    CT_SCOPE {
+        ct_tensor *noise = ct_tensor_reshape(golden_stored(g, name), out->shape);
+        ok = noise && ct_tensor_copy_to(out, noise);
+    }
+    return ok;
+}
+
+static ct_tensor *one_hot(ct_tensor *index, ct_tensor *like) {
+    ct_tensor *y = ct_zeros(like->dtype, like->device, like->shape);
+    ct_tensor_scatter_add_to(y, -1, index, ct_full(like->dtype, like->device, index->shape, 1));
+    return y;
+}
+
+/* y, then the action drawn from it, straight through, and its log-probability. */
+static void check_gumbel_mode(const golden *g, ct_rng *rng, const char *prefix) {
+    char name[256];
+    bool training = rng != NULL;
+    double temperature = golden_number(g, "temperature");
+    ct_tensor *logits = golden_leaf(g, "in.logits");
+    ct_tensor *y = training ? ct_gumbel_softmax(logits, temperature, false, rng, "noise.gumbel_u")
+                            : ct_softmax(ct_scale(logits, 1 / temperature), -1);
+    golden_check(g, y, join(name, prefix, "out.y"));
+    ct_tensor *log_y = ct_log(y);
+    ct_tensor *index = training ? ct_categorical_sample(log_y, rng, "noise.index_v")
+                                : ct_tensor_argmax(y, -1);
+    golden_check(g, ct_unsqueeze(index, -1), join(name, prefix, "out.ind"));
+    ct_tensor *log_prob = ct_unsqueeze(ct_categorical_log_prob(log_y, index), -1);
+    golden_check(g, ct_exp(log_prob), join(name, prefix, "out.prob"));
+    ct_tensor *y_hard = ct_add(one_hot(ct_tensor_unsqueeze(index, -1), y),
+                               ct_sub(y, ct_detach(y)));
+    golden_check(g, y_hard, join(name, prefix, "out.y_hard"));
+    ct_backward(ct_add(golden_loss(g, y_hard, "in.cotangent.y_hard"),
+                       golden_loss(g, log_prob, "in.cotangent.log_prob")));
+    golden_check(g, ct_grad(logits), join(name, prefix, "grad.in.logits"));
+}
+
+static void check_gumbel(const golden *g) {
+    ct_rng rng = ct_rng_create(0, 0);
+    rng.replay = replay;
+    rng.replay_context = (void *)g;
+    check_gumbel_mode(g, &rng, "");
+    check_gumbel_mode(g, NULL, "eval.");
+}
+
+START_TEST(gumbel_softmax) { in_both("gumbel_softmax", check_gumbel); }
+END_TEST
+
+static void check_normal(const golden *g) {
+    ct_tensor *x = golden_leaf(g, "in.x"), *mu = golden_leaf(g, "in.mu");
+    ct_tensor *std = golden_leaf(g, "in.std");
+    ct_tensor *log_prob = ct_normal_log_prob(x, mu, std);
+    golden_check(g, log_prob, "out.log_prob");
+    ct_backward(golden_loss(g, log_prob, "in.cotangent"));
+    golden_check(g, ct_grad(x), "grad.in.x");
+    golden_check(g, ct_grad(mu), "grad.in.mu");
+    golden_check(g, ct_grad(std), "grad.in.std");
+}
+
+START_TEST(normal_logprob) { in_both("normal_logprob", check_normal); }
+END_TEST
+
+/* ---- optimisers ------------------------------------------------------------------------- */
+
+typedef struct {
+    const golden *g;
+    const char *optimizer;
+} state_walk;
+
+static bool check_state(void *context, const char *name, ct_tensor *x, bool buffer) {
+    const state_walk *walk = context;
+    char full[256];
+    snprintf(full, sizeof full, "%s.state.%s", walk->optimizer, name);
+    ck_assert(buffer);
+    if (strncmp(name, "step.", 5) == 0) {
+        ck_assert_int_eq((int)ct_item(x), 5);
+    } else {
+        golden_check(walk->g, x, full);
+    }
+    return true;
+}
+
+/* Five steps on the recorded gradients; the learning rate is halved before the third. */
+static void check_optimizer(const golden *g, const char *name, ct_module *module,
+                            ct_optimizer *optimizer) {
+    for (int step = 1; step <= 5; step++) {
+        char text[256];
+        if (step == 3) ct_optimizer_set_lr(optimizer, ct_optimizer_lr(optimizer) / 2);
+        for (int i = 0; i < 3; i++) {
+            const char *const parameters[] = {"p0", "p1", "p2"};
+            snprintf(text, sizeof text, "step%d.in.grad.%s", step, parameters[i]);
+            ct_set_grad(ct_module_tensor(module, parameters[i]), golden_get(g, text));
+        }
+        ck_assert_msg(ct_optimizer_step(optimizer), "%s: %s", name, ct_error());
+        snprintf(text, sizeof text, "%s.step%d.out.total_norm", name, step);
+        if (golden_has(g, text)) {
+            golden_check(g, ct_scalar(CT_F64, CT_CPU, ct_optimizer_grad_norm(optimizer)), text);
+        }
+        for (int i = 0; i < 3; i++) {
+            const char *const parameters[] = {"p0", "p1", "p2"};
+            snprintf(text, sizeof text, "%s.step%d.param_after.%s", name, step, parameters[i]);
+            bool f64 = g->dtype == CT_F64;
+            golden_check_within(g, ct_module_tensor(module, parameters[i]), text,
+                                f64 ? 1e-9 : 0, f64 ? 1e-12 : 1e-6);
+        }
+    }
+    state_walk walk = {g, name};
+    ck_assert(ct_optimizer_visit(optimizer, check_state, &walk));
+    ct_optimizer_destroy(optimizer);
+}
+
+static ct_module *three_parameters(const golden *g) {
+    ct_module *module = ct_module_create("three");
+    ct_module_parameter(module, "p0", golden_get(g, "param.p0"));
+    ct_module_parameter(module, "p1", golden_get(g, "param.p1"));
+    ct_module_parameter(module, "p2", golden_get(g, "param.p2"));
+    assert_no_error();
+    return module;
+}
+
+static void check_optimizers(const golden *g) {
+    double lr = golden_number(g, "lr");
+    for (int kind = 0; kind < 5; kind++) {
+        static const char *const names[] = {"adam_clip", "adam_wd", "adamw", "sgd_momentum",
+                                            "sgd_nesterov_wd"};
+        ct_module *module = three_parameters(g);
+        ct_adam_config clip = {.lr = lr};
+        ct_adam_config decay = {.lr = lr, .beta1 = 0.8, .beta2 = 0.95, .weight_decay = 0.01};
+        ct_adam_config decoupled = {.lr = lr, .weight_decay = 0.05};
+        ct_sgd_config momentum = {.lr = 0.03, .momentum = 0.9};
+        ct_sgd_config nesterov = {.lr = 0.03, .momentum = 0.8, .weight_decay = 0.02,
+                                  .nesterov = true};
+        ct_optimizer *optimizer = kind == 0   ? ct_adam_create(module, clip)
+                                  : kind == 1 ? ct_adam_create(module, decay)
+                                  : kind == 2 ? ct_adamw_create(module, decoupled)
+                                  : kind == 3 ? ct_sgd_create(module, momentum)
+                                              : ct_sgd_create(module, nesterov);
+        if (kind == 0) ct_optimizer_clip_norm(optimizer, golden_number(g, "clip"));
+        check_optimizer(g, names[kind], module, optimizer);
+        ct_module_destroy(module);
+    }
+}
+
+START_TEST(adam_clip) { in_both("adam_clip", check_optimizers); }
+END_TEST
+
+TEST_MAIN("nn golden", gru_cell, gru_packed, gru_bidirectional_2layer, batchnorm1d, rs_gcn,
+          contrastive_loss, gumbel_softmax, normal_logprob, adam_clip)

@@ -1,0 +1,360 @@
+/* Optimisers: what they touch, clipping, state, refusals. Their arithmetic: test_nn_golden. */
+#include "nn/nn.h"
+#include "tests/test.h"
+
+static ct_module *two_layers(void) {
+    ct_module *net = ct_module_create("net");
+    ct_module_add(net, "a", ct_linear_create(2, 2, true));
+    ct_module_add(net, "b", ct_linear_create(2, 1, true));
+    ct_module_to_dtype(net, CT_F64);
+    assert_no_error();
+    return net;
+}
+
+static void set_grad(ct_module *net, const char *name, double value) {
+    CT_SCOPE {
+        ct_tensor *x = ct_module_tensor(net, name);
+        ck_assert(ct_set_grad(x, ct_full(x->dtype, CT_CPU, x->shape, value)));
+    }
+}
+
+static double value(ct_module *net, const char *name) {
+    return ct_get(ct_module_tensor(net, name), 0);
+}
+
+START_TEST(skips_what_has_no_gradient) {
+    ct_module *net = two_layers();
+    ct_optimizer *adam = ct_adamw_create(net, (ct_adam_config){.lr = 0.1});
+    double a = value(net, "a.weight"), b = value(net, "b.weight");
+    set_grad(net, "a.weight", 1);
+    ck_assert(ct_optimizer_step(adam));
+    /* Bias-corrected, the first step is lr times the gradient's sign, after decay. */
+    ck_assert(fabs(value(net, "a.weight") - (a - 0.1 * 0.01 * a - 0.1)) < 1e-7);
+    ck_assert(value(net, "b.weight") == b);
+    ck_assert_ptr_null(ct_grad(ct_module_tensor(net, "a.weight")));
+    ck_assert(ct_optimizer_grad_norm(adam) == 2);
+    /* b's first step comes second: bias correction counts each parameter's own steps. */
+    set_grad(net, "b.weight", -3);
+    ck_assert(ct_optimizer_step(adam));
+    ck_assert(fabs(value(net, "b.weight") - (b - 0.1 * 0.01 * b + 0.1)) < 1e-7);
+    ck_assert(ct_optimizer_step(adam)); /* no gradient at all */
+    ck_assert(ct_optimizer_grad_norm(adam) == 0);
+    ct_optimizer_destroy(adam);
+    ct_module_destroy(net);
+}
+END_TEST
+
+START_TEST(excludes_by_prefix) {
+    ct_module *net = two_layers();
+    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_config){.lr = 1});
+    ck_assert(ct_optimizer_exclude(sgd, "b."));
+    double a = value(net, "a.bias"), b = value(net, "b.bias");
+    set_grad(net, "a.bias", 3);
+    set_grad(net, "b.bias", 400);
+    ct_optimizer_clip_norm(sgd, 100);
+    ck_assert(ct_optimizer_step(sgd));
+    ck_assert(fabs(ct_optimizer_grad_norm(sgd) - 3 * sqrt(2)) < 1e-14);
+    ck_assert(fabs(value(net, "a.bias") - (a - 3)) < 1e-14);
+    ck_assert(value(net, "b.bias") == b);
+    ck_assert(!ct_optimizer_exclude(sgd, "c."));
+    assert_error("starts with 'c.'");
+    ct_optimizer_destroy(sgd);
+    ct_module_destroy(net);
+}
+END_TEST
+
+START_TEST(learns_parts_at_rates_of_their_own) {
+    for (int adam = 0; adam < 2; adam++) {
+        ct_module *net = two_layers();
+        ct_optimizer *optimizer = adam ? ct_adam_create(net, (ct_adam_config){0})
+                                       : ct_sgd_create(net, (ct_sgd_config){0});
+        ck_assert(ct_optimizer_scale_lr(optimizer, "a.weight", 0.25));
+        ck_assert(ct_optimizer_scale_lr(optimizer, "b.", 0));
+        ct_optimizer_set_lr(optimizer, 0.1);
+        double weight = value(net, "a.weight"), bias = value(net, "a.bias"), b = value(net, "b.bias");
+        set_grad(net, "a.weight", 1);
+        set_grad(net, "a.bias", 1);
+        set_grad(net, "b.bias", 1);
+        ck_assert(ct_optimizer_step(optimizer));
+        /* Adam's first step: lr times the gradient's sign, but for eps */
+        ck_assert(fabs(value(net, "a.weight") - (weight - 0.025)) < 1e-8);
+        ck_assert(fabs(value(net, "a.bias") - (bias - 0.1)) < 1e-8);
+        ck_assert(value(net, "b.bias") == b);
+        ck_assert(!ct_optimizer_scale_lr(optimizer, "c.", 1));
+        assert_error("starts with 'c.'");
+        ck_assert(!ct_optimizer_scale_lr(optimizer, "a.", -1));
+        assert_error("factor -1 of 'a.', expected 0 or more");
+        ct_optimizer_destroy(optimizer);
+        ct_module_destroy(net);
+    }
+}
+END_TEST
+
+START_TEST(clips_over_all_parameters) {
+    ct_module *net = two_layers();
+    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_config){.lr = 1});
+    ct_optimizer_clip_norm(sgd, 2);
+    double a = value(net, "a.bias"), b = value(net, "b.bias");
+    set_grad(net, "a.bias", 3);
+    set_grad(net, "b.bias", 4);
+    double total = sqrt(9 + 9 + 16), scale = 2 / (total + 1e-6);
+    ck_assert(ct_optimizer_step(sgd));
+    ck_assert(fabs(ct_optimizer_grad_norm(sgd) - total) < 1e-14);
+    ck_assert(fabs(value(net, "a.bias") - (a - 3 * scale)) < 1e-14);
+    ck_assert(fabs(value(net, "b.bias") - (b - 4 * scale)) < 1e-14);
+    ct_optimizer_destroy(sgd);
+    ct_module_destroy(net);
+}
+END_TEST
+
+/* What PyTorch does to a parameter that stands twice in the list, by hand. */
+typedef struct {
+    double value, m, v;
+    int steps;
+} by_hand;
+
+static void adam_by_hand(by_hand *p, double gradient) {
+    p->steps++;
+    p->m = 0.9 * p->m + 0.1 * gradient;
+    p->v = 0.999 * p->v + 0.001 * gradient * gradient;
+    double m = p->m / (1 - pow(0.9, p->steps)), v = p->v / (1 - pow(0.999, p->steps));
+    p->value -= 0.1 * m / (sqrt(v) + 1e-8);
+}
+
+START_TEST(repeats_what_is_listed_twice) {
+    ct_module *net = two_layers();
+    ct_optimizer *adam = ct_adam_create(net, (ct_adam_config){.lr = 0.1});
+    ck_assert(ct_optimizer_repeat(adam, "b."));
+    ct_optimizer_clip_norm(adam, 2);
+    by_hand a = {.value = value(net, "a.bias")}, b = {.value = value(net, "b.bias")};
+    const double gradients[3][2] = {{3, 4}, {0.1, -0.2}, {-5, 1}}; /* the second is not clipped */
+    for (int step = 0; step < 3; step++) {
+        double of_a = gradients[step][0], of_b = gradients[step][1];
+        set_grad(net, "a.bias", of_a); /* two elements */
+        set_grad(net, "b.bias", of_b); /* one, that counts as two */
+        ck_assert(ct_optimizer_step(adam));
+        double norm = sqrt(2 * of_a * of_a + 2 * of_b * of_b), scale = fmin(1, 2 / (norm + 1e-6));
+        ck_assert_double_eq_tol(ct_optimizer_grad_norm(adam), norm, 1e-14);
+        adam_by_hand(&a, scale * of_a);
+        adam_by_hand(&b, scale * scale * of_b);
+        adam_by_hand(&b, scale * scale * of_b);
+        ck_assert_double_eq_tol(value(net, "a.bias"), a.value, 1e-13);
+        ck_assert_double_eq_tol(value(net, "b.bias"), b.value, 1e-13);
+        ck_assert_ptr_null(ct_grad(ct_module_tensor(net, "b.bias")));
+    }
+    ck_assert(!ct_optimizer_repeat(adam, "c."));
+    assert_error("starts with 'c.'");
+    ct_optimizer_destroy(adam);
+    ct_module_destroy(net);
+}
+END_TEST
+
+/* The second update of the first step goes on with the momentum of the first. */
+START_TEST(repeats_sgd_with_momentum) {
+    ct_module *net = two_layers();
+    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_config){.lr = 1, .momentum = 0.5});
+    ck_assert(ct_optimizer_repeat(sgd, "b."));
+    double b = value(net, "b.bias");
+    set_grad(net, "b.bias", 3);
+    ck_assert(ct_optimizer_step(sgd));
+    ck_assert_double_eq_tol(value(net, "b.bias"), b - 3 - (0.5 * 3 + 3), 1e-14);
+    ct_optimizer_exclude(sgd, "b.");
+    set_grad(net, "b.bias", 3);
+    ck_assert(ct_optimizer_step(sgd));
+    ck_assert_double_eq_tol(value(net, "b.bias"), b - 7.5, 1e-14);
+    ct_optimizer_destroy(sgd);
+    ct_module_destroy(net);
+}
+END_TEST
+
+/* The parts of a step, with a step counted that was done by someone else, as a repeated one is. */
+START_TEST(a_step_in_parts) {
+    ct_module *net[2] = {two_layers(), two_layers()};
+    ct_optimizer *adam[2];
+    for (int k = 0; k < 2; k++) {
+        ct_module_add(net[k], "c", ct_linear_create(1, 1, true)); /* never gets a gradient */
+        ct_module_to_dtype(net[k], CT_F64);
+        adam[k] = ct_adam_create(net[k], (ct_adam_config){.lr = 0.1});
+        ct_optimizer_clip_norm(adam[k], 2);
+        ck_assert(ct_optimizer_repeat(adam[k], "b."));
+        ct_tensor_fill(ct_module_tensor(net[k], "a.bias"), 1);
+        ct_tensor_fill(ct_module_tensor(net[k], "b.bias"), 1);
+    }
+    for (int step = 0; step < 4; step++) {
+        for (int k = 0; k < 2; k++) {
+            set_grad(net[k], "a.bias", 3 - step);
+            set_grad(net[k], "b.bias", step - 1.5);
+            ct_optimizer_set_lr(adam[k], 0.1 / (1 + step));
+        }
+        ck_assert(ct_optimizer_step(adam[0]));
+        ck_assert(ct_optimizer_prepare(adam[1]) && ct_optimizer_update(adam[1]));
+        ct_optimizer_count(adam[1]);
+        ck_assert(value(net[0], "a.bias") == value(net[1], "a.bias"));
+        ck_assert(value(net[0], "b.bias") == value(net[1], "b.bias"));
+    }
+    for (int k = 0; k < 2; k++) ct_optimizer_destroy(adam[k]);
+    ct_optimizer *early = ct_adam_create(net[0], (ct_adam_config){0});
+    ck_assert(!ct_optimizer_update(early));
+    assert_error("ct_optimizer_prepare comes first");
+    ct_optimizer_destroy(early);
+    for (int k = 0; k < 2; k++) ct_module_destroy(net[k]);
+}
+END_TEST
+
+/* ---- state ------------------------------------------------------------------------------ */
+
+static bool copy_state(void *context, const char *name, ct_tensor *x, bool buffer) {
+    ck_assert(buffer);
+    bool ok = false;
+    CT_SCOPE ok = ct_optimizer_set_state(context, name, ct_tensor_copy(x));
+    ck_assert_msg(ok, "%s", ct_error());
+    return true;
+}
+
+static bool copy_values(void *context, const char *name, ct_tensor *x, bool buffer) {
+    (void)buffer;
+    return ct_tensor_copy_to(ct_module_tensor(context, name), x);
+}
+
+static void some_steps(ct_module *net, ct_optimizer *optimizer, int from, int to) {
+    for (int i = from; i < to; i++) {
+        set_grad(net, "a.weight", sin(i));
+        set_grad(net, "b.bias", cos(3 * i));
+        if (i % 2) set_grad(net, "b.weight", 0.3 * i);
+        ck_assert(ct_optimizer_step(optimizer));
+    }
+}
+
+static ct_optimizer *of_kind(int kind, ct_module *net) {
+    if (kind == 0) return ct_adam_create(net, (ct_adam_config){.weight_decay = 0.1});
+    if (kind == 1) return ct_adamw_create(net, (ct_adam_config){.lr = 0.01});
+    return ct_sgd_create(net, (ct_sgd_config){.momentum = 0.9, .nesterov = true});
+}
+
+static bool same_values(void *context, const char *name, ct_tensor *x, bool buffer) {
+    (void)buffer;
+    assert_close(ct_module_tensor(context, name), x, 0, 0, name);
+    return true;
+}
+
+START_TEST(resumes_exactly) {
+    for (int kind = 0; kind < 3; kind++) {
+        ct_module *net = two_layers(), *again = two_layers();
+        ct_optimizer *optimizer = of_kind(kind, net), *resumed = of_kind(kind, again);
+        some_steps(net, optimizer, 0, 3);
+        ck_assert(ct_module_visit(net, copy_values, again));
+        ck_assert(ct_optimizer_visit(optimizer, copy_state, resumed));
+        some_steps(net, optimizer, 3, 6);
+        some_steps(again, resumed, 3, 6);
+        ck_assert(ct_module_visit(net, same_values, again));
+        ct_optimizer_destroy(optimizer);
+        ct_optimizer_destroy(resumed);
+        ct_module_destroy(net);
+        ct_module_destroy(again);
+    }
+}
+END_TEST
+
+START_TEST(refuses_wrong_state) {
+    ct_module *net = two_layers();
+    ct_optimizer *adam = ct_adam_create(net, (ct_adam_config){0});
+    CT_SCOPE {
+        ct_tensor *x = ct_zeros(CT_F64, CT_CPU, CT_SHAPE(3));
+        ck_assert(!ct_optimizer_set_state(adam, "exp_avg.a.weight", x));
+        assert_error("'exp_avg.a.weight' is f64 (3), expected f64 (2,2)");
+        ck_assert(!ct_optimizer_set_state(adam, "step.a.weight", x));
+        assert_error("expected one number");
+        ck_assert(!ct_optimizer_set_state(adam, "exp_avg.c.weight", x));
+        assert_error("'exp_avg.c.weight'");
+        ck_assert(!ct_optimizer_set_state(adam, "momentum_buffer.a.weight", x));
+        assert_error("'momentum_buffer.a.weight'");
+    }
+    ct_optimizer_destroy(adam);
+    ct_module_destroy(net);
+}
+END_TEST
+
+/* ---- refusals --------------------------------------------------------------------------- */
+
+START_TEST(refuses_gradients_that_are_not_finite) {
+    ct_module *net = two_layers();
+    ct_optimizer *adam = ct_adam_create(net, (ct_adam_config){0});
+    double a = value(net, "a.weight");
+    set_grad(net, "a.weight", 1);
+    set_grad(net, "b.bias", NAN);
+    ck_assert(!ct_optimizer_step(adam));
+    assert_error("gradient of 'b.bias' is not finite");
+    ck_assert(value(net, "a.weight") == a);
+    set_grad(net, "b.bias", 1);
+    ck_assert(ct_optimizer_step(adam));
+    ck_assert(fabs(value(net, "a.weight") - (a - 1e-3)) < 1e-9);
+    ct_optimizer_destroy(adam);
+    ct_module_destroy(net);
+}
+END_TEST
+
+START_TEST(notices_converted_parameters) {
+    ct_module *net = two_layers();
+    ct_optimizer *adam = ct_adam_create(net, (ct_adam_config){0});
+    ct_module_to_dtype(net, CT_F32);
+    ck_assert(!ct_optimizer_step(adam));
+    assert_error("'a.weight' was converted or removed");
+    ct_optimizer_destroy(adam);
+    ct_module_destroy(net);
+}
+END_TEST
+
+START_TEST(refuses_wrong_options) {
+    ct_module *net = two_layers();
+    ck_assert_ptr_null(ct_adam_create(net, (ct_adam_config){.lr = -1}));
+    assert_error("adam: lr -1");
+    ck_assert_ptr_null(ct_adamw_create(net, (ct_adam_config){.beta2 = 1}));
+    assert_error("adamw: ");
+    ck_assert_ptr_null(ct_sgd_create(net, (ct_sgd_config){.nesterov = true}));
+    assert_error("Nesterov");
+    ck_assert_ptr_null(ct_sgd_create(NULL, (ct_sgd_config){0}));
+    assert_error("module is NULL");
+    ck_assert(!ct_optimizer_step(NULL));
+    assert_error("optimizer is NULL");
+    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_config){0});
+    ck_assert(ct_optimizer_lr(sgd) == 1e-3);
+    ct_optimizer_set_lr(sgd, 0);
+    ck_assert(ct_optimizer_lr(sgd) == 0);
+    ct_optimizer_destroy(sgd);
+    ct_module_destroy(net);
+}
+END_TEST
+
+/* A whole training: a small network learns exclusive or. */
+START_TEST(learns_xor) {
+    ct_seed(4);
+    ct_module *net = ct_sequential_create();
+    ct_module_add(net, "hidden", ct_linear_create(2, 8, true));
+    ct_module_add(net, "tanh", ct_activation_create("tanh"));
+    ct_module_add(net, "out", ct_linear_create(8, 1, true));
+    ct_optimizer *adam = ct_adam_create(net, (ct_adam_config){.lr = 0.05});
+    double loss = INFINITY;
+    for (int step = 0; step < 300; step++) {
+        CT_SCOPE {
+            ct_tensor *x = ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(4, 2),
+                                           (double[]){0, 0, 0, 1, 1, 0, 1, 1});
+            ct_tensor *t = ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(4, 1),
+                                           (double[]){0, 1, 1, 0});
+            ct_tensor *l = ct_bce_with_logits(ct_forward(net, x), t, CT_REDUCE_MEAN);
+            loss = ct_item(l);
+            ct_backward(l);
+            ct_optimizer_step(adam);
+        }
+    }
+    assert_no_error();
+    ck_assert_msg(loss < 0.02, "loss %g", loss);
+    ct_optimizer_destroy(adam);
+    ct_module_destroy(net);
+}
+END_TEST
+
+TEST_MAIN("nn optimizer", skips_what_has_no_gradient, excludes_by_prefix, learns_parts_at_rates_of_their_own,
+          clips_over_all_parameters, repeats_what_is_listed_twice,
+          repeats_sgd_with_momentum, a_step_in_parts, resumes_exactly, refuses_wrong_state,
+          refuses_gradients_that_are_not_finite, notices_converted_parameters,
+          refuses_wrong_options, learns_xor)

@@ -1,0 +1,85 @@
+/* For the tests of fused computations: reproducible inputs, gradients by central differences,
+ * and what must hold of results computed by different numbers of threads. */
+#ifndef CT_FUSED_TEST_H
+#define CT_FUSED_TEST_H
+
+#include "tests/test.h"
+
+/* Evenly spread numbers in [lo, hi), the same on every run (splitmix64). */
+static inline double test_random(uint64_t *state, double lo, double hi) {
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return lo + (hi - lo) * ((double)((z ^ (z >> 31)) >> 11) * 0x1p-53);
+}
+
+static inline ct_tensor *test_tensor(uint64_t *state, ct_shape shape, double lo, double hi) {
+    ct_tensor *x = ct_empty(CT_F64, CT_CPU, shape);
+    double *data = ct_data(x);
+    for (int64_t i = 0; i < ct_count(x); i++) data[i] = test_random(state, lo, hi);
+    return x;
+}
+
+/* A copy of x that is not contiguous: every element of it has a neighbour that must not be read. */
+static inline ct_tensor *test_strided(const ct_tensor *x) {
+    ct_shape wide = x->shape;
+    wide.dim[wide.ndim++] = 2;
+    ct_tensor *room = ct_full(x->dtype, x->device, wide, NAN);
+    ct_tensor *view = ct_tensor_slice(room, -1, 0, 1, 1);
+    view = ct_tensor_squeeze(view, -1);
+    ck_assert(ct_tensor_copy_to(view, x));
+    ck_assert(x->shape.ndim == 0 || ct_count(x) < 2 || !ct_is_contiguous(view));
+    return view;
+}
+
+static inline ct_tensor *test_cast(const ct_tensor *x, ct_dtype dtype) {
+    return x ? ct_tensor_cast(x, dtype) : NULL;
+}
+
+static inline ct_tensor *test_lengths(int64_t count, const int64_t *lengths) {
+    return lengths ? ct_from_data(CT_I64, CT_CPU, CT_SHAPE(count), lengths) : NULL;
+}
+
+/* sum a*b of contiguous f64 tensors; 0 where one is NULL */
+static inline double test_dot(const ct_tensor *a, const ct_tensor *b) {
+    double sum = 0;
+    if (!a || !b) return 0;
+    const double *x = ct_data(a), *y = ct_data(b);
+    for (int64_t i = 0; i < ct_count(a); i++) sum += x[i] * y[i];
+    return sum;
+}
+
+/* The gradient of loss(context) with respect to x (contiguous f64, which loss reads) by central
+ * differences. Their error is about 1e-10 for losses of order 1, so 1e-6 leaves room for steep ones
+ * and finds any wrong term. */
+static inline void assert_gradient(const ct_tensor *gradient, ct_tensor *x,
+                                   double (*loss)(void *context), void *context,
+                                   const char *what) {
+    assert_no_error();
+    ck_assert_msg(gradient != NULL, "%s: no gradient", what);
+    ct_tensor *expected = ct_empty(CT_F64, CT_CPU, x->shape);
+    double *value = ct_data(x), *difference = ct_data(expected);
+    for (int64_t i = 0; i < ct_count(x); i++) {
+        double kept = value[i], h = 1e-5;
+        value[i] = kept + h;
+        double above = loss(context);
+        value[i] = kept - h;
+        double below = loss(context);
+        value[i] = kept;
+        difference[i] = (above - below) / (2 * h);
+    }
+    assert_close(gradient, expected, 1e-6, 1e-8, what);
+}
+
+/* Same dtype, shape and bits. */
+static inline void assert_same_bits(const ct_tensor *a, const ct_tensor *b, const char *what) {
+    assert_no_error();
+    ck_assert_msg(a && b, "%s: a tensor is NULL", what);
+    ck_assert_msg(a->dtype == b->dtype && ct_shape_equal(a->shape, b->shape), "%s: %s and %s", what,
+                  ct_tensor_text(a), ct_tensor_text(b));
+    ck_assert_msg(ct_is_contiguous(a) && ct_is_contiguous(b), "%s: not contiguous", what);
+    size_t bytes = (size_t)ct_count(a) * ct_dtype_size(a->dtype);
+    ck_assert_msg(memcmp(ct_data(a), ct_data(b), bytes) == 0, "%s: bits differ", what);
+}
+
+#endif

@@ -1,0 +1,191 @@
+/* 1-d convolution against a plain loop over its formula. */
+#include "tests/tensor/fused_test.h"
+
+typedef struct {
+    int64_t batch, steps, in, out, kernel;
+    ct_conv1d_options options; /* before, after, stride, dilation */
+} conv_case;
+
+static const conv_case cases[] = {
+    {2, 7, 3, 4, 3, {0, 0, 1, 1}}, {2, 7, 3, 4, 5, {4, 0, 1, 1}}, /* causal */
+    {3, 9, 2, 5, 3, {1, 1, 2, 1}}, {2, 10, 3, 2, 3, {2, 3, 3, 2}},
+    {1, 1, 1, 1, 1, {0, 0, 1, 1}}, {2, 3, 2, 3, 5, {2, 2, 1, 1}}, /* longer than x */
+    {2, 8, 3, 4, 1, {0, 0, 2, 1}}, {2, 6, 2, 2, 2, {0, 0, 4, 3}},
+};
+enum { CASES = sizeof cases / sizeof *cases };
+
+typedef struct {
+    ct_tensor *x, *weight, *bias, *g;
+    ct_conv1d_options options;
+} inputs;
+
+static int64_t steps_out(const conv_case *c) {
+    int64_t span = c->options.dilation * (c->kernel - 1) + 1;
+    return (c->steps + c->options.before + c->options.after - span) / c->options.stride + 1;
+}
+
+static inputs make_inputs(const conv_case *c) {
+    uint64_t state = 12;
+    return (inputs){.x = test_tensor(&state, CT_SHAPE(c->batch, c->steps, c->in), -1, 1),
+                    .weight = test_tensor(&state, CT_SHAPE(c->out, c->in, c->kernel), -1, 1),
+                    .bias = test_tensor(&state, CT_SHAPE(c->out), -1, 1),
+                    .g = test_tensor(&state, CT_SHAPE(c->batch, steps_out(c), c->out), -1, 1),
+                    .options = c->options};
+}
+
+static ct_tensor *reference(const inputs *in) {
+    int64_t batch = in->x->shape.dim[0], steps = in->x->shape.dim[1], columns = in->x->shape.dim[2];
+    int64_t out = in->weight->shape.dim[0], kernel = in->weight->shape.dim[2];
+    ct_tensor *result = ct_zeros(CT_F64, CT_CPU, in->g->shape);
+    double *y = ct_data(result), *x = ct_data(in->x), *w = ct_data(in->weight);
+    for (int64_t b = 0; b < batch; b++) {
+        for (int64_t t = 0; t < in->g->shape.dim[1]; t++) {
+            for (int64_t o = 0; o < out; o++) {
+                double sum = in->bias ? ((double *)ct_data(in->bias))[o] : 0;
+                for (int64_t k = 0; k < kernel; k++) {
+                    int64_t from = t * in->options.stride - in->options.before +
+                                   k * in->options.dilation;
+                    if (from < 0 || from >= steps) continue;
+                    const double *row = x + (b * steps + from) * columns;
+                    for (int64_t c = 0; c < columns; c++) {
+                        sum += w[(o * columns + c) * kernel + k] * row[c];
+                    }
+                }
+                y[(b * in->g->shape.dim[1] + t) * out + o] = sum;
+            }
+        }
+    }
+    return result;
+}
+
+static double loss(void *context) {
+    const inputs *in = context;
+    double value = 0;
+    CT_SCOPE {
+        value = test_dot(reference(in), in->g);
+    }
+    return value;
+}
+
+START_TEST(equals_plain_loop) {
+    for (int biased = 0; biased < 2; biased++) {
+        CT_SCOPE {
+            inputs in = make_inputs(&cases[_i]);
+            if (!biased) in.bias = NULL;
+            ct_tensor *y = ct_tensor_conv1d(in.x, in.weight, in.bias, in.options);
+            assert_close(y, reference(&in), 1e-13, 1e-13, "y");
+            ct_tensor *gx, *gw, *gb;
+            ct_tensor_conv1d_grad(in.g, in.x, in.weight, in.options, &gx, &gw, &gb);
+            assert_gradient(gx, in.x, loss, &in, "x");
+            assert_gradient(gw, in.weight, loss, &in, "weight");
+            if (biased) assert_gradient(gb, in.bias, loss, &in, "bias");
+            ct_tensor *alone;
+            ct_tensor_conv1d_grad(in.g, in.x, in.weight, in.options, NULL, &alone, NULL);
+            assert_same_bits(alone, gw, "weight alone");
+        }
+    }
+}
+END_TEST
+
+START_TEST(f32_agrees) {
+    CT_SCOPE {
+        inputs in = make_inputs(&cases[_i]);
+        ct_tensor *x = ct_tensor_cast(in.x, CT_F32), *w = ct_tensor_cast(in.weight, CT_F32);
+        ct_tensor *b = ct_tensor_cast(in.bias, CT_F32), *g = ct_tensor_cast(in.g, CT_F32);
+        assert_close(ct_tensor_conv1d(x, w, b, in.options), reference(&in), 1e-6, 1e-6, "y");
+        ct_tensor *gx, *gw, *gb, *gx32, *gw32, *gb32;
+        ct_tensor_conv1d_grad(in.g, in.x, in.weight, in.options, &gx, &gw, &gb);
+        ct_tensor_conv1d_grad(g, x, w, in.options, &gx32, &gw32, &gb32);
+        assert_close(gx32, gx, 1e-6, 1e-6, "x");
+        assert_close(gw32, gw, 1e-6, 1e-6, "weight");
+        assert_close(gb32, gb, 1e-6, 1e-6, "bias");
+    }
+}
+END_TEST
+
+/* So wide that the sequences are taken in several groups, the last one smaller. */
+START_TEST(in_groups) {
+    CT_SCOPE {
+        conv_case wide = {5, 40, 6000, 2, 7, {6, 0, 1, 1}}; /* 13 MB of unfolded f64 a sequence */
+        inputs in = make_inputs(&wide), one = in;
+        ct_tensor *y = ct_tensor_conv1d(in.x, in.weight, in.bias, in.options);
+        ct_tensor *gx, *gw, *gb, *sum = NULL;
+        ct_tensor_conv1d_grad(in.g, in.x, in.weight, in.options, &gx, &gw, &gb);
+        for (int64_t i = 0; i < wide.batch; i++) {
+            one.x = ct_tensor_slice(in.x, 0, i, i + 1, 1);
+            one.g = ct_tensor_slice(in.g, 0, i, i + 1, 1);
+            assert_close(ct_tensor_slice(y, 0, i, i + 1, 1),
+                         ct_tensor_conv1d(one.x, one.weight, one.bias, one.options), 1e-12, 0, "y");
+            ct_tensor *x_part, *w_part, *b_part;
+            ct_tensor_conv1d_grad(one.g, one.x, one.weight, one.options, &x_part, &w_part, &b_part);
+            assert_no_error();
+            ck_assert_double_eq_tol(test_dot(ct_tensor_slice(gx, 0, i, i + 1, 1), one.x),
+                                    test_dot(x_part, one.x), 1e-6);
+            sum = sum ? ct_tensor_add(sum, w_part) : w_part;
+        }
+        ct_tensor *error = ct_tensor_global_norm((ct_tensor *[]){ct_tensor_sub(sum, gw)}, 1);
+        assert_no_error();
+        ck_assert_double_lt(ct_item(error), 1e-9);
+    }
+}
+END_TEST
+
+/* Products' sums have the BLAS's order, so only one without a sum is compared: K = 1, Cin = 1. */
+START_TEST(threads_do_not_matter) {
+    CT_SCOPE {
+        conv_case big = {64, 100, 1, 9, 1, {3, 2, 2, 1}};
+        inputs in = make_inputs(&big);
+        ct_tensor *y[2];
+        int before = ct_threads();
+        for (int k = 0; k < 2; k++) {
+            ct_set_threads(k + 1);
+            y[k] = ct_tensor_conv1d(in.x, in.weight, NULL, in.options);
+        }
+        ct_set_threads(before);
+        assert_same_bits(y[0], y[1], "y");
+    }
+}
+END_TEST
+
+START_TEST(strided_inputs) {
+    CT_SCOPE {
+        inputs in = make_inputs(&cases[3]);
+        ct_tensor *y = ct_tensor_conv1d(in.x, in.weight, in.bias, in.options);
+        ct_tensor *x = test_strided(in.x), *w = test_strided(in.weight), *g = test_strided(in.g);
+        assert_same_bits(ct_tensor_conv1d(x, w, test_strided(in.bias), in.options), y, "y");
+        ct_tensor *gx, *gw, *gb, *gx2, *gw2, *gb2;
+        ct_tensor_conv1d_grad(in.g, in.x, in.weight, in.options, &gx, &gw, &gb);
+        ct_tensor_conv1d_grad(g, x, w, in.options, &gx2, &gw2, &gb2);
+        assert_same_bits(gx2, gx, "x");
+        assert_same_bits(gw2, gw, "weight");
+    }
+}
+END_TEST
+
+START_TEST(refuses_bad_input) {
+    CT_SCOPE {
+        ct_conv1d_options plain = {0, 0, 1, 1};
+        ct_tensor *x = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 4, 3)), *gx, *gw, *gb;
+        ct_tensor *w = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(5, 2, 3));
+        ck_assert(!ct_tensor_conv1d(x, w, NULL, plain));
+        assert_error("conv1d: weight is f32 (5,2,3), expected (5,3,3)");
+        w = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(5, 3, 5));
+        ck_assert(!ct_tensor_conv1d(x, w, NULL, plain));
+        assert_error("f32 (2,4,3), padded by 0 and 0, is shorter than the kernel of f32 (5,3,5)");
+        ck_assert(!ct_tensor_conv1d(x, w, NULL, (ct_conv1d_options){4, 0, 0, 1}));
+        assert_error("stride 0");
+        ck_assert(!ct_tensor_conv1d(x, w, x, (ct_conv1d_options){4, 0, 1, 1}));
+        assert_error("bias is f32 (2,4,3), expected (5)");
+        ct_tensor_conv1d_grad(x, x, w, (ct_conv1d_options){4, 0, 1, 1}, &gx, &gw, &gb);
+        ck_assert(!gx && !gw && !gb);
+        assert_error("g is f32 (2,4,3), expected (2,4,5)");
+        ct_tensor *none = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(0, 4, 3)); /* no sequences is fine */
+        ct_tensor *y = ct_tensor_conv1d(none, w, NULL, (ct_conv1d_options){4, 0, 1, 1});
+        assert_no_error();
+        ck_assert(ct_shape_equal(y->shape, CT_SHAPE(0, 4, 5)));
+    }
+}
+END_TEST
+
+LOOPED_TEST_MAIN("conv1d", {equals_plain_loop, CASES}, {f32_agrees, CASES}, {in_groups, 1},
+                 {threads_do_not_matter, 1}, {strided_inputs, 1}, {refuses_bad_input, 1})

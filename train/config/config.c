@@ -1,0 +1,404 @@
+#include "train/config/config.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tensor/core/nearest.h"
+#include "train/config/config_keys.h"
+
+enum {
+    /* inih silently cuts what is longer: lines at its buffer, which read_line is told the size
+     * of, names of sections and keys at 49 bytes. */
+    LONGEST_LINE = 190,
+    LONGEST_NAME = 48,
+};
+
+static const char *const model_sections[] = {"image", "text", "loss", "compat"};
+enum { MODEL_SECTIONS = sizeof model_sections / sizeof *model_sections };
+
+/* A configuration being read. */
+typedef struct {
+    ct_config *config;
+    const char *at;         /* what is left of the file's text */
+    int line;               /* last line handed to inih */
+    char *value[CT_CONFIG_MAX_KEYS];  /* as written; NULL: not given */
+    int value_line[CT_CONFIG_MAX_KEYS];
+    ct_description_entry *entries;
+    int entry_count, entry_capacity;
+} reader;
+
+/* Where a setting comes from: a line of the file, or an argument of --set. */
+typedef struct {
+    const char *file, *setting; /* setting: "train.lr=3", NULL in a file */
+    int line;
+} origin;
+
+/* ---- messages ---------------------------------------------------------------------------- */
+
+/* "config.ini:12: [train] " or "--set train.lr=3: ". */
+static bool fail_at(origin from, const char *section, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static bool fail_at(origin from, const char *section, const char *format, ...) {
+    char message[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    if (from.setting) return ct_fail_bool("--set %s: %s", from.setting, message);
+    return section ? ct_fail_bool("%s:%d: [%s] %s", from.file, from.line, section, message)
+                   : ct_fail_bool("%s:%d: %s", from.file, from.line, message);
+}
+
+static bool is_section(const char *name) {
+    for (int i = 0; i < ct_config_key_count; i++) {
+        if (strcmp(ct_config_keys[i].section, name) == 0) return true;
+    }
+    return ct_model_section(name);
+}
+
+static bool unknown_section(origin from, const char *name) {
+    const char *known[CT_CONFIG_MAX_KEYS + MODEL_SECTIONS];
+    int count = 0;
+    for (int i = 0; i < ct_config_key_count; i++) known[count++] = ct_config_keys[i].section;
+    for (int i = 0; i < MODEL_SECTIONS; i++) known[count++] = model_sections[i];
+    const char *near = ct_nearest(name, known, count);
+    return near ? fail_at(from, NULL, "unknown section [%s]; did you mean [%s]?", name, near)
+                : fail_at(from, NULL, "unknown section [%s]", name);
+}
+
+/* The key's section may be the mistake, or its name. */
+static bool unknown_key(origin from, const char *section, const char *name) {
+    const char *known[CT_CONFIG_MAX_KEYS], *elsewhere = NULL;
+    int count = 0;
+    for (int i = 0; i < ct_config_key_count; i++) {
+        const ct_config_key *key = &ct_config_keys[i];
+        if (strcmp(key->section, section) == 0) known[count++] = key->name;
+        else if (strcmp(key->name, name) == 0) elsewhere = key->section;
+    }
+    if (elsewhere) {
+        return fail_at(from, section, "unknown key '%s'; it belongs to [%s]", name, elsewhere);
+    }
+    return fail_at(from, section, "unknown key '%s'%s", name,
+                   ct_did_you_mean(name, known, count));
+}
+
+/* ---- settings ---------------------------------------------------------------------------- */
+
+static bool copy_text(char **out, const char *text) {
+    char *copy = strdup(text);
+    if (!copy) return ct_fail_bool("config: out of memory");
+    free(*out);
+    *out = copy;
+    return true;
+}
+
+static int find_key(const char *section, const char *name) {
+    for (int i = 0; i < ct_config_key_count; i++) {
+        const ct_config_key *key = &ct_config_keys[i];
+        if (strcmp(key->section, section) == 0 && strcmp(key->name, name) == 0) return i;
+    }
+    return -1;
+}
+
+static int find_entry(const reader *r, const char *section, const char *name) {
+    for (int i = 0; i < r->entry_count; i++) {
+        if (strcmp(r->entries[i].section, section) == 0 &&
+            strcmp(r->entries[i].key, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static bool duplicate(origin from, const char *section, const char *name, int line) {
+    return fail_at(from, section, "'%s' is given twice, first in line %d", name, line);
+}
+
+static bool set_key(reader *r, origin from, int i, const char *value) {
+    const ct_config_key *key = &ct_config_keys[i];
+    if (r->value[i] && !from.setting) {
+        return duplicate(from, key->section, key->name, r->value_line[i]);
+    }
+    ct_config_clear(r->config, key);
+    const char *wanted = ct_config_store(r->config, key, value);
+    if (wanted && from.setting) return fail_at(from, key->section, "expected %s", wanted);
+    if (wanted) {
+        return fail_at(from, key->section, "%s = %s: expected %s", key->name, value, wanted);
+    }
+    r->value_line[i] = from.line;
+    return copy_text(&r->value[i], value);
+}
+
+static void free_entry(ct_description_entry entry) {
+    free((char *)entry.section);
+    free((char *)entry.key);
+    free((char *)entry.value);
+}
+
+static bool append_entry(reader *r, ct_description_entry entry) {
+    if (r->entry_count == r->entry_capacity) {
+        int capacity = r->entry_capacity ? 2 * r->entry_capacity : 32;
+        ct_description_entry *more = realloc(r->entries, (size_t)capacity * sizeof *more);
+        if (!more) return ct_fail_bool("config: out of memory");
+        r->entries = more;
+        r->entry_capacity = capacity;
+    }
+    ct_description_entry copy = {strdup(entry.section), strdup(entry.key), strdup(entry.value),
+                                 entry.line};
+    if (!copy.section || !copy.key || !copy.value) {
+        free_entry(copy);
+        return ct_fail_bool("config: out of memory");
+    }
+    r->entries[r->entry_count++] = copy;
+    return true;
+}
+
+/* A module or a loss. An empty value by --set takes the entry out. */
+static bool set_entry(reader *r, origin from, const char *section, const char *name,
+                      const char *value) {
+    int i = find_entry(r, section, name);
+    if (i < 0) {
+        if (from.setting && !*value) {
+            return fail_at(from, section, "there is no '%s' in [%s] to take out", name, section);
+        }
+        return append_entry(r, (ct_description_entry){section, name, value, from.line});
+    }
+    if (!from.setting) return duplicate(from, section, name, r->entries[i].line);
+    if (!*value) {
+        free_entry(r->entries[i]);
+        r->entry_count--;
+        memmove(&r->entries[i], &r->entries[i + 1],
+                (size_t)(r->entry_count - i) * sizeof *r->entries);
+        return true;
+    }
+    char *text = (char *)r->entries[i].value;
+    if (!copy_text(&text, value)) return false;
+    r->entries[i].value = text;
+    r->entries[i].line = 0;
+    return true;
+}
+
+static bool set(reader *r, origin from, const char *section, const char *name,
+                const char *value) {
+    if (!*section) return fail_at(from, NULL, "'%s' stands before any [section]", name);
+    if (!is_section(section)) return unknown_section(from, section);
+    if (strlen(name) > LONGEST_NAME || strlen(name) + strlen(value) > LONGEST_LINE - 3) {
+        return fail_at(from, section, "'%.*s' and its value are too long: names have at most %d "
+                       "bytes, lines %d", LONGEST_NAME, name, LONGEST_NAME, LONGEST_LINE);
+    }
+    if (ct_model_section(section)) return set_entry(r, from, section, name, value);
+    int i = find_key(section, name);
+    return i < 0 ? unknown_key(from, section, name) : set_key(r, from, i, value);
+}
+
+/* ---- the file ---------------------------------------------------------------------------- */
+
+/* inih calls the handler only for keys, and names what it cannot read only at the end; so the
+ * header of a section, which may be empty, and a line that is nothing are looked at here. */
+static bool check_line(reader *r, const char *line, size_t length) {
+    origin from = {.file = r->config->file, .line = r->line};
+    bool header = *line == '[';
+    const char *end = memchr(line, ']', length);
+    if (header ? !end : !memchr(line, '=', length) && !memchr(line, ':', length)) {
+        return fail_at(from, NULL, "expected [section], key = value, or ; comment");
+    }
+    if (!header) return true;
+    char name[LONGEST_NAME + 1];
+    size_t size = (size_t)(end - line - 1);
+    if (size >= sizeof name) return fail_at(from, NULL, "unknown section %.60s...", line);
+    memcpy(name, line + 1, size);
+    name[size] = 0;
+    return is_section(name) || unknown_section(from, name);
+}
+
+/* Gives inih a line, so that lines can be counted and long ones refused. Spaces at its beginning
+ * go: inih would take the line for more of the value before. */
+static char *read_line(char *out, int size, void *context) {
+    reader *r = context;
+    if (!*r->at || !ct_ok()) return NULL;
+    r->line++;
+    size_t whole = strcspn(r->at, "\n"), skip = strspn(r->at, " \t\r");
+    const char *line = r->at + (skip < whole ? skip : whole);
+    size_t length = (size_t)(r->at + whole - line);
+    r->at += whole + (r->at[whole] == '\n');
+    if (*line == ';' || *line == '#') length = 0;
+    if (length > LONGEST_LINE || length + 3 > (size_t)size) {
+        fail_at((origin){.file = r->config->file, .line = r->line}, NULL,
+                "the line has %zu bytes, expected at most %d", length, LONGEST_LINE);
+        return NULL;
+    }
+    if (length && !check_line(r, line, length)) return NULL;
+    memcpy(out, line, length);
+    memcpy(out + length, "\n", 2);
+    return out;
+}
+
+static int handle(void *context, const char *section, const char *name, const char *value) {
+    reader *r = context;
+    if (ct_ok()) set(r, (origin){.file = r->config->file, .line = r->line}, section, name, value);
+    return 1; /* our errors are ct_error(); 0 is inih's for what it cannot read */
+}
+
+static bool read_file(reader *r) {
+    size_t bytes;
+    char *text = ct_file_read(r->config->file, &bytes);
+    if (!text) return false;
+    static const char mark[] = "\xef\xbb\xbf"; /* of UTF-8, as some editors write it */
+    r->at = strncmp(text, mark, 3) == 0 ? text + 3 : text;
+    if (strlen(text) != bytes) {
+        ct_fail("%s: a NUL byte, expected a text file", r->config->file);
+    } else {
+        int wrong = ini_parse_stream(read_line, r, handle, r);
+        if (wrong > 0) {
+            ct_fail("%s:%d: expected [section], key = value, or ; comment", r->config->file,
+                    wrong);
+        } else if (wrong < 0) {
+            ct_fail("%s: out of memory", r->config->file);
+        }
+    }
+    free(text);
+    return ct_ok();
+}
+
+/* ---- --set ------------------------------------------------------------------------------- */
+
+static bool is_name(const char *text, size_t length) {
+    for (size_t i = 0; i < length; i++) {
+        char c = text[i];
+        bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                    c == '_' || c == '-' || c == '.';
+        if (!good) return false;
+    }
+    return length > 0;
+}
+
+/* What would not come back from the INI text saved with the run. */
+static bool is_value(const char *text) {
+    size_t length = strlen(text);
+    return *text != ';' && !strstr(text, " ;") && !strpbrk(text, "\t\r\n") &&
+           (!length || (text[0] != ' ' && text[length - 1] != ' '));
+}
+
+static bool override(reader *r, const char *setting) {
+    origin from = {.file = r->config->file, .setting = setting};
+    const char *dot = strchr(setting, '.'), *equals = strchr(setting, '=');
+    if (!dot || !equals || equals < dot || !is_name(setting, (size_t)(dot - setting)) ||
+        !is_name(dot + 1, (size_t)(equals - dot - 1))) {
+        return fail_at(from, NULL, "expected section.key=value");
+    }
+    if (!is_value(equals + 1)) {
+        return fail_at(from, NULL, "a value has no space at its ends, no ' ;' and one line");
+    }
+    char *section = strndup(setting, (size_t)(dot - setting));
+    char *name = strndup(dot + 1, (size_t)(equals - dot - 1));
+    bool done = section && name ? set(r, from, section, name, equals + 1)
+                                : ct_fail_bool("config: out of memory");
+    free(section);
+    free(name);
+    return done;
+}
+
+/* ---- completing -------------------------------------------------------------------------- */
+
+/* runs/NAME for FOLDER/NAME.ini. */
+static char *default_run_folder(const char *file) {
+    const char *slash = strrchr(file, '/'), *name = slash ? slash + 1 : file;
+    const char *dot = strrchr(name, '.');
+    char *folder = NULL;
+    int length = dot && dot > name ? (int)(dot - name) : (int)strlen(name);
+    if (asprintf(&folder, "runs/%.*s", length, name) < 0) {
+        return ct_fail("config: out of memory");
+    }
+    return folder;
+}
+
+static bool fill_defaults(reader *r) {
+    origin from = {.file = r->config->file};
+    int run_folder = find_key("run", "folder");
+    if (!r->value[run_folder] || !*r->value[run_folder]) {
+        char *folder = default_run_folder(r->config->file);
+        bool done = folder && set(r, (origin){.setting = "run.folder"}, "run", "folder", folder);
+        free(folder);
+        if (!done) return false;
+    }
+    /* recorded batches take the place of the one key that must be given, [data] folder */
+    const char *file = r->value[find_key("recorded", "file")];
+    bool recorded = file && *file;
+    for (int i = 0; i < ct_config_key_count; i++) {
+        const ct_config_key *key = &ct_config_keys[i];
+        const char *fallback = key->fallback ? key->fallback : recorded ? "" : NULL;
+        if (r->value[i] && (fallback || *r->value[i])) continue;
+        if (!fallback) {
+            return ct_fail_bool("%s: [%s] %s is missing: %s", from.file, key->section, key->name,
+                                key->help);
+        }
+        if (!set_key(r, from, i, fallback)) return false;
+    }
+    return true;
+}
+
+static void write_text(FILE *out, const reader *r) {
+    const char *section = "";
+    for (int i = 0; i < ct_config_key_count; i++) {
+        const ct_config_key *key = &ct_config_keys[i];
+        if (strcmp(section, key->section) != 0) {
+            fprintf(out, "%s[%s]\n", *section ? "\n" : "", key->section);
+        }
+        section = key->section;
+        fprintf(out, "%s = %s\n", key->name, r->value[i]);
+    }
+    for (int i = 0; i < MODEL_SECTIONS; i++) {
+        bool begun = false;
+        for (int k = 0; k < r->entry_count; k++) {
+            const ct_description_entry *entry = &r->entries[k];
+            if (strcmp(entry->section, model_sections[i]) != 0) continue;
+            if (!begun) fprintf(out, "\n[%s]\n", model_sections[i]);
+            begun = true;
+            fprintf(out, "%s = %s\n", entry->key, entry->value);
+        }
+    }
+}
+
+static bool make_text(reader *r) {
+    size_t size;
+    FILE *out = open_memstream(&r->config->text, &size);
+    if (!out) return ct_fail_bool("config: out of memory");
+    write_text(out, r);
+    return fclose(out) == 0 || ct_fail_bool("config: out of memory");
+}
+
+static bool read_all(reader *r, const char *path, const char *const *overrides, int count) {
+    if (!copy_text(&r->config->file, path) || !read_file(r)) return false;
+    for (int i = 0; i < count; i++) {
+        if (!override(r, overrides[i])) return false;
+    }
+    return fill_defaults(r) && make_text(r);
+}
+
+ct_config *ct_config_read(const char *path, const char *const *overrides, int count) {
+    if (!ct_ok()) return NULL;
+    ct_config *config = calloc(1, sizeof *config);
+    if (!config) return ct_fail("config: out of memory");
+    reader r = {.config = config};
+    bool done = read_all(&r, path, overrides, count);
+    for (int i = 0; i < ct_config_key_count; i++) free(r.value[i]);
+    config->model = (ct_description){config->file, r.entries, r.entry_count};
+    if (done) return config;
+    ct_config_destroy(config);
+    return NULL;
+}
+
+void ct_config_destroy(ct_config *config) {
+    if (!config) return;
+    for (int i = 0; i < ct_config_key_count; i++) ct_config_clear(config, &ct_config_keys[i]);
+    for (int i = 0; i < config->model.count; i++) free_entry(config->model.entries[i]);
+    free((void *)config->model.entries);
+    free(config->file);
+    free(config->text);
+    free(config);
+}

@@ -1,0 +1,258 @@
+#include "train/config/config_keys.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(field) .offset = offsetof(ct_config, field)
+
+const ct_config_key ct_config_keys[] = {
+    {"data", "folder", CT_KEY_TEXT, NULL, AT(folder),
+     .help = "Folder with {split}_ims.npy, {split}_caps.txt and, for uneven captions, "
+             "{split}_ids.txt; not needed with [recorded] file"},
+    {"data", "train_split", CT_KEY_TEXT, "train", AT(train_split), .help = "Split to train on"},
+    {"data", "dev_split", CT_KEY_TEXT, "dev", AT(dev_split),
+     .help = "Split on which the best model is chosen"},
+    {"data", "test_splits", CT_KEY_LIST, "test", AT(test_splits),
+     .count_offset = offsetof(ct_config, test_split_count),
+     .help = "Splits the best model is evaluated on at the end: a, b, ..."},
+    {"data", "vocabulary", CT_KEY_TEXT, "", AT(vocabulary),
+     .help = "JSON with word2idx and idx2word; empty: built from the training captions"},
+    {"data", "min_count", CT_KEY_WHOLE, "4", AT(min_count), .low = 1, .high = 1e9,
+     .help = "Occurrences a word needs to be in a vocabulary that is built"},
+    {"data", "max_words", CT_KEY_WHOLE, "0", AT(max_words), .low = 0, .high = 1e6,
+     .help = "Captions are cut to so many words; 0: they are not"},
+    {"data", "pad_words", CT_KEY_WHOLE, "0", AT(pad_words), .low = 0, .high = 1e6,
+     .help = "Captions are padded to so many words, <start> and <end> counted, longer ones cut; 0: "
+             "to a batch's longest (to 87 if [compat] text_policy_steps = padded)"},
+    {"data", "ids", CT_KEY_CHOICE, "rows", AT(ids), .choices = "rows|names",
+     .help = "{split}_ids.txt: the image row of each caption, or the data set's own numbers, which "
+             "are not read"},
+    {"data", "images_repeated", CT_KEY_WHOLE, "1", AT(images_repeated), .low = 1, .high = 1e6,
+     .help = "How often each image stands in a split with as many image rows as captions"},
+    {"data", "dev_captions", CT_KEY_WHOLE, "5000", AT(dev_captions), .low = 0, .high = 1e12,
+     .help = "At most so many captions of the dev split are used; 0: all"},
+    {"data", "shuffle", CT_KEY_FLAG, "yes", AT(shuffle),
+     .help = "Draw the order of the training captions anew for each epoch; no: as they stand"},
+
+    {"run", "folder", CT_KEY_TEXT, "", AT(run_folder),
+     .help = "Folder for checkpoints and results; empty: runs/NAME for NAME.ini"},
+    {"run", "seed", CT_KEY_WHOLE, "1", AT(seed), .low = 0, .high = 9007199254740992.0,
+     .help = "Seed of all random numbers"},
+    {"run", "threads", CT_KEY_WHOLE, "0", AT(threads), .low = 0, .high = 4096,
+     .help = "CPU threads; 0: one a core"},
+    {"run", "device", CT_KEY_CHOICE, "cpu", AT(device), .choices = "cpu|cuda|auto",
+     .help = "Where to compute; auto: cuda where there is a GPU"},
+    {"run", "dtype", CT_KEY_DTYPE, "f32", AT(dtype), .choices = "f32|f64",
+     .help = "Numbers to compute with"},
+    {"run", "graphs", CT_KEY_FLAG, "yes", AT(graphs),
+     .help = "Record a step on cuda as a graph and repeat it for the batches of its shape"},
+    {"run", "precision", CT_KEY_CHOICE, "fp32", AT(precision), .choices = "fp32|tf32|bf16",
+     .help = "Matrix products of f32 on cuda: operands as they are, or rounded to tf32 or bf16 for the "
+             "products alone; sums in fp32"},
+    {"run", "tensorboard", CT_KEY_FLAG, "yes", AT(tensorboard),
+     .help = "Write the numbers of metrics.jsonl to a TensorBoard event file too"},
+    {"run", "names", CT_KEY_CHOICE, "ours", AT(names), .choices = "ours|released",
+     .help = "Names of tensors in what --export and --dump-steps write: ours, or the released code's"},
+
+    {"train", "epochs", CT_KEY_WHOLE, "30", AT(epochs), .low = 1, .high = 1e9,
+     .help = "Passes over the training captions"},
+    {"train", "batch", CT_KEY_WHOLE, "128", AT(batch), .low = 2, .high = 1e6,
+     .help = "Image-caption pairs a step"},
+    {"train", "optimizer", CT_KEY_CHOICE, "adam", AT(optimizer), .choices = "adam|adamw|sgd",
+     .help = "Optimiser"},
+    {"train", "lr", CT_KEY_NUMBER, "2e-4", AT(lr), .low = 0, .high = 1e6,
+     .help = "Learning rate at the start, after the warm-up"},
+    {"train", "lr_factors", CT_KEY_LIST, "", AT(lr_factors),
+     .count_offset = offsetof(ct_config, lr_factor_count),
+     .help = "Parts that learn faster or slower: NAME:FACTOR, ...; image.attend:0.1"},
+    {"train", "weight_decay", CT_KEY_NUMBER, "0", AT(weight_decay), .low = 0, .high = 1e6,
+     .help = "L2 penalty (adam, sgd) or decoupled decay (adamw)"},
+    {"train", "momentum", CT_KEY_NUMBER, "0.9", AT(momentum), .low = 0, .high = 1,
+     .help = "Momentum of sgd"},
+    {"train", "clip_norm", CT_KEY_NUMBER, "2", AT(clip_norm), .low = 0, .high = 1e12,
+     .help = "Largest norm of the gradient over all parameters; 0: not clipped"},
+    {"train", "schedule", CT_KEY_CHOICE, "step", AT(schedule), .choices = "step|cosine|constant",
+     .help = "How the learning rate goes on"},
+    {"train", "lr_update", CT_KEY_WHOLE, "15", AT(lr_update), .low = 1, .high = 1e9,
+     .help = "Epochs between two steps of the learning rate (step)"},
+    {"train", "lr_factor", CT_KEY_NUMBER, "0.5", AT(lr_factor), .low = 0, .high = 1,
+     .help = "What the learning rate is multiplied by at each (step)"},
+    {"train", "warmup_steps", CT_KEY_WHOLE, "0", AT(warmup_steps), .low = 0, .high = 1e12,
+     .help = "Steps over which the learning rate first rises from 0"},
+    {"train", "validate_every", CT_KEY_WHOLE, "500", AT(validate_every), .low = 0, .high = 1e12,
+     .help = "Steps between two looks at dev; 0: at the end of every epoch"},
+    {"train", "log_every", CT_KEY_WHOLE, "10", AT(log_every), .low = 1, .high = 1e12,
+     .help = "Steps between two lines of metrics"},
+    {"train", "select", CT_KEY_CHOICE, "r1_r5", AT(select), .choices = "r1_r5|rsum",
+     .help = "Score of the best model on dev: R@1 + R@5 both ways, or all six recalls"},
+
+    {"evaluate", "batch", CT_KEY_WHOLE, "128", AT(evaluate_batch), .low = 1, .high = 1e6,
+     .help = "Images or captions embedded at once"},
+    {"evaluate", "folds", CT_KEY_WHOLE, "1", AT(folds), .low = 1, .high = 1e6,
+     .help = "Parts of a split that are ranked on their own and averaged (COCO 1K: 5)"},
+
+    {"recorded", "file", CT_KEY_TEXT, "", AT(recorded_file),
+     .help = "Train on the batches (and the noise) of this safetensors file instead of [data]"},
+    {"recorded", "noise", CT_KEY_TEXT, "", AT(recorded_noise),
+     .help = "Replay the noise of this safetensors file instead of drawing it"},
+    {"recorded", "vocabulary_size", CT_KEY_WHOLE, "0", AT(recorded_vocabulary_size), .low = 0,
+     .high = 1e9, .help = "Vocabulary of the recorded batches; 0: the file's metadata V"},
+    {"recorded", "classes", CT_KEY_WHOLE, "0", AT(recorded_classes), .low = 0, .high = 1e9,
+     .help = "Classes of their instance loss; 0: the file's num_classes, or as in.idx needs"},
+};
+const int ct_config_key_count = sizeof ct_config_keys / sizeof *ct_config_keys;
+_Static_assert(sizeof ct_config_keys / sizeof *ct_config_keys <= CT_CONFIG_MAX_KEYS,
+               "CT_CONFIG_MAX_KEYS is too small");
+
+/* ---- values ------------------------------------------------------------------------------ */
+
+static const char *expected(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static const char *expected(const char *format, ...) {
+    static _Thread_local char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return text;
+}
+
+static const char *out_of_memory(void) { return expected("more memory than there is"); }
+
+static bool is_choice(const char *choices, const char *text) {
+    size_t length = strlen(text);
+    for (const char *at = choices; at; at = strchr(at, '|'), at += at != NULL) {
+        size_t size = strcspn(at, "|");
+        if (size == length && strncmp(at, text, size) == 0) return true;
+    }
+    return false;
+}
+
+static const char *store_text(char **out, const char *text) {
+    *out = strdup(text);
+    return *out ? NULL : out_of_memory();
+}
+
+static const char *store_whole(int64_t *out, const ct_config_key *key, const char *text) {
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (end == text || *end) return "a whole number";
+    if (errno || (double)value < key->low || (double)value > key->high) {
+        return expected("a whole number from %.0f to %.0f", key->low, key->high);
+    }
+    *out = value;
+    return NULL;
+}
+
+static const char *store_number(double *out, const ct_config_key *key, const char *text) {
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end) return "a number";
+    if (!(value >= key->low && value <= key->high)) {
+        return expected("a number from %g to %g", key->low, key->high);
+    }
+    *out = value;
+    return NULL;
+}
+
+static const char *store_flag(bool *out, const char *text) {
+    *out = is_choice("yes|true|1", text);
+    return *out || is_choice("no|false|0", text) ? NULL : "yes or no";
+}
+
+static const char *store_choice(const ct_config_key *key, const char *text) {
+    if (is_choice(key->choices, text)) return NULL;
+    char list[128];
+    snprintf(list, sizeof list, "%s", key->choices);
+    for (char *bar; (bar = strchr(list, '|'));) *bar = ' ';
+    return expected("one of: %s", list);
+}
+
+static const char *store_list(char ***out, int *count, const char *text) {
+    size_t parts = 1;
+    for (const char *at = text; *at; at++) parts += *at == ',';
+    char **list = calloc(parts + 1, sizeof *list);
+    if (!list) return out_of_memory();
+    *out = list;
+    *count = 0;
+    static const char white[] = " \t";
+    for (const char *at = text, *end; *text; at = end + 1) {
+        at += strspn(at, white);
+        end = at + strcspn(at, ",");
+        size_t length = (size_t)(end - at);
+        while (length && strchr(white, at[length - 1])) length--;
+        if (!length) return "names separated by commas";
+        list[*count] = strndup(at, length);
+        if (!list[*count]) return out_of_memory();
+        ++*count;
+        if (!*end) break;
+    }
+    return NULL;
+}
+
+const char *ct_config_store(ct_config *config, const ct_config_key *key, const char *text) {
+    void *out = (char *)config + key->offset;
+    const char *wrong;
+    switch (key->type) {
+    case CT_KEY_TEXT: return store_text(out, text);
+    case CT_KEY_CHOICE:
+        wrong = store_choice(key, text);
+        return wrong ? wrong : store_text(out, text);
+    case CT_KEY_DTYPE:
+        wrong = store_choice(key, text);
+        if (!wrong) ct_dtype_from_name(text, out);
+        return wrong;
+    case CT_KEY_LIST: return store_list(out, (int *)((char *)config + key->count_offset), text);
+    case CT_KEY_WHOLE: return store_whole(out, key, text);
+    case CT_KEY_NUMBER: return store_number(out, key, text);
+    case CT_KEY_FLAG: return store_flag(out, text);
+    }
+    return "a known type of key";
+}
+
+void ct_config_clear(ct_config *config, const ct_config_key *key) {
+    void *out = (char *)config + key->offset;
+    if (key->type == CT_KEY_TEXT || key->type == CT_KEY_CHOICE) {
+        free(*(char **)out);
+        *(char **)out = NULL;
+    } else if (key->type == CT_KEY_LIST) {
+        char **list = *(char ***)out;
+        for (int i = 0; list && list[i]; i++) free(list[i]);
+        free(list);
+        *(char ***)out = NULL;
+    }
+}
+
+/* ---- help -------------------------------------------------------------------------------- */
+
+void ct_config_print_help(void *file) {
+    FILE *out = file;
+    const char *section = "";
+    fprintf(out, "A configuration is an INI file: [section], key = value, ; comment.\n"
+                 "Every key, with its default:\n");
+    for (int i = 0; i < ct_config_key_count; i++) {
+        const ct_config_key *key = &ct_config_keys[i];
+        if (strcmp(section, key->section) != 0) fprintf(out, "\n[%s]\n", key->section);
+        section = key->section;
+        char setting[64];
+        snprintf(setting, sizeof setting, "%s = %s", key->name,
+                 key->fallback ? key->fallback : "(must be given)");
+        fprintf(out, "  %-28s %s", setting, key->help);
+        if (key->choices) fprintf(out, " (%s)", key->choices);
+        fputc('\n', out);
+    }
+    fprintf(out, "\n[image] [text] [loss]\n"
+                 "  The model: a chain of modules for images, one for captions, the losses. See "
+                 "docs/model.md.\n\n[compat]\n"
+                 "  What is done as the released code does it: the second of each two. See "
+                 "docs/model.md.\n  %-28s none|released: all of the following\n", "preset");
+    const char *key, *choices;
+    bool in_preset;
+    for (int i = 0; ct_compat_key(i, &key, &choices, &in_preset); i++) {
+        fprintf(out, "  %-28s %s%s\n", key, choices, in_preset ? "" : " (not in the preset)");
+    }
+}

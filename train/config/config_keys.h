@@ -1,0 +1,38 @@
+/* The table of configuration keys. Internal to config*.c. */
+#ifndef CT_CONFIG_KEYS_H
+#define CT_CONFIG_KEYS_H
+
+#include <stddef.h>
+
+#include "train/config/config.h"
+
+typedef enum {
+    CT_KEY_TEXT,   /* char * */
+    CT_KEY_CHOICE, /* char *, one of `choices` */
+    CT_KEY_DTYPE,  /* ct_dtype, one of `choices` */
+    CT_KEY_LIST,   /* char ** and, at `count_offset`, int: separated by commas */
+    CT_KEY_WHOLE,  /* int64_t from low to high */
+    CT_KEY_NUMBER, /* double from low to high */
+    CT_KEY_FLAG    /* bool */
+} ct_key_type;
+
+typedef struct {
+    const char *section, *name;
+    ct_key_type type;
+    const char *fallback; /* the default as it would be written; NULL: the key must be given */
+    size_t offset, count_offset; /* in ct_config */
+    const char *help;
+    const char *choices; /* "step|cosine|constant" */
+    double low, high;
+} ct_config_key;
+
+enum { CT_CONFIG_MAX_KEYS = 64 };
+extern const ct_config_key ct_config_keys[];
+extern const int ct_config_key_count;
+
+/* Converts `text` and stores it. NULL, or what was expected in a per-thread buffer. */
+const char *ct_config_store(ct_config *config, const ct_config_key *key, const char *text);
+/* Frees what ct_config_store allocated for a key; it may be called again. */
+void ct_config_clear(ct_config *config, const ct_config_key *key);
+
+#endif

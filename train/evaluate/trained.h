@@ -1,0 +1,29 @@
+/* Trained models: what --weights names. */
+#ifndef CT_TRAINED_H
+#define CT_TRAINED_H
+
+#include "train/run/experiment.h"
+
+/* Each is a file of weights for the configuration, or the folder of a run, which has a
+ * configuration of its own; none: the configuration's own run. */
+typedef struct {
+    const char *const *paths;
+    int count;
+} ct_weights;
+
+/* How many models that is, at least 1. */
+int ct_weights_models(ct_weights weights);
+
+/* Opens one model after the other and calls visit with each, `model` counting from 0; what was
+ * opened is closed before the next. A run's folder is read under its own graph, vocabulary and
+ * dtype, but with the data folder and dev split of `config`, so that all see the same captions.
+ * False and an error if one cannot be opened, is given twice, or if visit returns false. */
+typedef bool (*ct_trained_visitor)(void *context, int model, const ct_experiment *experiment);
+bool ct_each_trained(ct_config *config, ct_weights weights, ct_trained_visitor visit,
+                     void *context);
+
+/* The same for a command (named for the message) that takes one model. */
+bool ct_one_trained(ct_config *config, ct_weights weights, const char *command,
+                    ct_trained_visitor visit, void *context);
+
+#endif

@@ -1,0 +1,73 @@
+#include "train/run/console.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool bar_shown;
+
+static void duration(double seconds, char text[32]) {
+    long s = seconds > 0 ? (long)(seconds + 0.5) : 0;
+    if (s >= 3600) {
+        snprintf(text, 32, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+    } else {
+        snprintf(text, 32, "%ld:%02ld", s / 60, s % 60);
+    }
+}
+
+void ct_console_progress(const ct_console_step *step) {
+    if (!isatty(STDOUT_FILENO)) return;
+    enum { WIDTH = 24 };
+    int64_t batches = step->batches > 0 ? step->batches : 1;
+    int filled = (int)(WIDTH * step->batch / batches);
+    char bar[WIDTH + 1], left[32];
+    memset(bar, '.', WIDTH);
+    memset(bar, '#', (size_t)(filled < WIDTH ? filled : WIDTH));
+    bar[WIDTH] = '\0';
+    duration(step->seconds_left, left);
+    printf("\repoch %lld/%lld [%s] %lld/%lld  loss %.4g  %.0f pairs/s  %s left\033[K",
+           (long long)step->epoch + 1, (long long)step->epochs, bar, (long long)step->batch,
+           (long long)step->batches, step->loss, step->pairs_per_second, left);
+    fflush(stdout);
+    bar_shown = true;
+}
+
+void ct_console_end_progress(void) {
+    if (bar_shown) printf("\r\033[K");
+    bar_shown = false;
+    fflush(stdout);
+}
+
+void ct_console_line(const char *format, ...) {
+    ct_console_end_progress();
+    va_list arguments;
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    putchar('\n');
+    fflush(stdout);
+}
+
+void ct_console_validation(const ct_console_step *step, int64_t number, const ct_retrieval *dev,
+                           bool best) {
+    char left[32];
+    duration(step->seconds_left, left);
+    ct_console_line("epoch %2lld/%lld  step %5lld  loss %8.4g  dev R@1 %5.1f %5.1f  rsum %5.1f%s"
+                    "  (%.0f pairs/s, %s left)",
+                    (long long)step->epoch + 1, (long long)step->epochs, (long long)number,
+                    step->loss, dev->i2t.r1, dev->t2i.r1, dev->rsum, best ? "  best" : "      ",
+                    step->pairs_per_second, left);
+}
+
+void ct_console_table(const char *const *names, const ct_retrieval *rows, int count) {
+    ct_console_line("%-12s   image -> text                       text -> image", "");
+    ct_console_line("%-12s   %5s %5s %5s %5s %6s   %5s %5s %5s %5s %6s   %6s", "split", "R@1",
+                    "R@5", "R@10", "medr", "meanr", "R@1", "R@5", "R@10", "medr", "meanr", "rsum");
+    for (int i = 0; i < count; i++) {
+        const ct_recalls *a = &rows[i].i2t, *b = &rows[i].t2i;
+        ct_console_line("%-12s   %5.1f %5.1f %5.1f %5.0f %6.1f   %5.1f %5.1f %5.1f %5.0f %6.1f"
+                        "   %6.1f", names[i], a->r1, a->r5, a->r10, a->medr, a->meanr, b->r1,
+                        b->r5, b->r10, b->medr, b->meanr, rows[i].rsum);
+    }
+}

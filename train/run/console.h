@@ -1,0 +1,28 @@
+/* What a run says on the screen: a progress bar on a terminal, plain lines otherwise. */
+#ifndef CT_CONSOLE_H
+#define CT_CONSOLE_H
+
+#include "train/evaluate/evaluate.h"
+
+typedef struct {
+    int64_t epoch, epochs;     /* from 0 */
+    int64_t batch, batches;    /* of the epoch, done */
+    double loss;               /* mean since the last report */
+    double pairs_per_second;
+    double seconds_left;       /* of the whole training */
+} ct_console_step;
+
+/* Redraws the bar (terminal), or prints nothing: plain output reports at validations. */
+void ct_console_progress(const ct_console_step *step);
+/* Ends the bar's line, so that what follows starts a new one. */
+void ct_console_end_progress(void);
+void ct_console_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* One line of dev metrics during training, marked when it is the best so far. */
+void ct_console_validation(const ct_console_step *step, int64_t number, const ct_retrieval *dev,
+                           bool best);
+
+/* The table of recalls at the end: one row a split. */
+void ct_console_table(const char *const *names, const ct_retrieval *rows, int count);
+
+#endif

@@ -1,0 +1,24 @@
+/* A TensorBoard event file with the numbers of metrics.jsonl: records of TensorFlow's TFRecord
+ * format (length, its checksum, data, its checksum), each a protocol buffer (train/run/event.proto).
+ */
+#ifndef CT_EVENT_FILE_H
+#define CT_EVENT_FILE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { CT_EVENT_MOST_VALUES = 128 }; /* of one event; more are left out */
+#define CT_EVENT_FILE_NAME "events.out.tfevents.cotangent"
+
+typedef struct ct_event_file ct_event_file;
+
+/* Opens FOLDER/events.out.tfevents.cotangent; `from_step` above 0 keeps the events up to that step,
+ * as far as they are whole, else the file starts empty. */
+ct_event_file *ct_event_file_open(const char *folder, int64_t from_step);
+void ct_event_file_close(ct_event_file *events);
+/* Writes the numbers in `object` as one event and gives it to the file system. Those of objects in
+ * it have tags like "dev/i2t/r1"; "step" and what is no number are left out. */
+bool ct_event_file_write(ct_event_file *events, int64_t step, const json_t *object);
+
+#endif

@@ -1,0 +1,432 @@
+#include "train/run/experiment.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "train/run/console.h"
+
+char *ct_path(const char *folder, const char *name) {
+    char *path = NULL;
+    return asprintf(&path, "%s/%s", folder, name) < 0 ? ct_fail("out of memory") : path;
+}
+
+/* ---- folders ----------------------------------------------------------------------------- */
+
+bool ct_make_folders(const char *path) {
+    char *copy = strdup(path);
+    if (!copy) return ct_fail_bool("out of memory");
+    bool made = true;
+    for (char *slash = copy + 1; made; slash++) {
+        bool end = *slash == '\0';
+        if (*slash != '/' && !end) continue;
+        *slash = '\0';
+        made = mkdir(copy, 0777) == 0 || errno == EEXIST;
+        if (end) break;
+        *slash = '/';
+    }
+    free(copy);
+    return made || ct_fail_bool("%s: the folder cannot be made: %s", path, strerror(errno));
+}
+
+/* ---- opening ----------------------------------------------------------------------------- */
+
+static ct_split *open_split(const ct_config *config, const char *name) {
+    ct_split_options options = {.images_repeated = config->images_repeated,
+                                .ids_are_names = strcmp(config->ids, "names") == 0};
+    return ct_split_open(config->folder, name, options);
+}
+
+static ct_vocabulary *open_vocabulary(const ct_config *config, const ct_split *train,
+                                      bool use_run_vocabulary) {
+    if (use_run_vocabulary) {
+        char *path = ct_path(config->run_folder, "vocabulary.json");
+        if (!path) return NULL;
+        ct_vocabulary *saved = access(path, F_OK) == 0 ? ct_vocabulary_read(path) : NULL;
+        free(path);
+        if (saved || !ct_ok()) return saved;
+    }
+    if (config->vocabulary[0]) return ct_vocabulary_read(config->vocabulary);
+    return ct_vocabulary_build((const char *const *)train->captions, train->caption_count,
+                               config->min_count);
+}
+
+/* The vectors are kept beside the data, for every run on it. */
+static bool open_word_vectors(ct_experiment *e) {
+    char path[4096];
+    if (!ct_description_word_vectors(&e->config->model, path, sizeof path)) return ct_ok();
+    if (!e->vocabulary) {
+        return ct_fail_bool("%s: word vectors of recorded captions need [data] vocabulary", path);
+    }
+    e->word_vectors = ct_word_vectors_read(path, e->vocabulary, e->config->folder, &e->word_known);
+    e->sizes.word_vectors = e->word_vectors;
+    e->sizes.word_known = e->word_known;
+    return e->word_vectors != NULL;
+}
+
+static ct_encoder *open_encoder(const ct_experiment *e) {
+    enum { RELEASED_LENGTH = 87 }; /* what the released loader pads to */
+    const ct_description *model = &e->config->model;
+    ct_encoding encoding = {.max_words = e->config->max_words, .known = e->word_known};
+    bool padded;
+    if (!ct_compat_released(model, "tokens", &encoding.released_tokens) ||
+        !ct_compat_released(model, "unknown_words", &encoding.drop_unknown) ||
+        !ct_compat_released(model, "decoder_targets", &encoding.pad_target) ||
+        !ct_compat_released(model, "text_policy_steps", &padded)) {
+        return NULL;
+    }
+    encoding.pad_words = e->config->pad_words ? e->config->pad_words : padded ? RELEASED_LENGTH : 0;
+    return ct_encoder_create(e->vocabulary, encoding);
+}
+
+static bool open_split_data(ct_experiment *e, bool use_run_vocabulary) {
+    const ct_config *config = e->config;
+    e->train = open_split(config, config->train_split);
+    if (!e->train) return false;
+    e->vocabulary = open_vocabulary(config, e->train, use_run_vocabulary);
+    if (!e->vocabulary) return false;
+    e->sizes.regions = e->train->images->shape.dim[1];
+    e->sizes.features = e->train->images->shape.dim[2];
+    e->sizes.vocabulary = ct_vocabulary_size(e->vocabulary);
+    e->sizes.images = e->train->image_count;
+    return true;
+}
+
+/* The words of recorded ids are only needed to look up word vectors. */
+static bool open_recorded_data(ct_experiment *e) {
+    bool from_one; /* classes; the model adds that one */
+    if (!ct_recorded_sizes(e->recorded, &e->sizes) ||
+        !ct_compat_released(&e->config->model, "classes", &from_one)) {
+        return false;
+    }
+    if (from_one && e->sizes.images > 1) e->sizes.images--;
+    const char *path = e->config->vocabulary;
+    return !*path || (e->vocabulary = ct_vocabulary_read(path)) != NULL;
+}
+
+static bool open_device(ct_experiment *e) {
+    const char *wanted = e->config->device;
+    e->device = CT_CPU;
+    if (strcmp(wanted, "cpu") == 0) return true;
+    if (ct_device_open(CT_CUDA)) {
+        e->device = CT_CUDA;
+        return true;
+    }
+    char reason[1024]; /* "cuda: ..." */
+    snprintf(reason, sizeof reason, "%s", ct_error());
+    ct_error_clear();
+    return strcmp(wanted, "auto") == 0 ||
+           ct_fail_bool("[run] device = %s; cpu and auto run without", reason);
+}
+
+static bool set_precision(const ct_experiment *e) {
+    const char *wanted = e->config->precision;
+    ct_precision precision;
+    ct_precision_from_name(wanted, &precision); /* one of the key's choices */
+    if (precision != CT_PRECISION_FP32 && e->device == CT_CPU) {
+        return ct_fail_bool("[run] precision = %s: expected fp32 on the device cpu", wanted);
+    }
+    if (precision != CT_PRECISION_FP32 && e->config->dtype != CT_F32) {
+        return ct_fail_bool("[run] precision = %s: expected fp32 with dtype = %s", wanted,
+                            ct_dtype_name(e->config->dtype));
+    }
+    return ct_set_precision(e->device, precision);
+}
+
+static bool open_model(ct_experiment *e) {
+    ct_seed((uint64_t)e->config->seed);
+    e->model = ct_model_create(&e->config->model, e->sizes);
+    ct_module *module = e->model ? ct_model_module(e->model) : NULL;
+    return module && ct_module_to_dtype(module, e->config->dtype) &&
+           (e->device == CT_CPU || ct_module_to_device(module, e->device));
+}
+
+static bool encode_train(ct_experiment *e) {
+    e->encoder = open_encoder(e);
+    return ct_split_encode(e->train, e->encoder);
+}
+
+static bool open_all(ct_experiment *e, bool use_run_vocabulary) {
+    if (!open_device(e) || !set_precision(e)) return false;
+    e->recorded = ct_recorded_open(e->config);
+    if (!ct_ok()) return false;
+    bool recorded = ct_recorded_batches(e->recorded) > 0;
+    bool data = recorded ? open_recorded_data(e) : open_split_data(e, use_run_vocabulary);
+    return data && open_word_vectors(e) && (recorded || encode_train(e)) && open_model(e) &&
+           (!recorded || ct_recorded_check(e->recorded, e->model));
+}
+
+ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary) {
+    ct_experiment *e = calloc(1, sizeof *e);
+    if (!e) return ct_fail("out of memory");
+    e->config = config;
+    if (!open_all(e, use_run_vocabulary)) {
+        ct_experiment_close(e);
+        return NULL;
+    }
+    return e;
+}
+
+void ct_experiment_close(ct_experiment *e) {
+    if (!e) return;
+    ct_model_destroy(e->model);
+    ct_release(e->word_vectors);
+    free(e->word_known);
+    ct_split_destroy(e->train);
+    ct_recorded_close(e->recorded);
+    ct_encoder_destroy(e->encoder);
+    ct_vocabulary_destroy(e->vocabulary);
+    free(e);
+}
+
+/* A file's names say whose they are: the released code's begin with its encoders. */
+static bool names_are_released(const char *path, bool *released) {
+    static const char *const beginnings[] = {"img_enc.", "txt_enc.", "param.img_enc.",
+                                             "param.txt_enc."};
+    ct_safetensors *file = ct_safetensors_open(path);
+    if (!file) return false;
+    *released = false;
+    for (int i = 0; i < ct_safetensors_count(file) && !*released; i++) {
+        const char *name = ct_safetensors_name(file, i);
+        for (int k = 0; k < 4; k++) {
+            *released |= strncmp(name, beginnings[k], strlen(beginnings[k])) == 0;
+        }
+    }
+    ct_safetensors_close(file);
+    return true;
+}
+
+bool ct_experiment_load(const ct_experiment *e, const char *path) {
+    ct_module *module = ct_model_module(e->model);
+    bool released;
+    if (!names_are_released(path, &released)) return false;
+    if (!released) return ct_module_load(module, path, true);
+    ct_state_form form = ct_released_form(e->model);
+    char *missing;
+    if (!ct_module_load_as(module, path, &form, &missing)) return false;
+    if (missing) ct_console_line("%s: has no %s: left as at the start", path, missing);
+    free(missing);
+    return true;
+}
+
+bool ct_experiment_save(const ct_experiment *e, const char *path) {
+    ct_module *module = ct_model_module(e->model);
+    if (strcmp(e->config->names, "ours") == 0) return ct_module_save(module, path);
+    ct_state_form form = ct_released_form(e->model);
+    char *left_out;
+    if (!ct_module_save_as(module, path, &form, &left_out)) return false;
+    if (left_out) ct_console_line("%s: without %s: no released name", path, left_out);
+    free(left_out);
+    return true;
+}
+
+ct_split *ct_experiment_split(const ct_experiment *e, const char *name) {
+    if (!e->train) {
+        return ct_fail("%s: batches are recorded, so that there is no split '%s': take [recorded] "
+                       "file out", e->config->recorded_file, name);
+    }
+    ct_split *split = open_split(e->config, name);
+    if (!split) return NULL;
+    ct_shape have = split->images->shape, want = e->train->images->shape;
+    if (have.dim[1] != want.dim[1] || have.dim[2] != want.dim[2]) {
+        ct_fail("%s/%s_ims.npy: features %s do not fit the training split's %s: regions and "
+                "width must agree", e->config->folder, name, ct_shape_text(have),
+                ct_shape_text(want));
+        ct_split_destroy(split);
+        return NULL;
+    }
+    bool cut = strcmp(name, e->config->dev_split) == 0 && e->config->dev_captions > 0;
+    if ((cut && !ct_split_cut(split, e->config->dev_captions)) || !ct_split_check(split) ||
+        !ct_split_encode(split, e->encoder)) {
+        ct_split_destroy(split);
+        return NULL;
+    }
+    return split;
+}
+
+/* ---- batches ---------------------------------------------------------------------------- */
+
+static void set_captions(ct_batch *batch, const ct_caption_batch *text) {
+    int64_t b = text->size, targets = text->target_words;
+    batch->words = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b, text->words), text->ids);
+    batch->lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b), text->lengths);
+    if (!targets) return;
+    batch->targets = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b, targets), text->targets);
+}
+
+/* The tensors of a batch where the model is; all but the lengths: evaluation leaves padded steps
+ * out, and in training (train/data/batches.c) they follow. */
+static void to_model(const ct_experiment *e, ct_batch *batch) {
+    ct_tensor **tensors[] = {&batch->images, &batch->words, &batch->vectors, &batch->classes,
+                             &batch->targets, &batch->target_mask};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors && e->device != CT_CPU; i++) {
+        if (*tensors[i]) *tensors[i] = ct_tensor_to_device(*tensors[i], e->device);
+    }
+}
+
+ct_batch ct_batch_from_host(const ct_experiment *e, const ct_host_batch *host) {
+    const ct_tensor *features = e->train->images;
+    int64_t n = features->shape.dim[1], f = features->shape.dim[2], b = host->size;
+    ct_tensor *images = ct_from_data(CT_F32, CT_CPU, CT_SHAPE(b, n, f), host->images);
+    if (e->config->dtype != CT_F32) images = ct_tensor_cast(images, e->config->dtype);
+    ct_tensor *classes = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b), host->classes);
+    int64_t *number = classes ? ct_data(classes) : NULL;
+    for (int64_t i = 0; number && i < b; i++) number[i] += ct_model_first_class(e->model);
+    ct_batch batch = {.images = images, .classes = classes};
+    set_captions(&batch, &host->text);
+    to_model(e, &batch);
+    return batch;
+}
+
+bool ct_experiment_recorded(const ct_experiment *e, int64_t step, ct_batch *batch) {
+    if (!ct_recorded_batch(e->recorded, step, batch)) return false;
+    ct_tensor **reals[] = {&batch->images, &batch->vectors, &batch->target_mask};
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
+        if (*reals[i]) *reals[i] = ct_tensor_cast(*reals[i], e->config->dtype);
+    }
+    to_model(e, batch);
+    return ct_ok();
+}
+
+/* ---- embedding --------------------------------------------------------------------------- */
+
+/* The sequence drawn in evaluation does not matter (policies take their best action), but the
+ * training generator must not move. */
+static ct_rng evaluation_rng(const ct_experiment *e) {
+    return ct_rng_create((uint64_t)e->config->seed, 0);
+}
+
+/* Features of images first .. first+count-1 in the configured dtype, where the model is. They are
+ * read, not mapped: mapped pages would count as this program's memory. */
+static ct_tensor *read_images(const ct_experiment *e, const ct_split *split, int64_t first,
+                              int64_t count) {
+    int64_t n = split->images->shape.dim[1], f = split->images->shape.dim[2];
+    ct_tensor *images = ct_empty(CT_F32, CT_CPU, CT_SHAPE(count, n, f));
+    ct_tensor *raw = ct_empty(CT_F32, CT_CPU, CT_SHAPE(n, f));
+    if (!images || !raw) return NULL;
+    float *out = ct_data(images);
+    for (int64_t i = 0; i < count; i++) {
+        if (!ct_split_read_image(split, first + i, out + i * n * f, ct_data(raw))) return NULL;
+    }
+    ct_batch batch = {.images = ct_tensor_cast(images, e->config->dtype)};
+    to_model(e, &batch);
+    return batch.images;
+}
+
+static bool embed_images(const ct_experiment *e, const ct_split *split, ct_tensor *out) {
+    int64_t block = e->config->evaluate_batch;
+    for (int64_t first = 0; first < split->image_count; first += block) {
+        int64_t left = split->image_count - first, count = left < block ? left : block;
+        CT_SCOPE {
+            ct_rng rng = evaluation_rng(e);
+            ct_tensor *images = read_images(e, split, first, count);
+            ct_tensor *y = images ? ct_model_embed_images(e->model, images, &rng) : NULL;
+            y = ct_model_ranked(e->model, y);
+            ct_tensor *rows = ct_tensor_slice(out, 0, first, first + count, 1);
+            if (!y || !ct_tensor_copy_to(rows, y)) return false;
+        }
+    }
+    return true;
+}
+
+/* Embeddings (count,D) of encoded captions. */
+static ct_tensor *embed_encoded(const ct_experiment *e, const ct_caption *captions,
+                                int64_t count) {
+    int64_t longest = 1;
+    for (int64_t i = 0; i < count; i++) {
+        if (captions[i].length > longest) longest = captions[i].length;
+    }
+    ct_caption_batch text;
+    if (!ct_caption_batch_create(&text, e->encoder, count, longest)) return NULL;
+    ct_caption_batch_fill(&text, e->encoder, captions, NULL, count);
+    ct_batch batch = {0};
+    set_captions(&batch, &text);
+    ct_caption_batch_free(&text);
+    ct_rng rng = evaluation_rng(e);
+    to_model(e, &batch);
+    return ct_model_ranked(e->model, ct_model_embed_captions(e->model, &batch, &rng));
+}
+
+static bool embed_captions(const ct_experiment *e, const ct_split *split, ct_tensor *out) {
+    int64_t block = e->config->evaluate_batch;
+    for (int64_t first = 0; first < split->caption_count; first += block) {
+        int64_t left = split->caption_count - first, count = left < block ? left : block;
+        CT_SCOPE {
+            ct_tensor *y = embed_encoded(e, split->encoded + first, count);
+            ct_tensor *rows = ct_tensor_slice(out, 0, first, first + count, 1);
+            if (!y || !ct_tensor_copy_to(rows, y)) return false;
+        }
+    }
+    return true;
+}
+
+bool ct_embed_split(const ct_experiment *e, const ct_split *split, ct_tensor **images,
+                    ct_tensor **captions) {
+    ct_module *module = ct_model_module(e->model);
+    bool training = ct_module_training(module), done = false;
+    ct_module_train(module, false);
+    int64_t width = ct_model_width(e->model), rows = split->caption_count;
+    CT_NO_GRAD {
+        *images = ct_empty(e->config->dtype, e->device, CT_SHAPE(split->image_count, width));
+        done = *images && embed_images(e, split, *images);
+        if (done && captions) {
+            *captions = ct_empty(e->config->dtype, e->device, CT_SHAPE(rows, width));
+            done = *captions && embed_captions(e, split, *captions);
+        }
+    }
+    ct_module_train(module, training);
+    return done;
+}
+
+bool ct_embed_batch(const ct_experiment *e, const ct_batch *batch, ct_tensor **images,
+                    ct_tensor **captions) {
+    ct_module *module = ct_model_module(e->model);
+    bool training = ct_module_training(module);
+    ct_module_train(module, false);
+    CT_NO_GRAD {
+        ct_rng rng = evaluation_rng(e);
+        ct_tensor *y = ct_model_embed_captions(e->model, batch, &rng);
+        *captions = ct_model_ranked(e->model, y);
+        y = ct_model_embed_images(e->model, batch->images, &rng);
+        *images = ct_model_ranked(e->model, y);
+    }
+    ct_module_train(module, training);
+    return *images && *captions;
+}
+
+ct_tensor *ct_embed_sentences(const ct_experiment *e, const char *const *sentences, int count) {
+    ct_caption *captions = calloc((size_t)count + 1, sizeof *captions);
+    bool encoded = captions != NULL || ct_fail_bool("out of memory");
+    for (int i = 0; encoded && i < count; i++) {
+        encoded = ct_encode(e->encoder, sentences[i], &captions[i]);
+    }
+    ct_module *module = ct_model_module(e->model);
+    bool training = ct_module_training(module);
+    ct_tensor *y = NULL;
+    ct_module_train(module, false);
+    CT_NO_GRAD if (encoded) y = embed_encoded(e, captions, count);
+    ct_module_train(module, training);
+    for (int i = 0; captions && i < count; i++) ct_caption_free(&captions[i]);
+    free(captions);
+    return y;
+}
+
+bool ct_evaluate_split(const ct_experiment *e, const ct_split *split, bool reported,
+                       ct_retrieval *metrics) {
+    ct_evaluation how = {.folds = (int)e->config->folds};
+    if (reported &&
+        !ct_compat_released(&e->config->model, "evaluation_report", &how.released)) {
+        return false;
+    }
+    bool done = false;
+    CT_SCOPE {
+        ct_tensor *images, *captions;
+        if (!ct_embed_split(e, split, &images, &captions)) break;
+        ct_embeddings one = {images, captions, ct_model_measure(e->model)};
+        done = ct_evaluate(&one, 1, split->image_of, how, metrics);
+    }
+    return done;
+}

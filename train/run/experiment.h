@@ -1,0 +1,73 @@
+/* What every command works on: a configuration with its vocabulary, model and splits. */
+#ifndef CT_EXPERIMENT_H
+#define CT_EXPERIMENT_H
+
+#include "train/config/config.h"
+#include "train/data/data.h"
+#include "train/evaluate/evaluate.h"
+#include "train/data/recorded.h"
+
+typedef struct {
+    ct_config *config;         /* borrowed */
+    ct_device device;          /* the model's and its batches' */
+    ct_vocabulary *vocabulary; /* NULL: batches are recorded, and none is configured */
+    ct_encoder *encoder;       /* NULL: batches are recorded */
+    ct_split *train;           /* NULL: batches are recorded */
+    ct_recorded *recorded;     /* batches, noise; NULL: neither is */
+    ct_model_sizes sizes;      /* that the model was made for */
+    ct_tensor *word_vectors;   /* (V,E), or NULL */
+    uint8_t *word_known;
+    ct_model *model;
+} ct_experiment;
+
+/* Opens the training split, or recorded batches in its place, and recorded noise; reads or builds
+ * the vocabulary (from the run folder's vocabulary.json if there is one and `use_run_vocabulary`),
+ * reads word vectors, seeds the default generator and builds the model in the configured dtype on
+ * the configured device (auto: on cuda if tensors can be there), whose products from now on have
+ * the configured precision.
+ * NULL and an error otherwise. */
+ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary);
+void ct_experiment_close(ct_experiment *experiment);
+
+/* Loads weights into the model: all or nothing, every misfit listed. The file has our names, or the
+ * released code's state-dict names (ct_released_form); then a line on the console names the parts
+ * that it lacks. */
+bool ct_experiment_load(const ct_experiment *experiment, const char *path);
+/* Writes the model's weights, under the released names with names = released; a line names what has
+ * none. */
+bool ct_experiment_save(const ct_experiment *experiment, const char *path);
+
+/* A split with its captions encoded; cut to config->dev_captions if it is the dev split. With
+ * recorded batches there is none: an error. */
+ct_split *ct_experiment_split(const ct_experiment *experiment, const char *name);
+
+/* A host batch as tensors in the configured dtype on the experiment's device (but for the lengths:
+ * those are on the CPU, see ct_batch), in the innermost scope. */
+ct_batch ct_batch_from_host(const ct_experiment *experiment, const ct_host_batch *batch);
+/* The same of recorded batch `step` (from 0). */
+bool ct_experiment_recorded(const ct_experiment *experiment, int64_t step, ct_batch *batch);
+
+/* Embeddings of all images (I,D) and captions (C,D) of a split in evaluation mode, as rankings
+ * take them (ct_model_ranked); on the experiment's device, in the innermost scope. `captions` may be
+ * NULL. */
+bool ct_embed_split(const ct_experiment *experiment, const ct_split *split, ct_tensor **images,
+                    ct_tensor **captions);
+/* The same of the pairs of a batch: both (B,D). */
+bool ct_embed_batch(const ct_experiment *experiment, const ct_batch *batch, ct_tensor **images,
+                    ct_tensor **captions);
+/* The same of sentences: (count,D). */
+ct_tensor *ct_embed_sentences(const ct_experiment *experiment, const char *const *sentences,
+                              int count);
+
+/* Embeds and ranks a split; folds of config->folds where it is above 1. `reported`: as `[compat]
+ * evaluation_report` says, which is for what is printed, not for choosing a model. */
+bool ct_evaluate_split(const ct_experiment *experiment, const ct_split *split, bool reported,
+                       ct_retrieval *metrics);
+
+/* Makes a folder and those above it that are not there. */
+bool ct_make_folders(const char *path);
+
+/* "FOLDER/NAME" from malloc; NULL and an error when out of memory. */
+char *ct_path(const char *folder, const char *name);
+
+#endif

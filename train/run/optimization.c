@@ -1,0 +1,58 @@
+#include "train/run/optimization.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Entries "image.attend:0.1" of [train] lr_factors: a module of the graph, with all below it. */
+static bool scale_learning_rates(const ct_config *c, ct_optimizer *optimizer) {
+    for (int i = 0; i < c->lr_factor_count; i++) {
+        char name[128], rest;
+        double factor;
+        if (sscanf(c->lr_factors[i], "%126[^:]:%lf%c", name, &factor, &rest) != 2 ||
+            !(factor >= 0 && factor <= 1e6)) {
+            return ct_fail_bool("%s: [train] lr_factors: '%s', expected NAME:FACTOR, a factor from "
+                                "0 to 1e6", c->file, c->lr_factors[i]);
+        }
+        strcat(name, ".");
+        if (ct_optimizer_scale_lr(optimizer, name, factor)) continue;
+        ct_error_clear();
+        return ct_fail_bool("%s: [train] lr_factors: the model has no part '%.*s' with parameters",
+                            c->file, (int)strlen(name) - 1, name);
+    }
+    return true;
+}
+
+ct_optimizer *ct_configured_optimizer(const ct_config *c, ct_model *model) {
+    ct_module *module = ct_model_module(model);
+    ct_adam_config adam = {.lr = c->lr, .weight_decay = c->weight_decay};
+    ct_optimizer *optimizer;
+    if (strcmp(c->optimizer, "sgd") == 0) {
+        optimizer = ct_sgd_create(module, (ct_sgd_config){.lr = c->lr, .momentum = c->momentum,
+                                                          .weight_decay = c->weight_decay});
+    } else if (strcmp(c->optimizer, "adamw") == 0) {
+        optimizer = ct_adamw_create(module, adam);
+    } else {
+        optimizer = ct_adam_create(module, adam);
+    }
+    if (!optimizer) return NULL;
+    ct_optimizer_clip_norm(optimizer, c->clip_norm);
+    const char *untrained = ct_model_untrained_prefix(model);
+    const char *repeated = ct_model_repeated_prefix(model);
+    if ((!untrained || ct_optimizer_exclude(optimizer, untrained)) &&
+        (!repeated || ct_optimizer_repeat(optimizer, repeated)) &&
+        scale_learning_rates(c, optimizer)) {
+        return optimizer;
+    }
+    ct_optimizer_destroy(optimizer);
+    return NULL;
+}
+
+double ct_configured_lr(const ct_config *c, int64_t epoch, int64_t step, int64_t steps) {
+    double lr = c->lr;
+    if (strcmp(c->schedule, "step") == 0) {
+        lr = ct_schedule_step(lr, epoch, c->lr_update, c->lr_factor);
+    } else if (strcmp(c->schedule, "cosine") == 0) {
+        lr = ct_schedule_cosine(lr, step, steps, 0);
+    }
+    return ct_schedule_warmup(lr, step, c->warmup_steps);
+}

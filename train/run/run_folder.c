@@ -1,0 +1,118 @@
+#include "train/run/run_folder.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "train/run/event_file.h"
+
+static const char *const run_files[] = {"last.safetensors", "best.safetensors", "results.json",
+                                        "metrics.jsonl", CT_EVENT_FILE_NAME, "vocabulary.json",
+                                        "config.ini"};
+
+enum { RUN_FILES = sizeof run_files / sizeof *run_files };
+
+/* Where an earlier run's files wait until the new one has saved something. */
+#define REPLACED "replaced"
+
+/* What is done to one of a run's files: `path` in the run folder, `aside` in that of the replaced. */
+typedef bool file_action(const char *folder, const char *path, const char *aside);
+
+static bool each_file(const char *folder, file_action *action) {
+    for (int i = 0; i < RUN_FILES; i++) {
+        char aside_name[64];
+        snprintf(aside_name, sizeof aside_name, REPLACED "/%s", run_files[i]);
+        char *path = ct_path(folder, run_files[i]), *aside = ct_path(folder, aside_name);
+        bool done = path && aside && action(folder, path, aside);
+        free(path);
+        free(aside);
+        if (!done) return false;
+    }
+    return true;
+}
+
+static bool refuse(const char *folder, const char *path, const char *aside) {
+    (void)aside;
+    return access(path, F_OK) != 0 ||
+           ct_fail_bool("%s already holds a run: pass --resume to go on with it, "
+                        "--overwrite to replace it, or another --set run.folder=NAME", folder);
+}
+
+static bool move(const char *from, const char *to) {
+    return rename(from, to) == 0 || errno == ENOENT ||
+           ct_fail_bool("%s: cannot be moved to %s: %s", from, to, strerror(errno));
+}
+
+static bool set_aside(const char *folder, const char *path, const char *aside) {
+    (void)folder;
+    return move(path, aside);
+}
+
+static bool delete(const char *path) {
+    return unlink(path) == 0 || errno == ENOENT ||
+           ct_fail_bool("%s: cannot be removed: %s", path, strerror(errno));
+}
+
+static bool drop_aside(const char *folder, const char *path, const char *aside) {
+    (void)folder;
+    (void)path;
+    return delete(aside);
+}
+
+static bool put_back(const char *folder, const char *path, const char *aside) {
+    (void)folder;
+    return delete(path) && move(aside, path);
+}
+
+/* Ends the replacing of a run: its files have gone back, or go. */
+static bool end_replacing(const char *folder, file_action *action) {
+    char *aside = ct_path(folder, REPLACED);
+    bool is_there = aside && access(aside, F_OK) == 0;
+    bool ended = aside && (!is_there || each_file(folder, action));
+    if (ended && is_there) rmdir(aside);
+    free(aside);
+    return ended;
+}
+
+bool ct_run_folder_keep(const ct_config *config) {
+    return end_replacing(config->run_folder, drop_aside);
+}
+
+bool ct_run_folder_restore(const ct_config *config) {
+    return end_replacing(config->run_folder, put_back);
+}
+
+/* What a run that was killed left half replaced: it counts if it has saved something. */
+static bool settle(const ct_config *config) {
+    char *last = ct_path(config->run_folder, "last.safetensors");
+    bool saved = last && access(last, F_OK) == 0;
+    free(last);
+    return last && (saved ? ct_run_folder_keep(config) : ct_run_folder_restore(config));
+}
+
+static bool begin_replacing(const char *folder) {
+    char *aside = ct_path(folder, REPLACED);
+    bool begun = aside && ct_make_folders(aside) && each_file(folder, set_aside);
+    free(aside);
+    return begun;
+}
+
+bool ct_run_folder_prepare(const ct_config *config, ct_run_mode mode) {
+    const char *folder = config->run_folder;
+    if (!ct_make_folders(folder) || !settle(config)) return false;
+    if (mode == CT_RUN_RESUME) return true;
+    return mode == CT_RUN_NEW ? each_file(folder, refuse) : begin_replacing(folder);
+}
+
+bool ct_run_folder_describe(const ct_experiment *e) {
+    char *config = ct_path(e->config->run_folder, "config.ini");
+    char *vocabulary = ct_path(e->config->run_folder, "vocabulary.json");
+    bool saved = config && vocabulary &&
+                 ct_file_write(config, e->config->text, strlen(e->config->text)) &&
+                 (!e->vocabulary || ct_vocabulary_write(e->vocabulary, vocabulary));
+    free(config);
+    free(vocabulary);
+    return saved;
+}

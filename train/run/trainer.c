@@ -1,0 +1,385 @@
+#include "train/run/trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "train/data/batches.h"
+#include "train/run/console.h"
+#include "train/run/optimization.h"
+#include "train/run/run_log.h"
+#include "train/run/steps.h"
+#include "train/run/stop.h"
+
+typedef struct {
+    ct_config *config;
+    ct_train_options options;
+    ct_experiment *experiment;
+    ct_split *dev, **tests; /* tests: one for each of config->test_splits; NULL: none */
+    ct_batches *batches;
+    ct_dump *dump; /* or NULL */
+    ct_optimizer *optimizer;
+    ct_steps *steps;
+    ct_run_log *log;
+    ct_progress progress;
+    char *last_path, *best_path;
+
+    /* since the last line of the log */
+    ct_interval *interval;
+    ct_interval_means means; /* when last read: in every step on the CPU, where it is free */
+    double interval_start;
+    int64_t interval_pairs;
+
+    bool replaces;       /* an earlier run waits for this one's first checkpoint */
+    double started;      /* this process; progress.seconds holds earlier ones */
+    int64_t first_step;  /* of this process, for the rate */
+} trainer;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- setting up -------------------------------------------------------------------------- */
+
+/* Opened before training, so that one that cannot be read is known then; features are mapped,
+ * so it costs no memory to keep them. Recorded batches come without splits. */
+static bool open_splits(trainer *t) {
+    if (!t->experiment->train) return true;
+    int count = t->config->test_split_count;
+    t->dev = ct_experiment_split(t->experiment, t->config->dev_split);
+    t->tests = calloc((size_t)count + 1, sizeof *t->tests);
+    if (!t->tests) return ct_fail_bool("out of memory");
+    for (int i = 0; t->dev && i < count; i++) {
+        t->tests[i] = ct_experiment_split(t->experiment, t->config->test_splits[i]);
+        if (!t->tests[i]) return false;
+    }
+    return t->dev != NULL;
+}
+
+/* Goes on from last.safetensors; under `resume = released` with its encoders alone: the rest, the
+ * position included, stays as a new run has it. */
+static bool take_up(trainer *t) {
+    bool encoders_alone;
+    if (!ct_compat_released(&t->config->model, "resume", &encoders_alone)) return false;
+    ct_module *module = ct_model_module(t->experiment->model);
+    return encoders_alone ? ct_checkpoint_load_encoders(t->last_path, module)
+                          : ct_checkpoint_load(t->last_path, module, t->optimizer, &t->progress);
+}
+
+static int64_t total_steps(const trainer *t) {
+    return t->config->epochs * ct_batches_count(t->batches);
+}
+
+/* Whether recorded noise lasts for the steps of a new run, before an earlier one goes for it. */
+static bool enough_noise(const trainer *t) {
+    int64_t recorded = ct_recorded_noise_steps(t->experiment->recorded), steps = t->options.steps;
+    if (recorded == 0 || t->options.mode == CT_RUN_RESUME) return true;
+    if (steps == 0 || steps > total_steps(t)) steps = total_steps(t);
+    ct_rng unused;
+    return steps <= recorded || ct_recorded_replay(t->experiment->recorded, recorded, &unused);
+}
+
+/* What is needed, from what the user gave; nothing is written yet. */
+static bool open_inputs(trainer *t) {
+    t->experiment = ct_experiment_open(t->config, t->options.mode == CT_RUN_RESUME);
+    if (!t->experiment) return false;
+    const char *weights = t->options.weights;
+    return (!weights || ct_experiment_load(t->experiment, weights)) && open_splits(t) &&
+           (t->batches = ct_batches_open(t->experiment)) != NULL && enough_noise(t);
+}
+
+static bool set_up(trainer *t) {
+    ct_config *c = t->config;
+    if (!open_inputs(t)) return false;
+    t->optimizer = ct_configured_optimizer(c, t->experiment->model);
+    t->last_path = ct_path(c->run_folder, "last.safetensors");
+    t->best_path = ct_path(c->run_folder, "best.safetensors");
+    if (!t->optimizer || !t->last_path || !t->best_path) return false;
+    const char *dump = t->options.dump_folder;
+    if (dump && !(t->dump = ct_dump_open(t->experiment, dump, t->options.mode))) return false;
+    /* The last of what may be wrong before a step is behind us. */
+    t->replaces = t->options.mode == CT_RUN_OVERWRITE;
+    if (!ct_run_folder_prepare(c, t->options.mode)) return false;
+    /* Stream 1: stream 0 drew the initial values. */
+    t->progress = (ct_progress){.best_score = -1, .rng = ct_rng_create((uint64_t)c->seed, 1)};
+    if (t->options.mode == CT_RUN_RESUME && !take_up(t)) return false;
+    if (!ct_run_folder_describe(t->experiment)) return false;
+    t->log = ct_run_log_open(c->run_folder, t->progress.step, c->tensorboard);
+    t->interval = ct_interval_create(t->experiment->device);
+    t->steps = ct_steps_create((ct_steps_config){t->experiment, t->optimizer, t->interval, t->dump});
+    if (!t->log || !t->interval || !t->steps) return false;
+    t->started = t->interval_start = now();
+    t->first_step = t->progress.step;
+    return true;
+}
+
+static void tear_down(trainer *t) {
+    ct_steps_destroy(t->steps);
+    ct_batches_close(t->batches);
+    ct_dump_close(t->dump);
+    ct_run_log_close(t->log);
+    ct_interval_destroy(t->interval);
+    ct_optimizer_destroy(t->optimizer);
+    ct_split_destroy(t->dev);
+    for (int i = 0; t->tests && i < t->config->test_split_count; i++) {
+        ct_split_destroy(t->tests[i]);
+    }
+    free(t->tests);
+    ct_experiment_close(t->experiment);
+    free(t->last_path);
+    free(t->best_path);
+}
+
+/* ---- one step ---------------------------------------------------------------------------- */
+
+static double learning_rate(const trainer *t) {
+    return ct_configured_lr(t->config, t->progress.epoch, t->progress.step, total_steps(t));
+}
+
+/* Reads the interval's means, for which a device is waited for. */
+static bool read_means(trainer *t) {
+    if (!ct_interval_read(t->interval, &t->means)) return false;
+    if (isfinite(t->means.term[CT_LOSS_TOTAL])) return true;
+    return ct_fail_bool("the loss is not finite at step %lld%s: lower [train] lr, or set [train] "
+                        "clip_norm", (long long)t->progress.step,
+                        t->experiment->device == CT_CPU ? "" : " or shortly before");
+}
+
+static bool train_step(trainer *t) {
+    ct_optimizer_set_lr(t->optimizer, learning_rate(t));
+    CT_SCOPE {
+        ct_batch batch;
+        if (!ct_batches_next(t->batches, &batch) ||
+            !ct_steps_take(t->steps, &batch, &t->progress)) {
+            return false;
+        }
+        t->interval_pairs += ct_dim(batch.images, 0);
+    }
+    if (!ct_batches_ahead(t->batches)) return false;
+    t->progress.step++;
+    t->progress.batch++;
+    bool reads = t->experiment->device == CT_CPU || t->progress.step == t->first_step + 1;
+    return (!reads || read_means(t)) && ct_ok();
+}
+
+/* ---- reporting --------------------------------------------------------------------------- */
+
+static ct_console_step console_step(const trainer *t) {
+    double elapsed = now() - t->started, interval = now() - t->interval_start;
+    int64_t done = t->progress.step - t->first_step, left = total_steps(t) - t->progress.step;
+    return (ct_console_step){
+        .epoch = t->progress.epoch,
+        .epochs = t->config->epochs,
+        .batch = t->progress.batch,
+        .batches = ct_batches_count(t->batches),
+        .loss = t->means.term[CT_LOSS_TOTAL],
+        .pairs_per_second = interval > 0 ? (double)t->interval_pairs / interval : 0,
+        .seconds_left = done > 0 ? elapsed / (double)done * (double)left : 0,
+    };
+}
+
+static bool log_interval(trainer *t) {
+    ct_console_step s = console_step(t);
+    json_t *line = json_pack("{s:I, s:I, s:f, s:f, s:f, s:f}", "step",
+                             (json_int_t)t->progress.step, "epoch", (json_int_t)t->progress.epoch,
+                             "lr", ct_optimizer_lr(t->optimizer), "loss", s.loss, "grad_norm",
+                             ct_optimizer_grad_norm(t->optimizer), "pairs_per_second",
+                             s.pairs_per_second);
+    for (int i = CT_LOSS_TOTAL + 1; i < CT_LOSS_COUNT; i++) {
+        if (t->means.term[i] == 0) continue;
+        json_object_set_new(line, ct_loss_name((ct_loss_term)i), json_real(t->means.term[i]));
+    }
+    if (t->means.reward > 0) {
+        json_object_set_new(line, "reward", json_real(t->means.reward));
+        json_object_set_new(line, "reward_spread", json_real(t->means.reward_spread));
+    }
+    ct_device device = t->experiment->device;
+    if (device != CT_CPU) {
+        json_object_set_new(line, "device_bytes", json_integer(ct_memory_in_use(device)));
+    }
+    return ct_run_log_write(t->log, line);
+}
+
+static bool start_interval(trainer *t) {
+    t->interval_pairs = 0;
+    t->interval_start = now();
+    return ct_interval_reset(t->interval);
+}
+
+/* ---- validation and checkpoints ---------------------------------------------------------- */
+
+static double score_of(const trainer *t, const ct_retrieval *m) {
+    if (strcmp(t->config->select, "rsum") == 0) return m->rsum;
+    return m->i2t.r1 + m->i2t.r5 + m->t2i.r1 + m->t2i.r5;
+}
+
+/* Without a dev split, the best model that is known is the last one. */
+static bool save_last(trainer *t) {
+    ct_progress p = t->progress;
+    p.seconds += now() - t->started;
+    ct_module *module = ct_model_module(t->experiment->model);
+    return ct_checkpoint_save(t->last_path, module, t->optimizer, &p, t->config->text) &&
+           (t->dev || ct_module_save(module, t->best_path)) && ct_run_folder_keep(t->config);
+}
+
+static bool validate(trainer *t) {
+    ct_console_step step = console_step(t);
+    ct_retrieval dev;
+    if (!ct_evaluate_split(t->experiment, t->dev, false, &dev)) return false;
+    double score = score_of(t, &dev);
+    bool best = score > t->progress.best_score;
+    if (best) {
+        t->progress.best_score = score;
+        t->progress.best_epoch = t->progress.epoch;
+        t->progress.best_step = t->progress.step;
+        if (!ct_module_save(ct_model_module(t->experiment->model), t->best_path)) return false;
+    }
+    ct_console_validation(&step, t->progress.step, &dev, best);
+    json_t *line = json_pack("{s:I, s:I, s:o, s:f, s:b}", "step", (json_int_t)t->progress.step,
+                             "epoch", (json_int_t)t->progress.epoch, "dev",
+                             ct_retrieval_json(&dev), "score", score, "best", best);
+    return ct_run_log_write(t->log, line);
+}
+
+/* ---- the loop ---------------------------------------------------------------------------- */
+
+/* What happens after a step, apart from training: returns false on error. */
+static bool after_step(trainer *t) {
+    const ct_config *c = t->config;
+    bool epoch_ends = t->progress.batch == ct_batches_count(t->batches);
+    bool all_done = epoch_ends && t->progress.epoch + 1 == c->epochs;
+    bool validates = all_done || (c->validate_every ? t->progress.step % c->validate_every == 0
+                                                    : epoch_ends);
+    bool logs = t->progress.step % c->log_every == 0 || epoch_ends;
+    if ((logs || validates) && !read_means(t)) return false;
+    ct_console_step step = console_step(t);
+    ct_console_progress(&step);
+    if (logs && !log_interval(t)) return false;
+    if (validates && t->dev && !validate(t)) return false;
+    if (logs && !start_interval(t)) return false;
+    if (epoch_ends) {
+        t->progress.epoch++;
+        t->progress.batch = 0;
+    }
+    return !(validates || epoch_ends) || save_last(t);
+}
+
+/* What to stop with, if it is time to: CT_TRAIN_DONE if it is not. */
+static ct_train_outcome stop_now(const trainer *t) {
+    if (ct_stop_asked()) return CT_TRAIN_INTERRUPTED;
+    int64_t steps = t->options.steps;
+    bool more = t->progress.epoch < t->config->epochs;
+    return steps && more && t->progress.step - t->first_step >= steps ? CT_TRAIN_STOPPED
+                                                                      : CT_TRAIN_DONE;
+}
+
+static ct_train_outcome train_all(trainer *t) {
+    while (t->progress.epoch < t->config->epochs) {
+        int64_t epoch = t->progress.epoch;
+        if (!ct_batches_start(t->batches, epoch, t->progress.batch)) return CT_TRAIN_FAILED;
+        while (t->progress.epoch == epoch) {
+            if (!train_step(t) || !after_step(t)) return CT_TRAIN_FAILED;
+            ct_train_outcome stop = stop_now(t);
+            if (stop != CT_TRAIN_DONE) return save_last(t) ? stop : CT_TRAIN_FAILED;
+        }
+    }
+    return CT_TRAIN_DONE;
+}
+
+/* ---- the end ----------------------------------------------------------------------------- */
+
+static double peak_bytes(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return 1024.0 * (double)usage.ru_maxrss;
+}
+
+static bool evaluate_tests(const trainer *t, ct_retrieval *rows) {
+    for (int i = 0; i < t->config->test_split_count; i++) {
+        if (!ct_evaluate_split(t->experiment, t->tests[i], true, &rows[i])) return false;
+    }
+    return true;
+}
+
+/* The best model on dev, evaluated on the test splits. */
+static bool finish(trainer *t) {
+    const ct_config *c = t->config;
+    ct_module *module = ct_model_module(t->experiment->model);
+    ct_retrieval *rows = calloc((size_t)c->test_split_count + 1, sizeof *rows);
+    char *path = ct_path(c->run_folder, "results.json");
+    ct_retrieval dev;
+    bool done = rows && path && ct_module_load(module, t->best_path, true) &&
+                ct_evaluate_split(t->experiment, t->dev, false, &dev) && evaluate_tests(t, rows);
+    if (done) {
+        ct_results results = {
+            .names = (const char *const *)c->test_splits, .rows = rows,
+            .count = c->test_split_count, .dev = &dev, .best_epoch = t->progress.best_epoch + 1,
+            .best_step = t->progress.best_step, .steps = t->progress.step,
+            .parameters = ct_module_parameter_count(module), .wall_seconds = now() - t->started,
+            .train_seconds = t->progress.seconds + now() - t->started, .peak_bytes = peak_bytes(),
+        };
+        done = ct_results_write(path, c, &results);
+        if (done) {
+            ct_console_line("\nbest model: epoch %lld, step %lld (chosen on %s)",
+                            (long long)t->progress.best_epoch + 1,
+                            (long long)t->progress.best_step, c->dev_split);
+            ct_console_table(results.names, rows, results.count);
+            ct_console_line("%s", path);
+        }
+    }
+    free(rows);
+    free(path);
+    return done;
+}
+
+/* Without a dev split there is no best model to evaluate. */
+static bool finish_recorded(const trainer *t) {
+    ct_console_line("trained to the end; saved %s", t->last_path);
+    return ct_ok();
+}
+
+static void print_start(const trainer *t) {
+    const ct_experiment *e = t->experiment;
+    int64_t parameters = ct_module_parameter_count(ct_model_module(e->model));
+    if (!e->train) {
+        ct_console_line("%s: %lld recorded batches, %lld words; %lld parameters; %s",
+                        t->config->recorded_file, (long long)ct_batches_count(t->batches),
+                        (long long)e->sizes.vocabulary, (long long)parameters, ct_machine_text());
+        return;
+    }
+    ct_console_line("%s: %lld images, %lld captions, %lld words; %lld parameters; %s",
+                    t->config->train_split, (long long)e->train->image_count,
+                    (long long)e->train->caption_count, (long long)e->sizes.vocabulary,
+                    (long long)parameters, ct_machine_text());
+}
+
+ct_train_outcome ct_train_run(ct_config *config, ct_train_options options) {
+    trainer t = {.config = config, .options = options};
+    ct_train_outcome outcome = CT_TRAIN_FAILED;
+    if (set_up(&t)) {
+        print_start(&t);
+        ct_stop_watch();
+        outcome = train_all(&t);
+        ct_stop_unwatch();
+        ct_console_end_progress();
+        int64_t repeated = ct_steps_repeated(t.steps);
+        if (repeated) {
+            ct_console_line("%lld of %lld steps repeated a recorded one", (long long)repeated,
+                            (long long)(t.progress.step - t.first_step));
+        }
+        if (outcome == CT_TRAIN_INTERRUPTED || outcome == CT_TRAIN_STOPPED) {
+            ct_console_line("%s after step %lld; saved %s (go on with --resume)",
+                            outcome == CT_TRAIN_STOPPED ? "stopped" : "interrupted",
+                            (long long)t.progress.step, t.last_path);
+        } else if (outcome == CT_TRAIN_DONE && !(t.dev ? finish(&t) : finish_recorded(&t))) {
+            outcome = CT_TRAIN_FAILED;
+        }
+    }
+    tear_down(&t);
+    if (outcome == CT_TRAIN_FAILED && t.replaces) ct_run_folder_restore(config);
+    return outcome;
+}

@@ -1,0 +1,26 @@
+/* Training: from a configuration to a run folder with checkpoints, metrics and results. */
+#ifndef CT_TRAINER_H
+#define CT_TRAINER_H
+
+#include "train/run/checkpoint.h"
+#include "train/run/run_folder.h"
+
+typedef struct {
+    ct_run_mode mode;
+    const char *weights;     /* a file to start from (ct_experiment_load); NULL: random values */
+    int64_t steps;           /* stop when so many have been trained; 0: train to the end */
+    const char *dump_folder; /* where every step leaves what it computed (train/run/dump.h), or NULL */
+} ct_train_options;
+
+typedef enum {
+    CT_TRAIN_FAILED,
+    CT_TRAIN_DONE,
+    CT_TRAIN_STOPPED,    /* after options.steps, before the end */
+    CT_TRAIN_INTERRUPTED /* by SIGINT or SIGTERM */
+} ct_train_outcome;
+
+/* Trains to the end, or until it is to stop: then the state is saved for CT_RUN_RESUME. On
+ * CT_TRAIN_FAILED the error is set, and what was saved before stays. */
+ct_train_outcome ct_train_run(ct_config *config, ct_train_options options);
+
+#endif
