@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reverse-mode differentiation: operations that record themselves, and backward.
  *
  *     ct_require_grad(w);
@@ -50,9 +51,11 @@ static inline void ct_restore_grad_mode(const bool *was) { ct_set_grad_enabled(*
 #define CT_NO_GRAD CT_NO_GRAD_AT_(__LINE__) /* the line: nested ones have names of their own */
 #define CT_NO_GRAD_AT_(line) CT_NO_GRAD_LINE_(line)
 #define CT_NO_GRAD_LINE_(line) CT_NO_GRAD_NAMED_(ct_grad_was_##line, ct_grad_once_##line)
-#define CT_NO_GRAD_NAMED_(was, once)                                                        \
-    for (bool was __attribute__((cleanup(ct_restore_grad_mode), unused)) =                  \
-             ct_set_grad_enabled(false), once = true; once; once = false)
+#define CT_NO_GRAD_NAMED_(was, once)                                                          \
+    for (bool was                                                                             \
+         __attribute__((cleanup(ct_restore_grad_mode), unused)) = ct_set_grad_enabled(false), \
+                                                       once = true;                           \
+         once; once = false)
 
 /* Called with the gradient of a leaf that backward has added to, when it is complete: once a
  * backward, at its end. It may change the gradient in place. Not called when backward fails.
@@ -121,7 +124,7 @@ ct_tensor *ct_glu(ct_tensor *x, int axis); /* first half * sigmoid(second half) 
 ct_tensor *ct_reduce(ct_reduce_kind kind, ct_tensor *x, uint32_t axes, bool keep);
 ct_tensor *ct_sum_all(ct_tensor *x);
 ct_tensor *ct_mean_all(ct_tensor *x);
-ct_tensor *ct_sum(ct_tensor *x, int axis);  /* the axis goes */
+ct_tensor *ct_sum(ct_tensor *x, int axis); /* the axis goes */
 ct_tensor *ct_mean(ct_tensor *x, int axis);
 ct_tensor *ct_max(ct_tensor *x, int axis);
 ct_tensor *ct_min(ct_tensor *x, int axis);
@@ -134,7 +137,7 @@ ct_tensor *ct_cumsum(ct_tensor *x, int axis);
 
 ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b); /* (...,m,k) x (...,k,n), batches broadcast */
 /* x (...,in) weight (out,in)^T + bias (out) or NULL */
-ct_tensor *ct_affine(ct_tensor *x, ct_tensor *weight, ct_tensor *bias);
+ct_tensor *ct_linear_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias);
 
 /* ---- shape ------------------------------------------------------------------------------ */
 
@@ -160,41 +163,43 @@ ct_tensor *ct_gather(ct_tensor *x, int axis, ct_tensor *index);
 ct_tensor *ct_scatter_add(ct_tensor *base, int axis, ct_tensor *index, ct_tensor *x);
 /* rows of weight (V,E) for index of any shape -> (index shape.., E). padding >= 0: that row gets
  * no gradient; -1: none. */
-ct_tensor *ct_embed(ct_tensor *weight, ct_tensor *index, int64_t padding);
+ct_tensor *ct_embedding_with(ct_tensor *weight, ct_tensor *index, int64_t padding);
 
-/* ---- softmax, normalisation (formulas: tensor/fused/fused.h) ---------------------------------- */
+/* ---- softmax, normalisation (formulas: tensor/fused/fused.h) ----------------------------------
+ */
 
 ct_tensor *ct_softmax(ct_tensor *x, int axis);
 ct_tensor *ct_log_softmax(ct_tensor *x, int axis);
 ct_tensor *ct_l2_normalize(ct_tensor *x, int axis);
-ct_tensor *ct_layer_norm(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, double eps);
+ct_tensor *ct_layer_norm_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, double eps);
 /* Batch statistics. mean and variance (C, biased) are given back without gradient, for running
  * statistics; both pointers may be NULL. */
-ct_tensor *ct_batch_norm(ct_tensor *x, int axis, ct_tensor *weight, ct_tensor *bias, double eps,
-                         ct_tensor **mean, ct_tensor **variance);
+ct_tensor *ct_batch_norm_with(ct_tensor *x, int axis, ct_tensor *weight, ct_tensor *bias,
+                              double eps, ct_tensor **mean, ct_tensor **variance);
 /* Given statistics (C). */
 ct_tensor *ct_batch_norm_fixed(ct_tensor *x, int axis, ct_tensor *mean, ct_tensor *variance,
                                ct_tensor *weight, ct_tensor *bias, double eps);
 /* weight = g v / |v|, norm over all but the first dimension; g (out, 1, ...) as PyTorch. */
 ct_tensor *ct_weight_norm(ct_tensor *v, ct_tensor *g);
 /* Zero with probability p, else x/(1-p). Drawn from rng under `name`; p = 0 is x itself. */
-ct_tensor *ct_dropout(ct_tensor *x, double p, ct_rng *rng, const char *name);
+ct_tensor *ct_dropout_with(ct_tensor *x, double p, ct_rng *rng, const char *name);
 
 /* ---- sequences -------------------------------------------------------------------------- */
 
-/* tensor/fused/fused.h, ct_tensor_gru. h_last may be NULL. lengths: i64 (B) on the CPU, or where x is
- * (nothing is then read), or NULL. */
-ct_tensor *ct_gru_sequence(ct_tensor *x, ct_tensor *h0, ct_tensor *w_ih, ct_tensor *w_hh,
-                           ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths, bool reverse,
-                           ct_tensor **h_last);
-ct_tensor *ct_lstm_sequence(ct_tensor *x, ct_tensor *h0, ct_tensor *c0, ct_tensor *w_ih,
-                            ct_tensor *w_hh, ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths,
-                            bool reverse, ct_tensor **h_last, ct_tensor **c_last);
+/* tensor/fused/fused.h, ct_tensor_gru. h_last may be NULL. lengths: i64 (B) on the CPU, or where x
+ * is (nothing is then read), or NULL. */
+ct_tensor *ct_gru_with(ct_tensor *x, ct_tensor *h0, ct_tensor *w_ih, ct_tensor *w_hh,
+                       ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths, bool reverse,
+                       ct_tensor **h_last);
+ct_tensor *ct_lstm_with(ct_tensor *x, ct_tensor *h0, ct_tensor *c0, ct_tensor *w_ih,
+                        ct_tensor *w_hh, ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths,
+                        bool reverse, ct_tensor **h_last, ct_tensor **c_last);
 /* x (B,T,Cin), weight (Cout,Cin,K), bias (Cout) or NULL -> (B,T',Cout) */
-ct_tensor *ct_conv1d_op(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
-                        ct_conv1d_options options);
+ct_tensor *ct_conv1d_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
+                          ct_tensor_conv1d_options options);
 
-/* ---- losses (formulas: tensor/fused/fused.h) -------------------------------------------------- */
+/* ---- losses (formulas: tensor/fused/fused.h) --------------------------------------------------
+ */
 
 /* logits (...,V), labels (...) i64 -> row losses (...), 0 at ignore_index */
 ct_tensor *ct_cross_entropy_rows(ct_tensor *logits, ct_tensor *labels, int64_t ignore_index,
@@ -202,7 +207,8 @@ ct_tensor *ct_cross_entropy_rows(ct_tensor *logits, ct_tensor *labels, int64_t i
 ct_tensor *ct_hinge(ct_tensor *similarity, ct_hinge_options options); /* scalar */
 ct_tensor *ct_order_similarity(ct_tensor *a, ct_tensor *b);           /* (N,D),(M,D) -> (N,M) */
 
-/* ---- policy head (tensor/fused/fused.h) ------------------------------------------------------- */
+/* ---- policy head (tensor/fused/fused.h) -------------------------------------------------------
+ */
 
 typedef struct {
     ct_tensor *log_discrete, *log_continuous; /* (R,H), differentiable */
@@ -213,8 +219,8 @@ ct_policy_actions ct_policy_head(ct_tensor *logits, ct_tensor *rho, ct_policy_no
 
 /* ---- without a gradient of their own ---------------------------------------------------- */
 
-ct_tensor *ct_detach(ct_tensor *x);                 /* the same storage, a constant */
-ct_tensor *ct_cast(ct_tensor *x, ct_dtype dtype);   /* differentiable between float types */
+ct_tensor *ct_detach(ct_tensor *x);                      /* the same storage, a constant */
+ct_tensor *ct_cast(ct_tensor *x, ct_dtype dtype);        /* differentiable between float types */
 ct_tensor *ct_to_device(ct_tensor *x, ct_device device); /* differentiable */
 
 /* ---- your own operations ---------------------------------------------------------------- */

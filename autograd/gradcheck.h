@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Checks analytic gradients against central finite differences in f64.
  *
  * An operation's `samples` describes calls; the check runs each call on several layouts of its
@@ -51,10 +52,10 @@ int ct_each_sample(const ct_op *op, void (*visit)(void *context, const ct_sample
                    void *context);
 
 typedef struct {
-    double step;      /* finite difference; 0: 1e-6 */
-    double relative;  /* |analytic - numeric| <= relative * max(1, |numeric|max); 0: 1e-6 */
+    double step;     /* finite difference; 0: 1e-6 */
+    double relative; /* |analytic - numeric| <= relative * max(1, |numeric|max); 0: 1e-6 */
     uint64_t seed;
-    ct_device device;      /* where the operation runs */
+    ct_device device; /* where the operation runs */
     /* Compare with the gradients and outputs that the CPU computes, not with differences: what a
      * device's kernels are checked by. In f32 if asked for; outputs too are then within
      * `relative`, and so is every layout. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What an operation is: one record, and how it puts itself on the graph. Built-in and
  * user-defined operations are made the same way:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where the time of a step goes, by operation. Of the thread that asks.
  *
  *     ct_profile_start(CT_CPU);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How long the ranking of a split takes, and how much memory.
  *
  *     build/benchmarks/evaluate [IMAGES [CAPTIONS_EACH [WIDTH [FOLDER]]]]
@@ -70,9 +71,9 @@ static double time_products(const ct_embeddings *model) {
     int64_t images = ct_dim(model->images, 0), block = 320;
     double start = ct_profile_clock();
     for (int64_t i = 0; i < images; i += block) CT_SCOPE {
-        ct_tensor *rows = ct_tensor_slice(model->images, 0, i, i + block, 1);
-        ct_tensor_matmul(rows, ct_tensor_transpose(model->captions, 0, 1));
-    }
+            ct_tensor *rows = ct_tensor_slice(model->images, 0, i, i + block, 1);
+            ct_tensor_matmul(rows, ct_tensor_transpose(model->captions, 0, 1));
+        }
     return ct_profile_clock() - start;
 }
 
@@ -91,8 +92,8 @@ static int run(int64_t images, int64_t each, int64_t width, const char *folder) 
         }
         double after = resident_megabytes("VmHWM:");
         for (int i = 0; i < TIMES; i++) products[i] = time_products(&model);
-        printf("%s\n%lld images, %lld captions, width %lld\n", ct_machine_text(),
-               (long long)images, (long long)(images * each), (long long)width);
+        printf("%s\n%lld images, %lld captions, width %lld\n", ct_machine_text(), (long long)images,
+               (long long)(images * each), (long long)width);
         printf("evaluation %.3f s, its products alone %.3f s, %.0f MB beyond the embeddings\n",
                median(seconds), median(products), after - before);
         const ct_recalls *a = &metrics.i2t, *b = &metrics.t2i;

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """The ranking of a split as it is usually written, to be set beside build/benchmarks/evaluate.
 
     benchmarks/evaluate_numpy.py FOLDER

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The programs that benchmarks/gpu starts and asks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ratios, goals and a short table of the results of benchmarks/gpu."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Trains a configuration and answers with times, for benchmarks/gpu.
  *
  *     build/benchmarks/gpu_step CONFIG.INI [--warm-up N] [--set SECTION.KEY=VALUE ...]
@@ -59,7 +60,7 @@ typedef struct {
 static bool forward_once(const forward_run *run) {
     if (run->recording) return ct_capture_run(run->recording, &run->training->progress.rng);
     bool done = false;
-    CT_SCOPE done = ct_training_forward(run->training, run->batch) != NULL;
+    CT_SCOPE { done = ct_training_forward(run->training, run->batch) != NULL; }
     return done;
 }
 
@@ -106,9 +107,9 @@ static json_t *evaluate(bench *b, int samples) {
         seconds[i] = ct_seconds() - start;
     }
     json_t *answer = ct_samples_json(seconds, samples);
-    json_object_set_new(answer, "recalls", json_pack("[f, f, f, f, f, f]", found.i2t.r1,
-                                                     found.i2t.r5, found.i2t.r10, found.t2i.r1,
-                                                     found.t2i.r5, found.t2i.r10));
+    json_object_set_new(answer, "recalls",
+                        json_pack("[f, f, f, f, f, f]", found.i2t.r1, found.i2t.r5, found.i2t.r10,
+                                  found.t2i.r1, found.t2i.r5, found.t2i.r10));
     return answer;
 }
 
@@ -136,9 +137,9 @@ static json_t *operations(int count) {
     json_t *all = rows ? json_array() : NULL;
     for (int i = 0; rows && i < operations; i++) {
         json_t *row = json_pack("{s:s, s:f, s:f, s:f, s:f}", "operation", rows[i].name, "calls",
-                                (double)rows[i].calls / count, "forward",
-                                rows[i].forward / count, "backward", rows[i].backward / count,
-                                "bytes_per_second", (double)rows[i].bytes / rows[i].forward);
+                                (double)rows[i].calls / count, "forward", rows[i].forward / count,
+                                "backward", rows[i].backward / count, "bytes_per_second",
+                                (double)rows[i].bytes / rows[i].forward);
         json_array_append_new(all, row);
     }
     free(rows);
@@ -183,9 +184,8 @@ static void print(json_t *object) {
 static json_t *ready(const bench *b) {
     ct_experiment *e = b->training.experiment;
     return json_pack("{s:b, s:s, s:I, s:f, s:I}", "ready", 1, "machine", ct_machine_text(),
-                     "parameters",
-                     (json_int_t)ct_module_parameter_count(ct_model_module(e->model)), "flops",
-                     ct_training_flops(&b->training), "batch",
+                     "parameters", (json_int_t)ct_module_parameter_count(ct_model_module(e->model)),
+                     "flops", ct_training_flops(&b->training), "batch",
                      (json_int_t)b->training.config->batch);
 }
 
@@ -208,9 +208,8 @@ static bool serve(bench *b, int warm_up) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {{"warm-up", required_argument, NULL, 'w'},
-                                            {"set", required_argument, NULL, 's'},
-                                            {0}};
+    static const struct option options[] = {
+        {"warm-up", required_argument, NULL, 'w'}, {"set", required_argument, NULL, 's'}, {0}};
     const char *override[MOST_OVERRIDES];
     int overrides = 0, warm_up = 12, option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -223,8 +222,8 @@ int main(int argc, char **argv) {
         return 2;
     }
     bench b = {0};
-    bool done = ct_training_open(&b.training, argv[optind], override, overrides) &&
-                serve(&b, warm_up);
+    bool done =
+        ct_training_open(&b.training, argv[optind], override, overrides) && serve(&b, warm_up);
     ct_split_destroy(b.test);
     ct_training_close(&b.training);
     if (!done) fprintf(stderr, "gpu_step: %s\n", ct_error() ? ct_error() : "failed");

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Whether training in bf16 ends where training in fp32 does, on the bundled pictures.
 
     benchmarks/gpu_train.py TRAIN [--seeds 1 2 3] [--epochs N] [--minutes 4]

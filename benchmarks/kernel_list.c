@@ -1,14 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "benchmarks/kernels.h"
 
 #include "tensor/device/backend.h"
 #include "tensor/fused/fused.h"
 
-const ct_kernel_sizes ct_kernel_sizes_published = {
-    .batch = 128, .regions = 36, .width = 2048, .heads = 2, .actions = 500, .words = 1792,
-    .vocabulary = 8481, .classes = 29000, .parameters = 41, .parameter = 2048 * 2048};
-const ct_kernel_sizes ct_kernel_sizes_tiny = {
-    .batch = 3, .regions = 2, .width = 8, .heads = 2, .actions = 5, .words = 4,
-    .vocabulary = 9, .classes = 7, .parameters = 2, .parameter = 33};
+const ct_kernel_sizes ct_kernel_sizes_published = {.batch = 128,
+                                                   .regions = 36,
+                                                   .width = 2048,
+                                                   .heads = 2,
+                                                   .actions = 500,
+                                                   .words = 1792,
+                                                   .vocabulary = 8481,
+                                                   .classes = 29000,
+                                                   .parameters = 41,
+                                                   .parameter = 2048 * 2048};
+const ct_kernel_sizes ct_kernel_sizes_tiny = {.batch = 3,
+                                              .regions = 2,
+                                              .width = 8,
+                                              .heads = 2,
+                                              .actions = 5,
+                                              .words = 4,
+                                              .vocabulary = 9,
+                                              .classes = 7,
+                                              .parameters = 2,
+                                              .parameter = 33};
 
 static ct_tensor *normal(ct_rng *rng, ct_device device, ct_shape shape) {
     return ct_random_normal(rng, "x", CT_F32, device, shape);
@@ -191,9 +206,10 @@ static bool uniform(const ct_kernel_sizes *s, ct_tensor **x) {
 static bool make_logits(ct_device device, ct_rng *rng, int64_t rows, int64_t columns,
                         ct_tensor **x) {
     x[0] = normal(rng, device, CT_SHAPE(rows, columns));
-    x[1] = ct_tensor_cast(ct_tensor_scale(ct_random_uniform(rng, "label", CT_F32, device,
-                                                            CT_SHAPE(rows)),
-                                          (double)columns - 1), CT_I64);
+    x[1] = ct_tensor_cast(
+        ct_tensor_scale(ct_random_uniform(rng, "label", CT_F32, device, CT_SHAPE(rows)),
+                        (double)columns - 1),
+        CT_I64);
     ct_tensor *loss = ct_tensor_cross_entropy(x[0], x[1], -1, 0, &x[2]);
     x[3] = loss ? ct_full(CT_F32, device, CT_SHAPE(rows), 1.0 / (double)rows) : NULL;
     return x[3] != NULL;
@@ -261,7 +277,7 @@ static bool make_parameters(const ct_kernel_sizes *s, ct_device device, ct_rng *
     ct_shape shape = CT_SHAPE(s->parameters, s->parameter);
     for (int i = 0; i < 3; i++) x[i] = normal(rng, device, shape);
     x[3] = ct_tensor_mul(x[2], x[2]);
-    ct_adam_options options = {.beta1 = 0.9, .beta2 = 0.999};
+    ct_tensor_adam_options options = {.beta1 = 0.9, .beta2 = 0.999};
     double rates[CT_ADAM_RATES];
     ct_adam_rates(rates, 2e-4, 1, &options);
     x[4] = ct_from_data(CT_F64, device, CT_SHAPE(CT_ADAM_RATES), rates);
@@ -280,8 +296,8 @@ static bool adam(const ct_kernel_sizes *s, ct_tensor **x) {
     ct_tensor *one[4][MOST_PARAMETERS], *rates[MOST_PARAMETERS];
     for (int k = 0; k < 4; k++) each_parameter(s, x[k], one[k]);
     for (int64_t i = 0; i < s->parameters; i++) rates[i] = x[4];
-    ct_adam_options options = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8,
-                               .clip = {.norm = x[5], .limit = 2, .times = 1}};
+    ct_tensor_adam_options options = {
+        .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = {.norm = x[5], .limit = 2, .times = 1}};
     return ct_tensor_adam(one[0], one[1], one[2], one[3], rates, (int)s->parameters, options);
 }
 
@@ -316,8 +332,7 @@ static bool gru_gates(const ct_kernel_sizes *s, ct_tensor **x) {
 }
 
 /* d, dh, d_bias, g, saved, previous */
-static bool make_gru_grad(const ct_kernel_sizes *s, ct_device device, ct_rng *rng,
-                          ct_tensor **x) {
+static bool make_gru_grad(const ct_kernel_sizes *s, ct_device device, ct_rng *rng, ct_tensor **x) {
     int64_t columns[] = {4, 1, 0, 1, 4, 1};
     for (int i = 0; i < 6; i++) {
         if (columns[i]) x[i] = normal(rng, device, CT_SHAPE(s->batch, columns[i] * s->width));

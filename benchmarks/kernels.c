@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a device can do, and what the kernels make of it.
  *
  *     build/benchmarks/kernels [--device cpu|cuda] [--tiny] [--probe] [--samples N]
@@ -44,18 +45,18 @@ static json_t *copies(bench *b) {
     json_t *rows = json_array();
     int64_t smallest = b->tiny ? 1 : 64, largest = b->tiny ? 1 : 1024;
     for (int64_t mib = smallest; mib <= largest && ct_ok(); mib *= 4) CT_SCOPE {
-        ct_shape shape = CT_SHAPE(mib << 18);
-        operands x = {ct_zeros(CT_F32, b->device, shape),
-                      ct_random_uniform(&b->rng, "x", CT_F32, b->device, shape), NULL};
-        json_t *row = ct_time_calls(copy_once, &x, b->device, b->samples, b->least);
-        if (!row) break;
-        double bytes = 8.0 * (double)shape.dim[0];
-        double rate = bytes / json_real_value(json_object_get(row, "minimum"));
-        if (rate > b->best_copy) b->best_copy = rate;
-        json_object_set_new(row, "bytes", json_real(bytes));
-        json_object_set_new(row, "bytes_per_second", json_real(rate));
-        json_array_append_new(rows, row);
-    }
+            ct_shape shape = CT_SHAPE(mib << 18);
+            operands x = {ct_zeros(CT_F32, b->device, shape),
+                          ct_random_uniform(&b->rng, "x", CT_F32, b->device, shape), NULL};
+            json_t *row = ct_time_calls(copy_once, &x, b->device, b->samples, b->least);
+            if (!row) break;
+            double bytes = 8.0 * (double)shape.dim[0];
+            double rate = bytes / json_real_value(json_object_get(row, "minimum"));
+            if (rate > b->best_copy) b->best_copy = rate;
+            json_object_set_new(row, "bytes", json_real(bytes));
+            json_object_set_new(row, "bytes_per_second", json_real(rate));
+            json_array_append_new(rows, row);
+        }
     return rows;
 }
 
@@ -78,8 +79,9 @@ static json_t *product(bench *b, const char *precision, const int64_t size[3]) {
         double flops = 2.0 * (double)size[0] * (double)size[1] * (double)size[2];
         double median = json_real_value(json_object_get(row, "median"));
         json_object_set_new(row, "precision", json_string(precision));
-        json_object_set_new(row, "size", json_pack("[I, I, I]", (json_int_t)size[0],
-                                                   (json_int_t)size[1], (json_int_t)size[2]));
+        json_object_set_new(
+            row, "size",
+            json_pack("[I, I, I]", (json_int_t)size[0], (json_int_t)size[1], (json_int_t)size[2]));
         json_object_set_new(row, "flops", json_real(flops));
         json_object_set_new(row, "flops_per_second", json_real(flops / median));
     }
@@ -89,8 +91,8 @@ static json_t *product(bench *b, const char *precision, const int64_t size[3]) {
 /* Linear layers and GRUs over all regions; a step of a GRU; the policy head; the classifier; the
  * captioner's last layer; and what only a limit is for. */
 static json_t *products(bench *b, const char *precision) {
-    static const int64_t sizes[][3] = {{4608, 2048, 2048}, {4608, 2048, 6144},  {128, 2048, 6144},
-                                       {4608, 4096, 1000}, {128, 512, 29000},   {1792, 256, 8481},
+    static const int64_t sizes[][3] = {{4608, 2048, 2048}, {4608, 2048, 6144}, {128, 2048, 6144},
+                                       {4608, 4096, 1000}, {128, 512, 29000},  {1792, 256, 8481},
                                        {128, 2048, 10000}, {8192, 8192, 8192}};
     json_t *rows = json_array();
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes && ct_ok(); i++) {
@@ -113,7 +115,8 @@ static bool gru_once(void *context) {
         ct_gru_result y =
             ct_tensor_gru(o->x, NULL, o->w_ih, o->w_hh, o->b_ih, o->b_hh, NULL, false);
         done = y.y && ct_tensor_gru_grad(o->g, NULL, o->x, NULL, o->w_ih, o->w_hh, o->b_ih, o->b_hh,
-                                         NULL, false, &y, true).w_hh;
+                                         NULL, false, &y, true)
+                          .w_hh;
     }
     return done;
 }
@@ -130,7 +133,8 @@ static json_t *gru(bench *b, const char *precision) {
                           ct_random_normal(&b->rng, "g", CT_F32, b->device, shape),
                           ct_full(CT_F32, b->device, weight, 1e-3),
                           ct_full(CT_F32, b->device, weight, -1e-3),
-                          ct_zeros(CT_F32, b->device, bias), ct_zeros(CT_F32, b->device, bias)};
+                          ct_zeros(CT_F32, b->device, bias),
+                          ct_zeros(CT_F32, b->device, bias)};
         row = ct_time_calls(gru_once, &o, b->device, b->samples, b->least);
         if (!row) break;
         double flops = 3 * 12.0 * (double)(s.batch * s.regions) * (double)(s.width * s.width);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The kernels that benchmarks/kernels measures, each at sizes of a model. */
 #ifndef CT_KERNELS_H
 #define CT_KERNELS_H

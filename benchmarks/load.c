@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a run reads before and while it trains.
  *
  *     build/benchmarks/load CONFIG.INI [SECTION.KEY=VALUE ...]
@@ -55,16 +56,16 @@ static bool time_batches(const ct_config *config, const ct_split *split) {
 
 static bool run(ct_config *config) {
     double start = ct_profile_clock();
-    ct_split *split = ct_split_open(config->folder, config->train_split, (ct_split_options){
-        .images_repeated = config->images_repeated,
-        .ids_are_names = strcmp(config->ids, "names") == 0});
+    ct_split *split =
+        ct_split_open(config->folder, config->train_split,
+                      (ct_split_options){.images_repeated = config->images_repeated,
+                                         .ids_are_names = strcmp(config->ids, "names") == 0});
     double opened = ct_profile_clock();
-    ct_vocabulary *vocabulary =
-        !split ? NULL
-        : config->vocabulary[0]
-            ? ct_vocabulary_read(config->vocabulary)
-            : ct_vocabulary_build((const char *const *)split->captions, split->caption_count,
-                                  config->min_count);
+    ct_vocabulary *vocabulary = !split ? NULL
+                                : config->vocabulary[0]
+                                    ? ct_vocabulary_read(config->vocabulary)
+                                    : ct_vocabulary_build((const char *const *)split->captions,
+                                                          split->caption_count, config->min_count);
     double built = ct_profile_clock();
     ct_encoder *encoder = ct_encoder_create(vocabulary, (ct_encoding){0});
     bool done = ct_split_encode(split, encoder);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "benchmarks/measure.h"
 
 #include <stdlib.h>
@@ -26,8 +27,8 @@ json_t *ct_samples_json(const double *seconds, int count) {
     double median = ct_median(sorted, count);
     json_t *all = json_array();
     for (int i = 0; i < count; i++) json_array_append_new(all, json_real(seconds[i]));
-    return json_pack("{s:o, s:f, s:f, s:f}", "seconds", all, "median", median, "minimum",
-                     sorted[0], "maximum", sorted[count - 1]);
+    return json_pack("{s:o, s:f, s:f, s:f}", "seconds", all, "median", median, "minimum", sorted[0],
+                     "maximum", sorted[count - 1]);
 }
 
 /* Calls to be timed, one by one or, where the device can, recorded many at once: what takes a few
@@ -42,7 +43,7 @@ typedef struct {
 
 static bool one_call(const timed *t) {
     bool done = false;
-    CT_SCOPE done = t->call(t->context);
+    CT_SCOPE { done = t->call(t->context); }
     return done;
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Times of benchmarks: what is measured, repeatedly, and written as JSON. */
 #ifndef CT_MEASURE_H
 #define CT_MEASURE_H
@@ -14,8 +15,8 @@ double ct_median(double *values, int count);
 
 /* Seconds of one call: `samples` samples of as many calls as take `least` seconds together, and one
  * wait for the device behind them; the first calls, which may compile, load or allocate, do not
- * count. Where a device can record (tensor/device/capture.h), recorded calls are timed. {"seconds": [...],
- * "median", "minimum", "maximum", "calls", "recorded"}; NULL if a call was false or an error
+ * count. Where a device can record (tensor/device/capture.h), recorded calls are timed. {"seconds":
+ * [...], "median", "minimum", "maximum", "calls", "recorded"}; NULL if a call was false or an error
  * stands. */
 typedef bool ct_timed_call(void *context);
 json_t *ct_time_calls(ct_timed_call *call, void *context, ct_device device, int samples,

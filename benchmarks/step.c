@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where the time of a training step goes.
  *
  *     build/benchmarks/step CONFIG.INI [--steps N] [--warm-up N] [--set SECTION.KEY=VALUE ...]
@@ -65,9 +66,8 @@ static void print_rows(const ct_profile_row *rows, int count, int steps, double 
     printf("%-20s %10s %12s %12s %8s\n", "operation", "calls/step", "forward ms", "backward ms",
            "share");
     for (int i = 0; i < count; i++) {
-        printf("%-20s %10.1f %12.3f %12.3f %7.1f%%\n", rows[i].name,
-               (double)rows[i].calls / steps, 1e3 * rows[i].forward / steps,
-               1e3 * rows[i].backward / steps,
+        printf("%-20s %10.1f %12.3f %12.3f %7.1f%%\n", rows[i].name, (double)rows[i].calls / steps,
+               1e3 * rows[i].forward / steps, 1e3 * rows[i].backward / steps,
                100 * (rows[i].forward + rows[i].backward) / total);
     }
     printf("%-20s %10s %12.3f %12s %7.1f%%\n", "batch, optimiser", "", 1e3 * outside / steps, "",

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "benchmarks/training.h"
 
 #include <stdlib.h>
@@ -14,7 +15,7 @@ bool ct_training_open(ct_training *t, const char *file, const char *const *overr
     t->optimizer = ct_configured_optimizer(t->config, t->experiment->model);
     t->interval = ct_interval_create(t->experiment->device);
     if (!t->batches || !t->optimizer || !t->interval) return false;
-    t->steps = ct_steps_create((ct_steps_config){
+    t->steps = ct_steps_create((ct_steps_options){
         .experiment = t->experiment, .optimizer = t->optimizer, .interval = t->interval});
     return t->steps && ct_batches_start(t->batches, 0, 0);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A training as `train` runs it, step by step, for benchmarks. */
 #ifndef CT_BENCHMARK_TRAINING_H
 #define CT_BENCHMARK_TRAINING_H

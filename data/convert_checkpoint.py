@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Turn a released checkpoint into safetensors that `train --init FILE` takes.
 
     convert_checkpoint.py model_best.pth.tar model_best.safetensors

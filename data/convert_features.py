@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Turn bottom-up-attention files into the features of one split, {split}_ims.npy.
 
     convert_features.py --ids train_ids.txt --out train_ims.npy trainval_36.tsv [more.tsv ...]

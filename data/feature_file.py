@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A features file, {split}_ims.npy, written row by row: any order, any size, little memory."""
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Make a data folder of a published data set's exact sizes and formats, from random numbers.
 
     make_synthetic.py --like flickr30k OUT      29,000 / 1,014 / 1,000 images, 8,481 words

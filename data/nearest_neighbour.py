@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """The baseline that learns nothing: the captions of the nearest training picture.
 
 Each test picture is described by the captions of the training picture nearest to it

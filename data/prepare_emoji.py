@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Prepare the bundled demo data: the emoji of Debian's colour font with their English captions.
 
 Writes an ordinary data folder, for split in train, dev, test, test_new:

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Draw what a trained model finds for sentences: one row a sentence, its best images side by side.
 
     data/query_sheet.py CONFIG.INI OUT.png SPLIT "a sentence" ["another" ...]

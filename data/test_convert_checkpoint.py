@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Tests of convert_checkpoint.py, on files made here, and from a checkpoint to what `train` computes with it (where
 CT_TRAIN names the program). Exits 77 (skipped) without numpy. Where PyTorch is installed, its files are read too."""
 

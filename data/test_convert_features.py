@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Tests of convert_features.py. Exits 77 (skipped) without NumPy."""
 
 from __future__ import annotations

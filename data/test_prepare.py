@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Tests of the demo data's preparation. Exits 77 (skipped) where its packages are missing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads what torch.save wrote, without PyTorch: the zip archive it has written since version 1.6, and the row
 of pickles before. Of the tensors in it nothing but dense ones of plain numbers is known.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """For tests: files as torch.save writes them, made without PyTorch, in both its forms."""
 
 from __future__ import annotations

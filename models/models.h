@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Image-text models as configured graphs of nn modules, and what trains them.
  *
  * A description is the [image], [text], [loss] and [compat] sections of a configuration file, as
@@ -53,13 +54,13 @@ typedef struct {
 
 /* What the data determines. */
 typedef struct {
-    int64_t regions;    /* N, regions an image */
-    int64_t features;   /* F, numbers a region */
-    int64_t vocabulary; /* V, including <pad> 0, <start> 1, <end> 2, <unk> 3 */
-    int64_t images;     /* training images: each is a class of the instance loss */
+    int64_t regions;               /* N, regions an image */
+    int64_t features;              /* F, numbers a region */
+    int64_t vocabulary;            /* V, including <pad> 0, <start> 1, <end> 2, <unk> 3 */
+    int64_t images;                /* training images: each is a class of the instance loss */
     const ct_tensor *word_vectors; /* (V,E) f32 for `words vectors=...`, or NULL: learned */
-    const uint8_t *word_known; /* with word_vectors, V flags: 1 = has a fixed vector; the others
-                                * share one learned vector */
+    const uint8_t *word_known;     /* with word_vectors, V flags: 1 = has a fixed vector; the others
+                                    * share one learned vector */
 } ct_model_sizes;
 
 typedef struct ct_model ct_model;
@@ -104,13 +105,13 @@ bool ct_model_section(const char *section);
  * replayed with other lengths. They are then taken to be right: who makes them (the encoder,
  * train/data/data.h) sees to that. Results are the same but for rounding. */
 typedef struct {
-    ct_tensor *images;  /* (B,N,F) */
-    ct_tensor *words;   /* (B,T) i64 word ids, 0 beyond a length; NULL if vectors are given */
-    ct_tensor *vectors; /* (B,T,E) word vectors given directly (recorded steps), or NULL */
-    ct_tensor *lengths; /* (B) i64, 1..T, on the CPU or where the words are */
-    ct_tensor *classes; /* (B) i64 the training image's row plus ct_model_first_class, for the
-                         * instance loss, or NULL */
-    ct_tensor *targets; /* (B,M) i64 the decoder's tokens where they are not `words`, or NULL */
+    ct_tensor *images;      /* (B,N,F) */
+    ct_tensor *words;       /* (B,T) i64 word ids, 0 beyond a length; NULL if vectors are given */
+    ct_tensor *vectors;     /* (B,T,E) word vectors given directly (recorded steps), or NULL */
+    ct_tensor *lengths;     /* (B) i64, 1..T, on the CPU or where the words are */
+    ct_tensor *classes;     /* (B) i64 the training image's row plus ct_model_first_class, for the
+                             * instance loss, or NULL */
+    ct_tensor *targets;     /* (B,M) i64 the decoder's tokens where they are not `words`, or NULL */
     ct_tensor *target_mask; /* (B,M) of the embeddings' dtype, 1 where a target counts, or NULL */
 } ct_batch;
 
@@ -143,7 +144,7 @@ typedef struct {
     ct_tensor *term[CT_LOSS_COUNT]; /* scalars, unweighted; TOTAL: the weighted sum */
     ct_tensor *image_embeddings, *caption_embeddings; /* (B,D), as ct_model_embed_* give them */
     ct_tensor *reward, *advantage;                    /* (B), constants; NULL without policy */
-    ct_tensor *image_weights, *caption_weights; /* (B,S,H) attention, constants; or NULL */
+    ct_tensor *image_weights, *caption_weights;       /* (B,S,H) attention, constants; or NULL */
 } ct_losses;
 
 /* Text encoder first, then image, reward, losses. `epoch` (from 0) decides options that change

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Modules: parameters and a forward; losses, optimisers, schedules, initialisers, state.
  *
  *     ct_module *net = ct_module_create("char_lm");
  *     ct_module *embed = ct_module_add(net, "embed", ct_embedding_create(vocabulary, 64));
  *     ct_module *rnn   = ct_module_add(net, "rnn", ct_gru_create(64, 128, (ct_rnn_options){0}));
  *     ct_module *out   = ct_module_add(net, "out", ct_linear_create(128, vocabulary, true));
- *     ct_optimizer *adam = ct_adam_create(net, (ct_adam_config){.lr = 1e-3});
+ *     ct_optimizer *adam = ct_adam_create(net, (ct_adam_options){.lr = 1e-3});
  *     for (...) CT_SCOPE {
  *         ct_tensor *h = ct_gru(rnn, ct_embedding(embed, words), NULL, NULL, NULL);
  *         ct_backward(ct_cross_entropy(ct_linear(out, h), next, (ct_cross_entropy_options){0}));
@@ -31,10 +32,11 @@ extern "C" {
 
 /* ---- the thread's default generator: initial values, dropout ----------------------------- */
 
-void ct_seed(uint64_t seed);     /* stream 0, offset 0; the seed is 0 until this is called */
+void ct_seed(uint64_t seed); /* stream 0, offset 0; the seed is 0 until this is called */
 ct_rng *ct_default_rng(void);
 
-/* ---- modules: nn/core/module.c ---------------------------------------------------------------- */
+/* ---- modules: nn/core/module.c ----------------------------------------------------------------
+ */
 
 typedef struct ct_module ct_module;
 
@@ -143,15 +145,15 @@ ct_module *ct_gru_create(int64_t in, int64_t hidden, ct_rnn_options options);
 ct_tensor *ct_gru(ct_module *gru, ct_tensor *x, ct_tensor *h0, ct_tensor *lengths,
                   ct_tensor **h_last);
 ct_module *ct_lstm_create(int64_t in, int64_t hidden, ct_rnn_options options);
-ct_tensor *ct_lstm(ct_module *lstm, ct_tensor *x, ct_tensor *h0, ct_tensor *c0,
-                   ct_tensor *lengths, ct_tensor **h_last, ct_tensor **c_last);
+ct_tensor *ct_lstm(ct_module *lstm, ct_tensor *x, ct_tensor *h0, ct_tensor *c0, ct_tensor *lengths,
+                   ct_tensor **h_last, ct_tensor **c_last);
 /* One step: weight_ih, weight_hh, bias_ih, bias_hh; x (B,in), h (B,hidden) or NULL. */
 ct_module *ct_gru_cell_create(int64_t in, int64_t hidden);
 ct_tensor *ct_gru_cell(ct_module *cell, ct_tensor *x, ct_tensor *h);
 
-/* Region-relation graph convolution (VSRN's Rs_GCN, docs/model.md): v (B,N,D) -> (B,N,D). Parameters
- * under the published names g, theta, phi, W.0, W.1 (W.1: batch norm, gain and bias start at 0).
- * inner: width of g, theta, phi; 0 means D. */
+/* Region-relation graph convolution (VSRN's Rs_GCN, docs/model.md): v (B,N,D) -> (B,N,D).
+ * Parameters under the published names g, theta, phi, W.0, W.1 (W.1: batch norm, gain and bias
+ * start at 0). inner: width of g, theta, phi; 0 means D. */
 ct_module *ct_region_gcn_create(int64_t width, int64_t inner);
 ct_tensor *ct_region_gcn(ct_module *gcn, ct_tensor *v);
 /* Graph convolution over a given adjacency: A (B,N,N) or (N,N), x (B,N,in) -> A x W^T + b. */
@@ -175,30 +177,30 @@ ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, 
 /* Batch norm over all dimensions but `axis` (1 for PyTorch's (B,C) and (B,C,L); -1 for channels
  * last). weight 1, bias 0, running_mean, running_var (unbiased), num_batches_tracked. */
 typedef struct {
-    double momentum; /* 0 means 0.1 */
-    double eps;      /* 0 means 1e-5 */
-    int axis;        /* channels; 0 means 1 */
+    double momentum;               /* 0 means 0.1 */
+    double eps;                    /* 0 means 1e-5 */
+    int axis;                      /* channels; 0 means 1 */
     bool batch_statistics_in_eval; /* docs/model.md, image_batchnorm_eval */
 } ct_batch_norm_options;
 ct_module *ct_batch_norm_create(int64_t channels, ct_batch_norm_options options);
-ct_tensor *ct_batch_norm_layer(ct_module *norm, ct_tensor *x);
+ct_tensor *ct_batch_norm(ct_module *norm, ct_tensor *x);
 /* The same of the rows of x (R,C) whose mask (R,1) u8 is 1, as if the others were not there; those
  * become 0, whatever they are. How many there are is not read (two at least, for statistics). */
 ct_tensor *ct_batch_norm_masked(ct_module *norm, ct_tensor *x, ct_tensor *mask);
 ct_module *ct_layer_norm_create(int64_t width, double eps);
-ct_tensor *ct_layer_norm_layer(ct_module *norm, ct_tensor *x);
+ct_tensor *ct_layer_norm(ct_module *norm, ct_tensor *x);
 ct_module *ct_dropout_create(double p);
-ct_tensor *ct_dropout_layer(ct_module *dropout, ct_tensor *x);
+ct_tensor *ct_dropout(ct_module *dropout, ct_tensor *x);
 /* x / |x| along an axis; no parameters */
-ct_module *ct_l2_norm_create(int axis);
+ct_module *ct_l2_normalize_create(int axis);
 
 /* (B,T,in) -> (B,T',out), channels last; weight (out,in,kernel), bias (out). */
 typedef struct {
     int64_t stride, dilation; /* 0 means 1 */
     int64_t padding;          /* both sides; ignored when causal */
     bool causal, no_bias;
-} ct_conv1d_config;
-ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel, ct_conv1d_config config);
+} ct_conv1d_options;
+ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel, ct_conv1d_options config);
 ct_tensor *ct_conv1d(ct_module *conv, ct_tensor *x);
 
 /* Replaces the parameter `weight` of a linear or conv1d by weight_g, weight_v (Salimans and
@@ -227,13 +229,12 @@ typedef enum { CT_REDUCE_MEAN, CT_REDUCE_SUM, CT_REDUCE_NONE } ct_loss_reduction
 
 typedef struct {
     double smoothing;
-    bool ignore;          /* rows labelled ignore_index do not count, in the mean either */
+    bool ignore; /* rows labelled ignore_index do not count, in the mean either */
     int64_t ignore_index;
     ct_loss_reduction reduction;
 } ct_cross_entropy_options;
 /* logits (...,V), labels (...) i64. No counted row: the mean is 0. */
-ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *labels,
-                            ct_cross_entropy_options options);
+ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *labels, ct_cross_entropy_options options);
 /* binary cross-entropy of logits, in the form without overflow; targets in [0,1] */
 ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *targets, ct_loss_reduction reduction);
 ct_tensor *ct_mse(ct_tensor *prediction, ct_tensor *target, ct_loss_reduction reduction);
@@ -247,7 +248,7 @@ typedef struct {
     bool hardest, intra_modal;
     ct_measure measure;
     bool released_intra; /* row's diagonal, column's maximum: docs/model.md, intra_modal_hardest */
-    bool nan_gradient; /* order: NaN where two vectors are equal, as PyTorch's square root at 0 */
+    bool nan_gradient;   /* order: NaN where two vectors are equal, as PyTorch's square root at 0 */
 } ct_ranking_options;
 ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions, ct_ranking_options options);
 
@@ -275,14 +276,14 @@ typedef struct ct_optimizer ct_optimizer;
 /* Fields at zero take PyTorch's defaults: lr 1e-3, beta1 0.9, beta2 0.999, eps 1e-8. */
 typedef struct {
     double lr, beta1, beta2, eps, weight_decay;
-} ct_adam_config;
+} ct_adam_options;
 typedef struct {
     double lr, momentum, weight_decay;
     bool nesterov;
-} ct_sgd_config;
-ct_optimizer *ct_adam_create(ct_module *module, ct_adam_config config);
-ct_optimizer *ct_adamw_create(ct_module *module, ct_adam_config config); /* decay 0 means 0.01 */
-ct_optimizer *ct_sgd_create(ct_module *module, ct_sgd_config config);
+} ct_sgd_options;
+ct_optimizer *ct_adam_create(ct_module *module, ct_adam_options config);
+ct_optimizer *ct_adamw_create(ct_module *module, ct_adam_options config); /* decay 0 means 0.01 */
+ct_optimizer *ct_sgd_create(ct_module *module, ct_sgd_options config);
 void ct_optimizer_destroy(ct_optimizer *optimizer);
 /* Leaves every parameter whose dotted name starts with prefix as it is, out of the norm, and its
  * gradient in place. An error if there is none. */
@@ -302,10 +303,11 @@ void ct_optimizer_clip_norm(ct_optimizer *optimizer, double norm);
  * shows when something is next read from there); nothing is changed then, nor if the thread already
  * has an error. Waits for no device. */
 bool ct_optimizer_step(ct_optimizer *optimizer);
-/* The same in three parts, for a step that is recorded (tensor/device/capture.h) and repeated: before each
- * repetition the host writes what changes (learning rate, bias corrections) to where the device
- * reads it; the middle part is recorded, from a step on for which every parameter's moments are
- * there, that is after one taken as a whole; after each repetition its updates are counted. */
+/* The same in three parts, for a step that is recorded (tensor/device/capture.h) and repeated:
+ * before each repetition the host writes what changes (learning rate, bias corrections) to where
+ * the device reads it; the middle part is recorded, from a step on for which every parameter's
+ * moments are there, that is after one taken as a whole; after each repetition its updates are
+ * counted. */
 bool ct_optimizer_prepare(ct_optimizer *optimizer);
 bool ct_optimizer_update(ct_optimizer *optimizer);
 void ct_optimizer_count(ct_optimizer *optimizer);

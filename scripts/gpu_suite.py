@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tests of suite gpu, of a build folder or packed for another machine (docs/cuda.md).
 
 Only Python's own library: it runs where there is no meson and nothing of this project is built.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tensors: strided views on reference-counted storage, and the computations on them.
  *
  * This layer knows nothing of gradients. Names say so: `ct_tensor_add` computes, `ct_add`
@@ -69,11 +70,11 @@ struct ct_tensor {
     void *autograd; /* belongs to the autograd layer (ct_tensor_on_free) */
 };
 
-const char *ct_dtype_name(ct_dtype dtype);   /* "f32" */
-size_t ct_dtype_size(ct_dtype dtype);        /* bytes of one element */
+const char *ct_dtype_name(ct_dtype dtype); /* "f32" */
+size_t ct_dtype_size(ct_dtype dtype);      /* bytes of one element */
 bool ct_dtype_is_float(ct_dtype dtype);
 bool ct_dtype_from_name(const char *name, ct_dtype *dtype); /* false if unknown; sets no error */
-const char *ct_device_name(ct_device device); /* "cpu" */
+const char *ct_device_name(ct_device device);               /* "cpu" */
 /* Whether tensors can be on a device here; false with an error that says what is missing. What
  * serves cuda is loaded when first asked for. */
 bool ct_device_open(ct_device device);
@@ -91,7 +92,7 @@ const char *ct_tensor_text(const ct_tensor *x);
 int ct_ndim(const ct_tensor *x);
 /* Size of dimension `axis`; negative counts from the end. 0 and an error when out of range. */
 int64_t ct_dim(const ct_tensor *x, int axis);
-int64_t ct_count(const ct_tensor *x); /* number of elements; 0 for NULL */
+int64_t ct_count(const ct_tensor *x);      /* number of elements; 0 for NULL */
 bool ct_is_contiguous(const ct_tensor *x); /* row-major without gaps */
 /* True if the caller's reference is the only one to x and no other tensor shares its storage, so
  * that nobody can see x change. False on memory that the caller provided (ct_from_memory). */
@@ -110,9 +111,9 @@ static inline void ct_scope_cleanup(ct_scope **scope) {
 #define CT_SCOPE CT_SCOPE_AT_(__LINE__) /* the line: nested ones have names of their own */
 #define CT_SCOPE_AT_(line) CT_SCOPE_LINE_(line)
 #define CT_SCOPE_LINE_(line) CT_SCOPE_NAMED_(ct_scope_##line, ct_scope_once_##line)
-#define CT_SCOPE_NAMED_(here, once)                                                             \
-    for (ct_scope *here __attribute__((cleanup(ct_scope_cleanup))) = ct_scope_open(),          \
-                  *once = here;                                                                \
+#define CT_SCOPE_NAMED_(here, once)                                                    \
+    for (ct_scope * here __attribute__((cleanup(ct_scope_cleanup))) = ct_scope_open(), \
+                         *once = here;                                                 \
          once; once = NULL)
 
 /* Adds a reference that the caller owns, and returns x. NULL gives NULL. */
@@ -131,7 +132,7 @@ void ct_tensor_on_free(void (*free_autograd)(void *autograd));
 ct_tensor *ct_empty(ct_dtype dtype, ct_device device, ct_shape shape); /* not initialised */
 ct_tensor *ct_zeros(ct_dtype dtype, ct_device device, ct_shape shape);
 ct_tensor *ct_full(ct_dtype dtype, ct_device device, ct_shape shape, double value);
-ct_tensor *ct_scalar(ct_dtype dtype, ct_device device, double value); /* shape () */
+ct_tensor *ct_scalar(ct_dtype dtype, ct_device device, double value);  /* shape () */
 ct_tensor *ct_arange(ct_dtype dtype, ct_device device, int64_t count); /* 0, 1, ... count-1 */
 /* Copies count(shape) row-major elements of `dtype` from host memory. */
 ct_tensor *ct_from_data(ct_dtype dtype, ct_device device, ct_shape shape, const void *data);
@@ -174,8 +175,7 @@ ct_tensor *ct_tensor_transpose(const ct_tensor *x, int axis_a, int axis_b);
 ct_tensor *ct_tensor_permute(const ct_tensor *x, const int *axes); /* ndim axes */
 /* Elements start, start+step, ... below stop along an axis. Negative start/stop count from the
  * end, stop is clamped to the size; step >= 1. */
-ct_tensor *ct_tensor_slice(const ct_tensor *x, int axis, int64_t start, int64_t stop,
-                           int64_t step);
+ct_tensor *ct_tensor_slice(const ct_tensor *x, int axis, int64_t start, int64_t stop, int64_t step);
 ct_tensor *ct_tensor_expand(const ct_tensor *x, ct_shape shape); /* broadcasting */
 ct_tensor *ct_tensor_squeeze(const ct_tensor *x, int axis);      /* a dimension of size 1 goes */
 ct_tensor *ct_tensor_unsqueeze(const ct_tensor *x, int axis);    /* one is put in at axis */

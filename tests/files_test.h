@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* For tests of files: a folder of this process's own, gone when it ends; files from bytes. */
 #ifndef CT_FILES_TEST_H
 #define CT_FILES_TEST_H
@@ -98,7 +99,7 @@ static inline void read_all(const ct_tensor *x) {
 typedef struct {
     const char *path;
     const uint8_t *data;
-    size_t bytes, header; /* the header is where bytes are changed */
+    size_t bytes, header;                         /* the header is where bytes are changed */
     bool (*open)(const char *path, size_t bytes); /* opens and reads all; false on an error */
 } fuzzed;
 

@@ -87,7 +87,7 @@ static inline void golden_check_within(const golden *g, const ct_tensor *x, cons
     snprintf(what, sizeof what, "%s: %s in %s", g->name, name, ct_dtype_name(g->dtype));
     assert_no_error();
     ck_assert_msg(x != NULL, "%s is NULL", what);
-    CT_SCOPE assert_close(x, golden_fitted(g, name, x), relative, absolute, what);
+    CT_SCOPE { assert_close(x, golden_fitted(g, name, x), relative, absolute, what); }
 }
 
 static inline void golden_check(const golden *g, const ct_tensor *x, const char *name) {

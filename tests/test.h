@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What every test file includes: Check, and a main that runs one suite.
  *
  *     START_TEST(adds) { ... } END_TEST
@@ -20,12 +21,12 @@
 #define assert_no_error() ck_assert_msg(ct_ok(), "unexpected error: %s", ct_error())
 
 /* The thread has an error and its message contains `text`; clears it. */
-#define assert_error(text)                                                                      \
-    do {                                                                                        \
-        ck_assert_msg(!ct_ok(), "expected an error containing '%s'", (text));                   \
-        ck_assert_msg(strstr(ct_error(), (text)) != NULL, "error '%s' does not contain '%s'",   \
-                      ct_error(), (text));                                                      \
-        ct_error_clear();                                                                       \
+#define assert_error(text)                                                                    \
+    do {                                                                                      \
+        ck_assert_msg(!ct_ok(), "expected an error containing '%s'", (text));                 \
+        ck_assert_msg(strstr(ct_error(), (text)) != NULL, "error '%s' does not contain '%s'", \
+                      ct_error(), (text));                                                    \
+        ct_error_clear();                                                                     \
     } while (0)
 
 /* |a - b| <= relative * max|b| + absolute for every element; shapes equal. */
@@ -56,9 +57,7 @@ static inline void assert_close(const ct_tensor *a, const ct_tensor *b, double r
 /* CT_ISA names kernels that this processor cannot run: exit status 77, a skipped test. */
 static inline bool isa_missing(void) {
     if (!getenv("CT_ISA")) return false;
-    CT_SCOPE {
-        ct_scalar(CT_F32, CT_CPU, 0);
-    }
+    CT_SCOPE { ct_scalar(CT_F32, CT_CPU, 0); }
     bool missing = ct_error() && strstr(ct_error(), "lacks the instructions");
     ct_error_clear();
     return missing;
@@ -86,13 +85,14 @@ static inline bool finds_no_gpu(void) {
     return missing;
 }
 
-/* A test that needs a GPU runs where none is: exit status 77, a skipped test. Only then: with a GPU,
- * a backend that does not open is a failure of the tests. */
+/* A test that needs a GPU runs where none is: exit status 77, a skipped test. Only then: with a
+ * GPU, a backend that does not open is a failure of the tests. */
 static inline bool gpu_missing(void) {
     if (!on_gpu()) return false;
     const char *forks = getenv("CK_FORK");
     if (forks && strcmp(forks, "no") == 0) return finds_no_gpu();
-    pid_t child = fork(); /* what CUDA sets up does not outlive a fork, which Check does for tests */
+    pid_t child =
+        fork(); /* what CUDA sets up does not outlive a fork, which Check does for tests */
     if (child == 0) _exit(finds_no_gpu() ? 77 : 0);
     int status = 0;
     return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
@@ -117,10 +117,10 @@ static inline int ct_run_suite(const char *name, const TTest *const *tests, size
     return ct_run_case(name, tcase);
 }
 
-#define TEST_MAIN(name, ...)                                                        \
-    int main(void) {                                                                \
-        const TTest *tests[] = {__VA_ARGS__};                                       \
-        return ct_run_suite(name, tests, sizeof tests / sizeof *tests);             \
+#define TEST_MAIN(name, ...)                                            \
+    int main(void) {                                                    \
+        const TTest *tests[] = {__VA_ARGS__};                           \
+        return ct_run_suite(name, tests, sizeof tests / sizeof *tests); \
     }
 
 /* A test that runs `loops` times, _i counting from 0, as one runs for each of an array of cases. */
@@ -138,10 +138,10 @@ static inline int run_looped_suite(const char *name, const looped_test *tests, s
     return ct_run_case(name, tcase);
 }
 
-#define LOOPED_TEST_MAIN(name, ...)                                              \
-    int main(void) {                                                             \
-        const looped_test tests[] = {__VA_ARGS__};                               \
-        return run_looped_suite(name, tests, sizeof tests / sizeof *tests);      \
+#define LOOPED_TEST_MAIN(name, ...)                                         \
+    int main(void) {                                                        \
+        const looped_test tests[] = {__VA_ARGS__};                          \
+        return run_looped_suite(name, tests, sizeof tests / sizeof *tests); \
     }
 
 #endif

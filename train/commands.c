@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/commands.h"
 
 #include <stdio.h>
@@ -25,8 +26,8 @@ static bool embed_for_evaluation(void *context, int model, const ct_experiment *
     CT_SCOPE {
         ct_tensor *images, *captions;
         if (!split || !ct_embed_split(e, split, &images, &captions)) break;
-        v->models[model] = (ct_embeddings){ct_keep(images), ct_keep(captions),
-                                           ct_model_measure(e->model)};
+        v->models[model] =
+            (ct_embeddings){ct_keep(images), ct_keep(captions), ct_model_measure(e->model)};
         size_t bytes = (size_t)split->caption_count * sizeof *v->image_of;
         if (!v->image_of) v->image_of = malloc(bytes);
         if (v->image_of) memcpy(v->image_of, split->image_of, bytes);
@@ -160,8 +161,7 @@ static bool write_embeddings(void *context, int model, const ct_experiment *e) {
     return done;
 }
 
-bool ct_embed_command(ct_config *config, const char *name, const char *folder,
-                      ct_weights weights) {
+bool ct_embed_command(ct_config *config, const char *name, const char *folder, ct_weights weights) {
     embedding to = {name, folder};
     return ct_one_trained(config, weights, "--embed", write_embeddings, &to);
 }
@@ -212,8 +212,7 @@ static bool print_best(const query *q, const ct_split *split) {
 static bool ask(void *context, int model, const ct_experiment *e) {
     query *q = context;
     ct_split *split = ct_experiment_split(e, q->split);
-    bool done = split && add_scores(q, e, split) &&
-                (model + 1 < q->models || print_best(q, split));
+    bool done = split && add_scores(q, e, split) && (model + 1 < q->models || print_best(q, split));
     ct_split_destroy(split);
     return done;
 }
@@ -253,8 +252,7 @@ static void print_data(const ct_experiment *e, const ct_batch *batch, int64_t wo
                         "%lld features with captions of %lld words on average, vocabulary %lld",
                         e->config->recorded_file, (long long)ct_recorded_batches(e->recorded),
                         (long long)ct_dim(batch->images, 0), (long long)sizes->regions,
-                        (long long)sizes->features, (long long)words,
-                        (long long)sizes->vocabulary);
+                        (long long)sizes->features, (long long)words, (long long)sizes->vocabulary);
     }
 }
 
@@ -281,8 +279,8 @@ static bool print_memory(const ct_experiment *e, const ct_batch *batch) {
     ct_losses losses = ct_model_losses(e->model, batch, 0, &rng);
     if (!ct_backward(losses.term[CT_LOSS_TOTAL])) return false;
     ct_console_line("memory: %.1f MB parameters and data, %.1f MB at the peak of a step, and "
-                    "twice the parameters for adam", 1e-6 * (double)before,
-                    1e-6 * (double)ct_memory_peak(e->device));
+                    "twice the parameters for adam",
+                    1e-6 * (double)before, 1e-6 * (double)ct_memory_peak(e->device));
     ct_console_line("loss of the first batch: %.6g", ct_item(losses.term[CT_LOSS_TOTAL]));
     return ct_ok();
 }

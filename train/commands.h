@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The commands of `train` other than training. Each opens the experiment, does its work and
  * prints; false and an error otherwise. */
 #ifndef CT_COMMANDS_H
@@ -21,8 +22,7 @@ bool ct_export_command(ct_config *config, const char *path, ct_weights weights);
 /* Writes FOLDER/img_embs.npy (a row an image) and cap_embs.npy (a row a caption) of a split, as
  * rankings take them, in the configured dtype. The folder is made if it is not there. With
  * recorded batches the split is "recorded": the first of them, a row a pair. */
-bool ct_embed_command(ct_config *config, const char *split, const char *folder,
-                      ct_weights weights);
+bool ct_embed_command(ct_config *config, const char *split, const char *folder, ct_weights weights);
 
 /* The `top` images of a split that fit a sentence best (by the mean similarity of several models),
  * with the captions they have. */

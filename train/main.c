@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The command line of `train`. */
 #include <argp.h>
 #include <stdio.h>
@@ -25,11 +26,22 @@ static const char doc[] =
     "  train my.ini --export FILE.safetensors --set run.names=released\n"
     "\n"
     "A run leaves in its folder ([run] folder): best.safetensors, last.safetensors, "
-    "metrics.jsonl, an event file for TensorBoard, results.json, vocabulary.json and config.ini. Exit status: 0 when done, "
-    "2 for anything wrong in what was given (one line says what), 130 after Ctrl-C (the state is saved).";
+    "metrics.jsonl, an event file for TensorBoard, results.json, vocabulary.json and config.ini. "
+    "Exit status: 0 when done, "
+    "2 for anything wrong in what was given (one line says what), 130 after Ctrl-C (the state is "
+    "saved).";
 
-enum { OPT_HELP_CONFIG = 256, OPT_TOP, OPT_SPLIT, OPT_WEIGHTS, OPT_EMBED, OPT_OUT, OPT_EXPORT,
-       OPT_STEPS, OPT_DUMP_STEPS };
+enum {
+    OPT_HELP_CONFIG = 256,
+    OPT_TOP,
+    OPT_SPLIT,
+    OPT_WEIGHTS,
+    OPT_EMBED,
+    OPT_OUT,
+    OPT_EXPORT,
+    OPT_STEPS,
+    OPT_DUMP_STEPS
+};
 
 static const struct argp_option options[] = {
     {"set", 's', "SECTION.KEY=VALUE", 0, "Use this value instead of the file's (repeatable)", 0},
@@ -48,13 +60,16 @@ static const struct argp_option options[] = {
     {"export", OPT_EXPORT, "FILE", 0,
      "Write the trained weights as safetensors, under the names of [run] names", 1},
     {"query", 'q', "SENTENCE", 0, "Print the images that fit a sentence best", 1},
-    {"split", OPT_SPLIT, "SPLIT", 0, "Split whose images are queried (default: first test split)", 1},
+    {"split", OPT_SPLIT, "SPLIT", 0, "Split whose images are queried (default: first test split)",
+     1},
     {"top", OPT_TOP, "N", 0, "How many images a query prints (default 10)", 1},
     {"weights", OPT_WEIGHTS, "PATH", 0,
      "Weights for the commands above: a file, or the folder of a run of any graph (default: "
      "best.safetensors of this run). Given more than once: the mean of the models' similarities "
-     "(--evaluate, --query)", 1},
-    {"help-config", OPT_HELP_CONFIG, 0, 0, "Print every configuration key, its default and meaning", 2},
+     "(--evaluate, --query)",
+     1},
+    {"help-config", OPT_HELP_CONFIG, 0, 0, "Print every configuration key, its default and meaning",
+     2},
     {0},
 };
 
@@ -132,8 +147,8 @@ static bool run(const arguments *a, ct_config *config, int *status) {
         const char *split = a->split ? a->split : config->test_splits[0];
         return ct_query_command(config, split, a->query, a->top, weights);
     }
-    ct_train_outcome outcome = ct_train_run(
-        config, (ct_train_options){a->mode, a->init, a->steps, a->dump_steps});
+    ct_train_outcome outcome =
+        ct_train_run(config, (ct_train_options){a->mode, a->init, a->steps, a->dump_steps});
     if (outcome == CT_TRAIN_INTERRUPTED) *status = 130;
     return outcome != CT_TRAIN_FAILED;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "autograd/gradcheck.h"
 
 #include <math.h>
@@ -17,7 +18,7 @@ typedef struct {
     const ct_sample *sample;
     ct_gradcheck_options options;
     /* f64 on the CPU, contiguous: */
-    ct_tensor *value[CT_SAMPLE_INPUTS];   /* what the inputs hold */
+    ct_tensor *value[CT_SAMPLE_INPUTS]; /* what the inputs hold */
     /* gradients by differences, or the CPU's; NULL for constants */
     ct_tensor *numeric[CT_SAMPLE_INPUTS];
     ct_tensor *output[CT_SAMPLE_OUTPUTS];
@@ -42,8 +43,7 @@ static ct_dtype input_dtype(const check *c, const ct_sample_input *input) {
                                            : real_dtype(c);
 }
 
-static bool fill_distinct(double *value, int64_t count, const ct_sample_input *input,
-                          ct_rng *rng) {
+static bool fill_distinct(double *value, int64_t count, const ct_sample_input *input, ct_rng *rng) {
     int64_t *order = malloc(((size_t)count + 1) * sizeof *order);
     if (!order) return ct_fail_bool("gradcheck: out of memory");
     ct_random_permutation(rng, count, order);
@@ -76,9 +76,7 @@ static ct_tensor *make_values(const ct_sample_input *input, ct_rng *rng) {
 }
 
 /* What lies between the elements of a strided input, to be noticed when read. */
-static double junk(ct_dtype dtype) {
-    return dtype == CT_I64 ? 1e12 : dtype == CT_U8 ? 255 : NAN;
-}
+static double junk(ct_dtype dtype) { return dtype == CT_I64 ? 1e12 : dtype == CT_U8 ? 255 : NAN; }
 
 /* The same values in another layout, dtype and device. */
 static ct_tensor *lay_out(ct_device device, ct_tensor *values, ct_dtype dtype, layout how) {
@@ -123,7 +121,8 @@ static ct_tensor *on_host(const ct_tensor *x) {
 /* The outputs, without recording, as f64 on the host. */
 static bool evaluate(const check *c, ct_tensor *const *x, ct_tensor **y) {
     int outputs = 0;
-    CT_NO_GRAD outputs = call(c, x, y);
+    CT_NO_GRAD
+    outputs = call(c, x, y);
     for (int i = 0; i < outputs; i++) {
         if (y[i]) y[i] = on_host(y[i]);
     }
@@ -208,7 +207,8 @@ static bool make_reference(check *c) {
     ct_tensor *x[CT_SAMPLE_INPUTS], *y[CT_SAMPLE_OUTPUTS];
     ct_device device = c->options.against_cpu ? CT_CPU : c->options.device;
     if (!lay_out_inputs(c, device, CONTIGUOUS, x)) return false;
-    CT_NO_GRAD c->outputs = call(c, x, y);
+    CT_NO_GRAD
+    c->outputs = call(c, x, y);
     for (int i = 0; i < c->outputs; i++) {
         if (!y[i]) continue;
         c->output[i] = on_host(y[i]);
@@ -250,9 +250,9 @@ static bool compare_gradient(const check *c, layout how, int input, const ct_ten
         double analytic = got ? got[i] : 0, error = fabs(analytic - expected[i]) / scale;
         if (!(error <= c->options.relative)) {
             return ct_fail_bool("gradcheck: %s, case %s, %s: gradient of input %d, element %lld: "
-                                "analytic %.12g, %s %.12g", c->what, case_name(c),
-                                layout_name[how], input, (long long)i, analytic,
-                                c->options.against_cpu ? "on the cpu" : "by differences",
+                                "analytic %.12g, %s %.12g",
+                                c->what, case_name(c), layout_name[how], input, (long long)i,
+                                analytic, c->options.against_cpu ? "on the cpu" : "by differences",
                                 expected[i]);
         }
         double *most = c->options.largest_error;
@@ -277,8 +277,8 @@ static bool compare_outputs(const check *c, layout how, int outputs, ct_tensor *
         for (int64_t k = 0; k < ct_count(host); k++) {
             if (fabs(got[k] - expected[k]) <= tolerance) continue;
             return ct_fail_bool("gradcheck: %s, case %s, %s: output %d, element %lld is %.12g, on "
-                                "%s %.12g", c->what, case_name(c), layout_name[how], i,
-                                (long long)k, got[k],
+                                "%s %.12g",
+                                c->what, case_name(c), layout_name[how], i, (long long)k, got[k],
                                 c->options.against_cpu ? "the cpu" : "contiguous inputs",
                                 expected[k]);
         }
@@ -314,7 +314,7 @@ static bool check_layout(const check *c, layout how, int only) {
 
 static bool check_layout_in_scope(const check *c, layout how, int only) {
     bool agrees = false;
-    CT_SCOPE agrees = check_layout(c, how, only);
+    CT_SCOPE { agrees = check_layout(c, how, only); }
     return agrees;
 }
 

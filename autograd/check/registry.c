@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* All operations, for those who walk them: the built-in ones, then those registered. */
 #include <pthread.h>
 #include <stdlib.h>
@@ -6,9 +7,9 @@
 #include "autograd/graph/graph.h"
 
 static const ct_op *(*const built_in[])(int) = {
-    ct_pointwise_op, ct_select_op,   ct_reduce_op, ct_matmul_op, ct_shape_op,  ct_join_op,
-    ct_index_op,     ct_softmax_op,  ct_norm_op,   ct_sequence_op, ct_loss_op, ct_policy_op,
-    ct_convert_op,   ct_checkpoint_op};
+    ct_pointwise_op, ct_select_op, ct_reduce_op,  ct_matmul_op,    ct_shape_op,
+    ct_join_op,      ct_index_op,  ct_softmax_op, ct_norm_op,      ct_sequence_op,
+    ct_loss_op,      ct_policy_op, ct_convert_op, ct_checkpoint_op};
 
 /* Registering is for the whole process: what a library adds, a test in another thread finds. */
 static struct {
@@ -62,9 +63,9 @@ bool ct_register_op(const ct_op *op) {
         return ct_fail_bool("register: an operation needs a name and a backward function");
     }
     pthread_mutex_lock(&registered.lock);
-    bool done = find(op->name) ? ct_fail_bool("register: there is already an operation '%s'",
-                                              op->name)
-                               : add(op);
+    bool done = find(op->name)
+                    ? ct_fail_bool("register: there is already an operation '%s'", op->name)
+                    : add(op);
     pthread_mutex_unlock(&registered.lock);
     return done;
 }

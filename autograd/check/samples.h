@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Shorthands for the samples that operations hand to the gradient check. Internal to autograd/. */
 #ifndef CT_AUTOGRAD_SAMPLES_H
 #define CT_AUTOGRAD_SAMPLES_H

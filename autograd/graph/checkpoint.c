@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Activation checkpointing: the function runs without recording, in backward again with it. */
 #include <stdlib.h>
 
@@ -31,8 +32,7 @@ static ct_tensor *run_again(const checkpoint *c, ct_tensor *const *leaves, int c
     return y;
 }
 
-static bool differentiate(ct_node *node, ct_tensor *const *g, ct_tensor **leaves,
-                          ct_tensor **gx) {
+static bool differentiate(ct_node *node, ct_tensor *const *g, ct_tensor **leaves, ct_tensor **gx) {
     if (!make_leaves(node, leaves)) return false;
     ct_sequence_after(node->sequence); /* also when another thread made the node */
     ct_tensor *y = run_again(ct_node_options(node), leaves, node->inputs);
@@ -60,7 +60,7 @@ static bool checkpoint_backward(ct_node *node, ct_tensor *const *g, ct_tensor **
 static ct_tensor *gated_with_dropout(void *context, ct_tensor *const *inputs, int count) {
     (void)count;
     ct_tensor *gated = ct_mul(ct_tanh(inputs[0]), ct_sigmoid(inputs[1]));
-    return ct_dropout(ct_add(gated, inputs[0]), 0.3, context, "sample");
+    return ct_dropout_with(ct_add(gated, inputs[0]), 0.3, context, "sample");
 }
 
 static int call_checkpoint(ct_tensor *const *x, const void *options, ct_tensor **y) {
@@ -93,7 +93,8 @@ ct_tensor *ct_checkpoint(ct_checkpoint_function f, void *context, ct_tensor *con
     bool *outer = ct_watch_recording(&recordable);
     ct_tensor *y = NULL;
     CT_SCOPE {
-        CT_NO_GRAD y = ct_keep(f(context, inputs, count));
+        CT_NO_GRAD
+        y = ct_keep(f(context, inputs, count));
     }
     ct_watch_recording(outer);
     y = ct_adopt(y);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Backward: collects the nodes behind the outputs, then lets each hand its gradients on, newest
  * first. A node is newer than all it depends on, so its own gradient is complete by then; and the
  * order is that of the forward pass reversed, whatever the shape of the graph, so sums of gradients
@@ -42,7 +43,8 @@ static bool reach(run *r, ct_node *node) {
     if (node->run == r) return true;
     if (node->sequence <= r->floor) {
         return ct_fail_bool("checkpoint: the function uses the result of '%s', which was computed "
-                            "before it and is not among its inputs", name);
+                            "before it and is not among its inputs",
+                            name);
     }
     if (node->run) return ct_fail_bool("backward: another backward is inside '%s'", name);
     if (node->used) {
@@ -130,9 +132,10 @@ static bool check_gradient(const ct_node *node, int i, const ct_tensor *g) {
     if (!ct_shape_equal(g->shape, edge->shape) || g->dtype != edge->dtype ||
         g->device != edge->device) {
         return ct_fail_bool("backward of '%s': the gradient of input %d is %s on %s, expected %s "
-                            "%s on %s", node->op->name, i, ct_tensor_text(g),
-                            ct_device_name(g->device), ct_dtype_name(edge->dtype),
-                            ct_shape_text(edge->shape), ct_device_name(edge->device));
+                            "%s on %s",
+                            node->op->name, i, ct_tensor_text(g), ct_device_name(g->device),
+                            ct_dtype_name(edge->dtype), ct_shape_text(edge->shape),
+                            ct_device_name(edge->device));
     }
     if (ct_anomaly_mode() && ct_tensor_has_nonfinite(g)) {
         return ct_fail_bool("anomaly: the gradient of input %d of '%s' has a NaN or an infinity", i,
@@ -174,7 +177,7 @@ static bool settle(ct_variable *variable) {
 
 static bool process(run *r, ct_node *node) {
     bool done = false;
-    CT_SCOPE done = process_in_scope(r, node);
+    CT_SCOPE { done = process_in_scope(r, node); }
     for (int i = 0; i < node->outputs; i++) node->gradient[i] = NULL;
     for (int i = 0; done && i < node->inputs; i++) {
         if (node->input_gradient[i]) done = settle(node->edge[i].variable);
@@ -188,14 +191,16 @@ static bool check_output(int i, const ct_tensor *y, const ct_tensor *g) {
     if (!ct_given("backward", y)) return false;
     if (!ct_requires_grad(y)) {
         return ct_fail_bool("backward: output %d, %s, was not computed from a tensor that requires "
-                            "a gradient", i, ct_tensor_text(y));
+                            "a gradient",
+                            i, ct_tensor_text(y));
     }
     if (!g && ct_count(y) != 1) {
         return ct_fail_bool("backward: output %d is %s: only of one element can the gradient be "
-                            "left out (see ct_backward_from)", i, ct_tensor_text(y));
+                            "left out (see ct_backward_from)",
+                            i, ct_tensor_text(y));
     }
-    if (g && (!ct_shape_equal(g->shape, y->shape) || g->dtype != y->dtype ||
-              g->device != y->device)) {
+    if (g &&
+        (!ct_shape_equal(g->shape, y->shape) || g->dtype != y->dtype || g->device != y->device)) {
         return ct_fail_bool("backward: the gradient of output %d is %s on %s, expected %s on %s", i,
                             ct_tensor_text(g), ct_device_name(g->device), ct_tensor_text(y),
                             ct_device_name(y->device));
@@ -214,7 +219,7 @@ static bool seed(run *r, ct_tensor *const *outputs, ct_tensor *const *gradients,
 
 static bool walk(run *r, ct_tensor *const *outputs, ct_tensor *const *gradients, int count) {
     bool done = false;
-    CT_SCOPE done = collect(r, outputs, count) && seed(r, outputs, gradients, count);
+    CT_SCOPE { done = collect(r, outputs, count) && seed(r, outputs, gradients, count); }
     for (int i = 0; done && i < count; i++) done = settle(ct_variable_of(outputs[i]));
     for (size_t i = 0; done && i < r->count; i++) {
         ct_node *node = r->entries[i].node;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Variables and nodes: making them, saving for backward, taking them apart. */
 #include "autograd/graph/graph.h"
 #include "autograd/profile.h"
@@ -143,7 +144,8 @@ static bool connect_output(ct_node *node, int i, ct_tensor *y) {
     if (!variable) return false;
     if (variable->node || variable->requires_grad) {
         return ct_fail_bool("%s: output %d is a tensor that already has a place in a graph; an "
-                            "operation must return a new one", node->op->name, i);
+                            "operation must return a new one",
+                            node->op->name, i);
     }
     variable->requires_grad = true;
     variable->output = i;
@@ -160,8 +162,8 @@ static bool outputs_finite(const ct_op *op, int outputs, ct_tensor *const *outpu
     return true;
 }
 
-ct_node *ct_record_if(bool force, const ct_op *op, int inputs, ct_tensor *const *input,
-                      int outputs, ct_tensor *const *output) {
+ct_node *ct_record_if(bool force, const ct_op *op, int inputs, ct_tensor *const *input, int outputs,
+                      ct_tensor *const *output) {
     if (thread.anomaly && !outputs_finite(op, outputs, output)) return NULL;
     if (ct_profile_running()) ct_profile_forward(op, inputs, input, outputs, output);
     if (thread.not_recording && !thread.seen) return NULL;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The graph: what hangs on tensors (variables) and what made them (nodes). Internal to autograd/.
  *
  *     tensor --> variable --> node --> variables of the inputs --> nodes ...
@@ -76,8 +77,8 @@ void ct_node_release(ct_node *node);
 void ct_node_drop(ct_node *node);
 
 /* ct_record that also records when `force` is set and no input needs a gradient. */
-ct_node *ct_record_if(bool force, const ct_op *op, int inputs, ct_tensor *const *input,
-                      int outputs, ct_tensor *const *output);
+ct_node *ct_record_if(bool force, const ct_op *op, int inputs, ct_tensor *const *input, int outputs,
+                      ct_tensor *const *output);
 
 /* While `seen` is set, operations of this thread that would have been recorded, had recording been
  * on, set *seen. Returns what was set before. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Leaves: tensors whose gradient is collected, and their hooks. */
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,8 @@ void ct_forget_grad(ct_tensor *x) {
     if (!variable) return;
     if (variable->node) {
         ct_fail("forget_grad: %s was computed by '%s' and is not a leaf; ct_detach gives a "
-                "constant", ct_tensor_text(x), variable->node->op->name);
+                "constant",
+                ct_tensor_text(x), variable->node->op->name);
         return;
     }
     variable->requires_grad = false;
@@ -148,7 +150,7 @@ void ct_leaf_run_hooks(ct_variable *leaf) {
     int i = 0;
     while (leaf->tensor && leaf->grad && i < leaf->hook_count) {
         ct_hook hook = leaf->hooks[i];
-        CT_SCOPE hook.call(hook.context, leaf->tensor, leaf->grad);
+        CT_SCOPE { hook.call(hook.context, leaf->tensor, leaf->grad); }
         if (i < leaf->hook_count && leaf->hooks[i].handle == hook.handle) i++;
     }
 }

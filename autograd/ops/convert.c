@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The same values elsewhere: constants, other dtypes, other devices. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Indexing: rows by number, gather, scatter, embedding. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
@@ -112,7 +113,7 @@ ct_tensor *ct_scatter_add(ct_tensor *base, int axis, ct_tensor *index, ct_tensor
 
 /* ---- embedding -------------------------------------------------------------------------- */
 
-static bool embed_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+static bool embedding_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
     int64_t padding = *(const int64_t *)ct_node_options(node);
     gx[0] = zeros_for_input(node, g[0]);
     if (!gx[0] || !ct_tensor_index_add_to(gx[0], 0, ct_saved(node, 0), ct_as_rows(g[0]))) {
@@ -123,37 +124,38 @@ static bool embed_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
     return row && ct_tensor_fill(row, 0);
 }
 
-static int call_embed(ct_tensor *const *x, const void *options, ct_tensor **y) {
+static int call_embedding(ct_tensor *const *x, const void *options, ct_tensor **y) {
     (void)options;
-    return ct_sample_result(y, ct_embed(x[0], x[1], -1));
+    return ct_sample_result(y, ct_embedding_with(x[0], x[1], -1));
 }
 
 /* A padding row that no index names: its gradient is 0 by both ways. */
 static int call_embed_padded(ct_tensor *const *x, const void *options, ct_tensor **y) {
     (void)options;
-    return ct_sample_result(y, ct_embed(x[0], x[1], 4));
+    return ct_sample_result(y, ct_embedding_with(x[0], x[1], 4));
 }
 
-static void embed_samples(ct_sampler *sampler) {
-    ct_sample_2(sampler, "sentences", call_embed, NULL, ct_sample_real(CT_SHAPE(5, 3)),
+static void embedding_samples(ct_sampler *sampler) {
+    ct_sample_2(sampler, "sentences", call_embedding, NULL, ct_sample_real(CT_SHAPE(5, 3)),
                 ct_sample_index(CT_SHAPE(2, 4), 5));
     ct_sample_2(sampler, "padding row", call_embed_padded, NULL, ct_sample_real(CT_SHAPE(5, 3)),
                 ct_sample_index(CT_SHAPE(2, 3), 4));
-    ct_sample_2(sampler, "one word", call_embed, NULL, ct_sample_real(CT_SHAPE(4, 2)),
+    ct_sample_2(sampler, "one word", call_embedding, NULL, ct_sample_real(CT_SHAPE(4, 2)),
                 ct_sample_index(CT_SCALAR_SHAPE, 4));
-    ct_sample_2(sampler, "one element", call_embed, NULL, ct_sample_real(CT_SHAPE(1, 1)),
+    ct_sample_2(sampler, "one element", call_embedding, NULL, ct_sample_real(CT_SHAPE(1, 1)),
                 ct_sample_index(CT_SHAPE(1), 1));
-    ct_sample_2(sampler, "no words", call_embed, NULL, ct_sample_real(CT_SHAPE(4, 2)),
+    ct_sample_2(sampler, "no words", call_embedding, NULL, ct_sample_real(CT_SHAPE(4, 2)),
                 ct_sample_index(CT_SHAPE(0, 2), 4));
 }
 
-static const ct_op embed_op = {"embed", embed_backward, embed_samples};
+static const ct_op embedding_op = {"embedding", embedding_backward, embedding_samples};
 
-ct_tensor *ct_embed(ct_tensor *weight, ct_tensor *index, int64_t padding) {
-    if (!ct_given("embed", weight) || !ct_given("embed", index)) return NULL;
+ct_tensor *ct_embedding_with(ct_tensor *weight, ct_tensor *index, int64_t padding) {
+    if (!ct_given("embedding", weight) || !ct_given("embedding", index)) return NULL;
     if (weight->shape.ndim != 2 || index->shape.ndim >= CT_MAX_DIMS) {
-        return ct_fail("embed: weight %s, index %s: expected (words, width) and fewer than %d "
-                       "dimensions", ct_tensor_text(weight), ct_tensor_text(index), CT_MAX_DIMS);
+        return ct_fail("embedding: weight %s, index %s: expected (words, width) and fewer than %d "
+                       "dimensions",
+                       ct_tensor_text(weight), ct_tensor_text(index), CT_MAX_DIMS);
     }
     ct_tensor *flat = ct_tensor_reshape(index, CT_SHAPE(ct_count(index)));
     ct_tensor *rows = flat ? ct_tensor_index_select(weight, 0, flat) : NULL;
@@ -161,14 +163,14 @@ ct_tensor *ct_embed(ct_tensor *weight, ct_tensor *index, int64_t padding) {
     ct_shape shape = index->shape;
     shape.dim[shape.ndim++] = weight->shape.dim[1];
     ct_tensor *y = ct_tensor_reshape(rows, shape);
-    ct_node *node = ct_record(&embed_op, 1, &weight, 1, &y);
+    ct_node *node = ct_record(&embedding_op, 1, &weight, 1, &y);
     ct_save(node, flat);
     ct_save_options(node, &padding, sizeof padding);
     return y;
 }
 
 const ct_op *ct_index_op(int i) {
-    static const ct_op *const ops[] = {&index_select_op, &gather_op, &scatter_add_op, &embed_op,
+    static const ct_op *const ops[] = {&index_select_op, &gather_op, &scatter_add_op, &embedding_op,
                                        NULL};
     return ops[i];
 }

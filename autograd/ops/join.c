@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Joining tensors: concat and stack. Each input's gradient is a view of its part. */
 #include <stdlib.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Losses and the order similarity: the fused pairs of tensor/fused/fused.h. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
@@ -12,9 +13,9 @@ typedef struct {
 static bool cross_entropy_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
     const cross_entropy_options *o = ct_node_options(node);
     ct_tensor *rows = ct_tensor_reshape(g[0], CT_SHAPE(ct_count(g[0])));
-    ct_tensor *grad = ct_tensor_cross_entropy_grad(rows, ct_saved(node, 0), ct_saved(node, 1),
-                                                   ct_saved(node, 2), o->ignore_index,
-                                                   o->smoothing);
+    ct_tensor *grad =
+        ct_tensor_cross_entropy_grad(rows, ct_saved(node, 0), ct_saved(node, 1), ct_saved(node, 2),
+                                     o->ignore_index, o->smoothing);
     gx[0] = grad ? ct_tensor_reshape(grad, ct_input_shape(node, 0)) : NULL;
     return gx[0] != NULL;
 }

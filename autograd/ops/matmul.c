@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Matrix products. Each operand is made what products take (ct_matmul_operand) once: so it is
  * multiplied, and so it is saved for both products of backward. */
 #include "autograd/graph/graph.h"
@@ -38,8 +39,8 @@ static bool matmul_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) 
     const ct_tensor *factor = ct_matmul_operand(g[0]);
     if (!factor) return false;
     if (ct_needs_grad(node, 0)) {
-        gx[0] = ct_unbroadcast(product(factor, transposed(ct_saved(node, 1))),
-                               ct_input_shape(node, 0));
+        gx[0] =
+            ct_unbroadcast(product(factor, transposed(ct_saved(node, 1))), ct_input_shape(node, 0));
         if (!gx[0]) return false;
     }
     if (ct_needs_grad(node, 1)) {
@@ -90,9 +91,9 @@ ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b) {
     return ct_adopt(y);
 }
 
-/* ---- affine ----------------------------------------------------------------------------- */
+/* ---- linear ----------------------------------------------------------------------------- */
 
-static bool affine_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+static bool linear_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
     ct_tensor *x = ct_saved(node, 0), *weight = ct_saved(node, 1); /* x as rows */
     const ct_tensor *rows = ct_as_rows(g[0]);
     const ct_tensor *factor = ct_matmul_operand(rows);
@@ -113,34 +114,34 @@ static bool affine_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) 
     return true;
 }
 
-static int call_affine(ct_tensor *const *x, const void *options, ct_tensor **y) {
+static int call_linear(ct_tensor *const *x, const void *options, ct_tensor **y) {
     bool biased = *(const bool *)options;
-    return ct_sample_result(y, ct_affine(x[0], x[1], biased ? x[2] : NULL));
+    return ct_sample_result(y, ct_linear_with(x[0], x[1], biased ? x[2] : NULL));
 }
 
-static void affine_samples(ct_sampler *sampler) {
+static void linear_samples(ct_sampler *sampler) {
     const bool biased = true, plain = false;
     ct_sample_input weight = ct_sample_real(CT_SHAPE(3, 4)), bias = ct_sample_real(CT_SHAPE(3));
-    ct_sample_3(sampler, "rows", call_affine, &biased, ct_sample_real(CT_SHAPE(5, 4)), weight,
+    ct_sample_3(sampler, "rows", call_linear, &biased, ct_sample_real(CT_SHAPE(5, 4)), weight,
                 bias);
-    ct_sample_3(sampler, "batch of rows", call_affine, &biased, ct_sample_real(CT_SHAPE(2, 3, 4)),
+    ct_sample_3(sampler, "batch of rows", call_linear, &biased, ct_sample_real(CT_SHAPE(2, 3, 4)),
                 weight, bias);
-    ct_sample_3(sampler, "one vector", call_affine, &biased, ct_sample_real(CT_SHAPE(4)), weight,
+    ct_sample_3(sampler, "one vector", call_linear, &biased, ct_sample_real(CT_SHAPE(4)), weight,
                 bias);
-    ct_sample_2(sampler, "without bias", call_affine, &plain, ct_sample_real(CT_SHAPE(2, 4)),
+    ct_sample_2(sampler, "without bias", call_linear, &plain, ct_sample_real(CT_SHAPE(2, 4)),
                 weight);
-    ct_sample_3(sampler, "one element", call_affine, &biased, ct_sample_real(CT_SHAPE(1, 1)),
+    ct_sample_3(sampler, "one element", call_linear, &biased, ct_sample_real(CT_SHAPE(1, 1)),
                 ct_sample_real(CT_SHAPE(1, 1)), ct_sample_real(CT_SHAPE(1)));
-    ct_sample_3(sampler, "no rows", call_affine, &biased, ct_sample_real(CT_SHAPE(0, 4)), weight,
+    ct_sample_3(sampler, "no rows", call_linear, &biased, ct_sample_real(CT_SHAPE(0, 4)), weight,
                 bias);
-    ct_sample_3(sampler, "no columns", call_affine, &biased, ct_sample_real(CT_SHAPE(2, 0)),
+    ct_sample_3(sampler, "no columns", call_linear, &biased, ct_sample_real(CT_SHAPE(2, 0)),
                 ct_sample_real(CT_SHAPE(3, 0)), bias);
 }
 
-static const ct_op affine_op = {"affine", affine_backward, affine_samples};
+static const ct_op linear_op = {"linear", linear_backward, linear_samples};
 
-static bool affine_fits(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias) {
-    if (!ct_given("affine", x) || !ct_given("affine", weight)) return false;
+static bool linear_fits(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias) {
+    if (!ct_given("linear", x) || !ct_given("linear", weight)) return false;
     bool fits = x->shape.ndim >= 1 && weight->shape.ndim == 2 &&
                 x->shape.dim[x->shape.ndim - 1] == weight->shape.dim[1];
     if (bias) {
@@ -148,13 +149,13 @@ static bool affine_fits(const ct_tensor *x, const ct_tensor *weight, const ct_te
                bias->dtype == x->dtype && bias->device == x->device;
     }
     if (fits) return true;
-    return ct_fail_bool("affine: x %s, weight %s, bias %s: expected (..,in), (out,in) and (out), "
-                        "of one dtype", ct_tensor_text(x), ct_tensor_text(weight),
-                        ct_tensor_text(bias));
+    return ct_fail_bool("linear: x %s, weight %s, bias %s: expected (..,in), (out,in) and (out), "
+                        "of one dtype",
+                        ct_tensor_text(x), ct_tensor_text(weight), ct_tensor_text(bias));
 }
 
 /* The product of operands, x's rows and the weight, is added to rows that start as the bias. */
-static ct_tensor *affine(const ct_tensor *x, const ct_tensor *rows, const ct_tensor *weight,
+static ct_tensor *linear(const ct_tensor *x, const ct_tensor *rows, const ct_tensor *weight,
                          const ct_tensor *bias) {
     if (!rows || !weight) return NULL;
     int64_t out = weight->shape.dim[0];
@@ -164,14 +165,14 @@ static ct_tensor *affine(const ct_tensor *x, const ct_tensor *rows, const ct_ten
     return x->shape.ndim == 2 ? y : ct_tensor_reshape(y, with_last(x->shape, out));
 }
 
-ct_tensor *ct_affine(ct_tensor *x, ct_tensor *weight, ct_tensor *bias) {
-    if (!affine_fits(x, weight, bias)) return NULL;
+ct_tensor *ct_linear_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias) {
+    if (!linear_fits(x, weight, bias)) return NULL;
     ct_tensor *y = NULL;
     CT_SCOPE {
         const ct_tensor *rows = ct_as_rows(ct_matmul_operand(x));
         const ct_tensor *factor = ct_matmul_operand(weight);
-        y = ct_keep(affine(x, rows, factor, bias));
-        ct_node *node = ct_record(&affine_op, 3, (ct_tensor *[]){x, weight, bias}, 1, &y);
+        y = ct_keep(linear(x, rows, factor, bias));
+        ct_node *node = ct_record(&linear_op, 3, (ct_tensor *[]){x, weight, bias}, 1, &y);
         ct_save(node, ct_needs_grad(node, 1) ? rows : NULL);
         ct_save(node, ct_needs_grad(node, 0) ? factor : NULL);
     }
@@ -179,6 +180,6 @@ ct_tensor *ct_affine(ct_tensor *x, ct_tensor *weight, ct_tensor *bias) {
 }
 
 const ct_op *ct_matmul_op(int i) {
-    static const ct_op *const ops[] = {&matmul_op, &affine_op, NULL};
+    static const ct_op *const ops[] = {&matmul_op, &linear_op, NULL};
     return ops[i];
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Normalisation and dropout. The formulas are those of tensor/fused/fused.h. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
@@ -63,8 +64,8 @@ static bool layer_norm_backward(ct_node *node, ct_tensor *const *g, ct_tensor **
 /* options: bit 0 weight, bit 1 bias */
 static int call_layer_norm(ct_tensor *const *x, const void *options, ct_tensor **y) {
     int given = *(const int *)options;
-    return ct_sample_result(y, ct_layer_norm(x[0], given & 1 ? x[1] : NULL,
-                                             given & 2 ? x[2] : NULL, 1e-5));
+    return ct_sample_result(
+        y, ct_layer_norm_with(x[0], given & 1 ? x[1] : NULL, given & 2 ? x[2] : NULL, 1e-5));
 }
 
 static void layer_norm_samples(ct_sampler *sampler) {
@@ -87,7 +88,7 @@ static void layer_norm_samples(ct_sampler *sampler) {
 
 static const ct_op layer_norm_op = {"layer_norm", layer_norm_backward, layer_norm_samples};
 
-ct_tensor *ct_layer_norm(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, double eps) {
+ct_tensor *ct_layer_norm_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, double eps) {
     ct_norm_result result = ct_tensor_layer_norm(x, weight, bias, eps);
     ct_node *node = ct_record(&layer_norm_op, 3, (ct_tensor *[]){x, weight, bias}, 1, &result.y);
     ct_save(node, x);
@@ -104,9 +105,9 @@ typedef struct {
 
 static bool batch_norm_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
     const batch_norm_options *o = ct_node_options(node);
-    ct_norm_grad grad = ct_tensor_batch_norm_grad(g[0], ct_saved(node, 0), o->axis,
-                                                  ct_saved(node, 1), ct_saved(node, 2),
-                                                  ct_saved(node, 3), o->batch_statistics);
+    ct_norm_grad grad =
+        ct_tensor_batch_norm_grad(g[0], ct_saved(node, 0), o->axis, ct_saved(node, 1),
+                                  ct_saved(node, 2), ct_saved(node, 3), o->batch_statistics);
     return hand_out(node, g[0], grad, o->axis, gx);
 }
 
@@ -116,8 +117,8 @@ typedef struct {
 
 static int call_batch_norm(ct_tensor *const *x, const void *options, ct_tensor **y) {
     const batch_norm_call *call = options;
-    return ct_sample_result(y, ct_batch_norm(x[0], call->axis, call->given & 1 ? x[1] : NULL,
-                                             call->given & 2 ? x[2] : NULL, 1e-5, NULL, NULL));
+    return ct_sample_result(y, ct_batch_norm_with(x[0], call->axis, call->given & 1 ? x[1] : NULL,
+                                                  call->given & 2 ? x[2] : NULL, 1e-5, NULL, NULL));
 }
 
 /* Inputs x, weight, bias, mean, variance. */
@@ -137,24 +138,22 @@ static void batch_norm_cases(ct_sampler *sampler, bool fixed) {
         batch_norm_call call;
         int64_t channels;
     } cases[] = {
-        {"rows", CT_SHAPE(4, 3), {-1, 3}, 3},
-        {"middle axis", CT_SHAPE(2, 3, 2), {1, 3}, 3},
-        {"first axis", CT_SHAPE(2, 5), {0, 3}, 2},
-        {"plain", CT_SHAPE(4, 3), {1, 0}, 3},
-        {"weight alone", CT_SHAPE(4, 3), {1, 1}, 3},
-        {"bias alone", CT_SHAPE(4, 3), {1, 2}, 3},
-        {"one element", CT_SHAPE(1, 1), {1, 3}, 1},
-        {"empty", CT_SHAPE(0, 3), {1, 3}, 3},
+        {"rows", CT_SHAPE(4, 3), {-1, 3}, 3},        {"middle axis", CT_SHAPE(2, 3, 2), {1, 3}, 3},
+        {"first axis", CT_SHAPE(2, 5), {0, 3}, 2},   {"plain", CT_SHAPE(4, 3), {1, 0}, 3},
+        {"weight alone", CT_SHAPE(4, 3), {1, 1}, 3}, {"bias alone", CT_SHAPE(4, 3), {1, 2}, 3},
+        {"one element", CT_SHAPE(1, 1), {1, 3}, 1},  {"empty", CT_SHAPE(0, 3), {1, 3}, 3},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases - !fixed; i++) {
         ct_shape channels = CT_SHAPE(cases[i].channels);
-        ct_sample sample = {
-            cases[i].name,
-            fixed ? call_batch_norm_fixed : call_batch_norm,
-            &cases[i].call,
-            fixed ? 5 : 3,
-            {ct_sample_real(cases[i].shape), ct_sample_real(channels), ct_sample_real(channels),
-             {CT_SAMPLE_CONST, channels, -1, 1}, {CT_SAMPLE_CONST, channels, 0.5, 2}}};
+        ct_sample sample = {cases[i].name,
+                            fixed ? call_batch_norm_fixed : call_batch_norm,
+                            &cases[i].call,
+                            fixed ? 5 : 3,
+                            {ct_sample_real(cases[i].shape),
+                             ct_sample_real(channels),
+                             ct_sample_real(channels),
+                             {CT_SAMPLE_CONST, channels, -1, 1},
+                             {CT_SAMPLE_CONST, channels, 0.5, 2}}};
         ct_add_sample(sampler, &sample);
     }
 }
@@ -178,8 +177,8 @@ static void record_batch_norm(const ct_op *op, ct_tensor *x, int axis, ct_tensor
     ct_save_options(node, &o, sizeof o);
 }
 
-ct_tensor *ct_batch_norm(ct_tensor *x, int axis, ct_tensor *weight, ct_tensor *bias, double eps,
-                         ct_tensor **mean, ct_tensor **variance) {
+ct_tensor *ct_batch_norm_with(ct_tensor *x, int axis, ct_tensor *weight, ct_tensor *bias,
+                              double eps, ct_tensor **mean, ct_tensor **variance) {
     ct_norm_result result = ct_tensor_batch_norm(x, axis, weight, bias, eps);
     if (mean) *mean = result.mean;
     if (variance) *variance = result.variance;
@@ -190,8 +189,8 @@ ct_tensor *ct_batch_norm(ct_tensor *x, int axis, ct_tensor *weight, ct_tensor *b
 ct_tensor *ct_batch_norm_fixed(ct_tensor *x, int axis, ct_tensor *mean, ct_tensor *variance,
                                ct_tensor *weight, ct_tensor *bias, double eps) {
     ct_norm_result result = {.mean = mean};
-    result.rstd = ct_tensor_unary(
-        CT_UNARY_rsqrt, ct_tensor_unary(CT_UNARY_add_scalar, variance, eps, 0), 0, 0);
+    result.rstd = ct_tensor_unary(CT_UNARY_rsqrt,
+                                  ct_tensor_unary(CT_UNARY_add_scalar, variance, eps, 0), 0, 0);
     result.y = ct_tensor_batch_norm_apply(x, axis, mean, result.rstd, weight, bias);
     record_batch_norm(&batch_norm_fixed_op, x, axis, weight, bias, result);
     return result.y;
@@ -263,7 +262,7 @@ static bool dropout_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx)
 
 static int call_dropout(ct_tensor *const *x, const void *options, ct_tensor **y) {
     ct_rng rng = ct_rng_create(5, 0);
-    return ct_sample_result(y, ct_dropout(x[0], *(const double *)options, &rng, "sample"));
+    return ct_sample_result(y, ct_dropout_with(x[0], *(const double *)options, &rng, "sample"));
 }
 
 static void dropout_samples(ct_sampler *sampler) {
@@ -277,7 +276,7 @@ static void dropout_samples(ct_sampler *sampler) {
 
 static const ct_op dropout_op = {"dropout", dropout_backward, dropout_samples};
 
-ct_tensor *ct_dropout(ct_tensor *x, double p, ct_rng *rng, const char *name) {
+ct_tensor *ct_dropout_with(ct_tensor *x, double p, ct_rng *rng, const char *name) {
     if (!ct_given("dropout", x)) return NULL;
     if (!(p >= 0 && p <= 1)) return ct_fail("dropout: probability %g, expected 0 to 1", p);
     if (p == 0) return x;
@@ -291,7 +290,12 @@ ct_tensor *ct_dropout(ct_tensor *x, double p, ct_rng *rng, const char *name) {
 }
 
 const ct_op *ct_norm_op(int i) {
-    static const ct_op *const ops[] = {&l2_normalize_op, &layer_norm_op, &batch_norm_op,
-                                       &batch_norm_fixed_op, &weight_norm_op, &dropout_op, NULL};
+    static const ct_op *const ops[] = {&l2_normalize_op,
+                                       &layer_norm_op,
+                                       &batch_norm_op,
+                                       &batch_norm_fixed_op,
+                                       &weight_norm_op,
+                                       &dropout_op,
+                                       NULL};
     return ops[i];
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Pointwise operations: one record for every line of tensor/ops/pointwise.def. */
 #include <pthread.h>
 #include <stdlib.h>
@@ -17,13 +18,13 @@ static void unary_samples(ct_sampler *sampler, ct_unary_kind kind, double lo, do
 static void binary_samples(ct_sampler *sampler, ct_binary_kind kind, double lo, double hi);
 
 /* The table's parameters that are not used here hold expressions of R(..), never expanded. */
-#define CT_UNARY(name, nparams, value, derivative, lo, hi)        \
-    static void samples_of_##name(ct_sampler *sampler) {          \
-        unary_samples(sampler, CT_UNARY_##name, lo, hi);          \
+#define CT_UNARY(name, nparams, value, derivative, lo, hi) \
+    static void samples_of_##name(ct_sampler *sampler) {   \
+        unary_samples(sampler, CT_UNARY_##name, lo, hi);   \
     }
-#define CT_BINARY(name, value, da, db, lo, hi)                    \
-    static void samples_of_##name(ct_sampler *sampler) {          \
-        binary_samples(sampler, CT_BINARY_##name, lo, hi);        \
+#define CT_BINARY(name, value, da, db, lo, hi)             \
+    static void samples_of_##name(ct_sampler *sampler) {   \
+        binary_samples(sampler, CT_BINARY_##name, lo, hi); \
     }
 #include "tensor/ops/pointwise.def"
 
@@ -137,8 +138,7 @@ static void unary_samples(ct_sampler *sampler, ct_unary_kind kind, double lo, do
     ct_sample_1(sampler, "cube", call_unary, &o, ct_sample_between(CT_SHAPE(2, 3, 2), lo, hi));
     ct_sample_1(sampler, "long row", call_unary, &o, ct_sample_between(CT_SHAPE(37), lo, hi));
     ct_sample_1(sampler, "scalar", call_unary, &o, ct_sample_between(CT_SCALAR_SHAPE, lo, hi));
-    ct_sample_1(sampler, "one element", call_unary, &o,
-                ct_sample_between(CT_SHAPE(1, 1), lo, hi));
+    ct_sample_1(sampler, "one element", call_unary, &o, ct_sample_between(CT_SHAPE(1, 1), lo, hi));
     ct_sample_1(sampler, "empty", call_unary, &o, ct_sample_between(CT_SHAPE(0, 3), lo, hi));
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The discrete-continuous policy head: the fused pair of tensor/fused/fused.h. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
@@ -13,12 +14,11 @@ static bool policy_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) 
 
 /* Only log_discrete: the gradient of log_continuous goes straight through the choice of the action
  * and takes the drawn sample as given, so it is no derivative of the function of the noise that a
- * difference sees (tests/autograd/test_autograd.c compares it with the composed operations instead).
- * Inputs: logits, rho, uniform, choice, normal. */
+ * difference sees (tests/autograd/test_autograd.c compares it with the composed operations
+ * instead). Inputs: logits, rho, uniform, choice, normal. */
 static int call_policy(ct_tensor *const *x, const void *options, ct_tensor **y) {
     const ct_policy_options *o = options;
-    ct_policy_noise noise = {.uniform = o->perturbed ? x[2] : NULL, .choice = x[3],
-                             .normal = x[4]};
+    ct_policy_noise noise = {.uniform = o->perturbed ? x[2] : NULL, .choice = x[3], .normal = x[4]};
     return ct_sample_result(y, ct_policy_head(x[0], x[1], noise, *o).log_discrete);
 }
 
@@ -36,8 +36,12 @@ static void policy_samples(ct_sampler *sampler) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ct_shape heads = CT_SHAPE(cases[i].rows, cases[i].heads);
         ct_shape all = CT_SHAPE(cases[i].rows, cases[i].heads, cases[i].actions);
-        ct_sample sample = {cases[i].name, call_policy, &cases[i].options, 5,
-                            {ct_sample_real(all), ct_sample_real(heads),
+        ct_sample sample = {cases[i].name,
+                            call_policy,
+                            &cases[i].options,
+                            5,
+                            {ct_sample_real(all),
+                             ct_sample_real(heads),
                              {CT_SAMPLE_CONST, all, 0.05, 0.95},
                              {CT_SAMPLE_CONST, heads, 0.05, 0.95},
                              {CT_SAMPLE_CONST, heads, -2, 2}}};

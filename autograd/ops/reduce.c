@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reductions, running sums. */
 #include <float.h>
 
@@ -27,10 +28,10 @@ static ct_tensor *product_grad(const ct_tensor *g, const ct_tensor *x, uint32_t 
     ct_tensor *zeros = ct_tensor_reduce(CT_SUM, ct_tensor_cast(is_zero, x->dtype), axes, true);
     ct_tensor *nonzero = ct_tensor_where(is_zero, one, x);
     ct_tensor *rest = ct_tensor_mul(g, ct_tensor_reduce(CT_PROD, nonzero, axes, true));
-    ct_tensor *at_zero = ct_tensor_where(ct_tensor_compare(CT_COMPARE_equal, zeros, one), rest,
-                                         zero);
-    ct_tensor *elsewhere = ct_tensor_where(ct_tensor_compare(CT_COMPARE_equal, zeros, zero), rest,
-                                           zero);
+    ct_tensor *at_zero =
+        ct_tensor_where(ct_tensor_compare(CT_COMPARE_equal, zeros, one), rest, zero);
+    ct_tensor *elsewhere =
+        ct_tensor_where(ct_tensor_compare(CT_COMPARE_equal, zeros, zero), rest, zero);
     return ct_tensor_where(is_zero, at_zero, ct_tensor_div(elsewhere, nonzero));
 }
 
@@ -90,8 +91,7 @@ static void reduce_samples(ct_sampler *sampler, ct_reduce_kind kind) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         reduce_call call = {kind, cases[i].axes, cases[i].keep};
-        ct_sample_1(sampler, cases[i].name, call_reduce, &call,
-                    ct_sample_distinct(cases[i].shape));
+        ct_sample_1(sampler, cases[i].name, call_reduce, &call, ct_sample_distinct(cases[i].shape));
     }
 }
 
@@ -256,8 +256,8 @@ ct_tensor *ct_variance(ct_tensor *x, int axis, bool unbiased) {
     ct_tensor *y = NULL;
     CT_SCOPE {
         ct_tensor *square = ct_tensor_unary(CT_UNARY_square, ct_tensor_sub(x, mean), 0, 0);
-        y = ct_keep(ct_tensor_scale(ct_tensor_reduce(CT_SUM, square, 1u << axis, false),
-                                    1 / o.divisor));
+        y = ct_keep(
+            ct_tensor_scale(ct_tensor_reduce(CT_SUM, square, 1u << axis, false), 1 / o.divisor));
     }
     y = ct_adopt(y);
     ct_node *node = ct_record(&variance_op, 1, &x, 1, &y);
@@ -272,8 +272,8 @@ ct_tensor *ct_variance(ct_tensor *x, int axis, bool unbiased) {
 static bool norm_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
     ct_tensor *x = ct_saved(node, 0), *y = ct_saved(node, 1);
     ct_tensor *zero = ct_scalar(x->dtype, x->device, 0);
-    ct_tensor *factor = ct_tensor_where(ct_tensor_compare(CT_COMPARE_equal, y, zero), zero,
-                                        ct_tensor_div(g[0], y));
+    ct_tensor *factor =
+        ct_tensor_where(ct_tensor_compare(CT_COMPARE_equal, y, zero), zero, ct_tensor_div(g[0], y));
     gx[0] = ct_tensor_mul(x, ct_tensor_unsqueeze(factor, option_axis(node)));
     return gx[0] != NULL;
 }
@@ -335,9 +335,10 @@ ct_tensor *ct_cumsum(ct_tensor *x, int axis) {
 }
 
 const ct_op *ct_reduce_op(int i) {
-    static const ct_op *const ops[] = {
-        &reduce_ops[CT_SUM],  &reduce_ops[CT_MEAN], &reduce_ops[CT_MAX], &reduce_ops[CT_MIN],
-        &reduce_ops[CT_PROD], &log_sum_exp_op,      &variance_op,        &norm_op,
-        &cumsum_op,           NULL};
+    static const ct_op *const ops[] = {&reduce_ops[CT_SUM],  &reduce_ops[CT_MEAN],
+                                       &reduce_ops[CT_MAX],  &reduce_ops[CT_MIN],
+                                       &reduce_ops[CT_PROD], &log_sum_exp_op,
+                                       &variance_op,         &norm_op,
+                                       &cumsum_op,           NULL};
     return ops[i];
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Choosing element by element: where, masked fill, gated linear unit. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
@@ -27,12 +28,12 @@ static int call_where(ct_tensor *const *x, const void *options, ct_tensor **y) {
 
 static void where_samples(ct_sampler *sampler) {
     ct_shape matrix = CT_SHAPE(3, 4), one = CT_SHAPE(1, 1), empty = CT_SHAPE(0, 3);
-    ct_sample_3(sampler, "matrix", call_where, NULL, ct_sample_mask(matrix),
-                ct_sample_real(matrix), ct_sample_real(matrix));
+    ct_sample_3(sampler, "matrix", call_where, NULL, ct_sample_mask(matrix), ct_sample_real(matrix),
+                ct_sample_real(matrix));
     ct_sample_3(sampler, "broadcast", call_where, NULL, ct_sample_mask(CT_SHAPE(3, 1)),
                 ct_sample_real(CT_SHAPE(4)), ct_sample_real(CT_SHAPE(2, 1, 1)));
-    ct_sample_3(sampler, "one element", call_where, NULL, ct_sample_mask(one),
-                ct_sample_real(one), ct_sample_real(CT_SCALAR_SHAPE));
+    ct_sample_3(sampler, "one element", call_where, NULL, ct_sample_mask(one), ct_sample_real(one),
+                ct_sample_real(CT_SCALAR_SHAPE));
     ct_sample_3(sampler, "empty", call_where, NULL, ct_sample_mask(empty), ct_sample_real(empty),
                 ct_sample_real(CT_SHAPE(3)));
 }
@@ -94,8 +95,8 @@ static bool glu_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
     ct_tensor *value = ct_saved(node, 0), *gate = ct_saved(node, 1);
     ct_tensor *to_value = ct_tensor_mul(g[0], gate);
     /* the derivative of the sigmoid only needs its value, which is the gate */
-    ct_tensor *to_gate = ct_tensor_unary_grad(CT_UNARY_sigmoid, ct_tensor_mul(g[0], value), gate,
-                                              gate, 0, 0);
+    ct_tensor *to_gate =
+        ct_tensor_unary_grad(CT_UNARY_sigmoid, ct_tensor_mul(g[0], value), gate, gate, 0, 0);
     gx[0] = ct_tensor_concat((ct_tensor *[]){to_value, to_gate}, 2, axis);
     return gx[0] != NULL;
 }
@@ -124,8 +125,8 @@ ct_tensor *ct_glu(ct_tensor *x, int axis) {
         return ct_fail("glu: dimension %d of %s cannot be halved", axis, ct_tensor_text(x));
     }
     ct_tensor *value = ct_tensor_slice(x, axis, 0, size / 2, 1);
-    ct_tensor *gate = ct_tensor_unary(CT_UNARY_sigmoid,
-                                      ct_tensor_slice(x, axis, size / 2, size, 1), 0, 0);
+    ct_tensor *gate =
+        ct_tensor_unary(CT_UNARY_sigmoid, ct_tensor_slice(x, axis, size / 2, size, 1), 0, 0);
     ct_tensor *y = ct_tensor_mul(value, gate);
     ct_node *node = ct_record(&glu_op, 1, &x, 1, &y);
     ct_save(node, value);

@@ -1,4 +1,6 @@
-/* Recurrent layers over a sequence and convolution over time: the fused pairs of tensor/fused/fused.h. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Recurrent layers over a sequence and convolution over time: the fused pairs of
+ * tensor/fused/fused.h. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
 
@@ -13,9 +15,9 @@ static bool gru_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
     ct_tensor *in[GRU_INPUTS + 1];
     for (int i = 0; i <= GRU_INPUTS; i++) in[i] = ct_saved(node, i);
     ct_gru_result result = {ct_saved(node, 7), ct_saved(node, 8), ct_saved(node, 9)};
-    ct_gru_grad grad = ct_tensor_gru_grad(g[0], g[1], in[0], in[1], in[2], in[3], in[4], in[5],
-                                          in[6], option_flag(node), &result,
-                                          ct_needs_grad(node, 0));
+    ct_gru_grad grad =
+        ct_tensor_gru_grad(g[0], g[1], in[0], in[1], in[2], in[3], in[4], in[5], in[6],
+                           option_flag(node), &result, ct_needs_grad(node, 0));
     ct_tensor *all[] = {grad.x, grad.h0, grad.w_ih, grad.w_hh, grad.b_ih, grad.b_hh};
     for (int i = 0; i < GRU_INPUTS; i++) gx[i] = all[i];
     return gx[2] != NULL;
@@ -35,9 +37,8 @@ static ct_tensor *lengths_of(const recurrent_call *call, ct_tensor *x) {
 
 static int call_gru(ct_tensor *const *x, const void *options, ct_tensor **y) {
     const recurrent_call *call = options;
-    y[0] = ct_gru_sequence(x[0], call->state ? x[5] : NULL, x[1], x[2],
-                           call->bias ? x[3] : NULL, call->bias ? x[4] : NULL,
-                           lengths_of(call, x[6]), call->reverse, &y[1]);
+    y[0] = ct_gru_with(x[0], call->state ? x[5] : NULL, x[1], x[2], call->bias ? x[3] : NULL,
+                       call->bias ? x[4] : NULL, lengths_of(call, x[6]), call->reverse, &y[1]);
     return y[0] ? 2 : 0;
 }
 
@@ -66,7 +67,10 @@ static void recurrent_samples(ct_sampler *sampler, ct_sample_function function, 
     for (size_t i = 0; i < sizeof recurrent_cases / sizeof *recurrent_cases; i++) {
         const recurrent_case *c = &recurrent_cases[i];
         int64_t rows = gates * c->hidden;
-        ct_sample sample = {c->name, function, &c->call, 6 + states,
+        ct_sample sample = {c->name,
+                            function,
+                            &c->call,
+                            6 + states,
                             {ct_sample_real(CT_SHAPE(c->batch, c->steps, c->in)),
                              ct_sample_between(CT_SHAPE(rows, c->in), -1, 1),
                              ct_sample_between(CT_SHAPE(rows, c->hidden), -1, 1),
@@ -75,19 +79,19 @@ static void recurrent_samples(ct_sampler *sampler, ct_sample_function function, 
         for (int s = 0; s < states; s++) {
             sample.input[5 + s] = ct_sample_between(CT_SHAPE(c->batch, c->hidden), -1, 1);
         }
-        sample.input[5 + states] = (ct_sample_input){CT_SAMPLE_INDEX, CT_SHAPE(c->batch), 1,
-                                                     (double)(c->steps + 1)};
+        sample.input[5 + states] =
+            (ct_sample_input){CT_SAMPLE_INDEX, CT_SHAPE(c->batch), 1, (double)(c->steps + 1)};
         ct_add_sample(sampler, &sample);
     }
 }
 
 static void gru_samples(ct_sampler *sampler) { recurrent_samples(sampler, call_gru, 3, 1); }
 
-static const ct_op gru_op = {"gru_sequence", gru_backward, gru_samples};
+static const ct_op gru_op = {"gru", gru_backward, gru_samples};
 
-ct_tensor *ct_gru_sequence(ct_tensor *x, ct_tensor *h0, ct_tensor *w_ih, ct_tensor *w_hh,
-                           ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths, bool reverse,
-                           ct_tensor **h_last) {
+ct_tensor *ct_gru_with(ct_tensor *x, ct_tensor *h0, ct_tensor *w_ih, ct_tensor *w_hh,
+                       ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths, bool reverse,
+                       ct_tensor **h_last) {
     ct_gru_result result = ct_tensor_gru(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, reverse);
     ct_tensor *input[GRU_INPUTS] = {x, h0, w_ih, w_hh, b_ih, b_hh};
     ct_tensor *output[] = {result.y, h_last ? result.h_last : NULL};
@@ -109,9 +113,9 @@ static bool lstm_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
     for (int i = 0; i <= LSTM_INPUTS; i++) in[i] = ct_saved(node, i);
     ct_lstm_result result = {ct_saved(node, 8), ct_saved(node, 9), ct_saved(node, 10),
                              ct_saved(node, 11)};
-    ct_lstm_grad grad = ct_tensor_lstm_grad(g[0], g[1], g[2], in[0], in[1], in[2], in[3], in[4],
-                                            in[5], in[6], in[7], option_flag(node), &result,
-                                            ct_needs_grad(node, 0));
+    ct_lstm_grad grad =
+        ct_tensor_lstm_grad(g[0], g[1], g[2], in[0], in[1], in[2], in[3], in[4], in[5], in[6],
+                            in[7], option_flag(node), &result, ct_needs_grad(node, 0));
     ct_tensor *all[] = {grad.x, grad.h0, grad.c0, grad.w_ih, grad.w_hh, grad.b_ih, grad.b_hh};
     for (int i = 0; i < LSTM_INPUTS; i++) gx[i] = all[i];
     return gx[3] != NULL;
@@ -119,23 +123,22 @@ static bool lstm_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
 
 static int call_lstm(ct_tensor *const *x, const void *options, ct_tensor **y) {
     const recurrent_call *call = options;
-    y[0] = ct_lstm_sequence(x[0], call->state ? x[5] : NULL, call->state ? x[6] : NULL, x[1], x[2],
-                            call->bias ? x[3] : NULL, call->bias ? x[4] : NULL,
-                            lengths_of(call, x[7]), call->reverse, &y[1], &y[2]);
+    y[0] = ct_lstm_with(x[0], call->state ? x[5] : NULL, call->state ? x[6] : NULL, x[1], x[2],
+                        call->bias ? x[3] : NULL, call->bias ? x[4] : NULL, lengths_of(call, x[7]),
+                        call->reverse, &y[1], &y[2]);
     return y[0] ? 3 : 0;
 }
 
 static void lstm_samples(ct_sampler *sampler) { recurrent_samples(sampler, call_lstm, 4, 2); }
 
-static const ct_op lstm_op = {"lstm_sequence", lstm_backward, lstm_samples};
+static const ct_op lstm_op = {"lstm", lstm_backward, lstm_samples};
 
-ct_tensor *ct_lstm_sequence(ct_tensor *x, ct_tensor *h0, ct_tensor *c0, ct_tensor *w_ih,
-                            ct_tensor *w_hh, ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths,
-                            bool reverse, ct_tensor **h_last, ct_tensor **c_last) {
+ct_tensor *ct_lstm_with(ct_tensor *x, ct_tensor *h0, ct_tensor *c0, ct_tensor *w_ih,
+                        ct_tensor *w_hh, ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths,
+                        bool reverse, ct_tensor **h_last, ct_tensor **c_last) {
     ct_lstm_result result = ct_tensor_lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, reverse);
     ct_tensor *input[LSTM_INPUTS] = {x, h0, c0, w_ih, w_hh, b_ih, b_hh};
-    ct_tensor *output[] = {result.y, h_last ? result.h_last : NULL,
-                           c_last ? result.c_last : NULL};
+    ct_tensor *output[] = {result.y, h_last ? result.h_last : NULL, c_last ? result.c_last : NULL};
     ct_node *node = ct_record(&lstm_op, LSTM_INPUTS, input, 3, output);
     for (int i = 0; i < LSTM_INPUTS; i++) ct_save(node, input[i]);
     ct_save(node, lengths);
@@ -152,7 +155,7 @@ ct_tensor *ct_lstm_sequence(ct_tensor *x, ct_tensor *h0, ct_tensor *c0, ct_tenso
 /* ---- convolution ------------------------------------------------------------------------ */
 
 static bool conv1d_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
-    const ct_conv1d_options *o = ct_node_options(node);
+    const ct_tensor_conv1d_options *o = ct_node_options(node);
     ct_tensor_conv1d_grad(g[0], ct_saved(node, 0), ct_saved(node, 1), *o,
                           ct_needs_grad(node, 0) ? &gx[0] : NULL, &gx[1],
                           ct_needs_grad(node, 2) ? &gx[2] : NULL);
@@ -160,15 +163,18 @@ static bool conv1d_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) 
 }
 
 static int call_conv1d(ct_tensor *const *x, const void *options, ct_tensor **y) {
-    return ct_sample_result(y, ct_conv1d_op(x[0], x[1], x[2], *(const ct_conv1d_options *)options));
+    return ct_sample_result(
+        y, ct_conv1d_with(x[0], x[1], x[2], *(const ct_tensor_conv1d_options *)options));
 }
 
 static int call_conv1d_plain(ct_tensor *const *x, const void *options, ct_tensor **y) {
-    return ct_sample_result(y, ct_conv1d_op(x[0], x[1], NULL, *(const ct_conv1d_options *)options));
+    return ct_sample_result(
+        y, ct_conv1d_with(x[0], x[1], NULL, *(const ct_tensor_conv1d_options *)options));
 }
 
 static void conv1d_samples(ct_sampler *sampler) {
-    const ct_conv1d_options plain = {0, 0, 1, 1}, causal = {4, 0, 1, 2}, strided = {1, 1, 2, 1};
+    const ct_tensor_conv1d_options plain = {0, 0, 1, 1}, causal = {4, 0, 1, 2},
+                                   strided = {1, 1, 2, 1};
     ct_sample_input weight = ct_sample_real(CT_SHAPE(2, 3, 3)), bias = ct_sample_real(CT_SHAPE(2));
     ct_sample_input x = ct_sample_real(CT_SHAPE(2, 5, 3));
     ct_sample_3(sampler, "plain", call_conv1d, &plain, x, weight, bias);
@@ -183,8 +189,8 @@ static void conv1d_samples(ct_sampler *sampler) {
 
 static const ct_op conv1d_op = {"conv1d", conv1d_backward, conv1d_samples};
 
-ct_tensor *ct_conv1d_op(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
-                        ct_conv1d_options options) {
+ct_tensor *ct_conv1d_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
+                          ct_tensor_conv1d_options options) {
     ct_tensor *y = ct_tensor_conv1d(x, weight, bias, options);
     ct_node *node = ct_record(&conv1d_op, 3, (ct_tensor *[]){x, weight, bias}, 1, &y);
     ct_save(node, x);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Other shapes of the same elements, parts of them, padding. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
@@ -294,8 +295,8 @@ ct_tensor *ct_pad(ct_tensor *x, int axis, int64_t before, int64_t after, double 
 }
 
 const ct_op *ct_shape_op(int i) {
-    static const ct_op *const ops[] = {&reshape_op, &squeeze_op,   &unsqueeze_op, &contiguous_op,
-                                       &expand_op,  &permute_op,   &transpose_op, &slice_op,
-                                       &select_op,  &pad_op,       NULL};
+    static const ct_op *const ops[] = {&reshape_op, &squeeze_op, &unsqueeze_op, &contiguous_op,
+                                       &expand_op,  &permute_op, &transpose_op, &slice_op,
+                                       &select_op,  &pad_op,     NULL};
     return ops[i];
 }

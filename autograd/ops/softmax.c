@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Softmax and its logarithm. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model as fast as PyTorch makes it: what is attended to is never fed back into the recurrence, so one GRU gives
 all states of a policy and one product all its evaluations. Shapes depend on nothing that the host would have to wait
 for, so that a step can be captured as a CUDA graph; what lies between the GRUs can be compiled.

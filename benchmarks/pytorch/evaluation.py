@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Embedding and ranking of a split, as the released code does it and as fast as PyTorch does it."""
 
 from __future__ import annotations

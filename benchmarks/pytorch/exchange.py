@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters and recorded steps in safetensors files, under the released code's names (docs/parity.md)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A prepared data folder (data/make_synthetic.py) as batches on the host."""
 
 from __future__ import annotations

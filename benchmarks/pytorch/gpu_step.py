@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Trains a PyTorch model of the published policy attention on a prepared folder, and answers with times.
 
     gpu_step.py FOLDER --how stepwise|eager|graph|compiled|autotuned [--precision bf16] [--width 2048 ...]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What both PyTorch models of the published policy attention share: sizes, noise, captioner, losses.
 
 Written from docs/model.md; parameters have the released code's names (docs/parity.md), so that its weights and our

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model structured as the released code is: a policy is evaluated step by step, over all padded words.
 
 Per region or word: a GRU cell, two linear layers, Gumbel noise, a softmax, a draw, two normal samples.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """VSRN in PyTorch on a prepared data folder: what our own training is compared with.
 
 Region features through a linear layer, region-relation graph convolutions and a GRU; captions

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Preparation of the bundled demo data: Debian's emoji font and their English names.
 
 cldr      reads names and keywords

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The captions of an emoji: plain lower-case sentences made of its names and keywords."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names and keywords of emoji, from the annotation files of Debian's unicode-cldr-core."""
 
 from __future__ import annotations

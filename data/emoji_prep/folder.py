@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writing the data folder: features, captions, image numbers, names, thumbnails, sources."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drawing emoji, leaving out what is no picture, and the region features of a picture."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which image belongs to which split.
 
 test, dev   unseen combinations: the image is new, but relatives of it (the same base with

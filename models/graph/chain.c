@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Building and running a chain of modules. */
 #include <ctype.h>
 #include <stdio.h>
@@ -45,15 +46,17 @@ static bool check_place(const ct_graph_builder *builder, ct_place place,
     if (!builder->image && first && !(kind->place & CT_GIVES_WORDS))
         return ct_fail_at(place, "[text] begins with 'words', found '%s'", kind->name) != NULL;
     if (kind->place & CT_GIVES_WORDS && (builder->image || !first))
-        return ct_fail_at(place, "'%s' stands at the beginning of [text] only", kind->name) !=
-               NULL;
+        return ct_fail_at(place, "'%s' stands at the beginning of [text] only", kind->name) != NULL;
     if (kind->place & CT_IMAGE_ONLY && !builder->image)
-        return ct_fail_at(place, "'%s' is for regions, not for words of which some are padding; "
-                                 "'attention' does for words", kind->name) != NULL;
+        return ct_fail_at(place,
+                          "'%s' is for regions, not for words of which some are padding; "
+                          "'attention' does for words",
+                          kind->name) != NULL;
     if (kind->place & CT_NEEDS_SEQUENCE && builder->pooled)
-        return ct_fail_at(place, "'%s' works on a sequence, but '%s' (line %d) has already made "
-                                 "one vector of it: put it before", kind->name, builder->pool.key,
-                          builder->pool.line) != NULL;
+        return ct_fail_at(place,
+                          "'%s' works on a sequence, but '%s' (line %d) has already made "
+                          "one vector of it: put it before",
+                          kind->name, builder->pool.key, builder->pool.line) != NULL;
     return true;
 }
 
@@ -123,8 +126,7 @@ static void part_name(const ct_spec *spec, int part, char *name, size_t size) {
 
 static bool add_sum(ct_graph_builder *builder, const ct_spec *spec) {
     ct_graph_chain *chain = builder->chain;
-    ct_module *group =
-        ct_module_add(chain->module, spec->place.key, ct_module_create("sum"));
+    ct_module *group = ct_module_add(chain->module, spec->place.key, ct_module_create("sum"));
     int first = chain->nodes;
     for (int i = 0; i < spec->parts; i++) {
         char name[48];
@@ -186,8 +188,9 @@ static bool find_policy(ct_graph_chain *chain) {
         const ct_graph_node *node = &chain->node[i];
         if (strcmp(node->kind->name, "policy_attention")) continue;
         if (chain->policy)
-            return ct_fail_at(node->place, "a second policy_attention in [%s], after '%s' in "
-                                           "line %d; one is supported",
+            return ct_fail_at(node->place,
+                              "a second policy_attention in [%s], after '%s' in "
+                              "line %d; one is supported",
                               chain->section, chain->policy->place.key,
                               chain->policy->place.line) != NULL;
         chain->policy = node;
@@ -213,8 +216,8 @@ static bool build(ct_graph_builder *builder, const ct_description *description) 
     if (!builder->pooled)
         return ct_fail_at(ct_place_of(description, last),
                           "[%s] ends without a pool (mean, max, gru, lstm or bigru), so there is "
-                          "no one vector %s", chain->section,
-                          builder->image ? "an image" : "a caption") != NULL;
+                          "no one vector %s",
+                          chain->section, builder->image ? "an image" : "a caption") != NULL;
     chain->width = builder->width;
     return find_policy(chain);
 }
@@ -222,8 +225,11 @@ static bool build(ct_graph_builder *builder, const ct_description *description) 
 bool ct_graph_build(ct_graph_chain *chain, const ct_description *description, const char *section,
                     const ct_compat *compat, const ct_graph_context *context, int64_t width) {
     *chain = (ct_graph_chain){.section = section, .module = ct_module_create(section)};
-    ct_graph_builder builder = {.chain = chain, .compat = compat, .context = *context,
-                                .width = width, .image = !strcmp(section, "image")};
+    ct_graph_builder builder = {.chain = chain,
+                                .compat = compat,
+                                .context = *context,
+                                .width = width,
+                                .image = !strcmp(section, "image")};
     if (chain->module && build(&builder, description)) return true;
     ct_module_destroy(chain->module);
     ct_graph_free(chain);

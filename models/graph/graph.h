@@ -1,35 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A chain of modules: how [image] and [text] are built and run. Internal to models/.
  *
  * A module kind is one ct_graph_kind: its options, a constructor that also gives the output width
- * (the shape rule), a forward and its work. All kinds stand in the table of models/graph/registry.c;
- * adding one is one record and one line there.
+ * (the shape rule), a forward and its work. All kinds stand in the table of
+ * models/graph/registry.c; adding one is one record and one line there.
  */
 #ifndef CT_MODELS_GRAPH_H
 #define CT_MODELS_GRAPH_H
 
 #include "models/graph/options.h"
 
-/* ---- [compat]: models/released/compat.c -------------------------------------------------------------- */
+/* ---- [compat]: models/released/compat.c
+ * -------------------------------------------------------------- */
 
 /* Each switch: false is this project's default, true what the released code does. */
 typedef enum {
-    CT_COMPAT_L2NORM_REGIONS,   /* l2norm over the regions, not over the features */
-    CT_COMPAT_NO_FIRST_L2NORM,  /* [image]'s first l2norm is left out */
-    CT_COMPAT_SECOND_SAMPLE,    /* log pi_c at a second sample, not at the applied one */
-    CT_COMPAT_LAST_HEAD,        /* the image's continuous loss keeps the last head only */
-    CT_COMPAT_PADDED_STEPS,     /* the text policy runs over padded positions too */
-    CT_COMPAT_DECODER_FIXED,    /* the decoder is not trained */
-    CT_COMPAT_BATCH_EVAL,       /* the image's batch norm uses the batch in evaluation too */
-    CT_COMPAT_PAD_TARGET,       /* one padding target after <end> counts for the decoder */
-    CT_COMPAT_COLUMN_MAXIMUM,   /* within-modality hinge: row's diagonal, column's maximum */
-    CT_COMPAT_COSINE_REWARD,    /* reward ranks are cosine whatever the measure */
-    CT_COMPAT_TOKENS,           /* captions are split with the bytes prefix of Python 3 */
-    CT_COMPAT_DROP_UNKNOWN,     /* words without a vector are dropped, but counted */
-    CT_COMPAT_CLASSES,          /* 113288 classes, numbered from 1 */
-    CT_COMPAT_NAN_GRADIENT,     /* order similarity: NaN gradients where two vectors are equal */
-    CT_COMPAT_REPORT,           /* evaluation reports what the released code prints */
-    CT_COMPAT_RESUME,           /* resuming takes up the encoders alone */
-    CT_COMPAT_DECODER_TWICE,    /* the decoder's parameters are clipped and updated twice */
+    CT_COMPAT_L2NORM_REGIONS,  /* l2norm over the regions, not over the features */
+    CT_COMPAT_NO_FIRST_L2NORM, /* [image]'s first l2norm is left out */
+    CT_COMPAT_SECOND_SAMPLE,   /* log pi_c at a second sample, not at the applied one */
+    CT_COMPAT_LAST_HEAD,       /* the image's continuous loss keeps the last head only */
+    CT_COMPAT_PADDED_STEPS,    /* the text policy runs over padded positions too */
+    CT_COMPAT_DECODER_FIXED,   /* the decoder is not trained */
+    CT_COMPAT_BATCH_EVAL,      /* the image's batch norm uses the batch in evaluation too */
+    CT_COMPAT_PAD_TARGET,      /* one padding target after <end> counts for the decoder */
+    CT_COMPAT_COLUMN_MAXIMUM,  /* within-modality hinge: row's diagonal, column's maximum */
+    CT_COMPAT_COSINE_REWARD,   /* reward ranks are cosine whatever the measure */
+    CT_COMPAT_TOKENS,          /* captions are split with the bytes prefix of Python 3 */
+    CT_COMPAT_DROP_UNKNOWN,    /* words without a vector are dropped, but counted */
+    CT_COMPAT_CLASSES,         /* 113288 classes, numbered from 1 */
+    CT_COMPAT_NAN_GRADIENT,    /* order similarity: NaN gradients where two vectors are equal */
+    CT_COMPAT_REPORT,          /* evaluation reports what the released code prints */
+    CT_COMPAT_RESUME,          /* resuming takes up the encoders alone */
+    CT_COMPAT_DECODER_TWICE,   /* the decoder's parameters are clipped and updated twice */
     CT_COMPAT_COUNT
 } ct_compat_switch;
 
@@ -49,8 +51,8 @@ typedef struct {
     ct_tensor *log_discrete, *log_continuous; /* (B,S,H) */
     ct_tensor *weight;                        /* (B,S,H), constant */
     ct_tensor *index;                         /* (B,S,H) i64, or NULL without discrete actions */
-    ct_tensor *valid; /* (B,S,1), 1 where a step counts, or NULL: all do */
-    int64_t steps;    /* that count, over the batch; CT_STEPS_ON_DEVICE: only `valid` tells */
+    ct_tensor *valid;                         /* (B,S,1), 1 where a step counts, or NULL: all do */
+    int64_t steps; /* that count, over the batch; CT_STEPS_ON_DEVICE: only `valid` tells */
 } ct_policy_output;
 
 typedef struct {
@@ -80,7 +82,7 @@ typedef struct ct_graph_kind ct_graph_kind;
 typedef struct {
     const ct_graph_kind *kind;
     const ct_compat *compat;
-    char name[64];        /* "gcn.0"; of a sum's parts "pool.gru" */
+    char name[64]; /* "gcn.0"; of a sum's parts "pool.gru" */
     ct_option_value value[CT_MAX_OPTIONS];
     ct_module *module; /* belongs to the model; NULL without parameters or buffers */
     bool image;        /* in [image] */
@@ -156,7 +158,8 @@ void ct_graph_free(ct_graph_chain *chain); /* not the module */
 /* (B,width). x is the images, NULL for captions. */
 ct_tensor *ct_graph_forward(const ct_graph_chain *chain, ct_graph_state *state, ct_tensor *x);
 
-/* ---- the policy attention: models/modules/policy.c -------------------------------------------------- */
+/* ---- the policy attention: models/modules/policy.c
+ * -------------------------------------------------- */
 
 bool ct_policy_has_discrete(const ct_graph_node *policy);
 bool ct_policy_has_continuous(const ct_graph_node *policy);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A model: made from its description, and embedding images and captions. */
 #include "models/graph/model.h"
 
@@ -10,7 +11,8 @@ static bool check_sizes(const ct_model_sizes *sizes) {
     if (sizes->regions > 0 && sizes->features > 0 && sizes->vocabulary > 0 && sizes->images > 0)
         return true;
     return ct_fail("model: regions %lld, features %lld, vocabulary %lld, images %lld, expected all "
-                   "above 0", (long long)sizes->regions, (long long)sizes->features,
+                   "above 0",
+                   (long long)sizes->regions, (long long)sizes->features,
                    (long long)sizes->vocabulary, (long long)sizes->images) != NULL;
 }
 
@@ -18,9 +20,11 @@ static bool check_widths(const ct_model *model) {
     if (model->image.width == model->text.width) return true;
     const ct_graph_node *text = &model->text.node[model->text.nodes - 1];
     const ct_graph_node *image = &model->image.node[model->image.nodes - 1];
-    return ct_fail_at(text->place, "captions become %lld wide here, but images %lld ([image] %s, "
-                                   "line %d): both must be alike", (long long)model->text.width,
-                      (long long)model->image.width, image->place.key, image->place.line) != NULL;
+    return ct_fail_at(text->place,
+                      "captions become %lld wide here, but images %lld ([image] %s, "
+                      "line %d): both must be alike",
+                      (long long)model->text.width, (long long)model->image.width, image->place.key,
+                      image->place.line) != NULL;
 }
 
 static bool build_chains(ct_model *model, const ct_description *description) {
@@ -49,9 +53,9 @@ static bool build_heads(ct_model *model) {
     }
     if (loss->decoder > 0) {
         int64_t words = model->text.node[0].out;
-        model->decoder = ct_module_add(
-            model->module, "decoder",
-            ct_decoder_create(loss, words, width, model->sizes.vocabulary));
+        model->decoder =
+            ct_module_add(model->module, "decoder",
+                          ct_decoder_create(loss, words, width, model->sizes.vocabulary));
         if (!model->decoder) return false;
     }
     return true;
@@ -171,8 +175,7 @@ static bool check_captions(const ct_batch *batch) {
     for (int64_t i = 0; i < ct_count(lengths); i++)
         if (length[i] < 1 || length[i] > ct_dim(words, 1))
             return ct_fail("model: length %lld of caption %lld, expected 1 to %lld",
-                           (long long)length[i], (long long)i,
-                           (long long)ct_dim(words, 1)) != NULL;
+                           (long long)length[i], (long long)i, (long long)ct_dim(words, 1)) != NULL;
     return true;
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a ct_model is. Internal to models/. */
 #ifndef CT_MODELS_MODEL_H
 #define CT_MODELS_MODEL_H

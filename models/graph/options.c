@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "models/graph/options.h"
 
 #include <ctype.h>
@@ -22,8 +23,7 @@ void *ct_fail_at(ct_place place, const char *format, ...) {
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     if (place.line == 0) return ct_fail("--set %s.%s: %s", place.section, place.key, message);
-    return ct_fail("%s:%d: [%s] %s: %s", place.file, place.line, place.section, place.key,
-                   message);
+    return ct_fail("%s:%d: [%s] %s: %s", place.file, place.line, place.section, place.key, message);
 }
 
 /* ---- the form of an entry ----------------------------------------------------------------- */
@@ -121,12 +121,12 @@ void ct_spec_free(ct_spec *spec) {
 
 /* ---- values --------------------------------------------------------------------------------- */
 
-static bool read_number(ct_place place, const char *what, const ct_option *option,
-                        const char *text, double *number) {
+static bool read_number(ct_place place, const char *what, const ct_option *option, const char *text,
+                        double *number) {
     char *end = NULL;
     errno = 0;
-    *number = option->type == CT_OPTION_INTEGER ? (double)strtoll(text, &end, 10)
-                                                : strtod(text, &end);
+    *number =
+        option->type == CT_OPTION_INTEGER ? (double)strtoll(text, &end, 10) : strtod(text, &end);
     bool whole = end != text && !*end && !errno;
     if (whole && *number >= option->low && *number <= option->high) return true;
     return ct_fail_at(place, "%s is '%s', expected %s from %g to %g", what, text,
@@ -144,8 +144,8 @@ static bool read_flag(ct_place place, const char *what, const char *text, double
     return ct_fail_at(place, "%s is '%s', expected yes or no", what, text) != NULL;
 }
 
-static bool read_choice(ct_place place, const char *what, const ct_option *option,
-                        const char *text, double *number) {
+static bool read_choice(ct_place place, const char *what, const ct_option *option, const char *text,
+                        double *number) {
     enum { MOST = 8 };
     char copy[256];
     const char *known[MOST];
@@ -166,15 +166,11 @@ bool ct_option_read(ct_place place, const char *what, const ct_option *option, c
                     ct_option_value *value) {
     value->given = true;
     switch (option->type) {
-        case CT_OPTION_INTEGER:
-        case CT_OPTION_REAL:
-            return read_number(place, what, option, text, &value->number);
-        case CT_OPTION_FLAG:
-            return read_flag(place, what, text, &value->number);
-        case CT_OPTION_CHOICE:
-            return read_choice(place, what, option, text, &value->number);
-        case CT_OPTION_TEXT:
-            return true;
+    case CT_OPTION_INTEGER:
+    case CT_OPTION_REAL: return read_number(place, what, option, text, &value->number);
+    case CT_OPTION_FLAG: return read_flag(place, what, text, &value->number);
+    case CT_OPTION_CHOICE: return read_choice(place, what, option, text, &value->number);
+    case CT_OPTION_TEXT: return true;
     }
     return false;
 }

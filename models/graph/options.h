@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading the right-hand sides of a description: "module option=value ... x N" and "a + b".
  * Internal to models/.
  */

@@ -1,13 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every module kind that [image] and [text] know. */
 #include <string.h>
 
 #include "models/modules/modules.h"
 
 static const ct_graph_kind *const kinds[] = {
-    &ct_kind_words,     &ct_kind_linear,  &ct_kind_gcn,       &ct_kind_attention,
-    &ct_kind_conv1d,    &ct_kind_l2norm,  &ct_kind_batchnorm, &ct_kind_layernorm,
-    &ct_kind_dropout,   &ct_kind_mean,    &ct_kind_max,       &ct_kind_gru,
-    &ct_kind_lstm,      &ct_kind_bigru,   &ct_kind_policy_attention,
+    &ct_kind_words,     &ct_kind_linear,    &ct_kind_gcn,
+    &ct_kind_attention, &ct_kind_conv1d,    &ct_kind_l2norm,
+    &ct_kind_batchnorm, &ct_kind_layernorm, &ct_kind_dropout,
+    &ct_kind_mean,      &ct_kind_max,       &ct_kind_gru,
+    &ct_kind_lstm,      &ct_kind_bigru,     &ct_kind_policy_attention,
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 

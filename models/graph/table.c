@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A model as a table: module, output shape, parameters, work. */
 #include <stdlib.h>
 
@@ -55,12 +56,12 @@ ct_model_row *ct_model_table(const ct_model *model, int64_t batch, int64_t words
         rows[(*count)++] = row_of(&model->text, &model->text.node[i], batch, words);
     if (model->loss.retrieval > 0) {
         double terms = model->loss.ranking.intra_modal ? 3 : 1; /* products of (B,D) by (D,B) */
-        rows[(*count)++] = (ct_model_row){
-            .part = "loss",
-            .name = "retrieval",
-            .module = "hinge",
-            .output = CT_SHAPE(batch, batch),
-            .flops = 2 * terms * (double)batch * (double)batch * (double)model->image.width};
+        rows[(*count)++] = (ct_model_row){.part = "loss",
+                                          .name = "retrieval",
+                                          .module = "hinge",
+                                          .output = CT_SHAPE(batch, batch),
+                                          .flops = 2 * terms * (double)batch * (double)batch *
+                                                   (double)model->image.width};
     }
     if (model->classifier) rows[(*count)++] = classifier_row(model, batch);
     if (model->decoder) rows[(*count)++] = decoder_row(model, batch, words);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The text decoder: a convolutional captioner (Aneja, Deshpande, Schwing, CVPR 2018) of
  * weight-normalised layers, conditioned on the caption embedding; it asks of the embedding that the
  * caption can be told from it, word by word. */
@@ -34,7 +35,7 @@ static bool add_convolutions(ct_module *decoder, const ct_loss_config *config) {
         int64_t in = i ? width : 2 * width;
         double variance = 4 * (1 - config->convcap.dropout) / (double)(kernel * in);
         ct_module *conv = normal_start(
-            ct_conv1d_create(in, 2 * width, kernel, (ct_conv1d_config){.causal = true}), variance);
+            ct_conv1d_create(in, 2 * width, kernel, (ct_conv1d_options){.causal = true}), variance);
         if (!convs || !conv || !ct_module_add(convs, name, conv)) return false;
     }
     return true;
@@ -61,7 +62,7 @@ ct_module *ct_decoder_create(const ct_loss_config *config, int64_t words, int64_
 static ct_tensor *dropped(const ct_module *decoder, const ct_loss_config *config, ct_tensor *x,
                           ct_rng *rng) {
     if (!ct_module_training(decoder)) return x;
-    return ct_dropout(x, config->convcap.dropout, rng, "decoder.dropout");
+    return ct_dropout_with(x, config->convcap.dropout, rng, "decoder.dropout");
 }
 
 ct_tensor *ct_decoder_states(ct_module *decoder, const ct_loss_config *config, ct_tensor *vectors,
@@ -99,8 +100,7 @@ static void by_lengths(ct_positions *positions, const ct_tensor *lengths, bool p
         }
 }
 
-static bool by_mask(ct_positions *positions, const ct_tensor *mask, int64_t batch,
-                    int64_t tokens) {
+static bool by_mask(ct_positions *positions, const ct_tensor *mask, int64_t batch, int64_t tokens) {
     ct_tensor *numbers = ct_tensor_cast(mask, CT_F64);
     double *value = malloc((size_t)(batch * tokens + 1) * sizeof *value);
     bool read = numbers && value && ct_read(numbers, value);
@@ -115,8 +115,7 @@ static bool by_mask(ct_positions *positions, const ct_tensor *mask, int64_t batc
 
 static bool index_tensors(const ct_positions *positions, ct_device device, ct_tensor **from,
                           ct_tensor **to) {
-    if (positions->count == 0)
-        return ct_fail_bool("decoder: no caption has a token to predict");
+    if (positions->count == 0) return ct_fail_bool("decoder: no caption has a token to predict");
     *from = ct_from_data(CT_I64, device, CT_SHAPE(positions->count), positions->from);
     *to = ct_from_data(CT_I64, device, CT_SHAPE(positions->count), positions->to);
     return *from && *to;
@@ -193,11 +192,11 @@ ct_tensor *ct_decoder_loss(ct_module *decoder, const ct_loss_config *config,
     ct_tensor *targets = batch->targets ? batch->targets : batch->words;
     if (!targets) return ct_fail("decoder: the batch has neither words nor targets");
     if (batch->target_mask && !ct_shape_equal(batch->target_mask->shape, targets->shape))
-        return ct_fail("decoder: target_mask is %s, targets %s",
-                       ct_tensor_text(batch->target_mask), ct_tensor_text(targets));
+        return ct_fail("decoder: target_mask is %s, targets %s", ct_tensor_text(batch->target_mask),
+                       ct_tensor_text(targets));
     targets = first_columns(targets, config->convcap.tokens);
-    ct_tensor *states = ct_decoder_states(decoder, config, fit(vectors, ct_dim(targets, 1)),
-                                          embedding, rng);
+    ct_tensor *states =
+        ct_decoder_states(decoder, config, fit(vectors, ct_dim(targets, 1)), embedding, rng);
     if (!states) return NULL;
     /* the layer as wide as the vocabulary sees only the rows that count, where these are known */
     bool known = !ct_lengths_on_device(batch->lengths);
@@ -207,13 +206,13 @@ ct_tensor *ct_decoder_loss(ct_module *decoder, const ct_loss_config *config,
                             (ct_cross_entropy_options){.ignore = !known, .ignore_index = IGNORED});
 }
 
-double ct_decoder_flops(const ct_loss_config *config, double words, double width,
-                        double vocabulary, double rows, double steps) {
+double ct_decoder_flops(const ct_loss_config *config, double words, double width, double vocabulary,
+                        double rows, double steps) {
     double inner = (double)config->convcap.width, hidden = (double)config->convcap.hidden;
     double layers = (double)config->convcap.layers, kernel = (double)config->convcap.kernel;
     /* the first layer reads twice the width */
     double convolutions = (layers + 1) * inner * 2 * inner * kernel;
-    double token = words * inner + 2 * inner * inner + convolutions + inner * hidden +
-                   hidden * vocabulary;
+    double token =
+        words * inner + 2 * inner * inner + convolutions + inner * hidden + hidden * vocabulary;
     return 2 * rows * (steps * token + width * inner);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* [loss]: what is trained, and with what weights. Internal to models/. */
 #ifndef CT_MODELS_LOSS_H
 #define CT_MODELS_LOSS_H
@@ -29,7 +30,8 @@ bool ct_loss_read(const ct_description *description, const ct_compat *compat,
                   const ct_graph_chain *image, const ct_graph_chain *text, int64_t images,
                   ct_loss_config *config);
 
-/* ---- convolutional captioner: models/losses/decoder.c ---------------------------------------------- */
+/* ---- convolutional captioner: models/losses/decoder.c
+ * ---------------------------------------------- */
 
 /* `words` is the width of the word vectors, `width` that of the embedding. */
 ct_module *ct_decoder_create(const ct_loss_config *config, int64_t words, int64_t width,
@@ -42,7 +44,7 @@ ct_tensor *ct_decoder_states(ct_module *decoder, const ct_loss_config *config, c
 ct_tensor *ct_decoder_loss(ct_module *decoder, const ct_loss_config *config,
                            const ct_compat *compat, const ct_batch *batch, ct_tensor *vectors,
                            ct_tensor *embedding, ct_rng *rng);
-double ct_decoder_flops(const ct_loss_config *config, double words, double width,
-                        double vocabulary, double rows, double steps);
+double ct_decoder_flops(const ct_loss_config *config, double words, double width, double vocabulary,
+                        double rows, double steps);
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading [loss]. */
 #include <string.h>
 
@@ -11,8 +12,18 @@ typedef struct {
     const ct_option *options;
 } ct_loss_key;
 
-enum { RETRIEVAL, DISCRETE_POLICY, CONTINUOUS_POLICY, INSTANCE, DECODER, MEASURE, NORMALISE,
-       BASELINE, BASELINE_WEIGHT, KEYS };
+enum {
+    RETRIEVAL,
+    DISCRETE_POLICY,
+    CONTINUOUS_POLICY,
+    INSTANCE,
+    DECODER,
+    MEASURE,
+    NORMALISE,
+    BASELINE,
+    BASELINE_WEIGHT,
+    KEYS
+};
 
 enum { HINGE_MARGIN, HINGE_NEGATIVES, HINGE_INTRA_MODAL, HINGE_SUM_EPOCHS, HINGE_WEIGHT };
 static const ct_option hinge[] = {
@@ -30,8 +41,15 @@ static const ct_option classifier[] = {
     {"weight", CT_OPTION_REAL, "1", 0, 1e6, NULL},
     {NULL, 0, NULL, 0, 0, NULL},
 };
-enum { CONVCAP_WIDTH, CONVCAP_HIDDEN, CONVCAP_LAYERS, CONVCAP_KERNEL, CONVCAP_DROPOUT,
-       CONVCAP_TOKENS, CONVCAP_WEIGHT };
+enum {
+    CONVCAP_WIDTH,
+    CONVCAP_HIDDEN,
+    CONVCAP_LAYERS,
+    CONVCAP_KERNEL,
+    CONVCAP_DROPOUT,
+    CONVCAP_TOKENS,
+    CONVCAP_WEIGHT
+};
 static const ct_option convcap[] = {
     {"width", CT_OPTION_INTEGER, "512", 1, 1 << 20, NULL},
     {"hidden", CT_OPTION_INTEGER, "256", 1, 1 << 20, NULL},
@@ -44,8 +62,7 @@ static const ct_option convcap[] = {
 };
 static const ct_option weight[] = {{"the weight", CT_OPTION_REAL, NULL, 0, 1e6, NULL}};
 static const ct_option fraction[] = {{"the weight", CT_OPTION_REAL, NULL, 0, 1, NULL}};
-static const ct_option measure[] = {
-    {"the measure", CT_OPTION_CHOICE, NULL, 0, 0, "cosine|order"}};
+static const ct_option measure[] = {{"the measure", CT_OPTION_CHOICE, NULL, 0, 0, "cosine|order"}};
 static const ct_option flag[] = {{"the value", CT_OPTION_FLAG, NULL, 0, 0, NULL}};
 static const ct_option baseline[] = {
     {"the baseline", CT_OPTION_CHOICE, NULL, 0, 0, "mean|leave_one_out"}};
@@ -90,33 +107,33 @@ static bool read_module(const ct_description *description, int entry, const ct_l
 
 static void apply(int key, const ct_option_value *value, ct_loss_config *config) {
     switch (key) {
-        case RETRIEVAL:
-            config->ranking.margin = value[HINGE_MARGIN].number;
-            config->ranking.hardest = value[HINGE_NEGATIVES].number != 0;
-            config->ranking.intra_modal = value[HINGE_INTRA_MODAL].number != 0;
-            config->sum_epochs = (int64_t)value[HINGE_SUM_EPOCHS].number;
-            config->retrieval = value[HINGE_WEIGHT].number;
-            break;
-        case DISCRETE_POLICY: config->discrete_policy = value->number; break;
-        case CONTINUOUS_POLICY: config->continuous_policy = value->number; break;
-        case INSTANCE:
-            config->instance_hidden = (int64_t)value[CLASSIFIER_HIDDEN].number;
-            config->instance_classes = (int64_t)value[CLASSIFIER_CLASSES].number;
-            config->instance = value[CLASSIFIER_WEIGHT].number;
-            break;
-        case DECODER:
-            config->convcap.width = (int64_t)value[CONVCAP_WIDTH].number;
-            config->convcap.hidden = (int64_t)value[CONVCAP_HIDDEN].number;
-            config->convcap.layers = (int64_t)value[CONVCAP_LAYERS].number;
-            config->convcap.kernel = (int64_t)value[CONVCAP_KERNEL].number;
-            config->convcap.dropout = value[CONVCAP_DROPOUT].number;
-            config->convcap.tokens = (int64_t)value[CONVCAP_TOKENS].number;
-            config->decoder = value[CONVCAP_WEIGHT].number;
-            break;
-        case MEASURE: config->measure = value->number != 0 ? CT_ORDER : CT_COSINE; break;
-        case NORMALISE: config->normalise = value->number != 0; break;
-        case BASELINE: config->leave_one_out = value->number != 0; break;
-        case BASELINE_WEIGHT: config->baseline_weight = value->number; break;
+    case RETRIEVAL:
+        config->ranking.margin = value[HINGE_MARGIN].number;
+        config->ranking.hardest = value[HINGE_NEGATIVES].number != 0;
+        config->ranking.intra_modal = value[HINGE_INTRA_MODAL].number != 0;
+        config->sum_epochs = (int64_t)value[HINGE_SUM_EPOCHS].number;
+        config->retrieval = value[HINGE_WEIGHT].number;
+        break;
+    case DISCRETE_POLICY: config->discrete_policy = value->number; break;
+    case CONTINUOUS_POLICY: config->continuous_policy = value->number; break;
+    case INSTANCE:
+        config->instance_hidden = (int64_t)value[CLASSIFIER_HIDDEN].number;
+        config->instance_classes = (int64_t)value[CLASSIFIER_CLASSES].number;
+        config->instance = value[CLASSIFIER_WEIGHT].number;
+        break;
+    case DECODER:
+        config->convcap.width = (int64_t)value[CONVCAP_WIDTH].number;
+        config->convcap.hidden = (int64_t)value[CONVCAP_HIDDEN].number;
+        config->convcap.layers = (int64_t)value[CONVCAP_LAYERS].number;
+        config->convcap.kernel = (int64_t)value[CONVCAP_KERNEL].number;
+        config->convcap.dropout = value[CONVCAP_DROPOUT].number;
+        config->convcap.tokens = (int64_t)value[CONVCAP_TOKENS].number;
+        config->decoder = value[CONVCAP_WEIGHT].number;
+        break;
+    case MEASURE: config->measure = value->number != 0 ? CT_ORDER : CT_COSINE; break;
+    case NORMALISE: config->normalise = value->number != 0; break;
+    case BASELINE: config->leave_one_out = value->number != 0; break;
+    case BASELINE_WEIGHT: config->baseline_weight = value->number; break;
     }
 }
 
@@ -127,7 +144,8 @@ static bool check_policy(const ct_description *description, const char *key, int
     const char *file = description->file ? description->file : "description";
     if (present && entry < 0)
         return ct_fail("%s: [loss] has no '%s', but a policy_attention has a %s part to train "
-                       "(%s = 0 leaves it at its random start)", file, key, what, key) != NULL;
+                       "(%s = 0 leaves it at its random start)",
+                       file, key, what, key) != NULL;
     if (!present && configured > 0)
         return ct_fail_at(ct_place_of(description, entry),
                           "no policy_attention in [image] or [text] has a %s part to train",
@@ -145,8 +163,9 @@ static bool size_classifier(const ct_description *description, int entry, const 
     if (config->instance == 0 || config->instance_classes >= needed) return true;
     return ct_fail_at(ct_place_of(description, entry),
                       "classes is %lld, but the training images are numbered %d to %lld: expected "
-                      "at least %lld", (long long)config->instance_classes, released,
-                      (long long)needed - 1, (long long)needed) != NULL;
+                      "at least %lld",
+                      (long long)config->instance_classes, released, (long long)needed - 1,
+                      (long long)needed) != NULL;
 }
 
 bool ct_loss_read(const ct_description *description, const ct_compat *compat,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The losses of a training step (docs/model.md, "Losses"). */
 #include <string.h>
 
@@ -47,9 +48,8 @@ static bool reward(const ct_step *step, ct_losses *losses) {
         ct_tensor *similarity = ct_similarity(step->images, step->captions,
                                               cosine ? CT_COSINE : step->model->loss.measure);
         losses->reward = ct_retrieval_reward(similarity);
-        losses->advantage =
-            ct_reward_advantage(losses->reward, step->model->loss.leave_one_out,
-                                step->model->loss.baseline_weight);
+        losses->advantage = ct_reward_advantage(losses->reward, step->model->loss.leave_one_out,
+                                                step->model->loss.baseline_weight);
     }
     return losses->advantage != NULL;
 }
@@ -98,8 +98,7 @@ static bool policies(const ct_step *step, ct_losses *losses) {
 /* ---- instance classes ----------------------------------------------------------------------- */
 
 static ct_tensor *instance(const ct_model *model, ct_tensor *embedding, ct_tensor *classes) {
-    ct_tensor *hidden =
-        ct_relu(ct_linear(ct_module_child(model->classifier, "hidden"), embedding));
+    ct_tensor *hidden = ct_relu(ct_linear(ct_module_child(model->classifier, "hidden"), embedding));
     ct_tensor *logits = ct_linear(ct_module_child(model->classifier, "output"), hidden);
     return ct_cross_entropy(logits, classes, (ct_cross_entropy_options){0});
 }
@@ -108,15 +107,15 @@ static ct_tensor *instance(const ct_model *model, ct_tensor *embedding, ct_tenso
 
 static double weight_of(const ct_loss_config *config, int term) {
     switch (term) {
-        case CT_LOSS_RETRIEVAL: return config->retrieval;
-        case CT_LOSS_DISCRETE_IMAGE:
-        case CT_LOSS_DISCRETE_TEXT: return config->discrete_policy;
-        case CT_LOSS_CONTINUOUS_IMAGE:
-        case CT_LOSS_CONTINUOUS_TEXT: return config->continuous_policy;
-        case CT_LOSS_INSTANCE_IMAGE:
-        case CT_LOSS_INSTANCE_TEXT: return config->instance;
-        case CT_LOSS_DECODER: return config->decoder;
-        default: return 0;
+    case CT_LOSS_RETRIEVAL: return config->retrieval;
+    case CT_LOSS_DISCRETE_IMAGE:
+    case CT_LOSS_DISCRETE_TEXT: return config->discrete_policy;
+    case CT_LOSS_CONTINUOUS_IMAGE:
+    case CT_LOSS_CONTINUOUS_TEXT: return config->continuous_policy;
+    case CT_LOSS_INSTANCE_IMAGE:
+    case CT_LOSS_INSTANCE_TEXT: return config->instance;
+    case CT_LOSS_DECODER: return config->decoder;
+    default: return 0;
     }
 }
 
@@ -168,8 +167,9 @@ static bool run(ct_step *step, ct_losses *losses) {
 
 /* The tensors of a ct_losses, to keep and to adopt all alike. */
 static void each(ct_losses *losses, ct_tensor *(*function)(ct_tensor *)) {
-    ct_tensor *all[] = {losses->image_embeddings, losses->caption_embeddings, losses->reward,
-                        losses->advantage,        losses->image_weights, losses->caption_weights};
+    ct_tensor *all[] = {losses->image_embeddings, losses->caption_embeddings,
+                        losses->reward,           losses->advantage,
+                        losses->image_weights,    losses->caption_weights};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i]) function(all[i]);
     for (int i = 0; i < CT_LOSS_COUNT; i++)
@@ -183,8 +183,11 @@ ct_losses ct_model_losses(ct_model *model, const ct_batch *batch, int64_t epoch,
         return losses;
     }
     CT_SCOPE {
-        ct_step step = {.model = model, .batch = batch, .epoch = epoch,
-                        .image = ct_model_state(model, rng), .text = ct_model_state(model, rng)};
+        ct_step step = {.model = model,
+                        .batch = batch,
+                        .epoch = epoch,
+                        .image = ct_model_state(model, rng),
+                        .text = ct_model_state(model, rng)};
         if (!run(&step, &losses)) return (ct_losses){0};
         each(&losses, ct_keep);
     }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reward and advantage of the policies (docs/model.md, "Reward"). Constants: no gradient. Computed
  * on the device of the similarities, without a round trip. */
 #include "models/models.h"
@@ -13,8 +14,7 @@ static ct_tensor *one_way(const ct_tensor *similarity, bool by_column) {
     ct_tensor *reward = ct_tensor_div(one, ct_tensor_add(ranks, one));
     static const double at[] = {1, 5, 10};
     for (int i = 0; i < 3; i++) {
-        ct_tensor *hit =
-            ct_tensor_compare(CT_COMPARE_less, ranks, ct_scalar(dtype, device, at[i]));
+        ct_tensor *hit = ct_tensor_compare(CT_COMPARE_less, ranks, ct_scalar(dtype, device, at[i]));
         hit = hit ? ct_tensor_cast(hit, dtype) : NULL;
         ct_tensor *recall = hit ? ct_tensor_reduce(CT_MEAN, hit, CT_ALL_AXES, false) : NULL;
         reward = recall && reward ? ct_tensor_add(reward, recall) : NULL;

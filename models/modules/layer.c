@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Module kinds that treat every vector alike: linear, norms, dropout, activations. */
 #include "models/modules/modules.h"
 
@@ -47,8 +48,10 @@ static double linear_flops(const ct_graph_node *node, double rows, double steps)
     return 2 * rows * steps * (double)node->in * (double)node->out;
 }
 
-const ct_graph_kind ct_kind_linear = {.name = "linear", .options = linear_options,
-                                      .create = linear_create, .forward = linear_forward,
+const ct_graph_kind ct_kind_linear = {.name = "linear",
+                                      .options = linear_options,
+                                      .create = linear_create,
+                                      .forward = linear_forward,
                                       .flops = linear_flops};
 
 /* ---- l2norm --------------------------------------------------------------------------------- */
@@ -80,8 +83,10 @@ static ct_tensor *l2norm_forward(const ct_graph_node *node, ct_graph_state *stat
     return released ? divided_by_norm(x, 1) : ct_l2_normalize(x, -1);
 }
 
-const ct_graph_kind ct_kind_l2norm = {.name = "l2norm", .options = l2norm_options,
-                                      .create = l2norm_create, .forward = l2norm_forward,
+const ct_graph_kind ct_kind_l2norm = {.name = "l2norm",
+                                      .options = l2norm_options,
+                                      .create = l2norm_create,
+                                      .forward = l2norm_forward,
                                       .flops = few_flops};
 
 /* ---- batchnorm ------------------------------------------------------------------------------ */
@@ -117,7 +122,7 @@ static ct_tensor *batchnorm_words(const ct_graph_node *node, ct_graph_state *sta
         return ct_reshape(ct_batch_norm_masked(node->module, flat, within), x->shape);
     }
     if (!ct_step_rows(state, x, &there, &back)) return NULL;
-    ct_tensor *y = ct_batch_norm_layer(node->module, ct_index_select(flat, 0, there));
+    ct_tensor *y = ct_batch_norm(node->module, ct_index_select(flat, 0, there));
     y = ct_index_select(ct_pad(y, 0, 0, 1, 0), 0, back);
     return ct_reshape(y, x->shape);
 }
@@ -125,11 +130,13 @@ static ct_tensor *batchnorm_words(const ct_graph_node *node, ct_graph_state *sta
 static ct_tensor *batchnorm_forward(const ct_graph_node *node, ct_graph_state *state,
                                     ct_tensor *x) {
     if (!node->pooled && state->lengths) return batchnorm_words(node, state, x);
-    return ct_batch_norm_layer(node->module, x);
+    return ct_batch_norm(node->module, x);
 }
 
-const ct_graph_kind ct_kind_batchnorm = {.name = "batchnorm", .options = batchnorm_options,
-                                         .create = batchnorm_create, .forward = batchnorm_forward,
+const ct_graph_kind ct_kind_batchnorm = {.name = "batchnorm",
+                                         .options = batchnorm_options,
+                                         .create = batchnorm_create,
+                                         .forward = batchnorm_forward,
                                          .flops = few_flops};
 
 /* ---- layernorm ------------------------------------------------------------------------------ */
@@ -149,11 +156,13 @@ static bool layernorm_create(ct_graph_node *node, const ct_graph_context *contex
 static ct_tensor *layernorm_forward(const ct_graph_node *node, ct_graph_state *state,
                                     ct_tensor *x) {
     (void)state;
-    return ct_layer_norm_layer(node->module, x);
+    return ct_layer_norm(node->module, x);
 }
 
-const ct_graph_kind ct_kind_layernorm = {.name = "layernorm", .options = layernorm_options,
-                                         .create = layernorm_create, .forward = layernorm_forward,
+const ct_graph_kind ct_kind_layernorm = {.name = "layernorm",
+                                         .options = layernorm_options,
+                                         .create = layernorm_create,
+                                         .forward = layernorm_forward,
                                          .flops = few_flops};
 
 /* ---- dropout -------------------------------------------------------------------------------- */
@@ -166,11 +175,13 @@ static const ct_option dropout_options[] = {
 
 static ct_tensor *dropout_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
     if (!state->training) return x;
-    return ct_dropout(x, ct_number(node, DROPOUT_P), state->rng, node->name);
+    return ct_dropout_with(x, ct_number(node, DROPOUT_P), state->rng, node->name);
 }
 
-const ct_graph_kind ct_kind_dropout = {.name = "dropout", .options = dropout_options,
-                                       .create = ct_same_width, .forward = dropout_forward,
+const ct_graph_kind ct_kind_dropout = {.name = "dropout",
+                                       .options = dropout_options,
+                                       .create = ct_same_width,
+                                       .forward = dropout_forward,
                                        .flops = ct_no_flops};
 
 /* ---- activations ---------------------------------------------------------------------------- */
@@ -189,28 +200,63 @@ static ct_tensor *activation_forward(const ct_graph_node *node, ct_graph_state *
                                      ct_tensor *x) {
     (void)state;
     bool parameter = node->kind->options != ct_no_options;
-    return ct_unary(node->kind->unary, x, parameter ? ct_number(node, ACTIVATION_PARAMETER) : 0,
-                    0);
+    return ct_unary(node->kind->unary, x, parameter ? ct_number(node, ACTIVATION_PARAMETER) : 0, 0);
 }
 
 const ct_graph_kind ct_kind_activations[] = {
-    {.name = "abs", .options = ct_no_options, .create = ct_same_width,
-     .forward = activation_forward, .flops = ct_no_flops, .unary = CT_UNARY_abs},
-    {.name = "relu", .options = ct_no_options, .create = ct_same_width,
-     .forward = activation_forward, .flops = ct_no_flops, .unary = CT_UNARY_relu},
-    {.name = "tanh", .options = ct_no_options, .create = ct_same_width,
-     .forward = activation_forward, .flops = ct_no_flops, .unary = CT_UNARY_tanh},
-    {.name = "sigmoid", .options = ct_no_options, .create = ct_same_width,
-     .forward = activation_forward, .flops = ct_no_flops, .unary = CT_UNARY_sigmoid},
-    {.name = "softplus", .options = ct_no_options, .create = ct_same_width,
-     .forward = activation_forward, .flops = ct_no_flops, .unary = CT_UNARY_softplus},
-    {.name = "gelu", .options = ct_no_options, .create = ct_same_width,
-     .forward = activation_forward, .flops = ct_no_flops, .unary = CT_UNARY_gelu},
-    {.name = "silu", .options = ct_no_options, .create = ct_same_width,
-     .forward = activation_forward, .flops = ct_no_flops, .unary = CT_UNARY_silu},
-    {.name = "elu", .options = alpha_options, .create = ct_same_width,
-     .forward = activation_forward, .flops = ct_no_flops, .unary = CT_UNARY_elu},
-    {.name = "leaky_relu", .options = slope_options, .create = ct_same_width,
-     .forward = activation_forward, .flops = ct_no_flops, .unary = CT_UNARY_leaky_relu},
+    {.name = "abs",
+     .options = ct_no_options,
+     .create = ct_same_width,
+     .forward = activation_forward,
+     .flops = ct_no_flops,
+     .unary = CT_UNARY_abs},
+    {.name = "relu",
+     .options = ct_no_options,
+     .create = ct_same_width,
+     .forward = activation_forward,
+     .flops = ct_no_flops,
+     .unary = CT_UNARY_relu},
+    {.name = "tanh",
+     .options = ct_no_options,
+     .create = ct_same_width,
+     .forward = activation_forward,
+     .flops = ct_no_flops,
+     .unary = CT_UNARY_tanh},
+    {.name = "sigmoid",
+     .options = ct_no_options,
+     .create = ct_same_width,
+     .forward = activation_forward,
+     .flops = ct_no_flops,
+     .unary = CT_UNARY_sigmoid},
+    {.name = "softplus",
+     .options = ct_no_options,
+     .create = ct_same_width,
+     .forward = activation_forward,
+     .flops = ct_no_flops,
+     .unary = CT_UNARY_softplus},
+    {.name = "gelu",
+     .options = ct_no_options,
+     .create = ct_same_width,
+     .forward = activation_forward,
+     .flops = ct_no_flops,
+     .unary = CT_UNARY_gelu},
+    {.name = "silu",
+     .options = ct_no_options,
+     .create = ct_same_width,
+     .forward = activation_forward,
+     .flops = ct_no_flops,
+     .unary = CT_UNARY_silu},
+    {.name = "elu",
+     .options = alpha_options,
+     .create = ct_same_width,
+     .forward = activation_forward,
+     .flops = ct_no_flops,
+     .unary = CT_UNARY_elu},
+    {.name = "leaky_relu",
+     .options = slope_options,
+     .create = ct_same_width,
+     .forward = activation_forward,
+     .flops = ct_no_flops,
+     .unary = CT_UNARY_leaky_relu},
 };
 const int ct_kind_activation_count = sizeof ct_kind_activations / sizeof *ct_kind_activations;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The module kinds, one record each, and what they share. Internal to models/. */
 #ifndef CT_MODELS_MODULES_H
 #define CT_MODELS_MODULES_H
@@ -11,7 +12,7 @@ extern const int ct_kind_activation_count;
 extern const ct_graph_kind ct_kind_words, ct_kind_gcn, ct_kind_attention,
     ct_kind_conv1d; /* modules_sequence.c */
 extern const ct_graph_kind ct_kind_mean, ct_kind_max, ct_kind_gru, ct_kind_lstm,
-    ct_kind_bigru;                                 /* pools.c */
+    ct_kind_bigru;                                   /* pools.c */
 extern const ct_graph_kind ct_kind_policy_attention; /* policy.c */
 
 /* For kinds without options; whose output is as wide as their input; without products. */

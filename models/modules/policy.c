@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The discrete-continuous policy attention (Yan, Yu, Xie, CVPR 2021; docs/model.md, "Policy
  * attention"). The sampled attention is not fed back into the recurrence: all hidden states come
  * from one GRU over the sequence and all S*B evaluations of the policy from one product. */
@@ -35,16 +36,15 @@ static bool create(ct_graph_node *node, const ct_graph_context *context) {
     int64_t actions = (int64_t)ct_number(node, ACTIONS);
     node->out = node->in;
     if (node->in % heads)
-        return ct_fail_at(node->place, "%lld heads do not divide the width %lld",
-                          (long long)heads, (long long)node->in) != NULL;
+        return ct_fail_at(node->place, "%lld heads do not divide the width %lld", (long long)heads,
+                          (long long)node->in) != NULL;
     bool discrete = ct_policy_has_discrete(node), continuous = ct_policy_has_continuous(node);
     if (!discrete && !continuous)
         return ct_fail_at(node->place, "discrete=none and continuous=no leave no policy; leave "
                                        "the module out instead") != NULL;
     if (!ct_graph_own(node, ct_module_create("policy_attention"))) return false;
     ct_module *module = node->module;
-    if (!ct_module_add(module, "gru",
-                       ct_gru_create(node->in, node->in, (ct_rnn_options){0})))
+    if (!ct_module_add(module, "gru", ct_gru_create(node->in, node->in, (ct_rnn_options){0})))
         return false;
     const char *mean = discrete ? "logits" : "mean";
     int64_t outputs = discrete ? heads * actions : heads;
@@ -98,8 +98,7 @@ static ct_tensor *sample_discrete(const ct_policy_input *in, ct_policy_output *o
     ct_policy_options policy = {.temperature = ct_number(node, TEMPERATURE),
                                 .scale = ct_number(node, SCALE),
                                 .perturbed = ct_number(node, DISCRETE) == DISCRETE_GUMBEL};
-    ct_tensor *logits = ct_reshape(head(in, "logits"),
-                                   CT_SHAPE(in->rows, in->heads, in->actions));
+    ct_tensor *logits = ct_reshape(head(in, "logits"), CT_SHAPE(in->rows, in->heads, in->actions));
     if (!logits) return NULL;
     ct_policy_noise noise = {0};
     if (policy.perturbed) noise.uniform = draw(in, false, "gumbel_u", in->actions);
@@ -137,8 +136,7 @@ static ct_tensor *sample_continuous(const ct_policy_input *in, ct_policy_output 
 
 static ct_tensor *choose(const ct_policy_input *in, ct_policy_output *out) {
     if (!ct_policy_has_discrete(in->node)) return weight_of(in, ct_sigmoid(head(in, "mean")));
-    ct_tensor *logits = ct_reshape(head(in, "logits"),
-                                   CT_SHAPE(in->rows, in->heads, in->actions));
+    ct_tensor *logits = ct_reshape(head(in, "logits"), CT_SHAPE(in->rows, in->heads, in->actions));
     if (!logits) return NULL;
     ct_tensor *index = ct_tensor_argmax(logits, -1);
     if (!index) return NULL;
@@ -161,8 +159,11 @@ static ct_tensor *forward(const ct_graph_node *node, ct_graph_state *state, ct_t
     bool padded = node->compat->released[CT_COMPAT_PADDED_STEPS];
     ct_tensor *lengths = padded ? NULL : state->lengths;
     ct_policy_output *out = &state->policy;
-    ct_policy_input in = {.node = node, .state = state, .batch = ct_dim(x, 0),
-                          .steps = ct_dim(x, 1), .heads = (int64_t)ct_number(node, HEADS),
+    ct_policy_input in = {.node = node,
+                          .state = state,
+                          .batch = ct_dim(x, 0),
+                          .steps = ct_dim(x, 1),
+                          .heads = (int64_t)ct_number(node, HEADS),
                           .actions = (int64_t)ct_number(node, ACTIONS)};
     in.rows = in.batch * in.steps;
     ct_tensor *h = ct_gru(ct_module_child(node->module, "gru"), x, NULL, lengths, NULL);
@@ -187,6 +188,9 @@ static double flops(const ct_graph_node *node, double rows, double steps) {
     return 2 * rows * steps * (6 * width * width + 2 * width * outputs);
 }
 
-const ct_graph_kind ct_kind_policy_attention = {
-    .name = "policy_attention", .place = CT_NEEDS_SEQUENCE, .options = options,
-    .create = create, .forward = forward, .flops = flops};
+const ct_graph_kind ct_kind_policy_attention = {.name = "policy_attention",
+                                                .place = CT_NEEDS_SEQUENCE,
+                                                .options = options,
+                                                .create = create,
+                                                .forward = forward,
+                                                .flops = flops};

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Module kinds that make one vector of a sequence: mean, max, gru, lstm, bigru. */
 #include "models/modules/modules.h"
 
@@ -15,9 +16,12 @@ static ct_tensor *mean_forward(const ct_graph_node *node, ct_graph_state *state,
     return ct_div(ct_sum(ct_mul(x, mask), 1), count);
 }
 
-const ct_graph_kind ct_kind_mean = {.name = "mean", .place = CT_NEEDS_SEQUENCE | CT_POOLS,
-                                    .options = ct_no_options, .create = ct_same_width,
-                                    .forward = mean_forward, .flops = row_flops};
+const ct_graph_kind ct_kind_mean = {.name = "mean",
+                                    .place = CT_NEEDS_SEQUENCE | CT_POOLS,
+                                    .options = ct_no_options,
+                                    .create = ct_same_width,
+                                    .forward = mean_forward,
+                                    .flops = row_flops};
 
 static ct_tensor *max_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
     (void)node;
@@ -28,9 +32,12 @@ static ct_tensor *max_forward(const ct_graph_node *node, ct_graph_state *state, 
     return ct_max(ct_masked_fill(x, padded, -1e30), 1);
 }
 
-const ct_graph_kind ct_kind_max = {.name = "max", .place = CT_NEEDS_SEQUENCE | CT_POOLS,
-                                   .options = ct_no_options, .create = ct_same_width,
-                                   .forward = max_forward, .flops = row_flops};
+const ct_graph_kind ct_kind_max = {.name = "max",
+                                   .place = CT_NEEDS_SEQUENCE | CT_POOLS,
+                                   .options = ct_no_options,
+                                   .create = ct_same_width,
+                                   .forward = max_forward,
+                                   .flops = row_flops};
 
 /* ---- gru, lstm: the last state of the last layer -------------------------------------------- */
 
@@ -45,8 +52,8 @@ static int64_t rnn_width(const ct_graph_node *node, const ct_graph_context *cont
     return ct_number_or(node, RNN_WIDTH, context->pool_width ? context->pool_width : node->in);
 }
 
-static double rnn_flops(const ct_graph_node *node, double gates, double hidden,
-                        double directions, double rows, double steps) {
+static double rnn_flops(const ct_graph_node *node, double gates, double hidden, double directions,
+                        double rows, double steps) {
     double layers = ct_number(node, RNN_LAYERS), in = (double)node->in;
     double inner = (layers - 1) * directions * hidden;
     return 2 * rows * steps * directions * gates * hidden * (in + inner + layers * hidden);
@@ -68,9 +75,12 @@ static double gru_flops(const ct_graph_node *node, double rows, double steps) {
     return rnn_flops(node, 3, (double)node->out, 1, rows, steps);
 }
 
-const ct_graph_kind ct_kind_gru = {.name = "gru", .place = CT_NEEDS_SEQUENCE | CT_POOLS,
-                                   .options = rnn_options, .create = gru_create,
-                                   .forward = gru_forward, .flops = gru_flops};
+const ct_graph_kind ct_kind_gru = {.name = "gru",
+                                   .place = CT_NEEDS_SEQUENCE | CT_POOLS,
+                                   .options = rnn_options,
+                                   .create = gru_create,
+                                   .forward = gru_forward,
+                                   .flops = gru_flops};
 
 static bool lstm_create(ct_graph_node *node, const ct_graph_context *context) {
     node->out = rnn_width(node, context);
@@ -88,9 +98,12 @@ static double lstm_flops(const ct_graph_node *node, double rows, double steps) {
     return rnn_flops(node, 4, (double)node->out, 1, rows, steps);
 }
 
-const ct_graph_kind ct_kind_lstm = {.name = "lstm", .place = CT_NEEDS_SEQUENCE | CT_POOLS,
-                                    .options = rnn_options, .create = lstm_create,
-                                    .forward = lstm_forward, .flops = lstm_flops};
+const ct_graph_kind ct_kind_lstm = {.name = "lstm",
+                                    .place = CT_NEEDS_SEQUENCE | CT_POOLS,
+                                    .options = rnn_options,
+                                    .create = lstm_create,
+                                    .forward = lstm_forward,
+                                    .flops = lstm_flops};
 
 /* ---- bigru: the last states of both directions, averaged or side by side --------------------- */
 
@@ -129,6 +142,9 @@ static double bigru_flops(const ct_graph_node *node, double rows, double steps) 
     return rnn_flops(node, 3, (double)bigru_hidden(node), 2, rows, steps);
 }
 
-const ct_graph_kind ct_kind_bigru = {.name = "bigru", .place = CT_NEEDS_SEQUENCE | CT_POOLS,
-                                     .options = bigru_options, .create = bigru_create,
-                                     .forward = bigru_forward, .flops = bigru_flops};
+const ct_graph_kind ct_kind_bigru = {.name = "bigru",
+                                     .place = CT_NEEDS_SEQUENCE | CT_POOLS,
+                                     .options = bigru_options,
+                                     .create = bigru_create,
+                                     .forward = bigru_forward,
+                                     .flops = bigru_flops};

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Module kinds that look at a whole sequence: words, gcn, attention, conv1d. */
 #include <stdlib.h>
 
@@ -104,8 +105,7 @@ static bool words_create(ct_graph_node *node, const ct_graph_context *context) {
     }
     node->out = ct_number_or(node, WORDS_WIDTH, 300);
     if (!ct_graph_own(node, ct_embedding_create(sizes->vocabulary, node->out))) return false;
-    return ct_init_uniform(ct_module_tensor(node->module, "weight"), -0.1, 0.1,
-                           ct_default_rng());
+    return ct_init_uniform(ct_module_tensor(node->module, "weight"), -0.1, 0.1, ct_default_rng());
 }
 
 static ct_tensor *words_given(const ct_graph_node *node, ct_tensor *vectors) {
@@ -124,17 +124,21 @@ static ct_tensor *words_forward(const ct_graph_node *node, ct_graph_state *state
         state->word_vectors = ct_embedding(node->module, batch->words);
     } else {
         ct_tensor *unknown = ct_module_tensor(node->module, "unknown");
-        ct_tensor *fixed = ct_embed(ct_module_tensor(node->module, "vectors"), batch->words, -1);
+        ct_tensor *fixed =
+            ct_embedding_with(ct_module_tensor(node->module, "vectors"), batch->words, -1);
         ct_tensor *is_unknown =
-            ct_embed(ct_module_tensor(node->module, "is_unknown"), batch->words, -1);
+            ct_embedding_with(ct_module_tensor(node->module, "is_unknown"), batch->words, -1);
         state->word_vectors = ct_add(fixed, ct_mul(is_unknown, unknown));
     }
     return state->word_vectors;
 }
 
-const ct_graph_kind ct_kind_words = {.name = "words", .place = CT_GIVES_WORDS,
-                                     .options = words_options, .create = words_create,
-                                     .forward = words_forward, .flops = ct_no_flops};
+const ct_graph_kind ct_kind_words = {.name = "words",
+                                     .place = CT_GIVES_WORDS,
+                                     .options = words_options,
+                                     .create = words_create,
+                                     .forward = words_forward,
+                                     .flops = ct_no_flops};
 
 /* ---- gcn ------------------------------------------------------------------------------------ */
 
@@ -161,9 +165,12 @@ static double gcn_flops(const ct_graph_node *node, double rows, double steps) {
     return 2 * rows * (4 * steps * width * inner + 2 * steps * steps * inner);
 }
 
-const ct_graph_kind ct_kind_gcn = {.name = "gcn", .place = CT_NEEDS_SEQUENCE | CT_IMAGE_ONLY,
-                                   .options = gcn_options, .create = gcn_create,
-                                   .forward = gcn_forward, .flops = gcn_flops};
+const ct_graph_kind ct_kind_gcn = {.name = "gcn",
+                                   .place = CT_NEEDS_SEQUENCE | CT_IMAGE_ONLY,
+                                   .options = gcn_options,
+                                   .create = gcn_create,
+                                   .forward = gcn_forward,
+                                   .flops = gcn_flops};
 
 /* ---- attention ------------------------------------------------------------------------------ */
 
@@ -209,9 +216,11 @@ static double attention_flops(const ct_graph_node *node, double rows, double ste
     return 2 * rows * (4 * steps * width * width + 2 * steps * steps * width);
 }
 
-const ct_graph_kind ct_kind_attention = {.name = "attention", .place = CT_NEEDS_SEQUENCE,
+const ct_graph_kind ct_kind_attention = {.name = "attention",
+                                         .place = CT_NEEDS_SEQUENCE,
                                          .options = attention_options,
-                                         .create = attention_create, .forward = attention_forward,
+                                         .create = attention_create,
+                                         .forward = attention_forward,
                                          .flops = attention_flops};
 
 /* ---- conv1d --------------------------------------------------------------------------------- */
@@ -235,8 +244,8 @@ static bool conv1d_create(ct_graph_node *node, const ct_graph_context *context) 
     if (!causal && kernel % 2 == 0)
         return ct_fail_at(node->place, "kernel is %lld, expected an odd number (or causal=yes)",
                           (long long)kernel) != NULL;
-    ct_conv1d_config config = {.dilation = dilation, .causal = causal,
-                               .padding = dilation * (kernel - 1) / 2};
+    ct_conv1d_options config = {
+        .dilation = dilation, .causal = causal, .padding = dilation * (kernel - 1) / 2};
     return ct_graph_own(node, ct_conv1d_create(node->in, node->out, kernel, config));
 }
 
@@ -245,10 +254,12 @@ static ct_tensor *conv1d_forward(const ct_graph_node *node, ct_graph_state *stat
 }
 
 static double conv1d_flops(const ct_graph_node *node, double rows, double steps) {
-    return 2 * rows * steps * (double)node->in * (double)node->out *
-           ct_number(node, CONV1D_KERNEL);
+    return 2 * rows * steps * (double)node->in * (double)node->out * ct_number(node, CONV1D_KERNEL);
 }
 
-const ct_graph_kind ct_kind_conv1d = {.name = "conv1d", .place = CT_NEEDS_SEQUENCE,
-                                      .options = conv1d_options, .create = conv1d_create,
-                                      .forward = conv1d_forward, .flops = conv1d_flops};
+const ct_graph_kind ct_kind_conv1d = {.name = "conv1d",
+                                      .place = CT_NEEDS_SEQUENCE,
+                                      .options = conv1d_options,
+                                      .create = conv1d_create,
+                                      .forward = conv1d_forward,
+                                      .flops = conv1d_flops};

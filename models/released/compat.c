@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* [compat]: where the released code departs from the paper or from itself, one key each. */
 #include <string.h>
 
@@ -13,38 +14,44 @@ typedef struct {
 } ct_compat_row;
 
 static const ct_compat_row rows[] = {
-    {CT_COMPAT_L2NORM_REGIONS, true,
-     {"l2norm", CT_OPTION_CHOICE, NULL, 0, 0, "features|regions"}},
+    {CT_COMPAT_L2NORM_REGIONS, true, {"l2norm", CT_OPTION_CHOICE, NULL, 0, 0, "features|regions"}},
     /* the released code leaves it out for one data set, by its name */
-    {CT_COMPAT_NO_FIRST_L2NORM, false,
-     {"first_l2norm", CT_OPTION_CHOICE, NULL, 0, 0, "keep|skip"}},
-    {CT_COMPAT_SECOND_SAMPLE, true,
+    {CT_COMPAT_NO_FIRST_L2NORM, false, {"first_l2norm", CT_OPTION_CHOICE, NULL, 0, 0, "keep|skip"}},
+    {CT_COMPAT_SECOND_SAMPLE,
+     true,
      {"continuous_sample", CT_OPTION_CHOICE, NULL, 0, 0, "applied|second"}},
-    {CT_COMPAT_LAST_HEAD, true,
+    {CT_COMPAT_LAST_HEAD,
+     true,
      {"image_continuous_heads", CT_OPTION_CHOICE, NULL, 0, 0, "all|last"}},
-    {CT_COMPAT_PADDED_STEPS, true,
+    {CT_COMPAT_PADDED_STEPS,
+     true,
      {"text_policy_steps", CT_OPTION_CHOICE, NULL, 0, 0, "words|padded"}},
-    {CT_COMPAT_DECODER_FIXED, true,
+    {CT_COMPAT_DECODER_FIXED,
+     true,
      {"decoder_parameters", CT_OPTION_CHOICE, NULL, 0, 0, "trained|fixed"}},
-    {CT_COMPAT_BATCH_EVAL, true,
+    {CT_COMPAT_BATCH_EVAL,
+     true,
      {"image_batchnorm_eval", CT_OPTION_CHOICE, NULL, 0, 0, "running|batch"}},
-    {CT_COMPAT_PAD_TARGET, true,
+    {CT_COMPAT_PAD_TARGET,
+     true,
      {"decoder_targets", CT_OPTION_CHOICE, NULL, 0, 0, "words|words_and_pad"}},
-    {CT_COMPAT_COLUMN_MAXIMUM, true,
+    {CT_COMPAT_COLUMN_MAXIMUM,
+     true,
      {"intra_modal_hardest", CT_OPTION_CHOICE, NULL, 0, 0, "row|column"}},
-    {CT_COMPAT_COSINE_REWARD, true,
+    {CT_COMPAT_COSINE_REWARD,
+     true,
      {"reward_measure", CT_OPTION_CHOICE, NULL, 0, 0, "configured|cosine"}},
     {CT_COMPAT_TOKENS, true, {"tokens", CT_OPTION_CHOICE, NULL, 0, 0, "plain|released"}},
-    {CT_COMPAT_DROP_UNKNOWN, true,
+    {CT_COMPAT_DROP_UNKNOWN,
+     true,
      {"unknown_words", CT_OPTION_CHOICE, NULL, 0, 0, "learned|dropped"}},
     {CT_COMPAT_CLASSES, true, {"classes", CT_OPTION_CHOICE, NULL, 0, 0, "data|released"}},
-    {CT_COMPAT_NAN_GRADIENT, true,
-     {"order_gradient", CT_OPTION_CHOICE, NULL, 0, 0, "finite|nan"}},
-    {CT_COMPAT_REPORT, true,
-     {"evaluation_report", CT_OPTION_CHOICE, NULL, 0, 0, "right|released"}},
+    {CT_COMPAT_NAN_GRADIENT, true, {"order_gradient", CT_OPTION_CHOICE, NULL, 0, 0, "finite|nan"}},
+    {CT_COMPAT_REPORT, true, {"evaluation_report", CT_OPTION_CHOICE, NULL, 0, 0, "right|released"}},
     {CT_COMPAT_RESUME, true, {"resume", CT_OPTION_CHOICE, NULL, 0, 0, "exact|released"}},
     /* what VSRN's program does, not the policy model's */
-    {CT_COMPAT_DECODER_TWICE, false,
+    {CT_COMPAT_DECODER_TWICE,
+     false,
      {"decoder_updates", CT_OPTION_CHOICE, NULL, 0, 0, "once|twice"}},
 };
 enum { ROWS = sizeof rows / sizeof *rows };

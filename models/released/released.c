@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The released code's state dictionaries: its names for our parameters, and its files. */
 #include <stdio.h>
 #include <string.h>
@@ -71,16 +72,18 @@ static bool chain_name(const ct_graph_chain *chain, const char *name, const char
 
 bool ct_released_name(const ct_model *model, const char *name, char *out, size_t size) {
     static const char *const heads[][2] = {
-        {"classifier.hidden", "classifier1"},    {"classifier.output", "classifier2"},
-        {"decoder.words", "caption_model.emb_1"}, {"decoder.condition", "caption_model.imgproj"},
-        {"decoder.residual", "caption_model.resproj"}, {"decoder.convs", "caption_model.convs"},
+        {"classifier.hidden", "classifier1"},
+        {"classifier.output", "classifier2"},
+        {"decoder.words", "caption_model.emb_1"},
+        {"decoder.condition", "caption_model.imgproj"},
+        {"decoder.residual", "caption_model.resproj"},
+        {"decoder.convs", "caption_model.convs"},
         {"decoder.hidden", "caption_model.classifier_0"},
         {"decoder.output", "caption_model.classifier_1"},
     };
     if (!strncmp(name, "image.", 6))
         return chain_name(&model->image, name + 6, "img_enc", out, size);
-    if (!strncmp(name, "text.", 5))
-        return chain_name(&model->text, name + 5, "txt_enc", out, size);
+    if (!strncmp(name, "text.", 5)) return chain_name(&model->text, name + 5, "txt_enc", out, size);
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
         if (rename_prefix(name, heads[i][0], heads[i][1], out, size)) return true;
     return false;
@@ -112,9 +115,8 @@ static ct_shape shape_in_file(const void *model, const char *name, ct_shape shap
  * layers of earlier versions, the captioner's attention over images. */
 static bool is_unused(const void *model, const char *name) {
     static const char *const unused[] = {
-        "txt_enc.embed.", "txt_enc.fc_transform.",    "img_enc.linears.",
-        "linear1.",       "linear2.",                 "caption_model.attention.",
-        "caption_model.imgsproj.",
+        "txt_enc.embed.", "txt_enc.fc_transform.",    "img_enc.linears.",        "linear1.",
+        "linear2.",       "caption_model.attention.", "caption_model.imgsproj.",
     };
     (void)model;
     for (size_t i = 0; i < sizeof unused / sizeof *unused; i++)
@@ -126,6 +128,10 @@ ct_state_form ct_released_form(const ct_model *model) {
     /* its checkpoints hold the encoders alone */
     static const char *const losses_alone[] = {"classifier.", "decoder.", NULL};
     static const char *const recorded[] = {"param.", "buffer.", NULL};
-    return (ct_state_form){.context = model, .name = name_in_file, .shape = shape_in_file,
-                           .ignored = is_unused, .optional = losses_alone, .prefixes = recorded};
+    return (ct_state_form){.context = model,
+                           .name = name_in_file,
+                           .shape = shape_in_file,
+                           .ignored = is_unused,
+                           .optional = losses_alone,
+                           .prefixes = recorded};
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Initialisers: fill a tensor in place. */
 #include <math.h>
 
@@ -9,8 +10,8 @@ bool ct_init_uniform(ct_tensor *x, double low, double high, ct_rng *rng) {
     bool ok = false;
     CT_SCOPE {
         ct_tensor *u = ct_random_uniform(rng, "init", x->dtype, x->device, x->shape);
-        ct_tensor *values = ct_tensor_unary(CT_UNARY_add_scalar,
-                                            ct_tensor_scale(u, high - low), low, 0);
+        ct_tensor *values =
+            ct_tensor_unary(CT_UNARY_add_scalar, ct_tensor_scale(u, high - low), low, 0);
         ok = values && ct_tensor_copy_to(x, values);
     }
     return ok;
@@ -22,8 +23,7 @@ bool ct_init_normal(ct_tensor *x, double mean, double std, ct_rng *rng) {
     bool ok = false;
     CT_SCOPE {
         ct_tensor *z = ct_random_normal(rng, "init", x->dtype, x->device, x->shape);
-        ct_tensor *values = ct_tensor_unary(CT_UNARY_add_scalar, ct_tensor_scale(z, std), mean,
-                                            0);
+        ct_tensor *values = ct_tensor_unary(CT_UNARY_add_scalar, ct_tensor_scale(z, std), mean, 0);
         ok = values && ct_tensor_copy_to(x, values);
     }
     return ok;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The tree of modules: construction, ownership, lookup, modes. */
 #include "nn/core/module.h"
 
@@ -208,14 +209,13 @@ ct_tensor *ct_module_buffer(ct_module *module, const char *name, const ct_tensor
 
 bool ct_module_constant(ct_module *module, const char *name, ct_shape shape, double value) {
     bool ok = false;
-    CT_SCOPE ok = ct_module_parameter(module, name, ct_full(CT_F32, CT_CPU, shape, value));
+    CT_SCOPE { ok = ct_module_parameter(module, name, ct_full(CT_F32, CT_CPU, shape, value)); }
     return ok;
 }
 
-bool ct_module_constant_buffer(ct_module *module, const char *name, ct_shape shape,
-                               double value) {
+bool ct_module_constant_buffer(ct_module *module, const char *name, ct_shape shape, double value) {
     bool ok = false;
-    CT_SCOPE ok = ct_module_buffer(module, name, ct_full(CT_F32, CT_CPU, shape, value));
+    CT_SCOPE { ok = ct_module_buffer(module, name, ct_full(CT_F32, CT_CPU, shape, value)); }
     return ok;
 }
 

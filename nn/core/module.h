@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a module is made of. Internal to nn/: modules of other layers use nn/nn.h alone. */
 #ifndef CT_NN_MODULE_H
 #define CT_NN_MODULE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Chains of modules, and activations as modules. */
 #include <string.h>
 
@@ -48,6 +49,5 @@ ct_module *ct_activation_create(const char *name) {
         }
     }
     if (!name) return ct_fail("activation: no name given");
-    return ct_fail("activation: unknown '%s'%s", name,
-                   ct_did_you_mean(name, known, ACTIVATIONS));
+    return ct_fail("activation: unknown '%s'%s", name, ct_did_you_mean(name, known, ACTIVATIONS));
 }

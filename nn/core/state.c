@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* State dictionaries: conversion, saving, loading. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,8 +127,8 @@ static bool named_collect(ct_module *module, const ct_state_form *form, named_st
 /* ---- saving ----------------------------------------------------------------------------- */
 
 /* The state as the file is to hold it, in the innermost scope, and what it is not to hold. */
-static int tensors_of(const named_state *named, const ct_state_form *form,
-                      ct_named_tensor *tensors, list *left_out) {
+static int tensors_of(const named_state *named, const ct_state_form *form, ct_named_tensor *tensors,
+                      list *left_out) {
     int count = 0;
     for (int i = 0; i < named->state.count; i++) {
         const char *name = named->theirs[i];
@@ -267,8 +268,7 @@ typedef struct {
     list missing, extra, wrong;
 } misfit;
 
-static bool compare_item(misfit *m, const source *from, const char *theirs,
-                         const ct_tensor *own) {
+static bool compare_item(misfit *m, const source *from, const char *theirs, const ct_tensor *own) {
     char buffer[600];
     const char *name = find(from, theirs, buffer);
     if (!name) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Multi-head attention (Vaswani et al. 2017). */
 #include <math.h>
 
@@ -39,9 +40,9 @@ static ct_tensor *project(ct_module *attention, const attention_self *self, int 
     int64_t width = self->width, heads = self->options.heads;
     ct_tensor *weight = ct_slice(ct_module_own(attention, "in_proj_weight"), 0, part * width,
                                  (part + 1) * width, 1);
-    ct_tensor *bias = ct_slice(ct_module_own(attention, "in_proj_bias"), 0, part * width,
-                               (part + 1) * width, 1);
-    ct_tensor *y = ct_affine(x, weight, bias);
+    ct_tensor *bias =
+        ct_slice(ct_module_own(attention, "in_proj_bias"), 0, part * width, (part + 1) * width, 1);
+    ct_tensor *y = ct_linear_with(x, weight, bias);
     ct_shape split = CT_SHAPE(x->shape.dim[0], x->shape.dim[1], heads, width / heads);
     return ct_transpose(ct_reshape(y, split), 1, 2);
 }
@@ -69,7 +70,7 @@ static ct_tensor *attend(ct_module *attention, const attention_self *self, ct_te
     ct_tensor *weights = ct_softmax(scores, -1);
     if (mask) weights = ct_masked_fill(weights, mask, 0);
     if (ct_module_training(attention) && self->options.dropout > 0) {
-        weights = ct_dropout(weights, self->options.dropout, ct_default_rng(), "dropout");
+        weights = ct_dropout_with(weights, self->options.dropout, ct_default_rng(), "dropout");
     }
     ct_tensor *heads = ct_transpose(ct_matmul(weights, value), 1, 2);
     ct_shape joined = CT_SHAPE(x[0]->shape.dim[0], x[0]->shape.dim[1], self->width);
@@ -88,14 +89,15 @@ ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, 
         if (x[i]->shape.dim[2] != self->width || x[i]->shape.dim[0] != query->shape.dim[0] ||
             x[i]->shape.dim[1] != like->shape.dim[1]) {
             return ct_fail("attention: query %s, key %s, value %s: expected (B,T,%lld), key and "
-                           "value of one length", ct_tensor_text(query), ct_tensor_text(key),
-                           ct_tensor_text(value), (long long)self->width);
+                           "value of one length",
+                           ct_tensor_text(query), ct_tensor_text(key), ct_tensor_text(value),
+                           (long long)self->width);
         }
     }
     if (mask && mask->dtype != CT_U8) {
         return ct_fail("attention: mask is %s, expected u8", ct_tensor_text(mask));
     }
     ct_tensor *y = NULL;
-    CT_SCOPE y = ct_keep(attend(attention, self, x, mask));
+    CT_SCOPE { y = ct_keep(attend(attention, self, x, mask)); }
     return ct_adopt(y);
 }

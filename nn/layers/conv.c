@@ -1,22 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One-dimensional convolution over sequences, channels last. */
 #include <math.h>
 
 #include "nn/core/module.h"
 
-ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel, ct_conv1d_config config) {
+ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel, ct_conv1d_options config) {
     if (config.stride == 0) config.stride = 1;
     if (config.dilation == 0) config.dilation = 1;
     if (in < 1 || out < 1 || kernel < 1 || config.stride < 1 || config.dilation < 1 ||
         config.padding < 0) {
         return ct_fail("conv1d: %lld -> %lld channels, kernel %lld, stride %lld, dilation %lld, "
-                       "padding %lld: expected positive sizes", (long long)in, (long long)out,
-                       (long long)kernel, (long long)config.stride, (long long)config.dilation,
-                       (long long)config.padding);
+                       "padding %lld: expected positive sizes",
+                       (long long)in, (long long)out, (long long)kernel, (long long)config.stride,
+                       (long long)config.dilation, (long long)config.padding);
     }
-    ct_conv1d_options self = {.before = config.padding,
-                              .after = config.padding,
-                              .stride = config.stride,
-                              .dilation = config.dilation};
+    ct_tensor_conv1d_options self = {.before = config.padding,
+                                     .after = config.padding,
+                                     .stride = config.stride,
+                                     .dilation = config.dilation};
     if (config.causal) {
         self.before = config.dilation * (kernel - 1);
         self.after = 0;
@@ -30,6 +31,6 @@ ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel, ct_conv1d_c
 
 ct_tensor *ct_conv1d(ct_module *conv, ct_tensor *x) {
     if (!ct_module_is("conv1d", conv, "conv1d")) return NULL;
-    const ct_conv1d_options *options = ct_module_self(conv);
-    return ct_conv1d_op(x, ct_module_weight(conv), ct_module_own(conv, "bias"), *options);
+    const ct_tensor_conv1d_options *options = ct_module_self(conv);
+    return ct_conv1d_with(x, ct_module_weight(conv), ct_module_own(conv, "bias"), *options);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Embedding: a table of vectors. */
 #include "nn/core/module.h"
 
@@ -35,5 +36,5 @@ void ct_embedding_set_padding(ct_module *embedding, int64_t padding) {
 ct_tensor *ct_embedding(ct_module *embedding, ct_tensor *index) {
     if (!ct_module_is("embedding", embedding, "embedding")) return NULL;
     const embedding_self *self = ct_module_self(embedding);
-    return ct_embed(ct_module_own(embedding, "weight"), index, self->padding);
+    return ct_embedding_with(ct_module_own(embedding, "weight"), index, self->padding);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Graph layers: relations between the regions of an image, and convolution over a given graph. */
 #include <math.h>
 
@@ -28,8 +29,7 @@ ct_module *ct_region_gcn_create(int64_t width, int64_t inner) {
 }
 
 ct_tensor *ct_region_gcn(ct_module *gcn, ct_tensor *v) {
-    if (!ct_module_is("region_gcn", gcn, "region_gcn") ||
-        !ct_nn_input("region_gcn", "v", v, 3)) {
+    if (!ct_module_is("region_gcn", gcn, "region_gcn") || !ct_nn_input("region_gcn", "v", v, 3)) {
         return NULL;
     }
     ct_tensor *out = NULL;
@@ -62,7 +62,7 @@ ct_tensor *ct_graph_conv(ct_module *conv, ct_tensor *x, ct_tensor *adjacency) {
     if (!ct_module_is("graph_conv", conv, "graph_conv")) return NULL;
     ct_tensor *y = NULL;
     CT_SCOPE {
-        ct_tensor *projected = ct_affine(x, ct_module_own(conv, "weight"), NULL);
+        ct_tensor *projected = ct_linear_with(x, ct_module_own(conv, "weight"), NULL);
         ct_tensor *bias = ct_module_own(conv, "bias");
         y = ct_matmul(adjacency, projected);
         y = ct_keep(bias ? ct_add(y, bias) : y);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Linear layer. */
 #include <math.h>
 
@@ -5,8 +6,8 @@
 
 ct_module *ct_linear_create(int64_t in, int64_t out, bool bias) {
     if (in < 1 || out < 1) {
-        return ct_fail("linear: %lld inputs, %lld outputs: expected positive sizes",
-                       (long long)in, (long long)out);
+        return ct_fail("linear: %lld inputs, %lld outputs: expected positive sizes", (long long)in,
+                       (long long)out);
     }
     ct_module *linear = ct_module_create_as("linear", NULL, 0, ct_linear);
     double bound = 1 / sqrt((double)in);
@@ -17,5 +18,5 @@ ct_module *ct_linear_create(int64_t in, int64_t out, bool bias) {
 
 ct_tensor *ct_linear(ct_module *linear, ct_tensor *x) {
     if (!ct_module_is("linear", linear, "linear")) return NULL;
-    return ct_affine(x, ct_module_weight(linear), ct_module_own(linear, "bias"));
+    return ct_linear_with(x, ct_module_weight(linear), ct_module_own(linear, "bias"));
 }

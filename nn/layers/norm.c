@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Batch, layer and l2 normalisation. */
 #include "nn/core/module.h"
 
@@ -9,10 +10,10 @@ ct_module *ct_batch_norm_create(int64_t channels, ct_batch_norm_options options)
     if (options.axis == 0) options.axis = 1;
     if (channels < 1 || !(options.momentum > 0 && options.momentum <= 1) || !(options.eps > 0)) {
         return ct_fail("batch_norm: %lld channels, momentum %g, eps %g: expected positive values, "
-                       "momentum at most 1", (long long)channels, options.momentum, options.eps);
+                       "momentum at most 1",
+                       (long long)channels, options.momentum, options.eps);
     }
-    ct_module *norm = ct_module_create_as("batch_norm", &options, sizeof options,
-                                          ct_batch_norm_layer);
+    ct_module *norm = ct_module_create_as("batch_norm", &options, sizeof options, ct_batch_norm);
     ct_shape shape = CT_SHAPE(channels);
     bool ok = norm && ct_module_constant(norm, "weight", shape, 1) &&
               ct_module_constant(norm, "bias", shape, 0) &&
@@ -54,8 +55,8 @@ static ct_tensor *normalise_batch(ct_module *norm, const ct_batch_norm_options *
                                   ct_tensor *x, int64_t count) {
     ct_tensor *mean = NULL, *variance = NULL, *y = NULL;
     CT_SCOPE {
-        y = ct_batch_norm(x, options->axis, ct_module_own(norm, "weight"),
-                          ct_module_own(norm, "bias"), options->eps, &mean, &variance);
+        y = ct_batch_norm_with(x, options->axis, ct_module_own(norm, "weight"),
+                               ct_module_own(norm, "bias"), options->eps, &mean, &variance);
         double unbiased = (double)count / (double)(count - 1);
         y = y && track(norm, mean, variance, unbiased) ? ct_keep(y) : NULL;
     }
@@ -64,8 +65,7 @@ static ct_tensor *normalise_batch(ct_module *norm, const ct_batch_norm_options *
 
 /* The channels' axis of x, -1 on error. */
 static int channel_axis(ct_module *norm, const ct_tensor *x) {
-    if (!ct_module_is("batch_norm", norm, "batch_norm") ||
-        !ct_nn_input("batch_norm", "x", x, -1)) {
+    if (!ct_module_is("batch_norm", norm, "batch_norm") || !ct_nn_input("batch_norm", "x", x, -1)) {
         return -1;
     }
     const ct_batch_norm_options *options = ct_module_self(norm);
@@ -98,7 +98,7 @@ static ct_tensor *normalise_fixed(ct_module *norm, ct_tensor *x, int axis) {
                                ct_module_own(norm, "bias"), options->eps);
 }
 
-ct_tensor *ct_batch_norm_layer(ct_module *norm, ct_tensor *x) {
+ct_tensor *ct_batch_norm(ct_module *norm, ct_tensor *x) {
     int axis = channel_axis(norm, x);
     if (axis < 0) return NULL;
     if (!takes_batch_statistics(norm)) return normalise_fixed(norm, x, axis);
@@ -114,8 +114,7 @@ ct_tensor *ct_batch_norm_layer(ct_module *norm, ct_tensor *x) {
 static ct_tensor *normalise_masked(ct_module *norm, ct_tensor *x, ct_tensor *mask) {
     const ct_batch_norm_options *options = ct_module_self(norm);
     ct_tensor *zero = ct_scalar(x->dtype, x->device, 0);
-    ct_tensor *count =
-        ct_tensor_reduce(CT_SUM, ct_tensor_cast(mask, x->dtype), CT_ALL_AXES, false);
+    ct_tensor *count = ct_tensor_reduce(CT_SUM, ct_tensor_cast(mask, x->dtype), CT_ALL_AXES, false);
     ct_tensor *mean = ct_div(ct_sum(ct_where(mask, x, zero), 0), count);
     ct_tensor *distance = ct_where(mask, ct_sub(x, mean), zero);
     ct_tensor *variance = ct_div(ct_sum(ct_square(distance), 0), count);
@@ -153,20 +152,20 @@ typedef struct {
 ct_module *ct_layer_norm_create(int64_t width, double eps) {
     layer_norm_self self = {eps == 0 ? 1e-5 : eps};
     if (width < 1 || !(self.eps > 0)) {
-        return ct_fail("layer_norm: width %lld, eps %g: expected positive values",
-                       (long long)width, eps);
+        return ct_fail("layer_norm: width %lld, eps %g: expected positive values", (long long)width,
+                       eps);
     }
-    ct_module *norm = ct_module_create_as("layer_norm", &self, sizeof self, ct_layer_norm_layer);
+    ct_module *norm = ct_module_create_as("layer_norm", &self, sizeof self, ct_layer_norm);
     bool ok = norm && ct_module_constant(norm, "weight", CT_SHAPE(width), 1) &&
               ct_module_constant(norm, "bias", CT_SHAPE(width), 0);
     return ct_module_if(norm, ok);
 }
 
-ct_tensor *ct_layer_norm_layer(ct_module *norm, ct_tensor *x) {
+ct_tensor *ct_layer_norm(ct_module *norm, ct_tensor *x) {
     if (!ct_module_is("layer_norm", norm, "layer_norm")) return NULL;
     const layer_norm_self *self = ct_module_self(norm);
-    return ct_layer_norm(x, ct_module_own(norm, "weight"), ct_module_own(norm, "bias"),
-                         self->eps);
+    return ct_layer_norm_with(x, ct_module_own(norm, "weight"), ct_module_own(norm, "bias"),
+                              self->eps);
 }
 
 /* ---- l2 norm ---------------------------------------------------------------------------- */
@@ -180,7 +179,7 @@ static ct_tensor *l2_norm_forward(ct_module *norm, ct_tensor *x) {
     return ct_l2_normalize(x, self->axis);
 }
 
-ct_module *ct_l2_norm_create(int axis) {
+ct_module *ct_l2_normalize_create(int axis) {
     l2_norm_self self = {axis};
     return ct_module_create_as("l2_norm", &self, sizeof self, l2_norm_forward);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* GRU and LSTM layers: layers and directions around the sequence operations of autograd. */
 #include <math.h>
 #include <stdio.h>
@@ -88,11 +89,10 @@ static ct_tensor *run_direction(ct_module *module, const recurrent_self *self, i
         p[i] = ct_module_own(module, parameter_name(name, stems[i], layer, direction));
     }
     if (self->lstm) {
-        return ct_lstm_sequence(x, given.h, given.c, p[0], p[1], p[2], p[3], lengths,
-                                direction == 1, &last->h, &last->c);
+        return ct_lstm_with(x, given.h, given.c, p[0], p[1], p[2], p[3], lengths, direction == 1,
+                            &last->h, &last->c);
     }
-    return ct_gru_sequence(x, given.h, p[0], p[1], p[2], p[3], lengths, direction == 1,
-                           &last->h);
+    return ct_gru_with(x, given.h, p[0], p[1], p[2], p[3], lengths, direction == 1, &last->h);
 }
 
 /* All layers. *last gets stacked states. NULL on error. */
@@ -113,7 +113,7 @@ static ct_tensor *run_layers(ct_module *module, const recurrent_self *self, ct_t
         }
         x = self->directions == 2 ? ct_concat(y, 2, 2) : y[0];
         if (ct_module_training(module) && self->dropout > 0 && layer + 1 < self->layers) {
-            x = ct_dropout(x, self->dropout, ct_default_rng(), "dropout");
+            x = ct_dropout_with(x, self->dropout, ct_default_rng(), "dropout");
         }
     }
     int count = self->layers * self->directions;
@@ -184,8 +184,8 @@ ct_module *ct_lstm_create(int64_t in, int64_t hidden, ct_rnn_options options) {
     return create("lstm", in, hidden, options, lstm_forward);
 }
 
-ct_tensor *ct_lstm(ct_module *lstm, ct_tensor *x, ct_tensor *h0, ct_tensor *c0,
-                   ct_tensor *lengths, ct_tensor **h_last, ct_tensor **c_last) {
+ct_tensor *ct_lstm(ct_module *lstm, ct_tensor *x, ct_tensor *h0, ct_tensor *c0, ct_tensor *lengths,
+                   ct_tensor **h_last, ct_tensor **c_last) {
     if ((h0 == NULL) != (c0 == NULL)) {
         return ct_ok() ? ct_fail("lstm: h0 and c0: give both or neither") : NULL;
     }
@@ -194,14 +194,12 @@ ct_tensor *ct_lstm(ct_module *lstm, ct_tensor *x, ct_tensor *h0, ct_tensor *c0,
 
 /* ---- one step --------------------------------------------------------------------------- */
 
-static ct_tensor *cell_forward(ct_module *cell, ct_tensor *x) {
-    return ct_gru_cell(cell, x, NULL);
-}
+static ct_tensor *cell_forward(ct_module *cell, ct_tensor *x) { return ct_gru_cell(cell, x, NULL); }
 
 ct_module *ct_gru_cell_create(int64_t in, int64_t hidden) {
     if (in < 1 || hidden < 1) {
-        return ct_fail("gru_cell: %lld inputs, %lld hidden: expected positive sizes",
-                       (long long)in, (long long)hidden);
+        return ct_fail("gru_cell: %lld inputs, %lld hidden: expected positive sizes", (long long)in,
+                       (long long)hidden);
     }
     ct_module *cell = ct_module_create_as("gru_cell", NULL, 0, cell_forward);
     double bound = 1 / sqrt((double)hidden);
@@ -216,9 +214,8 @@ ct_tensor *ct_gru_cell(ct_module *cell, ct_tensor *x, ct_tensor *h) {
     if (!ct_module_is("gru_cell", cell, "gru_cell") || !ct_nn_input("gru_cell", "x", x, 2)) {
         return NULL;
     }
-    ct_tensor *y = ct_gru_sequence(ct_unsqueeze(x, 1), h, ct_module_own(cell, "weight_ih"),
-                                   ct_module_own(cell, "weight_hh"),
-                                   ct_module_own(cell, "bias_ih"), ct_module_own(cell, "bias_hh"),
-                                   NULL, false, NULL);
+    ct_tensor *y = ct_gru_with(ct_unsqueeze(x, 1), h, ct_module_own(cell, "weight_ih"),
+                               ct_module_own(cell, "weight_hh"), ct_module_own(cell, "bias_ih"),
+                               ct_module_own(cell, "bias_hh"), NULL, false, NULL);
     return ct_squeeze(y, 1);
 }

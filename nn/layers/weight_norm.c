@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Weight normalisation (Salimans and Kingma 2016): weight = g v / |v|, one norm an output. */
 #include <string.h>
 

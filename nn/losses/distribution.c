@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Categorical, Gumbel-softmax and normal distributions. */
 #include <math.h>
 
@@ -27,8 +28,8 @@ ct_tensor *ct_categorical_sample(ct_tensor *logits, ct_rng *rng, const char *nam
         ct_tensor *total = ct_tensor_slice(sums, -1, -1, INT64_MAX, 1);
         /* Below the total even after rounding, so that some running sum exceeds it, the first of
          * which is never one of probability 0. */
-        ct_tensor *below_one = ct_tensor_unary(CT_UNARY_clamp, ct_tensor_cast(u, CT_F64), 0,
-                                               1 - 0x1p-52);
+        ct_tensor *below_one =
+            ct_tensor_unary(CT_UNARY_clamp, ct_tensor_cast(u, CT_F64), 0, 1 - 0x1p-52);
         ct_tensor *level = ct_tensor_mul(ct_tensor_unsqueeze(below_one, -1), total);
         ct_tensor *exceeds = ct_tensor_compare(CT_COMPARE_greater, sums, level);
         index = ct_keep(ct_tensor_argmax(ct_tensor_cast(exceeds, CT_F32), -1));
@@ -107,7 +108,8 @@ ct_tensor *ct_normal_rsample(ct_tensor *mean, ct_tensor *std, ct_rng *rng, const
 
 ct_tensor *ct_normal_sample(ct_tensor *mean, ct_tensor *std, ct_rng *rng, const char *name) {
     ct_tensor *x = NULL;
-    CT_NO_GRAD x = ct_normal_rsample(mean, std, rng, name);
+    CT_NO_GRAD
+    x = ct_normal_rsample(mean, std, rng, name);
     return x;
 }
 

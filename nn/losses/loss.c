@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Losses. */
 #include <stdint.h>
 
@@ -8,8 +9,8 @@ static ct_tensor *reduced(ct_tensor *x, ct_loss_reduction reduction) {
     return reduction == CT_REDUCE_SUM ? ct_sum_all(x) : ct_mean_all(x);
 }
 
-static bool same_shape(const char *op, const char *what_a, const ct_tensor *a,
-                       const char *what_b, const ct_tensor *b) {
+static bool same_shape(const char *op, const char *what_a, const ct_tensor *a, const char *what_b,
+                       const ct_tensor *b) {
     if (!ct_nn_input(op, what_a, a, -1) || !ct_nn_input(op, what_b, b, -1)) return false;
     if (ct_shape_equal(a->shape, b->shape)) return true;
     return ct_fail_bool("%s: %s %s and %s %s differ in shape", op, what_a, ct_tensor_text(a),
@@ -24,10 +25,10 @@ static ct_tensor *counted(const ct_tensor *rows, ct_tensor *labels,
     double all = (double)ct_count(labels);
     if (!options.ignore) return ct_scalar(rows->dtype, rows->device, all < 1 ? 1 : all);
     /* On the device: reading the number here would stop a GPU at every step. */
-    ct_tensor *ignored = ct_full(labels->dtype, labels->device, CT_SCALAR_SHAPE,
-                                 (double)options.ignore_index);
-    ct_tensor *counts = ct_tensor_cast(ct_tensor_compare(CT_COMPARE_not_equal, labels, ignored),
-                                       rows->dtype);
+    ct_tensor *ignored =
+        ct_full(labels->dtype, labels->device, CT_SCALAR_SHAPE, (double)options.ignore_index);
+    ct_tensor *counts =
+        ct_tensor_cast(ct_tensor_compare(CT_COMPARE_not_equal, labels, ignored), rows->dtype);
     ct_tensor *count = ct_tensor_reduce(CT_SUM, counts, CT_ALL_AXES, false);
     return ct_tensor_unary(CT_UNARY_clamp, count, 1, all < 1 ? 1 : all);
 }
@@ -52,8 +53,7 @@ ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *labels,
     return ct_adopt(loss);
 }
 
-ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *targets,
-                              ct_loss_reduction reduction) {
+ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *targets, ct_loss_reduction reduction) {
     if (!same_shape("bce_with_logits", "logits", logits, "targets", targets)) return NULL;
     ct_tensor *loss = NULL;
     CT_SCOPE {
@@ -69,7 +69,7 @@ ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *targets,
 ct_tensor *ct_mse(ct_tensor *prediction, ct_tensor *target, ct_loss_reduction reduction) {
     if (!same_shape("mse", "prediction", prediction, "target", target)) return NULL;
     ct_tensor *loss = NULL;
-    CT_SCOPE loss = ct_keep(reduced(ct_square(ct_sub(prediction, target)), reduction));
+    CT_SCOPE { loss = ct_keep(reduced(ct_square(ct_sub(prediction, target)), reduction)); }
     return ct_adopt(loss);
 }
 
@@ -116,8 +116,7 @@ ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions, ct_ranking_op
         if (options.intra_modal) {
             ct_tensor *of_images = trained_similarity(images, images, options);
             ct_tensor *of_captions = trained_similarity(captions, captions, options);
-            loss = ct_add(loss, ct_add(ct_hinge(of_images, within),
-                                       ct_hinge(of_captions, within)));
+            loss = ct_add(loss, ct_add(ct_hinge(of_images, within), ct_hinge(of_captions, within)));
         }
         ct_keep(loss);
     }

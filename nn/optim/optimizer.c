@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Optimisers: Adam (Kingma and Ba 2015), AdamW (Loshchilov and Hutter 2019), SGD with momentum.
  *
  * The parameter list is fixed when the optimiser is made. States come into being with a
@@ -31,11 +32,11 @@ struct ct_optimizer {
     ct_module *module;
     slot *slots;
     int count;
-    ct_adam_options adam;
-    ct_sgd_options sgd;
+    ct_tensor_adam_options adam;
+    ct_tensor_sgd_options sgd;
     double lr, clip;
-    ct_tensor *norm;       /* f64 scalar where the parameters are: of the last step */
-    ct_tensor *rates;      /* f64 (slots * UPDATES * RATES): of the next step */
+    ct_tensor *norm;  /* f64 scalar where the parameters are: of the last step */
+    ct_tensor *rates; /* f64 (slots * UPDATES * RATES): of the next step */
     double *host_rates;
 };
 
@@ -80,7 +81,7 @@ static ct_optimizer *create(algorithm kind, ct_module *module, double lr) {
 
 static double or_default(double value, double otherwise) { return value == 0 ? otherwise : value; }
 
-static ct_optimizer *create_adam(const char *op, ct_module *module, ct_adam_config config,
+static ct_optimizer *create_adam(const char *op, ct_module *module, ct_adam_options config,
                                  bool decoupled) {
     double lr = or_default(config.lr, 1e-3);
     double beta1 = or_default(config.beta1, 0.9), beta2 = or_default(config.beta2, 0.999);
@@ -89,24 +90,25 @@ static ct_optimizer *create_adam(const char *op, ct_module *module, ct_adam_conf
     bool betas = beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1;
     if (!(lr >= 0 && eps >= 0 && decay >= 0 && betas)) {
         return ct_fail("%s: lr %g, betas %g %g, eps %g, weight decay %g: expected none negative, "
-                       "betas below 1", op, lr, beta1, beta2, eps, decay);
+                       "betas below 1",
+                       op, lr, beta1, beta2, eps, decay);
     }
     ct_optimizer *optimizer = create(ADAM, module, lr);
     if (!optimizer) return NULL;
-    optimizer->adam = (ct_adam_options){.beta1 = beta1, .beta2 = beta2, .eps = eps,
-                                        .weight_decay = decay, .decoupled = decoupled};
+    optimizer->adam = (ct_tensor_adam_options){
+        .beta1 = beta1, .beta2 = beta2, .eps = eps, .weight_decay = decay, .decoupled = decoupled};
     return optimizer;
 }
 
-ct_optimizer *ct_adam_create(ct_module *module, ct_adam_config config) {
+ct_optimizer *ct_adam_create(ct_module *module, ct_adam_options config) {
     return create_adam("adam", module, config, false);
 }
 
-ct_optimizer *ct_adamw_create(ct_module *module, ct_adam_config config) {
+ct_optimizer *ct_adamw_create(ct_module *module, ct_adam_options config) {
     return create_adam("adamw", module, config, true);
 }
 
-ct_optimizer *ct_sgd_create(ct_module *module, ct_sgd_config config) {
+ct_optimizer *ct_sgd_create(ct_module *module, ct_sgd_options config) {
     double lr = or_default(config.lr, 1e-3);
     if (!(lr >= 0 && config.momentum >= 0 && config.weight_decay >= 0)) {
         return ct_fail("sgd: lr %g, momentum %g, weight decay %g: expected none negative", lr,
@@ -117,9 +119,9 @@ ct_optimizer *ct_sgd_create(ct_module *module, ct_sgd_config config) {
     }
     ct_optimizer *optimizer = create(SGD, module, lr);
     if (!optimizer) return NULL;
-    optimizer->sgd = (ct_sgd_options){.momentum = config.momentum,
-                                      .weight_decay = config.weight_decay,
-                                      .nesterov = config.nesterov};
+    optimizer->sgd = (ct_tensor_sgd_options){.momentum = config.momentum,
+                                             .weight_decay = config.weight_decay,
+                                             .nesterov = config.nesterov};
     return optimizer;
 }
 
@@ -208,7 +210,7 @@ double ct_optimizer_lr(const ct_optimizer *optimizer) { return optimizer ? optim
 
 static ct_tensor *kept_empty(ct_device device, ct_shape shape) {
     ct_tensor *x = NULL;
-    CT_SCOPE x = ct_keep(ct_empty(CT_F64, device, shape));
+    CT_SCOPE { x = ct_keep(ct_empty(CT_F64, device, shape)); }
     return x;
 }
 
@@ -255,7 +257,7 @@ typedef struct {
     slot **slots;
     ct_tensor **parameters, **grads, **moment[2], **rates; /* grads has room for repeated ones
                                                             * twice */
-    int count, once; /* all; those that are not repeated */
+    int count, once;                                       /* all; those that are not repeated */
 } batch;
 
 static bool batch_allocate(batch *b, int count) {
@@ -285,8 +287,8 @@ static ct_tensor *moment_of(slot *s, int k) {
         return ct_fail("optimizer: the first step that updates '%s' cannot be recorded", s->name);
     }
     CT_SCOPE {
-        s->moment[k] = ct_keep(ct_zeros(s->parameter->dtype, s->parameter->device,
-                                        s->parameter->shape));
+        s->moment[k] =
+            ct_keep(ct_zeros(s->parameter->dtype, s->parameter->device, s->parameter->shape));
     }
     return s->moment[k];
 }
@@ -297,7 +299,8 @@ static bool gather(ct_optimizer *optimizer, bool repeated, batch *b) {
         if (s->excluded || s->repeated != repeated) continue;
         if (ct_module_tensor(optimizer->module, s->name) != s->parameter) {
             return ct_fail_bool("optimizer_step: parameter '%s' was converted or removed after "
-                                "the optimiser was made", s->name);
+                                "the optimiser was made",
+                                s->name);
         }
         ct_tensor *grad = ct_grad(s->parameter);
         if (!grad) continue;
@@ -362,12 +365,12 @@ static bool update_some(const ct_optimizer *optimizer, const batch *b, int from,
     ct_clip clip = {optimizer->norm, optimizer->clip, times};
     if (count == 0) return true;
     if (optimizer->algorithm == ADAM) {
-        ct_adam_options options = optimizer->adam;
+        ct_tensor_adam_options options = optimizer->adam;
         options.clip = clip;
         return ct_tensor_adam(b->parameters + from, b->grads + from, b->moment[0] + from,
                               b->moment[1] + from, b->rates + from, count, options);
     }
-    ct_sgd_options options = optimizer->sgd;
+    ct_tensor_sgd_options options = optimizer->sgd;
     options.clip = clip;
     return ct_tensor_sgd(b->parameters + from, b->grads + from, b->moment[0] + from,
                          b->rates + from, count, options);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One value from a dtype to another. Internal to tensor/.
  *
  * To bf16 and f16: nearest, ties to even, too large becomes infinite, NaN stays NaN; from f64 with
@@ -11,8 +12,12 @@
 
 #include "tensor/core/bits.h"
 
-typedef struct { uint16_t bits; } ct_bf16;
-typedef struct { uint16_t bits; } ct_f16;
+typedef struct {
+    uint16_t bits;
+} ct_bf16;
+typedef struct {
+    uint16_t bits;
+} ct_f16;
 
 CT_BOTH float ct_f32_of_bf16(ct_bf16 x) { return ct_float_of((uint32_t)x.bits << 16); }
 

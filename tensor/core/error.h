@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Errors: sticky, one per thread, as in cairo.
  *
  * The library never exits and never prints. The first error of a thread stays until it is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/core/nearest.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The nearest known word, for messages: "unknown option 'heds'; did you mean 'heads'?" */
 #ifndef CT_NEAREST_H
 #define CT_NEAREST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Scopes: a per-thread stack of references, dropped when the scope that holds them closes. */
 #include <stdlib.h>
 #include <string.h>

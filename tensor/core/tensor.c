@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Storage, references, creation and reading. */
 #include "tensor/tensor.h"
 
@@ -16,8 +17,8 @@ static const struct {
     size_t size;
     bool is_float;
 } dtypes[CT_DTYPE_COUNT] = {
-    [CT_F32] = {"f32", 4, true},  [CT_F64] = {"f64", 8, true},  [CT_BF16] = {"bf16", 2, true},
-    [CT_F16] = {"f16", 2, true},  [CT_I32] = {"i32", 4, false}, [CT_I64] = {"i64", 8, false},
+    [CT_F32] = {"f32", 4, true}, [CT_F64] = {"f64", 8, true},  [CT_BF16] = {"bf16", 2, true},
+    [CT_F16] = {"f16", 2, true}, [CT_I32] = {"i32", 4, false}, [CT_I64] = {"i64", 8, false},
     [CT_U8] = {"u8", 1, false},
 };
 
@@ -309,7 +310,8 @@ void *ct_data(const ct_tensor *x) {
     if (!ct_check_input("data", x)) return NULL;
     if (x->device != CT_CPU) {
         return ct_fail("data: a pointer is only given for a cpu tensor; this one is on %s (see "
-                       "ct_read, ct_tensor_to_device)", ct_device_name(x->device));
+                       "ct_read, ct_tensor_to_device)",
+                       ct_device_name(x->device));
     }
     return (char *)x->storage->data + (size_t)x->offset * ct_dtype_size(x->dtype);
 }
@@ -383,7 +385,9 @@ double ct_item(const ct_tensor *x) {
 /* What is asked of a device is done in order: a number that is read comes after all of it. */
 bool ct_device_wait(ct_device device) {
     bool done = device == CT_CPU;
-    if (!done) CT_SCOPE done = ct_item(ct_zeros(CT_F32, device, CT_SCALAR_SHAPE)) == 0;
+    if (!done) CT_SCOPE {
+            done = ct_item(ct_zeros(CT_F32, device, CT_SCALAR_SHAPE)) == 0;
+        }
     return done;
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Views: other shapes and strides on the same storage. */
 #include <string.h>
 
@@ -44,8 +45,8 @@ static bool resolve_shape(const ct_tensor *x, ct_shape *shape) {
         known *= count / known;
     }
     if (known != count || (free_axis >= 0 && shape->dim[free_axis] < 0)) {
-        return ct_fail_bool("reshape: %s has %lld elements and cannot become %s",
-                            ct_tensor_text(x), (long long)count, ct_shape_text(*shape));
+        return ct_fail_bool("reshape: %s has %lld elements and cannot become %s", ct_tensor_text(x),
+                            (long long)count, ct_shape_text(*shape));
     }
     return true;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Copies, with conversion between any two dtypes, and fills. */
 #include <string.h>
 
@@ -27,7 +28,7 @@ typedef uint8_t type_u8;
 /* From float types (F): f32, or f64 rounded to odd first. From integers (I). */
 #define F32_F(x) ((float)(x))
 #define F64_F(x) ((double)(x))
-#define ODD_F32(x) _Generic((x), double: ct_round_to_odd((double)(x)), default: (float)(x))
+#define ODD_F32(x) _Generic((x), double : ct_round_to_odd((double)(x)), default : (float)(x))
 #define BF16_F(x) ct_bf16_of_f32(ODD_F32(x))
 #define F16_F(x) ct_f16_of_f32(ODD_F32(x))
 #define I32_F(x) ct_i32_of_f64((double)(x))
@@ -42,21 +43,21 @@ typedef uint8_t type_u8;
 #define I64_I(x) ((int64_t)(x))
 #define U8_I(x) ((uint8_t)(x))
 
-#define DEFINE_CONVERT(from, to, NARROW)                                                          \
-    static void from##_to_##to(void *out, const void *const *in, int64_t n,                       \
-                               const double *params) {                                            \
-        type_##to *y = out;                                                                       \
-        const type_##from *x = in[0];                                                             \
-        (void)params;                                                                             \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = NARROW(WIDEN_##from(x[i]));    \
+#define DEFINE_CONVERT(from, to, NARROW)                                                       \
+    static void from##_to_##to(void *out, const void *const *in, int64_t n,                    \
+                               const double *params) {                                         \
+        type_##to *y = out;                                                                    \
+        const type_##from *x = in[0];                                                          \
+        (void)params;                                                                          \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = NARROW(WIDEN_##from(x[i])); \
     }
-#define DEFINE_FROM(from, KIND)               \
-    DEFINE_CONVERT(from, f32, F32_##KIND)     \
-    DEFINE_CONVERT(from, f64, F64_##KIND)     \
-    DEFINE_CONVERT(from, bf16, BF16_##KIND)   \
-    DEFINE_CONVERT(from, f16, F16_##KIND)     \
-    DEFINE_CONVERT(from, i32, I32_##KIND)     \
-    DEFINE_CONVERT(from, i64, I64_##KIND)     \
+#define DEFINE_FROM(from, KIND)             \
+    DEFINE_CONVERT(from, f32, F32_##KIND)   \
+    DEFINE_CONVERT(from, f64, F64_##KIND)   \
+    DEFINE_CONVERT(from, bf16, BF16_##KIND) \
+    DEFINE_CONVERT(from, f16, F16_##KIND)   \
+    DEFINE_CONVERT(from, i32, I32_##KIND)   \
+    DEFINE_CONVERT(from, i64, I64_##KIND)   \
     DEFINE_CONVERT(from, u8, U8_##KIND)
 DEFINE_FROM(f32, F)
 DEFINE_FROM(f64, F)
@@ -66,10 +67,12 @@ DEFINE_FROM(i32, I)
 DEFINE_FROM(i64, I)
 DEFINE_FROM(u8, I)
 
-#define ROW(from)                                                                            \
-    {[CT_F32] = from##_to_f32, [CT_F64] = from##_to_f64, [CT_BF16] = from##_to_bf16,         \
-     [CT_F16] = from##_to_f16, [CT_I32] = from##_to_i32, [CT_I64] = from##_to_i64,           \
-     [CT_U8] = from##_to_u8}
+#define ROW(from)                                                                       \
+    {                                                                                   \
+        [CT_F32] = from##_to_f32, [CT_F64] = from##_to_f64, [CT_BF16] = from##_to_bf16, \
+        [CT_F16] = from##_to_f16, [CT_I32] = from##_to_i32, [CT_I64] = from##_to_i64,   \
+        [CT_U8] = from##_to_u8                                                          \
+    }
 static const ct_map_kernel convert_kernels[CT_DTYPE_COUNT][CT_DTYPE_COUNT] = {
     [CT_F32] = ROW(f32), [CT_F64] = ROW(f64), [CT_BF16] = ROW(bf16), [CT_F16] = ROW(f16),
     [CT_I32] = ROW(i32), [CT_I64] = ROW(i64), [CT_U8] = ROW(u8),
@@ -108,19 +111,19 @@ enum { TILE = 32 };
 /* to[i*to_stride + j] = from[i + j*from_stride] for i < m, j < n <= TILE. By way of a small buffer,
  * so that memory is read and written in whole rows only: columns of a large matrix often share one
  * set of the cache. */
-#define DEFINE_TILE(T)                                                                            \
-    static void tile_##T(void *to, int64_t to_stride, const void *from, int64_t from_stride,      \
-                         int64_t m, int64_t n) {                                                  \
-        typedef T __attribute__((may_alias)) any;                                                 \
-        any buffer[TILE][TILE + 64 / sizeof(T)] __attribute__((aligned(64)));                     \
-        for (int64_t j = 0; j < n; j++) {                                                         \
-            const any *x = (const any *)from + j * from_stride;                                   \
-            memcpy(buffer[j], x, (size_t)m * sizeof *x);                                          \
-        }                                                                                         \
-        for (int64_t i = 0; i < m; i++) {                                                         \
-            any *y = (any *)to + i * to_stride;                                                   \
-            for (int64_t j = 0; j < n; j++) y[j] = buffer[j][i];                                  \
-        }                                                                                         \
+#define DEFINE_TILE(T)                                                                       \
+    static void tile_##T(void *to, int64_t to_stride, const void *from, int64_t from_stride, \
+                         int64_t m, int64_t n) {                                             \
+        typedef T __attribute__((may_alias)) any;                                            \
+        any buffer[TILE][TILE + 64 / sizeof(T)] __attribute__((aligned(64)));                \
+        for (int64_t j = 0; j < n; j++) {                                                    \
+            const any *x = (const any *)from + j * from_stride;                              \
+            memcpy(buffer[j], x, (size_t)m * sizeof *x);                                     \
+        }                                                                                    \
+        for (int64_t i = 0; i < m; i++) {                                                    \
+            any *y = (any *)to + i * to_stride;                                              \
+            for (int64_t j = 0; j < n; j++) y[j] = buffer[j][i];                             \
+        }                                                                                    \
     }
 DEFINE_TILE(uint8_t)
 DEFINE_TILE(uint16_t)
@@ -233,13 +236,13 @@ bool CT_CPU(copy)(ct_tensor *y, const ct_tensor *x) {
 }
 
 /* params points to the bytes of the element */
-#define DEFINE_FILL(T)                                                                            \
-    static void fill_##T(void *out, const void *const *in, int64_t n, const double *params) {     \
-        typedef T __attribute__((may_alias)) any;                                                 \
-        any *y = out;                                                                             \
-        any value = *(const any *)params;                                                         \
-        (void)in;                                                                                 \
-        for (int64_t i = 0; i < n; i++) y[i] = value;                                             \
+#define DEFINE_FILL(T)                                                                        \
+    static void fill_##T(void *out, const void *const *in, int64_t n, const double *params) { \
+        typedef T __attribute__((may_alias)) any;                                             \
+        any *y = out;                                                                         \
+        any value = *(const any *)params;                                                     \
+        (void)in;                                                                             \
+        for (int64_t i = 0; i < n; i++) y[i] = value;                                         \
     }
 DEFINE_FILL(uint8_t)
 DEFINE_FILL(uint16_t)

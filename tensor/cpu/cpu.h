@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The CPU kernels, one family a file. Internal to tensor/cpu/.
  *
  * Every file of this folder that is listed as `cpu_kernels` in tensor/meson.build is compiled once

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Unfolding for convolutions, and its adjoint. */
 #include <string.h>
 
 #include "tensor/cpu/fused.h"
 
 /* Unfolding only moves elements: one loop for both sizes. */
-bool CT_CPU(unfold)(ct_tensor *u, const ct_tensor *x, ct_conv1d_options options) {
+bool CT_CPU(unfold)(ct_tensor *u, const ct_tensor *x, ct_tensor_conv1d_options options) {
     int64_t batch = u->shape.dim[0], steps_out = u->shape.dim[1], kernel = u->shape.dim[2];
     int64_t steps = x->shape.dim[1];
     size_t row = (size_t)x->shape.dim[2] * ct_dtype_size(x->dtype);
@@ -33,7 +34,7 @@ bool CT_CPU(unfold)(ct_tensor *u, const ct_tensor *x, ct_conv1d_options options)
 #include "tensor/cpu/real_f64.h"
 #include "tensor/cpu/fused_conv_kernels.h"
 
-bool CT_CPU(fold)(ct_tensor *x, const ct_tensor *u, ct_conv1d_options options) {
+bool CT_CPU(fold)(ct_tensor *x, const ct_tensor *u, ct_tensor_conv1d_options options) {
     if (x->dtype == CT_F32) {
         fold_f32(x, u, options);
     } else {

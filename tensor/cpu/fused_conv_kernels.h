@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The adjoint of unfolding for one type: a template, included by cpu/fused_conv.c after
  * real_f32.h or real_f64.h. */
 
 /* Each row of x gathers what came from it, in the order of k: no two threads write one row. */
-static void REAL_NAME(fold)(ct_tensor *x, const ct_tensor *u, ct_conv1d_options options) {
+static void REAL_NAME(fold)(ct_tensor *x, const ct_tensor *u, ct_tensor_conv1d_options options) {
     int64_t batch = x->shape.dim[0], steps = x->shape.dim[1], width = x->shape.dim[2];
     int64_t steps_out = u->shape.dim[1], kernel = u->shape.dim[2];
     const real *from = ct_cpu_data(u);

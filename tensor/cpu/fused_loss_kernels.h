@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Loops of cross entropy for one type: a template, included by cpu/fused_loss.c after real_f32.h
  * or real_f64.h. */
 

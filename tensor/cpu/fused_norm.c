@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Batch norm, layer norm and l2 norm. */
 #include <math.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Loops of batch norm, layer norm and l2 norm for one type: a template, included by
  * cpu/fused_norm.c after real_f32.h or real_f64.h.
  *
@@ -44,8 +45,8 @@ static void REAL_NAME(chunk_moments)(real *mean, real *squares, const real *x, i
     }
 }
 
-static void REAL_NAME(write_statistics)(int64_t c, double m, double v, double eps,
-                                        ct_tensor *mean, ct_tensor *variance, ct_tensor *rstd) {
+static void REAL_NAME(write_statistics)(int64_t c, double m, double v, double eps, ct_tensor *mean,
+                                        ct_tensor *variance, ct_tensor *rstd) {
     ((real *)ct_cpu_data(mean))[c] = (real)m;
     ((real *)ct_cpu_data(variance))[c] = (real)v;
     ((real *)ct_cpu_data(rstd))[c] = (real)(1 / sqrt(v + eps));
@@ -131,8 +132,8 @@ static bool REAL_NAME(grad_sums_rows)(real *g_weight, real *g_bias, const real *
     for (int64_t k = 0; k < chunks; k++) {
         int64_t r = k * ROW_CHUNK, n = rows - r < ROW_CHUNK ? rows - r : ROW_CHUNK;
         real *part = parts + 2 * k * columns;
-        REAL_NAME(chunk_grad)(part, part + columns, g + r * columns, x + r * columns, mean, n,
-                              columns);
+        REAL_NAME(chunk_grad)
+        (part, part + columns, g + r * columns, x + r * columns, mean, n, columns);
     }
     REAL_NAME(add_chunks)(g_bias, parts, chunks, 2 * columns, columns);
     REAL_NAME(add_chunks)(g_weight, parts + columns, chunks, 2 * columns, columns);
@@ -231,8 +232,8 @@ static void REAL_NAME(grad_blocks)(real *gx, const real *g, const real *x, const
 
 /* ---- batch norm ------------------------------------------------------------------------- */
 
-static bool REAL_NAME(batch_norm_statistics)(ct_tensor *mean, ct_tensor *variance,
-                                             ct_tensor *rstd, const ct_tensor *x, double eps) {
+static bool REAL_NAME(batch_norm_statistics)(ct_tensor *mean, ct_tensor *variance, ct_tensor *rstd,
+                                             const ct_tensor *x, double eps) {
     if (x->shape.dim[2] == 1) return REAL_NAME(statistics_rows)(mean, variance, rstd, x, eps);
     REAL_NAME(statistics_blocks)(mean, variance, rstd, x, eps);
     return true;
@@ -291,8 +292,8 @@ static bool REAL_NAME(batch_norm_grad)(ct_tensor *gx, ct_tensor *g_weight, ct_te
     if (ok && inner == 1) {
         REAL_NAME(grad_rows)(to, gd, xd, m, scale, shift, slope, outer, channels);
     } else if (ok) {
-        REAL_NAME(grad_blocks)(to, gd, xd, m, scale, shift, slope, outer * channels, channels,
-                               inner);
+        REAL_NAME(grad_blocks)
+        (to, gd, xd, m, scale, shift, slope, outer * channels, channels, inner);
     }
     ct_cpu_free(scale, bytes);
     return ok;
@@ -300,8 +301,8 @@ static bool REAL_NAME(batch_norm_grad)(ct_tensor *gx, ct_tensor *g_weight, ct_te
 
 /* ---- layer norm ------------------------------------------------------------------------- */
 
-static void REAL_NAME(layer_norm_row)(real *y, real *mean, real *rstd, const real *x,
-                                      const real *w, const real *b, int64_t width, double eps) {
+static void REAL_NAME(layer_norm_row)(real *y, real *mean, real *rstd, const real *x, const real *w,
+                                      const real *b, int64_t width, double eps) {
     real sum = 0, squares = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t c = 0; c < width; c++) sum += x[c];
@@ -333,8 +334,7 @@ static void REAL_NAME(layer_norm)(ct_tensor *y, ct_tensor *mean, ct_tensor *rstd
     int threads = ct_cpu_threads(rows * width);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t r = 0; r < rows; r++) {
-        REAL_NAME(layer_norm_row)(to + r * width, m + r, s + r, from + r * width, w, b, width,
-                                  eps);
+        REAL_NAME(layer_norm_row)(to + r * width, m + r, s + r, from + r * width, w, b, width, eps);
     }
 }
 
@@ -383,8 +383,8 @@ static bool REAL_NAME(layer_norm_grad)(ct_tensor *gx, ct_tensor *g_weight, ct_te
         real *sum = parts ? product + width : NULL;
         if (parts) memset(product, 0, (size_t)(2 * width) * sizeof *product);
         for (int64_t r = k * ROW_CHUNK; r < stop; r++) {
-            REAL_NAME(layer_norm_row_grad)(to + r * width, product, sum, gd + r * width,
-                                           xd + r * width, w, m[r], s[r], width);
+            REAL_NAME(layer_norm_row_grad)
+            (to + r * width, product, sum, gd + r * width, xd + r * width, w, m[r], s[r], width);
         }
     }
     if (!parts) return true;
@@ -466,8 +466,8 @@ static void REAL_NAME(l2_normalize)(ct_tensor *y, ct_tensor *norm, const ct_tens
         if (inner == 1) {
             REAL_NAME(l2_row)(to + start, norms + o, from + start, n);
         } else {
-            REAL_NAME(l2_columns)(to + start, norms + o * inner + c, from + start, n, inner,
-                                  columns);
+            REAL_NAME(l2_columns)
+            (to + start, norms + o * inner + c, from + start, n, inner, columns);
         }
     }
 }
@@ -486,8 +486,8 @@ static void REAL_NAME(l2_normalize_grad)(ct_tensor *gx, const ct_tensor *g, cons
         if (inner == 1) {
             REAL_NAME(l2_row_grad)(to + start, gd + start, yd + start, norms[o], n);
         } else {
-            REAL_NAME(l2_columns_grad)(to + start, gd + start, yd + start,
-                                       norms + o * inner + c, n, inner, columns);
+            REAL_NAME(l2_columns_grad)
+            (to + start, gd + start, yd + start, norms + o * inner + c, n, inner, columns);
         }
     }
 }

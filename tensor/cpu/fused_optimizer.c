@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Adam and SGD: one parallel loop over the chunks of all parameters. */
 #include <math.h>
 #include <stdlib.h>
@@ -56,13 +57,12 @@ static bool clip_factor(const char *op, const ct_clip *clip, double *scale) {
     if (!clip->norm) return true;
     double norm = *(const double *)ct_cpu_data(clip->norm);
     *scale = ct_clip_factor(norm, clip->limit, clip->times);
-    return isfinite(norm) ||
-           ct_fail_bool("%s: a gradient is not finite: nothing was updated", op);
+    return isfinite(norm) || ct_fail_bool("%s: a gradient is not finite: nothing was updated", op);
 }
 
 bool CT_CPU(adam)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
                   ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
-                  ct_adam_options options) {
+                  ct_tensor_adam_options options) {
     double scale;
     if (!clip_factor("adam", &options.clip, &scale)) return false;
     work_list work = list_work(params, grads, count);
@@ -86,7 +86,7 @@ bool CT_CPU(adam)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *
 }
 
 bool CT_CPU(sgd)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
-                 ct_tensor *const *rates, int count, ct_sgd_options options) {
+                 ct_tensor *const *rates, int count, ct_tensor_sgd_options options) {
     double scale;
     if (!clip_factor("sgd", &options.clip, &scale)) return false;
     work_list work = list_work(params, grads, count);

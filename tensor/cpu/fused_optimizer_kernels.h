@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Parameter updates for one type: a template, included by cpu/fused_optimizer.c after real_f32.h
  * or real_f64.h. */
 
@@ -5,7 +6,7 @@
  * of the parameter. */
 static void REAL_NAME(adam)(real *p, const real *grad, real *m, real *v, int64_t n,
                             const double *rates, double grad_scale,
-                            const ct_adam_options *options) {
+                            const ct_tensor_adam_options *options) {
     const real step_size = (real)rates[0], root = (real)rates[1], keep = (real)rates[2];
     const real eps = (real)options->eps, scale = (real)grad_scale;
     const real b1 = (real)(1 - options->beta1), b2 = (real)options->beta2;
@@ -23,9 +24,8 @@ static void REAL_NAME(adam)(real *p, const real *grad, real *m, real *v, int64_t
 }
 
 /* buffer is NULL without momentum; rates: learning rate, what stays of the buffer. */
-static void REAL_NAME(sgd)(real *p, const real *grad, real *buffer, int64_t n,
-                           const double *rates, double grad_scale,
-                           const ct_sgd_options *options) {
+static void REAL_NAME(sgd)(real *p, const real *grad, real *buffer, int64_t n, const double *rates,
+                           double grad_scale, const ct_tensor_sgd_options *options) {
     const real lr = (real)rates[0], stays = (real)rates[1], scale = (real)grad_scale;
     const real decay = (real)options->weight_decay, ahead = (real)options->momentum;
     if (!buffer) {

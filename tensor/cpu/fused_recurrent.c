@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gates of the GRU and the LSTM, one step of many sequences. */
 #include <stdlib.h>
 
@@ -21,9 +22,8 @@ static void *zero_row(const ct_tensor *h) {
     return zeros ? zeros : ct_fail("recurrent step: out of memory");
 }
 
-bool CT_CPU(gru_step)(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
-                      const ct_tensor *hidden, const ct_tensor *previous, const ct_tensor *b_ih,
-                      const ct_tensor *b_hh) {
+bool CT_CPU(gru_step)(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved, const ct_tensor *hidden,
+                      const ct_tensor *previous, const ct_tensor *b_ih, const ct_tensor *b_hh) {
     (void)rounded; /* products take h as it is */
     void *zeros = NULL;
     if ((!hidden || !previous || !b_ih) && !(zeros = zero_row(h))) return false;
@@ -49,9 +49,8 @@ bool CT_CPU(gru_step_grad)(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, const
     return true;
 }
 
-bool CT_CPU(lstm_step)(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
-                       const ct_tensor *hidden, const ct_tensor *c_previous, const ct_tensor *b_ih,
-                       const ct_tensor *b_hh) {
+bool CT_CPU(lstm_step)(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved, const ct_tensor *hidden,
+                       const ct_tensor *c_previous, const ct_tensor *b_ih, const ct_tensor *b_hh) {
     (void)rounded; /* products take h as it is */
     void *zeros = NULL;
     if ((!hidden || !c_previous || !b_ih) && !(zeros = zero_row(h))) return false;

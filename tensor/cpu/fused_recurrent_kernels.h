@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gate loops of the GRU and the LSTM for one type: a template, included by
  * cpu/fused_recurrent.c after real_f32.h or real_f64.h. */
 
@@ -40,10 +41,11 @@ static void REAL_NAME(gru_step)(ct_tensor *h, ct_tensor *saved, const ct_tensor 
     REAL_NAME(rows) p = REAL_NAME(rows_of)(previous, zeros);
     const real *bi = REAL_NAME(rows_of)(b_ih, zeros).data;
     const real *bh = REAL_NAME(rows_of)(b_hh, zeros).data;
-#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GATE_COST * count * width))
+#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GATE_COST *count *width))
     for (int64_t i = 0; i < count; i++) {
-        REAL_NAME(gru_row)(to.data + i * to.distance, gates.data + i * gates.distance,
-                           u.data + i * u.distance, p.data + i * p.distance, bi, bh, width);
+        REAL_NAME(gru_row)
+        (to.data + i * to.distance, gates.data + i * gates.distance, u.data + i * u.distance,
+         p.data + i * p.distance, bi, bh, width);
     }
 }
 
@@ -81,16 +83,15 @@ static void REAL_NAME(gru_step_grad)(ct_tensor *d, ct_tensor *dh, ct_tensor *d_b
     REAL_NAME(rows) state = REAL_NAME(rows_of)(dh, NULL), out = REAL_NAME(rows_of)(g, zeros);
     REAL_NAME(rows) p = REAL_NAME(rows_of)(previous, zeros);
     double *bias = ct_cpu_data(d_bias);
-#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GRAD_COST * count * width))
+#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GRAD_COST *count *width))
     for (int64_t b = 0; b < blocks; b++) {
         int64_t c = b * COLUMN_BLOCK, columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
         real sums[4][COLUMN_BLOCK] = {{0}};
         for (int64_t i = 0; i < count; i++) {
-            REAL_NAME(gru_row_grad)(to.data + i * to.distance + c,
-                                    state.data + i * state.distance + c, sums,
-                                    out.data + i * out.distance + c,
-                                    gates.data + i * gates.distance + c,
-                                    p.data + i * p.distance + c, width, columns);
+            REAL_NAME(gru_row_grad)
+            (to.data + i * to.distance + c, state.data + i * state.distance + c, sums,
+             out.data + i * out.distance + c, gates.data + i * gates.distance + c,
+             p.data + i * p.distance + c, width, columns);
         }
         for (int gate = 0; gate < 4; gate++) {
             for (int64_t i = 0; i < columns; i++) bias[gate * width + c + i] += sums[gate][i];
@@ -128,16 +129,17 @@ static void REAL_NAME(lstm_step)(ct_tensor *h, ct_tensor *saved, const ct_tensor
     REAL_NAME(rows) p = REAL_NAME(rows_of)(c_previous, zeros);
     const real *bi = REAL_NAME(rows_of)(b_ih, zeros).data;
     const real *bh = REAL_NAME(rows_of)(b_hh, zeros).data;
-#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GATE_COST * count * width))
+#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GATE_COST *count *width))
     for (int64_t i = 0; i < count; i++) {
-        REAL_NAME(lstm_row)(to.data + i * to.distance, gates.data + i * gates.distance,
-                            u.data + i * u.distance, p.data + i * p.distance, bi, bh, width);
+        REAL_NAME(lstm_row)
+        (to.data + i * to.distance, gates.data + i * gates.distance, u.data + i * u.distance,
+         p.data + i * p.distance, bi, bh, width);
     }
 }
 
-static void REAL_NAME(lstm_row_grad)(real *d, const real *dh, real *dc,
-                                     real sums[4][COLUMN_BLOCK], const real *g, const real *saved,
-                                     const real *previous, int64_t width, int64_t columns) {
+static void REAL_NAME(lstm_row_grad)(real *d, const real *dh, real *dc, real sums[4][COLUMN_BLOCK],
+                                     const real *g, const real *saved, const real *previous,
+                                     int64_t width, int64_t columns) {
 #pragma omp simd
     for (int64_t k = 0; k < columns; k++) {
         real i = saved[k], f = saved[width + k], cell = saved[2 * width + k];
@@ -161,26 +163,23 @@ static void REAL_NAME(lstm_row_grad)(real *d, const real *dh, real *dc,
 }
 
 static void REAL_NAME(lstm_step_grad)(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc,
-                                      ct_tensor *d_bias, const ct_tensor *g,
-                                      const ct_tensor *saved, const ct_tensor *c_previous,
-                                      const real *zeros) {
+                                      ct_tensor *d_bias, const ct_tensor *g, const ct_tensor *saved,
+                                      const ct_tensor *c_previous, const real *zeros) {
     int64_t count = dh->shape.dim[0], width = dh->shape.dim[1];
     int64_t blocks = (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
     REAL_NAME(rows) to = REAL_NAME(rows_of)(d, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
     REAL_NAME(rows) state = REAL_NAME(rows_of)(dh, NULL), cell = REAL_NAME(rows_of)(dc, NULL);
     REAL_NAME(rows) out = REAL_NAME(rows_of)(g, zeros), p = REAL_NAME(rows_of)(c_previous, zeros);
     double *bias = ct_cpu_data(d_bias);
-#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GATE_COST * count * width))
+#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GATE_COST *count *width))
     for (int64_t b = 0; b < blocks; b++) {
         int64_t c = b * COLUMN_BLOCK, columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
         real sums[4][COLUMN_BLOCK] = {{0}};
         for (int64_t i = 0; i < count; i++) {
-            REAL_NAME(lstm_row_grad)(to.data + i * to.distance + c,
-                                     state.data + i * state.distance + c,
-                                     cell.data + i * cell.distance + c, sums,
-                                     out.data + i * out.distance + c,
-                                     gates.data + i * gates.distance + c,
-                                     p.data + i * p.distance + c, width, columns);
+            REAL_NAME(lstm_row_grad)
+            (to.data + i * to.distance + c, state.data + i * state.distance + c,
+             cell.data + i * cell.distance + c, sums, out.data + i * out.distance + c,
+             gates.data + i * gates.distance + c, p.data + i * p.distance + c, width, columns);
         }
         for (int gate = 0; gate < 4; gate++) {
             for (int64_t i = 0; i < columns; i++) bias[gate * width + c + i] += sums[gate][i];

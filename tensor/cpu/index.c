@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading and adding at indices along an axis; all tensors contiguous, indices i64.
  *
  * Additions are spread over threads by what they add to, never by index, so each element receives
@@ -54,22 +55,21 @@ bool CT_CPU(index_select)(ct_tensor *y, const ct_tensor *x, int axis, const ct_t
 /* Columns that one thread adds to at a time. */
 enum { COLUMNS = 64 };
 
-#define DEFINE_INDEX(T)                                                                           \
-    static void index_add_##T(T *y, const T *x, around a, const int64_t *index, int64_t count,    \
-                              int64_t first, int64_t columns) {                                   \
-        for (int64_t i = 0; i < count; i++) {                                                     \
-            T *to = y + index[i] * a.inner + first;                                               \
-            const T *from = x + i * a.inner + first;                                              \
-            _Pragma("omp simd") for (int64_t k = 0; k < columns; k++) to[k] += from[k];           \
-        }                                                                                         \
-    }                                                                                             \
-    static void scatter_add_##T(T *y, const T *x, around a, const int64_t *index,                 \
-                                int64_t count) {                                                  \
-        for (int64_t i = 0; i < count; i++) {                                                     \
-            for (int64_t k = 0; k < a.inner; k++) {                                               \
-                y[index[i * a.inner + k] * a.inner + k] += x[i * a.inner + k];                    \
-            }                                                                                     \
-        }                                                                                         \
+#define DEFINE_INDEX(T)                                                                            \
+    static void index_add_##T(T *y, const T *x, around a, const int64_t *index, int64_t count,     \
+                              int64_t first, int64_t columns) {                                    \
+        for (int64_t i = 0; i < count; i++) {                                                      \
+            T *to = y + index[i] * a.inner + first;                                                \
+            const T *from = x + i * a.inner + first;                                               \
+            _Pragma("omp simd") for (int64_t k = 0; k < columns; k++) to[k] += from[k];            \
+        }                                                                                          \
+    }                                                                                              \
+    static void scatter_add_##T(T *y, const T *x, around a, const int64_t *index, int64_t count) { \
+        for (int64_t i = 0; i < count; i++) {                                                      \
+            for (int64_t k = 0; k < a.inner; k++) {                                                \
+                y[index[i * a.inner + k] * a.inner + k] += x[i * a.inner + k];                     \
+            }                                                                                      \
+        }                                                                                          \
     }
 DEFINE_INDEX(float)
 DEFINE_INDEX(double)
@@ -96,17 +96,17 @@ bool CT_CPU(index_add)(ct_tensor *y, int axis, const ct_tensor *index, const ct_
     return true;
 }
 
-#define DEFINE_GATHER(T)                                                                          \
-    static void gather_##T(void *y, const void *x, around a, const int64_t *index,                \
-                           int64_t count) {                                                       \
-        typedef T __attribute__((may_alias)) any;                                                 \
-        any *to = y;                                                                              \
-        const any *from = x;                                                                      \
-        for (int64_t i = 0; i < count; i++) {                                                     \
-            for (int64_t k = 0; k < a.inner; k++) {                                               \
-                to[i * a.inner + k] = from[index[i * a.inner + k] * a.inner + k];                 \
-            }                                                                                     \
-        }                                                                                         \
+#define DEFINE_GATHER(T)                                                           \
+    static void gather_##T(void *y, const void *x, around a, const int64_t *index, \
+                           int64_t count) {                                        \
+        typedef T __attribute__((may_alias)) any;                                  \
+        any *to = y;                                                               \
+        const any *from = x;                                                       \
+        for (int64_t i = 0; i < count; i++) {                                      \
+            for (int64_t k = 0; k < a.inner; k++) {                                \
+                to[i * a.inner + k] = from[index[i * a.inner + k] * a.inner + k];  \
+            }                                                                      \
+        }                                                                          \
     }
 DEFINE_GATHER(uint8_t)
 DEFINE_GATHER(uint16_t)
@@ -118,8 +118,10 @@ bool CT_CPU(gather)(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor 
     if (!check_indices("gather", index, a.size)) return false;
     size_t size = ct_dtype_size(x->dtype);
     void (*kernel)(void *, const void *, around, const int64_t *, int64_t) =
-        size == 1 ? gather_uint8_t : size == 2 ? gather_uint16_t
-        : size == 4 ? gather_uint32_t : gather_uint64_t;
+        size == 1   ? gather_uint8_t
+        : size == 2 ? gather_uint16_t
+        : size == 4 ? gather_uint32_t
+                    : gather_uint64_t;
     int64_t count = y->shape.dim[axis], line = count * a.inner;
     int threads = ct_cpu_threads(ct_count(y));
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
@@ -141,11 +143,11 @@ bool CT_CPU(scatter_add)(ct_tensor *y, int axis, const ct_tensor *index, const c
         const int64_t *j = (const int64_t *)ct_cpu_data(index) + i * line;
         int64_t to = i * a.size * a.inner, from = i * line;
         if (y->dtype == CT_F32) {
-            scatter_add_float((float *)ct_cpu_data(y) + to, (const float *)ct_cpu_data(x) + from,
-                              a, j, count);
+            scatter_add_float((float *)ct_cpu_data(y) + to, (const float *)ct_cpu_data(x) + from, a,
+                              j, count);
         } else {
-            scatter_add_double((double *)ct_cpu_data(y) + to,
-                               (const double *)ct_cpu_data(x) + from, a, j, count);
+            scatter_add_double((double *)ct_cpu_data(y) + to, (const double *)ct_cpu_data(x) + from,
+                               a, j, count);
         }
     }
     return true;

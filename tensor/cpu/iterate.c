@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/cpu/iterate.h"
 
 #include <string.h>
@@ -8,17 +9,17 @@ typedef uint16_t __attribute__((may_alias)) any2;
 typedef uint32_t __attribute__((may_alias)) any4;
 typedef uint64_t __attribute__((may_alias)) any8;
 
-#define DEFINE_STRIDED(T)                                                                       \
-    static void load_##T(T *to, const T *from, int64_t stride, int64_t n) {                     \
-        if (stride == 0) {                                                                      \
-            T value = *from;                                                                    \
-            for (int64_t i = 0; i < n; i++) to[i] = value;                                      \
-        } else {                                                                                \
-            for (int64_t i = 0; i < n; i++) to[i] = from[i * stride];                           \
-        }                                                                                       \
-    }                                                                                           \
-    static void store_##T(T *to, const T *from, int64_t stride, int64_t n) {                    \
-        for (int64_t i = 0; i < n; i++) to[i * stride] = from[i];                               \
+#define DEFINE_STRIDED(T)                                                    \
+    static void load_##T(T *to, const T *from, int64_t stride, int64_t n) {  \
+        if (stride == 0) {                                                   \
+            T value = *from;                                                 \
+            for (int64_t i = 0; i < n; i++) to[i] = value;                   \
+        } else {                                                             \
+            for (int64_t i = 0; i < n; i++) to[i] = from[i * stride];        \
+        }                                                                    \
+    }                                                                        \
+    static void store_##T(T *to, const T *from, int64_t stride, int64_t n) { \
+        for (int64_t i = 0; i < n; i++) to[i * stride] = from[i];            \
     }
 DEFINE_STRIDED(any1)
 DEFINE_STRIDED(any2)

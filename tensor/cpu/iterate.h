@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Strided tensors as blocks of contiguous elements. Internal to tensor/cpu/.
  *
  * A kernel is written for contiguous elements only. What a tensor's strides make of row-major order

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The discrete-continuous policy head: softmax, draw and log-probabilities in one pass. */
 #include <math.h>
 #include <string.h>

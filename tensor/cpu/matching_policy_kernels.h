@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Loops of the policy head for one type: a template, included by cpu/matching_policy.c after
  * real_f32.h or real_f64.h. */
 

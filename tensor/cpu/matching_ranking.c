@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Hinge, order similarity and ranks of similarity matrices. */
 #include <math.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Loops on similarity matrices for one type: a template, included by cpu/matching_ranking.c after
  * real_f32.h or real_f64.h. */
 
@@ -145,8 +146,8 @@ static void REAL_NAME(order_side_grad)(real *to, const real *g, const real *s, c
             real distance = -s[i * m + j];
             if (distance == R(0)) continue;
             real scale = g[i * m + j] / distance;
-            REAL_NAME(add_order_grad)(to + r * width, x + i * width, y + j * width,
-                                      side_b ? -scale : scale, width);
+            REAL_NAME(add_order_grad)
+            (to + r * width, x + i * width, y + j * width, side_b ? -scale : scale, width);
         }
     }
 }

@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Elementary functions for kernels: f32 without branches, so that compilers vectorise loops of
  * them, f64 from the C library. Internal to tensor/cpu/.
  *
- * The f32 functions are within 3 units in the last place of the true value (tests/tensor/test_pointwise.c
- * measures each against f64 libm), right in the limits, pass NaN on, and give the same bits however
- * wide the vectors are.
+ * The f32 functions are within 3 units in the last place of the true value
+ * (tests/tensor/test_pointwise.c measures each against f64 libm), right in the limits, pass NaN on,
+ * and give the same bits however wide the vectors are.
  */
 #ifndef CT_CPU_MATH_H
 #define CT_CPU_MATH_H

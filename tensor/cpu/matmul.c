@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Matrix products through CBLAS: which call, on which operands, by which threads. */
 #include <cblas.h>
 #include <limits.h>
@@ -9,7 +10,7 @@
 typedef struct {
     const char *data; /* first element */
     CBLAS_TRANSPOSE transpose;
-    int64_t leading;  /* elements between rows (of the transpose, if transposed) */
+    int64_t leading; /* elements between rows (of the transpose, if transposed) */
 } operand;
 
 /* Whether the last two dimensions of x are a matrix that BLAS takes as it is. */
@@ -69,8 +70,8 @@ static void gemm(const job *j, int64_t m, int64_t n, int64_t a, int64_t b, int64
     } else {
         cblas_dgemm(CblasRowMajor, j->a.transpose, j->b.transpose, (int)m, (int)n, (int)j->k,
                     j->alpha, (const double *)j->a.data + a, (int)j->a.leading,
-                    (const double *)j->b.data + b, (int)j->b.leading, j->beta,
-                    (double *)j->c + c, (int)j->c_leading);
+                    (const double *)j->b.data + b, (int)j->b.leading, j->beta, (double *)j->c + c,
+                    (int)j->c_leading);
     }
 }
 
@@ -183,8 +184,14 @@ static bool multiply(ct_tensor *c, double alpha, const ct_tensor *a, const ct_te
     if (c->shape.ndim > 2 && !fold(&a, &b, &c)) return false;
     int row = c->shape.ndim - 2;
     int64_t m = c->shape.dim[row], n = c->shape.dim[row + 1], k = a->shape.dim[row + 1];
-    job j = {.f32 = c->dtype == CT_F32, .m = m, .n = n, .k = k, .alpha = alpha, .beta = beta,
-             .c = ct_cpu_data(c), .c_tensor = c};
+    job j = {.f32 = c->dtype == CT_F32,
+             .m = m,
+             .n = n,
+             .k = k,
+             .alpha = alpha,
+             .beta = beta,
+             .c = ct_cpu_data(c),
+             .c_tensor = c};
     j.a_tensor = blas_operand(a, &j.a);
     j.b_tensor = blas_operand(b, &j.b);
     if (!j.a_tensor || !j.b_tensor) return false;
@@ -203,8 +210,6 @@ bool ct_cpu_matmul(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tens
     if (ct_count(c) == 0) return true;
     if (a->shape.dim[a->shape.ndim - 1] == 0) return scale(c, beta);
     bool done = false;
-    CT_SCOPE {
-        done = multiply(c, alpha, a, b, beta);
-    }
+    CT_SCOPE { done = multiply(c, alpha, a, b, beta); }
     return done;
 }

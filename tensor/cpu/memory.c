@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Memory of CPU tensors.
  *
  * A training step frees and asks for the same large blocks over and over. Through malloc each would

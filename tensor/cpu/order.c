@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Kernels that go along one axis in order: arg max and min, running sums, sorting. */
 #include <math.h>
 #include <stdlib.h>
@@ -55,8 +56,8 @@ bool CT_CPU(cumsum)(ct_tensor *y, const ct_tensor *x, int axis, bool reverse) {
         int64_t to = line_offset(y, axis, i) + (reverse ? (n - 1) * to_stride : 0);
         int64_t sx = reverse ? -from_stride : from_stride, sy = reverse ? -to_stride : to_stride;
         if (x->dtype == CT_F32) {
-            cumsum_line_f32((float *)ct_cpu_data(y) + to, sy,
-                            (const float *)ct_cpu_data(x) + from, sx, n);
+            cumsum_line_f32((float *)ct_cpu_data(y) + to, sy, (const float *)ct_cpu_data(x) + from,
+                            sx, n);
         } else {
             cumsum_line_f64((double *)ct_cpu_data(y) + to, sy,
                             (const double *)ct_cpu_data(x) + from, sx, n);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One line along an axis, for one type: a template, included by cpu/order.c after real_f32.h or
  * real_f64.h. NaN counts as larger than every number. */
 
@@ -31,12 +32,12 @@ typedef struct {
 } REAL_NAME(item);
 
 /* Merges the sorted runs from[0..middle) and from[middle..n) into to. */
-static void REAL_NAME(merge)(REAL_NAME(item) *to, const REAL_NAME(item) *from, int64_t middle,
+static void REAL_NAME(merge)(REAL_NAME(item) * to, const REAL_NAME(item) * from, int64_t middle,
                              int64_t n, bool descending) {
     int64_t a = 0, b = middle;
     for (int64_t i = 0; i < n; i++) {
-        bool second = a == middle ||
-                      (b < n && REAL_NAME(before)(from[b].key, from[a].key, descending));
+        bool second =
+            a == middle || (b < n && REAL_NAME(before)(from[b].key, from[a].key, descending));
         to[i] = from[second ? b++ : a++];
     }
 }

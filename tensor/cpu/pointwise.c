@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tensor/ops/pointwise.def as loops, and tables of them. */
 #include "tensor/cpu/iterate.h"
 
@@ -8,16 +9,16 @@
 
 /* ---- comparisons and where, of more types ----------------------------------------------- */
 
-#define DEFINE_COMPARE(name, T, value)                                                            \
-    static void compare_##name##_##T(void *out, const void *const *in, int64_t n,                 \
-                                     const double *params) {                                      \
-        uint8_t *to = out;                                                                        \
-        const T *a = in[0], *b = in[1];                                                           \
-        (void)params;                                                                             \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                     \
-            const T A = a[i], B = b[i];                                                           \
-            to[i] = value;                                                                        \
-        }                                                                                         \
+#define DEFINE_COMPARE(name, T, value)                                            \
+    static void compare_##name##_##T(void *out, const void *const *in, int64_t n, \
+                                     const double *params) {                      \
+        uint8_t *to = out;                                                        \
+        const T *a = in[0], *b = in[1];                                           \
+        (void)params;                                                             \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                     \
+            const T A = a[i], B = b[i];                                           \
+            to[i] = value;                                                        \
+        }                                                                         \
     }
 #define CT_COMPARE(name, value)          \
     DEFINE_COMPARE(name, float, value)   \
@@ -28,14 +29,14 @@
 #include "tensor/ops/pointwise.def"
 
 /* Values are only moved: one loop for each size of element. */
-#define DEFINE_WHERE(T)                                                                           \
-    static void where_##T(void *out, const void *const *in, int64_t n, const double *params) {    \
-        typedef T __attribute__((may_alias)) any;                                                 \
-        any *to = out;                                                                            \
-        const uint8_t *condition = in[0];                                                         \
-        const any *a = in[1], *b = in[2];                                                         \
-        (void)params;                                                                             \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) to[i] = condition[i] ? a[i] : b[i];   \
+#define DEFINE_WHERE(T)                                                                         \
+    static void where_##T(void *out, const void *const *in, int64_t n, const double *params) {  \
+        typedef T __attribute__((may_alias)) any;                                               \
+        any *to = out;                                                                          \
+        const uint8_t *condition = in[0];                                                       \
+        const any *a = in[1], *b = in[2];                                                       \
+        (void)params;                                                                           \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) to[i] = condition[i] ? a[i] : b[i]; \
     }
 DEFINE_WHERE(uint8_t)
 DEFINE_WHERE(uint16_t)
@@ -66,16 +67,18 @@ static const kernel_pair binary_kernels[] = {
 };
 
 static const kernel_pair binary_grad_kernels[][2] = {
-#define CT_BINARY(name, value, da, db, lo, hi)                \
+#define CT_BINARY(name, value, da, db, lo, hi)                 \
     {{binary_grad_a_##name##_f32, binary_grad_a_##name##_f64}, \
      {binary_grad_b_##name##_f32, binary_grad_b_##name##_f64}},
 #include "tensor/ops/pointwise.def"
 };
 
 static const ct_map_kernel compare_kernels[][CT_DTYPE_COUNT] = {
-#define CT_COMPARE(name, value)                                                          \
-    {[CT_F32] = compare_##name##_float, [CT_F64] = compare_##name##_double,              \
-     [CT_I32] = compare_##name##_int32_t, [CT_I64] = compare_##name##_int64_t,           \
+#define CT_COMPARE(name, value)           \
+    {[CT_F32] = compare_##name##_float,   \
+     [CT_F64] = compare_##name##_double,  \
+     [CT_I32] = compare_##name##_int32_t, \
+     [CT_I64] = compare_##name##_int64_t, \
      [CT_U8] = compare_##name##_uint8_t},
 #include "tensor/ops/pointwise.def"
 };

@@ -1,58 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The loops of tensor/ops/pointwise.def for one type: a template, included by cpu/pointwise.c after
  * real_f32.h or real_f64.h. Each is a ct_map_kernel. `omp simd` says that y may be one of the
  * inputs, but never overlaps one shifted. */
 
-#define CT_UNARY(name, nparams, value, derivative, lo, hi)                                        \
-    static void REAL_NAME(unary_##name)(void *out, const void *const *in, int64_t n,              \
-                                        const double *params) {                                   \
-        real *to = out;                                                                           \
-        const real *x = in[0];                                                                    \
-        const real P = (real)params[0], Q = (real)params[1];                                      \
-        (void)P, (void)Q;                                                                         \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                     \
-            const real X = x[i];                                                                  \
-            to[i] = value;                                                                        \
-        }                                                                                         \
-    }                                                                                             \
-    static void REAL_NAME(unary_grad_##name)(void *out, const void *const *in, int64_t n,         \
-                                             const double *params) {                              \
-        real *to = out;                                                                           \
-        const real *g = in[0], *x = in[1], *y = in[2];                                            \
-        const real P = (real)params[0], Q = (real)params[1];                                      \
-        (void)P, (void)Q;                                                                         \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                     \
-            const real X = x[i], Y = y[i];                                                        \
-            (void)X, (void)Y;                                                                     \
-            to[i] = g[i] * (derivative);                                                          \
-        }                                                                                         \
+#define CT_UNARY(name, nparams, value, derivative, lo, hi)                                \
+    static void REAL_NAME(unary_##name)(void *out, const void *const *in, int64_t n,      \
+                                        const double *params) {                           \
+        real *to = out;                                                                   \
+        const real *x = in[0];                                                            \
+        const real P = (real)params[0], Q = (real)params[1];                              \
+        (void)P, (void)Q;                                                                 \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                             \
+            const real X = x[i];                                                          \
+            to[i] = value;                                                                \
+        }                                                                                 \
+    }                                                                                     \
+    static void REAL_NAME(unary_grad_##name)(void *out, const void *const *in, int64_t n, \
+                                             const double *params) {                      \
+        real *to = out;                                                                   \
+        const real *g = in[0], *x = in[1], *y = in[2];                                    \
+        const real P = (real)params[0], Q = (real)params[1];                              \
+        (void)P, (void)Q;                                                                 \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                             \
+            const real X = x[i], Y = y[i];                                                \
+            (void)X, (void)Y;                                                             \
+            to[i] = g[i] * (derivative);                                                  \
+        }                                                                                 \
     }
 
 /* Y is computed anew for a derivative that needs it: cheaper than reading it from memory. */
-#define CT_BINARY_DERIVATIVE(name, value, derivative)                                             \
-    static void REAL_NAME(name)(void *out, const void *const *in, int64_t n,                      \
-                                const double *params) {                                           \
-        real *to = out;                                                                           \
-        const real *g = in[0], *a = in[1], *b = in[2];                                            \
-        (void)params;                                                                             \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                     \
-            const real A = a[i], B = b[i], Y = value;                                             \
-            (void)A, (void)B, (void)Y;                                                            \
-            to[i] = g[i] * (derivative);                                                          \
-        }                                                                                         \
+#define CT_BINARY_DERIVATIVE(name, value, derivative)                        \
+    static void REAL_NAME(name)(void *out, const void *const *in, int64_t n, \
+                                const double *params) {                      \
+        real *to = out;                                                      \
+        const real *g = in[0], *a = in[1], *b = in[2];                       \
+        (void)params;                                                        \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                \
+            const real A = a[i], B = b[i], Y = value;                        \
+            (void)A, (void)B, (void)Y;                                       \
+            to[i] = g[i] * (derivative);                                     \
+        }                                                                    \
     }
 
-#define CT_BINARY(name, value, da, db, lo, hi)                                                    \
-    static void REAL_NAME(binary_##name)(void *out, const void *const *in, int64_t n,             \
-                                         const double *params) {                                  \
-        real *to = out;                                                                           \
-        const real *a = in[0], *b = in[1];                                                        \
-        (void)params;                                                                             \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                     \
-            const real A = a[i], B = b[i];                                                        \
-            to[i] = value;                                                                        \
-        }                                                                                         \
-    }                                                                                             \
-    CT_BINARY_DERIVATIVE(binary_grad_a_##name, value, da)                                         \
+#define CT_BINARY(name, value, da, db, lo, hi)                                        \
+    static void REAL_NAME(binary_##name)(void *out, const void *const *in, int64_t n, \
+                                         const double *params) {                      \
+        real *to = out;                                                               \
+        const real *a = in[0], *b = in[1];                                            \
+        (void)params;                                                                 \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                         \
+            const real A = a[i], B = b[i];                                            \
+            to[i] = value;                                                            \
+        }                                                                             \
+    }                                                                                 \
+    CT_BINARY_DERIVATIVE(binary_grad_a_##name, value, da)                             \
     CT_BINARY_DERIVATIVE(binary_grad_b_##name, value, db)
 
 #include "tensor/ops/pointwise.def"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Uniform and normal numbers of Philox counters.
  *
  * Counters are worked through LANES at a time, word by word in arrays, which compilers turn into

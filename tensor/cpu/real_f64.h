@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Makes `real` and R_* mean f64, for kernel templates (files included once per type). */
 #include "tensor/cpu/math.h"
 #include "tensor/cpu/real_undef.h"

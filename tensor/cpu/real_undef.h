@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The names that real_f32.h and real_f64.h define. */
 #undef real
 #undef REAL_NAME

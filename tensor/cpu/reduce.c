@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reductions over any set of dimensions.
  *
  * The dimensions are put in the order of x's memory. If the innermost is reduced, each piece of it
@@ -44,7 +45,8 @@ static const struct {
     [MIN] = {INFINITY, {row_min_f32, columns_min_f32}, {row_min_f64, columns_min_f64}},
     [PROD] = {1, {row_prod_f32, columns_prod_f32}, {row_prod_f64, columns_prod_f64}},
     [SQUARE] = {0, {row_square_f32, columns_square_f32}, {row_square_f64, columns_square_f64}},
-    [NONFINITE] = {0, {row_nonfinite_f32, columns_nonfinite_f32},
+    [NONFINITE] = {0,
+                   {row_nonfinite_f32, columns_nonfinite_f32},
                    {row_nonfinite_f64, columns_nonfinite_f64}},
 };
 
@@ -94,16 +96,16 @@ typedef struct {
     reduction what;
     row_kernel row;
     column_kernel columns;
-    size_t size;      /* bytes of an element of x */
+    size_t size; /* bytes of an element of x */
     const char *x;
     dims kept, reduced; /* without the innermost */
     bool inner_kept;
     int64_t inner_size, inner_x, inner_y;
-    int64_t outputs;  /* of kept, times column blocks if the innermost is kept */
-    int64_t blocks;   /* of the innermost: column blocks, or pieces of a row */
-    int64_t rows;     /* of reduced, times pieces if the innermost is reduced */
+    int64_t outputs;              /* of kept, times column blocks if the innermost is kept */
+    int64_t blocks;               /* of the innermost: column blocks, or pieces of a row */
+    int64_t rows;                 /* of reduced, times pieces if the innermost is reduced */
     int64_t rows_per_task, tasks; /* of one output */
-    double divisor; /* of the results: the count of a mean */
+    double divisor;               /* of the results: the count of a mean */
     bool is_f32;
     void *y;
 } job;

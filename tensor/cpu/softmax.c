@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Softmax and log-softmax over the last axis of contiguous tensors. */
 #include <math.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Softmax of one row, for one type: a template, included by cpu/softmax.c after real_f32.h or
  * real_f64.h. Element i of a row goes to lane i % LANES; the last, incomplete group of lanes is
  * filled up, so that short rows (36 regions, say) also run in whole vectors. Lanes are joined

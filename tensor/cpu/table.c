@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The functions of one instruction set's compilation, as a backend. */
 #include "tensor/cpu/cpu.h"
 #include "tensor/cpu/fused.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reductions within a warp and a block, in a fixed order: which threads' values are added first
  * depends on the block's size alone. Every thread of the block (of the warp) must call them.
  * Internal to tensor/cuda/. */

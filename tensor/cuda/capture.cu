@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Recording what the stream is told as a CUDA graph, and running it.
  *
  * Memory that is asked for while recording is the graph's: its address is fixed, what is behind it
@@ -64,12 +65,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* tensors go on any th
 
 static struct {
     bool is_open;
-    bool is_spoiled; /* something was refused */
-    bool draws; /* there is a generator */
+    bool is_spoiled;                    /* something was refused */
+    bool draws;                         /* there is a generator */
     uint64_t seed, stream, first, next; /* its offset at the beginning, and as far as was drawn */
-    pieces within; /* allocated since the beginning and held */
-    pieces before; /* allocated before, released since */
-    size_t held, most; /* bytes of those within, now and at most */
+    pieces within;                      /* allocated since the beginning and held */
+    pieces before;                      /* allocated before, released since */
+    size_t held, most;                  /* bytes of those within, now and at most */
 } now;
 
 static pieces lost; /* of recordings that failed */
@@ -86,14 +87,16 @@ static bool refuse() {
 bool ct_cuda_may_wait(const char *operation) {
     if (!now.is_open) return true;
     ct_host->fail("%s: not while a capture is recorded: the host would wait for what is not done "
-                  "before it is run", operation);
+                  "before it is run",
+                  operation);
     return refuse();
 }
 
 bool ct_cuda_may_take(const char *operation) {
     if (!now.is_open) return true;
     ct_host->fail("%s: not while a capture is recorded: each run would read the host's memory "
-                  "again; tensors from host memory are made before", operation);
+                  "again; tensors from host memory are made before",
+                  operation);
     return refuse();
 }
 
@@ -104,8 +107,9 @@ bool ct_cuda_record_draw(uint64_t seed, uint64_t stream, uint64_t counters, uint
     if (!now.is_open) return true;
     if (!now.draws || seed != now.seed || stream != now.stream) {
         ct_host->fail("random: numbers of seed %llu, stream %llu were asked for while a capture is "
-                      "recorded that draws from %s", (unsigned long long)seed,
-                      (unsigned long long)stream, now.draws ? "another generator" : "none");
+                      "recorded that draws from %s",
+                      (unsigned long long)seed, (unsigned long long)stream,
+                      now.draws ? "another generator" : "none");
         return refuse();
     }
     if (*offset < now.first || *offset > now.next) {
@@ -192,8 +196,8 @@ static bool can_be_repeated(const ct_rng *rng) {
     return !now.within.count ||
            ct_host->fail_bool("capture_end: tensors made within are still held (%zu, of %.1f MiB): "
                               "they must be released before the end, and their values copied to "
-                              "tensors from before", now.within.count,
-                              (double)now.held / (1 << 20));
+                              "tensors from before",
+                              now.within.count, (double)now.held / (1 << 20));
 }
 
 /* What was made within a recording that failed has no memory. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Copies, with conversion between any two dtypes, and fills. */
 #include "tensor/core/convert.h"
 #include "tensor/cuda/walk.h"
@@ -16,11 +17,11 @@ template <typename T> static __host__ __device__ inline float to_odd(T x) {
     return ct_round_to_odd((double)x);
 }
 
-template <typename T> struct is_integer {
-    static const bool value = (T)0.5f == (T)0;
-};
+template <typename T> struct is_integer { static const bool value = (T)0.5f == (T)0; };
 
-template <typename T> static __host__ __device__ inline void narrow(T x, float *y) { *y = (float)x; }
+template <typename T> static __host__ __device__ inline void narrow(T x, float *y) {
+    *y = (float)x;
+}
 template <typename T> static __host__ __device__ inline void narrow(T x, double *y) {
     *y = (double)x;
 }
@@ -42,7 +43,7 @@ template <typename T> static __host__ __device__ inline void narrow(T x, uint8_t
 
 template <typename To, typename From> static __global__ void convert(const ct_walk<2> w) {
     constexpr int lanes = sizeof(To) > sizeof(From) ? ct_lanes<To> : ct_lanes<From>;
-    ct_walk_each<lanes>(w, [&]<int W>(const int64_t (&at)[2]) {
+    ct_walk_each<lanes>(w, [&]<int W>(const int64_t(&at)[2]) {
         auto x = w.load<W, From>(1, at);
         ct_pack<W, To> y;
         for (int i = 0; i < W; i++) narrow(widen(x.at[i]), &y.at[i]);
@@ -82,7 +83,7 @@ static bool convert_walk(const ct_walk<2> &w, ct_dtype to, ct_dtype from) {
 
 template <typename T> static __global__ void move(const ct_walk<2> w) {
     ct_walk_each<ct_lanes<T>>(
-        w, [&]<int W>(const int64_t (&at)[2]) { w.store(at, w.load<W, T>(1, at)); });
+        w, [&]<int W>(const int64_t(&at)[2]) { w.store(at, w.load<W, T>(1, at)); });
 }
 
 enum { TILE = 32, TILE_ROWS = 8 };
@@ -183,7 +184,7 @@ bool ct_cuda_copy(ct_tensor *y, const ct_tensor *x) {
 /* ---- fills ------------------------------------------------------------------------------ */
 
 template <typename T> static __global__ void fill(const ct_walk<1> w, T value) {
-    ct_walk_each<ct_lanes<T>>(w, [&]<int W>(const int64_t (&at)[1]) {
+    ct_walk_each<ct_lanes<T>>(w, [&]<int W>(const int64_t(&at)[1]) {
         ct_pack<W, T> y;
         for (int i = 0; i < W; i++) y.at[i] = value;
         w.store(at, y);

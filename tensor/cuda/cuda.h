@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA kernels, one family a file, as in tensor/cpu/. Internal to tensor/cuda/.
  *
  * The conventions of these files are in docs/cuda.md; what a kernel may assume of its arguments is

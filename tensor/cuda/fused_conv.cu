@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Unfolding for convolutions, and its adjoint: a block for a row of channels. */
 #include "tensor/cuda/fused.h"
 #include "tensor/cuda/rows.h"
@@ -6,7 +7,7 @@
 template <typename T>
 static __global__ void __launch_bounds__(CT_ROW_THREADS)
     unfold(T *u, const T *x, int64_t rows, int64_t steps, int64_t steps_out, int64_t kernel,
-           int64_t width, ct_conv1d_options options) {
+           int64_t width, ct_tensor_conv1d_options options) {
     for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
         int64_t p = ct_quotient(row, kernel), k = row - p * kernel;
         int64_t i = ct_quotient(p, steps_out), step = p - i * steps_out;
@@ -24,7 +25,7 @@ static __global__ void __launch_bounds__(CT_ROW_THREADS)
 template <typename real>
 static __global__ void __launch_bounds__(CT_ROW_THREADS)
     fold(real *x, const real *u, int64_t rows, int64_t steps, int64_t steps_out, int64_t kernel,
-         int64_t width, ct_conv1d_options options) {
+         int64_t width, ct_tensor_conv1d_options options) {
     for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
         int64_t i = ct_quotient(row, steps), t = row - i * steps;
         real *to = x + row * width;
@@ -48,7 +49,7 @@ static __global__ void __launch_bounds__(CT_ROW_THREADS)
 /* ---- launches --------------------------------------------------------------------------- */
 
 template <typename T>
-static bool launch_unfold(ct_tensor *u, const ct_tensor *x, ct_conv1d_options options) {
+static bool launch_unfold(ct_tensor *u, const ct_tensor *x, ct_tensor_conv1d_options options) {
     int64_t kernel = u->shape.dim[2], width = u->shape.dim[3];
     int64_t rows = u->shape.dim[0] * u->shape.dim[1] * kernel;
     if (rows * width == 0) return true;
@@ -57,13 +58,13 @@ static bool launch_unfold(ct_tensor *u, const ct_tensor *x, ct_conv1d_options op
                      options);
 }
 
-bool ct_cuda_unfold(ct_tensor *u, const ct_tensor *x, ct_conv1d_options options) {
+bool ct_cuda_unfold(ct_tensor *u, const ct_tensor *x, ct_tensor_conv1d_options options) {
     return u->dtype == CT_F32 ? launch_unfold<uint32_t>(u, x, options)
                               : launch_unfold<uint64_t>(u, x, options);
 }
 
 template <typename real>
-static bool launch_fold(ct_tensor *x, const ct_tensor *u, ct_conv1d_options options) {
+static bool launch_fold(ct_tensor *x, const ct_tensor *u, ct_tensor_conv1d_options options) {
     int64_t rows = x->shape.dim[0] * x->shape.dim[1], width = x->shape.dim[2];
     if (rows * width == 0) return true;
     return CT_LAUNCH(fold<real>, ct_row_blocks(rows), ct_row_threads(width), 0,
@@ -71,7 +72,7 @@ static bool launch_fold(ct_tensor *x, const ct_tensor *u, ct_conv1d_options opti
                      u->shape.dim[1], u->shape.dim[2], width, options);
 }
 
-bool ct_cuda_fold(ct_tensor *x, const ct_tensor *u, ct_conv1d_options options) {
+bool ct_cuda_fold(ct_tensor *x, const ct_tensor *u, ct_tensor_conv1d_options options) {
     return x->dtype == CT_F32 ? launch_fold<float>(x, u, options)
                               : launch_fold<double>(x, u, options);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Cross entropy: a block for a row of logits, which is read once. */
 #include <float.h>
 
@@ -7,9 +8,7 @@
 
 /* log sum exp as it goes: the sum of exp(x - largest) over what has passed. `largest` is finite,
  * so that no difference is NaN: a row of -inf has the sum 0, one with +inf an infinite sum. */
-template <typename real> struct running_sum {
-    real largest, sum;
-};
+template <typename real> struct running_sum { real largest, sum; };
 
 template <typename real> static __device__ inline running_sum<real> nothing_summed() {
     return {sizeof(real) == 4 ? -(real)FLT_MAX : -(real)DBL_MAX, 0};
@@ -125,8 +124,8 @@ bool ct_cuda_cross_entropy(ct_tensor *loss, ct_tensor *log_sum_exp, const ct_ten
 
 template <typename real>
 static bool launch_grad(ct_tensor *g_logits, const ct_tensor *g, const ct_tensor *logits,
-                        const ct_tensor *labels, const ct_tensor *log_sum_exp,
-                        int64_t ignore_index, double smoothing) {
+                        const ct_tensor *labels, const ct_tensor *log_sum_exp, int64_t ignore_index,
+                        double smoothing) {
     int64_t rows = logits->shape.dim[0], classes = logits->shape.dim[1];
     if (rows == 0) return true;
     return CT_LAUNCH(cross_entropy_grad<real>, ct_row_blocks(rows), ct_row_threads(classes), 0,
@@ -139,9 +138,8 @@ static bool launch_grad(ct_tensor *g_logits, const ct_tensor *g, const ct_tensor
 bool ct_cuda_cross_entropy_grad(ct_tensor *g_logits, const ct_tensor *g, const ct_tensor *logits,
                                 const ct_tensor *labels, const ct_tensor *log_sum_exp,
                                 int64_t ignore_index, double smoothing) {
-    return logits->dtype == CT_F32
-               ? launch_grad<float>(g_logits, g, logits, labels, log_sum_exp, ignore_index,
-                                    smoothing)
-               : launch_grad<double>(g_logits, g, logits, labels, log_sum_exp, ignore_index,
-                                     smoothing);
+    return logits->dtype == CT_F32 ? launch_grad<float>(g_logits, g, logits, labels, log_sum_exp,
+                                                        ignore_index, smoothing)
+                                   : launch_grad<double>(g_logits, g, logits, labels, log_sum_exp,
+                                                         ignore_index, smoothing);
 }

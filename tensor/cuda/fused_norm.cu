@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Batch norm, layer norm and l2 norm. Formulas as in tensor/cpu/fused_norm_kernels.h.
  *
  * Sums over rows, of each channel, are taken in f64: by blocks that own some columns and a part of
@@ -122,10 +123,9 @@ static __device__ inline void add_parts(double (&sum)[2], const double *parts, i
 /* ---- batch norm ------------------------------------------------------------------------- */
 
 template <typename real>
-static __global__ void write_statistics(real *mean, real *variance, real *rstd,
-                                        const double *parts, int64_t total, const real *x,
-                                        int64_t channels, int64_t inner, double count,
-                                        double eps) {
+static __global__ void write_statistics(real *mean, real *variance, real *rstd, const double *parts,
+                                        int64_t total, const real *x, int64_t channels,
+                                        int64_t inner, double count, double eps) {
     for (int64_t c = ct_first(); c < channels; c += ct_step()) {
         double sum[2];
         add_parts(sum, parts, total, c, channels);
@@ -292,10 +292,9 @@ static bool launch_batch_grad(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_b
     auto kernel = packs ? batch_norm_grad<real, W> : batch_norm_grad<real, 1>;
     return ct_cuda_launch("batch_norm_grad", kernel, ct_cuda_blocks(packs ? count / W : count),
                           CT_THREADS, 0, ct_cuda_data<real>(gx), ct_cuda_data<real>(g),
-                          ct_cuda_data<real>(x), ct_cuda_data<real>(mean),
-                          ct_cuda_data<real>(rstd), ct_cuda_data<real>(weight),
-                          ct_cuda_data<real>(g_weight), ct_cuda_data<real>(g_bias), share, count,
-                          of);
+                          ct_cuda_data<real>(x), ct_cuda_data<real>(mean), ct_cuda_data<real>(rstd),
+                          ct_cuda_data<real>(weight), ct_cuda_data<real>(g_weight),
+                          ct_cuda_data<real>(g_bias), share, count, of);
 }
 
 bool ct_cuda_batch_norm_grad(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
@@ -422,8 +421,8 @@ static bool launch_layer_grad(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_b
     if (rows == 0) return true;
     return CT_LAUNCH(layer_norm_grad<real>, ct_row_blocks(rows), ct_row_threads(width), 0,
                      ct_cuda_data<real>(gx), ct_cuda_data<real>(g), ct_cuda_data<real>(x),
-                     ct_cuda_data<real>(mean), ct_cuda_data<real>(rstd),
-                     ct_cuda_data<real>(weight), rows, width);
+                     ct_cuda_data<real>(mean), ct_cuda_data<real>(rstd), ct_cuda_data<real>(weight),
+                     rows, width);
 }
 
 bool ct_cuda_layer_norm_grad(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
@@ -479,8 +478,7 @@ static __global__ void l2_columns(real *y, real *norm, const real *x, int64_t co
     }
 }
 
-template <typename real>
-static bool launch_l2(ct_tensor *y, ct_tensor *norm, const ct_tensor *x) {
+template <typename real> static bool launch_l2(ct_tensor *y, ct_tensor *norm, const ct_tensor *x) {
     int64_t outer = x->shape.dim[0], n = x->shape.dim[1], inner = x->shape.dim[2];
     if (outer * inner == 0) return true;
     real *to = ct_cuda_data<real>(y), *norms = ct_cuda_data<real>(norm);

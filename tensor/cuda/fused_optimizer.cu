@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Adam and SGD over all parameters at once, and the norm of all gradients. What is to be worked on
  * comes to the kernel as a table, among its arguments; a block takes a chunk of one parameter. */
 #include "tensor/fused/clip.h"
@@ -131,9 +132,13 @@ static void add_entry(table<real> *work, const ct_tensor *x, const ct_tensor *gr
                       const ct_tensor *first_moment, const ct_tensor *second_moment,
                       const ct_tensor *rates) {
     entry<real> *e = &work->at[work->count++];
-    *e = {ct_cuda_data<real>(x), ct_cuda_data<real>(first_moment),
-          ct_cuda_data<real>(second_moment), ct_cuda_data<real>(grad),
-          ct_cuda_data<double>(rates), ct_cuda_count(grad), work->blocks};
+    *e = {ct_cuda_data<real>(x),
+          ct_cuda_data<real>(first_moment),
+          ct_cuda_data<real>(second_moment),
+          ct_cuda_data<real>(grad),
+          ct_cuda_data<double>(rates),
+          ct_cuda_count(grad),
+          work->blocks};
     work->blocks += (e->count + CHUNK - 1) / CHUNK;
 }
 
@@ -156,10 +161,13 @@ static bool flush(const char *name, void (*kernel)(table<real>, Constants), tabl
 template <typename real>
 static bool launch_adam(ct_tensor *const *params, ct_tensor *const *grads,
                         ct_tensor *const *exp_avg, ct_tensor *const *exp_avg_sq,
-                        ct_tensor *const *rates, int count, const ct_adam_options &o) {
-    adam_constants<real> constants = {
-        (real)(1 - o.beta1), (real)o.beta2, (real)(1 - o.beta2), (real)o.eps,
-        (real)(o.decoupled ? 0 : o.weight_decay), clipping_of(o.clip, CT_REPORT_ADAM)};
+                        ct_tensor *const *rates, int count, const ct_tensor_adam_options &o) {
+    adam_constants<real> constants = {(real)(1 - o.beta1),
+                                      (real)o.beta2,
+                                      (real)(1 - o.beta2),
+                                      (real)o.eps,
+                                      (real)(o.decoupled ? 0 : o.weight_decay),
+                                      clipping_of(o.clip, CT_REPORT_ADAM)};
     table<real> work = {};
     bool ok = true;
     for (int i = 0; ok && i < count; i++) {
@@ -172,15 +180,14 @@ static bool launch_adam(ct_tensor *const *params, ct_tensor *const *grads,
 
 bool ct_cuda_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
                   ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
-                  ct_adam_options options) {
+                  ct_tensor_adam_options options) {
     return launch_adam<float>(params, grads, exp_avg, exp_avg_sq, rates, count, options) &&
            launch_adam<double>(params, grads, exp_avg, exp_avg_sq, rates, count, options);
 }
 
 template <typename real>
-static bool launch_sgd(ct_tensor *const *params, ct_tensor *const *grads,
-                       ct_tensor *const *buffers, ct_tensor *const *rates, int count,
-                       const ct_sgd_options &o) {
+static bool launch_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
+                       ct_tensor *const *rates, int count, const ct_tensor_sgd_options &o) {
     sgd_constants<real> constants = {(real)o.momentum, (real)o.weight_decay, o.nesterov,
                                      clipping_of(o.clip, CT_REPORT_SGD)};
     table<real> work = {};
@@ -195,7 +202,7 @@ static bool launch_sgd(ct_tensor *const *params, ct_tensor *const *grads,
 }
 
 bool ct_cuda_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
-                 ct_tensor *const *rates, int count, ct_sgd_options options) {
+                 ct_tensor *const *rates, int count, ct_tensor_sgd_options options) {
     return launch_sgd<float>(params, grads, buffers, rates, count, options) &&
            launch_sgd<double>(params, grads, buffers, rates, count, options);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gates of the GRU and the LSTM, one step of many sequences. Formulas as in
  * tensor/cpu/fused_recurrent_kernels.h. */
 #include "tensor/core/convert.h"
@@ -127,21 +128,18 @@ static bool launch_step(const char *name, step_kernel<real> *of_packs, step_kern
 #define LAUNCH_STEP(kernel, real, ...) \
     launch_step<real>(#kernel, kernel<real, ct_lanes<real>>, kernel<real, 1>, __VA_ARGS__)
 
-bool ct_cuda_gru_step(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
-                      const ct_tensor *hidden, const ct_tensor *previous, const ct_tensor *b_ih,
-                      const ct_tensor *b_hh) {
+bool ct_cuda_gru_step(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved, const ct_tensor *hidden,
+                      const ct_tensor *previous, const ct_tensor *b_ih, const ct_tensor *b_hh) {
     return h->dtype == CT_F32
                ? LAUNCH_STEP(gru_step, float, h, rounded, saved, hidden, previous, b_ih, b_hh)
                : LAUNCH_STEP(gru_step, double, h, rounded, saved, hidden, previous, b_ih, b_hh);
 }
 
-bool ct_cuda_lstm_step(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
-                       const ct_tensor *hidden, const ct_tensor *c_previous, const ct_tensor *b_ih,
-                       const ct_tensor *b_hh) {
+bool ct_cuda_lstm_step(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved, const ct_tensor *hidden,
+                       const ct_tensor *c_previous, const ct_tensor *b_ih, const ct_tensor *b_hh) {
     return h->dtype == CT_F32
                ? LAUNCH_STEP(lstm_step, float, h, rounded, saved, hidden, c_previous, b_ih, b_hh)
-               : LAUNCH_STEP(lstm_step, double, h, rounded, saved, hidden, c_previous, b_ih,
-                             b_hh);
+               : LAUNCH_STEP(lstm_step, double, h, rounded, saved, hidden, c_previous, b_ih, b_hh);
 }
 
 /* ---- gradients -------------------------------------------------------------------------- */
@@ -215,16 +213,16 @@ static bool launch_gru_grad(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, cons
     if (rows * width == 0) return true;
     return CT_LAUNCH((gru_step_grad<real, To>), blocks_of_columns(width), dim3(COLUMNS, ROWS), 0,
                      ct_rows_of<To>(d), ct_rows_of<real>(dh), ct_cuda_data<double>(d_bias),
-                     ct_rows_of<real>(g), ct_rows_of<real>(saved), ct_rows_of<real>(previous),
-                     rows, width);
+                     ct_rows_of<real>(g), ct_rows_of<real>(saved), ct_rows_of<real>(previous), rows,
+                     width);
 }
 
 bool ct_cuda_gru_step_grad(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, const ct_tensor *g,
                            const ct_tensor *saved, const ct_tensor *previous) {
-    return (d->dtype == CT_BF16  ? launch_gru_grad<float, ct_bf16>
-            : d->dtype == CT_F32 ? launch_gru_grad<float, float>
-                                 : launch_gru_grad<double, double>)(d, dh, d_bias, g, saved,
-                                                                    previous);
+    return (d->dtype == CT_BF16 ? launch_gru_grad<float, ct_bf16>
+            : d->dtype == CT_F32
+                ? launch_gru_grad<float, float>
+                : launch_gru_grad<double, double>)(d, dh, d_bias, g, saved, previous);
 }
 
 template <typename real, typename To>
@@ -242,8 +240,8 @@ static bool launch_lstm_grad(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc, c
 bool ct_cuda_lstm_step_grad(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc, ct_tensor *d_bias,
                             const ct_tensor *g, const ct_tensor *saved,
                             const ct_tensor *c_previous) {
-    return (d->dtype == CT_BF16  ? launch_lstm_grad<float, ct_bf16>
-            : d->dtype == CT_F32 ? launch_lstm_grad<float, float>
-                                 : launch_lstm_grad<double, double>)(d, dh, dc, d_bias, g, saved,
-                                                                     c_previous);
+    return (d->dtype == CT_BF16 ? launch_lstm_grad<float, ct_bf16>
+            : d->dtype == CT_F32
+                ? launch_lstm_grad<float, float>
+                : launch_lstm_grad<double, double>)(d, dh, dc, d_bias, g, saved, c_previous);
 }

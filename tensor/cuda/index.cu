@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading and adding at indices along an axis; all tensors contiguous, indices i64.
  *
  * Additions: what is to be added is sorted by where it goes, and one thread adds all that goes to
@@ -105,9 +106,8 @@ bool ct_cuda_index_select(ct_tensor *y, const ct_tensor *x, int axis, const ct_t
 template <typename T>
 static bool launch_gather(ct_tensor *y, const ct_tensor *x, const ct_tensor *index,
                           const around &a) {
-    return CT_LAUNCH(gather<T>, ct_cuda_blocks(ct_cuda_count(y)), CT_THREADS, 0,
-                     ct_cuda_data<T>(y), ct_cuda_data<T>(x), ct_cuda_data<int64_t>(index), a,
-                     ct_cuda_report);
+    return CT_LAUNCH(gather<T>, ct_cuda_blocks(ct_cuda_count(y)), CT_THREADS, 0, ct_cuda_data<T>(y),
+                     ct_cuda_data<T>(x), ct_cuda_data<int64_t>(index), a, ct_cuda_report);
 }
 
 bool ct_cuda_gather(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor *index) {
@@ -227,15 +227,14 @@ static bool launch_scatter_add(real *y, const ct_tensor *index, const real *x, c
     if (!room.data) return false;
     ct_sorting<uint64_t> s = ct_sorting_in<uint64_t>(room.data, lines, a.count);
     return sort_indices("scatter_add", &s, index, a, CT_REPORT_SCATTER_ADD) &&
-           CT_LAUNCH(scatter_add<real>, ct_cuda_blocks(lines * a.count), CT_THREADS, 0, y, x,
-                     s.key, s.position, a);
+           CT_LAUNCH(scatter_add<real>, ct_cuda_blocks(lines * a.count), CT_THREADS, 0, y, x, s.key,
+                     s.position, a);
 }
 
 bool ct_cuda_scatter_add(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x) {
     around a = around_axis(y, axis, x->shape.dim[axis]);
     if (ct_cuda_count(x) == 0) return true;
-    return y->dtype == CT_F32 ? launch_scatter_add(ct_cuda_data<float>(y), index,
-                                                   ct_cuda_data<float>(x), a)
-                              : launch_scatter_add(ct_cuda_data<double>(y), index,
-                                                   ct_cuda_data<double>(x), a);
+    return y->dtype == CT_F32
+               ? launch_scatter_add(ct_cuda_data<float>(y), index, ct_cuda_data<float>(x), a)
+               : launch_scatter_add(ct_cuda_data<double>(y), index, ct_cuda_data<double>(x), a);
 }

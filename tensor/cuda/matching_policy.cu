@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The discrete-continuous policy head: a block for the actions of one head, which are read once.
  * Formulas as in tensor/cpu/matching_policy_kernels.h. */
 #include "tensor/cuda/fused.h"
@@ -52,8 +53,7 @@ template <typename real> static __device__ inline int draw(const real *y, int n,
     for (int i = start; i < stop; i++) sum += y[i];
     double before = sum_before(sum);
     int found = before + sum > v ? scan(y, start, stop, before, v) : -1;
-    int first = ct_block_reduce(found < 0 ? (int)NO_INDEX : found, ct_combine_min(),
-                                (int)NO_INDEX);
+    int first = ct_block_reduce(found < 0 ? (int)NO_INDEX : found, ct_combine_min(), (int)NO_INDEX);
     if (first != NO_INDEX) return first;
     int last = scan(y, start, stop, 0, (double)INFINITY);
     last = ct_block_reduce(last, ct_combine_max(), -1);
@@ -139,8 +139,7 @@ static __device__ inline void act(const policy_arguments<real> &p, int64_t i, in
     p.log_discrete[i] = chosen - log_sum;
     p.weight[i] = p.scale * R_SIGMOID(mu + sigma * normal);
     p.sample[i] = mu + sigma * normal_2;
-    p.log_continuous[i] =
-        R(-0.5) * normal_2 * normal_2 - R(0.5) * rho - half_log_two_pi;
+    p.log_continuous[i] = R(-0.5) * normal_2 * normal_2 - R(0.5) * rho - half_log_two_pi;
 }
 
 template <typename real>
@@ -171,16 +170,26 @@ static bool launch(const ct_policy_result *to, const ct_tensor *logits, const ct
     size_t bytes = (size_t)n * sizeof(real) + 16;
     bool shared = bytes <= MOST_SHARED_BYTES;
     policy_arguments<real> p = {
-        ct_cuda_data<real>(logits), ct_cuda_data<real>(rho), ct_cuda_data<real>(noise->uniform),
-        ct_cuda_data<real>(noise->choice), ct_cuda_data<real>(noise->normal),
+        ct_cuda_data<real>(logits),
+        ct_cuda_data<real>(rho),
+        ct_cuda_data<real>(noise->uniform),
+        ct_cuda_data<real>(noise->choice),
+        ct_cuda_data<real>(noise->normal),
         ct_cuda_data<real>(noise->normal_2 ? noise->normal_2 : noise->normal),
-        ct_cuda_data<int64_t>(noise->index), ct_cuda_data<real>(to->y),
-        ct_cuda_data<real>(to->log_discrete), ct_cuda_data<real>(to->log_continuous),
-        ct_cuda_data<real>(to->weight), ct_cuda_data<real>(to->sample),
-        ct_cuda_data<int64_t>(to->index), heads, (int)n, shared,
-        (real)(1 / options.temperature), (real)options.scale};
-    return CT_LAUNCH(policy_head<real>, ct_row_blocks(heads), ct_row_threads(n),
-                     shared ? bytes : 0, p, ct_cuda_report);
+        ct_cuda_data<int64_t>(noise->index),
+        ct_cuda_data<real>(to->y),
+        ct_cuda_data<real>(to->log_discrete),
+        ct_cuda_data<real>(to->log_continuous),
+        ct_cuda_data<real>(to->weight),
+        ct_cuda_data<real>(to->sample),
+        ct_cuda_data<int64_t>(to->index),
+        heads,
+        (int)n,
+        shared,
+        (real)(1 / options.temperature),
+        (real)options.scale};
+    return CT_LAUNCH(policy_head<real>, ct_row_blocks(heads), ct_row_threads(n), shared ? bytes : 0,
+                     p, ct_cuda_report);
 }
 
 bool ct_cuda_policy_head(const ct_policy_result *result, const ct_tensor *logits,
@@ -244,8 +253,7 @@ bool ct_cuda_policy_head_grad(ct_tensor *g_logits, ct_tensor *g_rho, const ct_te
                               const ct_tensor *g_continuous, const ct_tensor *rho,
                               const ct_policy_result *result, ct_policy_options options) {
     double rate = options.perturbed ? 1 / options.temperature : 1;
-    return rho->dtype == CT_F32 ? launch_grad<float>(g_logits, g_rho, g_discrete, g_continuous,
-                                                     rho, result, rate)
-                                : launch_grad<double>(g_logits, g_rho, g_discrete, g_continuous,
-                                                      rho, result, rate);
+    return rho->dtype == CT_F32
+               ? launch_grad<float>(g_logits, g_rho, g_discrete, g_continuous, rho, result, rate)
+               : launch_grad<double>(g_logits, g_rho, g_discrete, g_continuous, rho, result, rate);
 }

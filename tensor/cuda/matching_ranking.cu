@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Hinge, order similarity and ranks of similarity matrices. Formulas as in
  * tensor/cpu/matching_ranking_kernels.h. */
 #include "tensor/cuda/block.h"
@@ -10,8 +11,7 @@ enum { COLUMNS = 32, ROWS = 16 }; /* threads of a block: neighbours of x read ne
 
 /* line.add(&state, k, m) for element m of line k, a row or a column; line.finish(k, state). The
  * threads' states are joined in the order of their indices. */
-template <typename Line>
-static __global__ void over_lines(Line line, int64_t n, bool by_column) {
+template <typename Line> static __global__ void over_lines(Line line, int64_t n, bool by_column) {
     __shared__ typename Line::state states[ROWS][COLUMNS];
     int x = (int)threadIdx.x, y = (int)threadIdx.y;
     int first = by_column ? y : x, step = by_column ? ROWS : COLUMNS;
@@ -47,9 +47,8 @@ template <typename real> struct hinge_costs {
     }
 };
 
-template <typename real>
-static hinge_costs<real> costs_of(const ct_tensor *s, ct_hinge_options o) {
-    return {ct_cuda_data<real>(s), s->shape.dim[0], (real)o.margin, o.hardest,
+template <typename real> static hinge_costs<real> costs_of(const ct_tensor *s, ct_hinge_options o) {
+    return {ct_cuda_data<real>(s),    s->shape.dim[0],       (real)o.margin, o.hardest,
             o.anchor == CT_HINGE_ROW, o.over == CT_HINGE_ROW};
 }
 
@@ -112,8 +111,7 @@ template <typename real> struct all_of_line {
 };
 
 /* One block: y = the sum of all x. */
-template <typename real>
-static __global__ void total(real *y, const double *x, int64_t count) {
+template <typename real> static __global__ void total(real *y, const double *x, int64_t count) {
     double sum = 0;
     for (int64_t i = ct_first(); i < count; i += ct_step()) sum += x[i];
     sum = ct_block_sum(sum);
@@ -173,9 +171,9 @@ static bool launch_hinge_grad(ct_tensor *gs, const ct_tensor *g, const ct_tensor
     } else {
         ok = launch_lines(all_of_line<real>{costs, nullptr, takes_part}, n, !costs.anchor_row);
     }
-    return ok && CT_LAUNCH(hinge_grad<real>, ct_cuda_blocks(n * n), CT_THREADS, 0,
-                           ct_cuda_data<real>(gs), ct_cuda_data<real>(g), costs, position,
-                           takes_part);
+    return ok &&
+           CT_LAUNCH(hinge_grad<real>, ct_cuda_blocks(n * n), CT_THREADS, 0, ct_cuda_data<real>(gs),
+                     ct_cuda_data<real>(g), costs, position, takes_part);
 }
 
 bool ct_cuda_hinge_grad(ct_tensor *gs, const ct_tensor *g, const ct_tensor *s,
@@ -237,8 +235,8 @@ static __device__ inline void load_tile(real (&tile)[TILE][DEPTH + 1], const rea
 /* A block for a tile of s, a thread for an element: DEPTH squares are added in `real`, those sums
  * in f64. */
 template <typename real>
-static __global__ void order_similarity(real *s, const real *a, const real *b, int64_t n,
-                                        int64_t m, int64_t width) {
+static __global__ void order_similarity(real *s, const real *a, const real *b, int64_t n, int64_t m,
+                                        int64_t width) {
     __shared__ real rows_a[TILE][DEPTH + 1], rows_b[TILE][DEPTH + 1];
     int64_t first_j = (int64_t)blockIdx.x * TILE, j = first_j + threadIdx.x;
     for (int64_t first_i = (int64_t)blockIdx.y * TILE; first_i < n;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Matrix products through cuBLAS: which call, on which operands.
  *
  * cuBLAS takes matrices by columns. What lies row-major is to it the transpose of what we mean, so
@@ -51,7 +52,7 @@ struct operand {
     ct_tensor x;        /* shape, and strides of the batch */
     ct_storage storage; /* of a packed one */
     bool is_transposed;
-    int64_t leading;    /* elements between rows (of the transpose, if transposed) */
+    int64_t leading; /* elements between rows (of the transpose, if transposed) */
 };
 
 /* Whether the last two dimensions are a matrix that cuBLAS takes as it is. */
@@ -135,17 +136,17 @@ static void choose_arithmetic(product *p, ct_dtype operands, double alpha, doubl
 
 static bool multiply_one(const product &p, const ct_walk<3> &w) {
     return CUBLAS(cublasGemmEx(handle, p.op_b, p.op_a, p.n, p.m, p.k, &p.alpha, w.data[2], p.type,
-                               p.ldb, w.data[1], p.type, p.lda, &p.beta, w.data[0], p.type_c,
-                               p.ldc, p.compute, CUBLAS_GEMM_DEFAULT));
+                               p.ldb, w.data[1], p.type, p.lda, &p.beta, w.data[0], p.type_c, p.ldc,
+                               p.compute, CUBLAS_GEMM_DEFAULT));
 }
 
 /* Of dimension `along`: operands at equal distances (0 for one that all share). data: the first
  * matrices of c, a and b. */
 static bool multiply_along(const product &p, const ct_walk<3> &w, int along, char *const data[3]) {
     return CUBLAS(cublasGemmStridedBatchedEx(
-        handle, p.op_b, p.op_a, p.n, p.m, p.k, &p.alpha, data[2], p.type, p.ldb,
-        w.stride[2][along], data[1], p.type, p.lda, w.stride[1][along], &p.beta, data[0],
-        p.type_c, p.ldc, w.stride[0][along], (int)w.dim[along], p.compute, CUBLAS_GEMM_DEFAULT));
+        handle, p.op_b, p.op_a, p.n, p.m, p.k, &p.alpha, data[2], p.type, p.ldb, w.stride[2][along],
+        data[1], p.type, p.lda, w.stride[1][along], &p.beta, data[0], p.type_c, p.ldc,
+        w.stride[0][along], (int)w.dim[along], p.compute, CUBLAS_GEMM_DEFAULT));
 }
 
 /* One call for the largest dimension, at each place along the others: most batches have but one
@@ -186,8 +187,8 @@ static bool multiply(ct_tensor *c, double alpha, const operand *a, const operand
     for (int i = 0; i < 7; i++) {
         if (sizes[i] > INT_MAX) {
             return ct_host->fail_bool("matmul: a size or stride of %s x %s is beyond the BLAS's "
-                                      "2^31", ct_host->tensor_text(&a->x),
-                                      ct_host->tensor_text(&b->x));
+                                      "2^31",
+                                      ct_host->tensor_text(&a->x), ct_host->tensor_text(&b->x));
         }
     }
     product p = {};
@@ -252,8 +253,7 @@ bool ct_cuda_matmul(ct_tensor *c, double alpha, const ct_tensor *a, const ct_ten
                     double beta) {
     if (ct_cuda_count(c) == 0) return true;
     if (a->shape.dim[a->shape.ndim - 1] == 0) { /* beta = 0 also overwrites NaN */
-        return beta == 0 ? ct_cuda_fill(c, 0)
-                         : ct_cuda_unary(CT_UNARY_mul_scalar, c, c, beta, 0);
+        return beta == 0 ? ct_cuda_fill(c, 0) : ct_cuda_unary(CT_UNARY_mul_scalar, c, c, beta, 0);
     }
     operand of_a = {}, of_b = {};
     ct_tensor of_c = *c;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The device: its stream, its memory, copies to and from it, errors. */
 #include <stdio.h>
 #include <string.h>
@@ -48,14 +49,14 @@ bool ct_cuda_start(char *name, size_t size) {
     int devices = 0, device = 0;
     cudaError_t status = cudaGetDeviceCount(&devices);
     if (status != cudaSuccess || devices == 0) {
-        return ct_host->fail_bool("cuda: no NVIDIA GPU can be used (%s)", cudaGetErrorString(status));
+        return ct_host->fail_bool("cuda: no NVIDIA GPU can be used (%s)",
+                                  cudaGetErrorString(status));
     }
-    return CT_CUDA(cudaGetDevice(&device)) &&
-           name_device(device, name, size) &&
+    return CT_CUDA(cudaGetDevice(&device)) && name_device(device, name, size) &&
            CT_CUDA(cudaStreamCreateWithFlags(&ct_cuda_stream, cudaStreamNonBlocking)) &&
            keep_pool_memory(device) &&
-           CT_CUDA(cudaMallocAsync((void **)&ct_cuda_report, sizeof *ct_cuda_report,
-                                   ct_cuda_stream)) &&
+           CT_CUDA(
+               cudaMallocAsync((void **)&ct_cuda_report, sizeof *ct_cuda_report, ct_cuda_stream)) &&
            CT_CUDA(cudaMemsetAsync(ct_cuda_report, 0, sizeof *ct_cuda_report, ct_cuda_stream));
 }
 
@@ -71,9 +72,9 @@ void ct_cuda_fail_memory(const char *operation, size_t bytes) {
     size_t available = 0, total = 0;
     if (!CT_CUDA(cudaMemGetInfo(&available, &total))) return;
     ct_host->fail("%s: no memory on the device for %.1f MiB (tensors hold %.1f MiB, %.1f of "
-                  "%.1f MiB are free)", operation, (double)bytes / mib,
-                  (double)ct_host->memory_in_use(CT_CUDA) / mib, (double)available / mib,
-                  (double)total / mib);
+                  "%.1f MiB are free)",
+                  operation, (double)bytes / mib, (double)ct_host->memory_in_use(CT_CUDA) / mib,
+                  (double)available / mib, (double)total / mib);
 }
 
 static bool default_pool(int *device, cudaMemPool_t *pool) {
@@ -98,8 +99,8 @@ bool ct_cuda_trim() {
     cudaMemPool_t pool;
     if (!ct_cuda_may_wait("memory_trim") || !default_pool(&device, &pool)) return false;
     note_held(device, pool);
-    return CT_CUDA(cudaStreamSynchronize(ct_cuda_stream)) &&
-           CT_CUDA(cudaMemPoolTrimTo(pool, 0)) && CT_CUDA(cudaDeviceGraphMemTrim(device));
+    return CT_CUDA(cudaStreamSynchronize(ct_cuda_stream)) && CT_CUDA(cudaMemPoolTrimTo(pool, 0)) &&
+           CT_CUDA(cudaDeviceGraphMemTrim(device));
 }
 
 int64_t ct_cuda_memory_peak() {
@@ -140,8 +141,8 @@ bool ct_cuda_from_host(void *to, const void *from, size_t bytes) {
 
 /* The CPU kernels' messages, which these are to be the same as. */
 static void fail_reported(const ct_report &found) {
-    static const char *const index_op[CT_REPORT_COUNT] = {
-        nullptr, "index_select", "index_add", "gather", "scatter_add"};
+    static const char *const index_op[CT_REPORT_COUNT] = {nullptr, "index_select", "index_add",
+                                                          "gather", "scatter_add"};
     if (found.kind == CT_REPORT_CROSS_ENTROPY) {
         ct_host->fail("cross entropy: label %lld of row %lld is out of range for %lld classes",
                       found.value, found.position, found.limit);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Kernels that go along one axis in order: arg max and min, running sums, sorting.
  *
  * A line is what a tensor holds along the axis. A thread, a warp or a block takes a line, as there
@@ -16,8 +17,7 @@ struct lines_of {
 static lines_of lines_along(const ct_tensor *y, const ct_tensor *x, int axis) {
     ct_tensor y_start = *y, x_start = *x;
     y_start.shape.dim[axis] = x_start.shape.dim[axis] = 1;
-    return {ct_walk_of({&y_start, &x_start}), x->shape.dim[axis], y->stride[axis],
-            x->stride[axis]};
+    return {ct_walk_of({&y_start, &x_start}), x->shape.dim[axis], y->stride[axis], x->stride[axis]};
 }
 
 /* Threads of a line: one where many lines lie side by side in memory, or they are short. */
@@ -208,8 +208,7 @@ static __global__ void write_positions(const lines_of l, const int32_t *position
     }
 }
 
-template <typename real, typename Key>
-static bool argsort(const lines_of &l, bool descending) {
+template <typename real, typename Key> static bool argsort(const lines_of &l, bool descending) {
     ct_scratch room(ct_sort_bytes<Key>(l.start.count, l.n));
     if (!room.data) return false;
     ct_sorting<Key> s = ct_sorting_in<Key>(room.data, l.start.count, l.n);

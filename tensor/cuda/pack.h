@@ -1,12 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Neighbours in memory that are loaded and stored at once. Internal to tensor/cuda/. */
 #ifndef CT_CUDA_PACK_H
 #define CT_CUDA_PACK_H
 
 #include "tensor/cuda/cuda.h"
 
-template <int W, typename T> struct alignas(W * sizeof(T)) ct_pack {
-    T at[W];
-};
+template <int W, typename T> struct alignas(W * sizeof(T)) ct_pack { T at[W]; };
 
 /* Elements in 16 bytes, the widest load there is. */
 template <typename T> static constexpr int ct_lanes = 16 / (int)sizeof(T);

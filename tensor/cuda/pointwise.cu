@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tensor/ops/pointwise.def as kernels. */
 #include "tensor/cuda/real.h"
 #include "tensor/cuda/walk.h"
@@ -5,17 +6,17 @@
 /* ---- formulas --------------------------------------------------------------------------- */
 
 /* Each operation as a type, for the kernels to be made of. */
-#define CT_UNARY(name, nparams, formula, slope, lo, hi)                                           \
-    struct unary_##name {                                                                         \
-        template <typename real> static __device__ real value(real X, real P, real Q) {           \
-            (void)P, (void)Q;                                                                     \
-            return formula;                                                                       \
-        }                                                                                         \
-        template <typename real> static __device__ real derivative(real X, real Y, real P,        \
-                                                                   real Q) {                      \
-            (void)X, (void)Y, (void)P, (void)Q;                                                   \
-            return slope;                                                                         \
-        }                                                                                         \
+#define CT_UNARY(name, nparams, formula, slope, lo, hi)                                 \
+    struct unary_##name {                                                               \
+        template <typename real> static __device__ real value(real X, real P, real Q) { \
+            (void)P, (void)Q;                                                           \
+            return formula;                                                             \
+        }                                                                               \
+        template <typename real>                                                        \
+        static __device__ real derivative(real X, real Y, real P, real Q) {             \
+            (void)X, (void)Y, (void)P, (void)Q;                                         \
+            return slope;                                                               \
+        }                                                                               \
     };
 #define CT_BINARY(name, formula, da, db, lo, hi)                                                  \
     struct binary_##name {                                                                        \
@@ -26,9 +27,9 @@
             return which == 0 ? real(da) : real(db);                                              \
         }                                                                                         \
     };
-#define CT_COMPARE(name, formula)                                                                 \
-    struct compare_##name {                                                                       \
-        template <typename T> static __device__ bool value(T A, T B) { return formula; }          \
+#define CT_COMPARE(name, formula)                                                        \
+    struct compare_##name {                                                              \
+        template <typename T> static __device__ bool value(T A, T B) { return formula; } \
     };
 #include "tensor/ops/pointwise.def"
 
@@ -36,7 +37,7 @@
 
 template <typename Op, typename real>
 static __global__ void unary(const ct_walk<2> w, real p, real q) {
-    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t (&at)[2]) {
+    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t(&at)[2]) {
         auto x = w.load<W, real>(1, at);
         for (int i = 0; i < W; i++) x.at[i] = Op::value(x.at[i], p, q);
         w.store(at, x);
@@ -45,7 +46,7 @@ static __global__ void unary(const ct_walk<2> w, real p, real q) {
 
 template <typename Op, typename real>
 static __global__ void unary_grad(const ct_walk<4> w, real p, real q) {
-    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t (&at)[4]) {
+    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t(&at)[4]) {
         auto g = w.load<W, real>(1, at), x = w.load<W, real>(2, at), y = w.load<W, real>(3, at);
         for (int i = 0; i < W; i++) g.at[i] *= Op::derivative(x.at[i], y.at[i], p, q);
         w.store(at, g);
@@ -53,7 +54,7 @@ static __global__ void unary_grad(const ct_walk<4> w, real p, real q) {
 }
 
 template <typename Op, typename real> static __global__ void binary(const ct_walk<3> w) {
-    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t (&at)[3]) {
+    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t(&at)[3]) {
         auto a = w.load<W, real>(1, at), b = w.load<W, real>(2, at);
         for (int i = 0; i < W; i++) a.at[i] = Op::value(a.at[i], b.at[i]);
         w.store(at, a);
@@ -62,7 +63,7 @@ template <typename Op, typename real> static __global__ void binary(const ct_wal
 
 template <typename Op, typename real>
 static __global__ void binary_grad(const ct_walk<4> w, int which) {
-    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t (&at)[4]) {
+    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t(&at)[4]) {
         auto g = w.load<W, real>(1, at), a = w.load<W, real>(2, at), b = w.load<W, real>(3, at);
         for (int i = 0; i < W; i++) g.at[i] *= Op::derivative(which, a.at[i], b.at[i]);
         w.store(at, g);
@@ -70,7 +71,7 @@ static __global__ void binary_grad(const ct_walk<4> w, int which) {
 }
 
 template <typename Op, typename T> static __global__ void compare(const ct_walk<3> w) {
-    ct_walk_each<ct_lanes<T>>(w, [&]<int W>(const int64_t (&at)[3]) {
+    ct_walk_each<ct_lanes<T>>(w, [&]<int W>(const int64_t(&at)[3]) {
         auto a = w.load<W, T>(1, at), b = w.load<W, T>(2, at);
         ct_pack<W, uint8_t> y;
         for (int i = 0; i < W; i++) y.at[i] = Op::value(a.at[i], b.at[i]);
@@ -80,7 +81,7 @@ template <typename Op, typename T> static __global__ void compare(const ct_walk<
 
 /* Values are only moved: one kernel for each size of element. */
 template <typename T> static __global__ void where(const ct_walk<4> w) {
-    ct_walk_each<ct_lanes<T>>(w, [&]<int W>(const int64_t (&at)[4]) {
+    ct_walk_each<ct_lanes<T>>(w, [&]<int W>(const int64_t(&at)[4]) {
         auto condition = w.load<W, uint8_t>(1, at);
         auto a = w.load<W, T>(2, at), b = w.load<W, T>(3, at);
         for (int i = 0; i < W; i++) a.at[i] = condition.at[i] ? a.at[i] : b.at[i];
@@ -89,7 +90,7 @@ template <typename T> static __global__ void where(const ct_walk<4> w) {
 }
 
 template <typename real> static __global__ void add_to(const ct_walk<2> w, real alpha) {
-    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t (&at)[2]) {
+    ct_walk_each<ct_lanes<real>>(w, [&]<int W>(const int64_t(&at)[2]) {
         auto y = w.load<W, real>(0, at), x = w.load<W, real>(1, at);
         for (int i = 0; i < W; i++) y.at[i] += alpha * x.at[i];
         w.store(at, y);
@@ -99,14 +100,14 @@ template <typename real> static __global__ void add_to(const ct_walk<2> w, real 
 /* ---- launches --------------------------------------------------------------------------- */
 
 /* Over all elements of a walk. */
-#define LAUNCH(kernel, w, ...) \
-    CT_LAUNCH(kernel, ct_walk_blocks(w), CT_THREADS, 0, __VA_ARGS__)
+#define LAUNCH(kernel, w, ...) CT_LAUNCH(kernel, ct_walk_blocks(w), CT_THREADS, 0, __VA_ARGS__)
 
 template <typename real>
 static bool launch_unary(ct_unary_kind kind, const ct_walk<2> &w, double p, double q) {
     switch (kind) {
 #define CT_UNARY(name, ...) \
-    case CT_UNARY_##name: return LAUNCH((unary<unary_##name, real>), w, w, p, q);
+    case CT_UNARY_##name:   \
+        return LAUNCH((unary<unary_##name, real>), w, w, p, q);
 #include "tensor/ops/pointwise.def"
     case CT_UNARY_COUNT: break;
     }
@@ -124,7 +125,8 @@ template <typename real>
 static bool launch_unary_grad(ct_unary_kind kind, const ct_walk<4> &w, double p, double q) {
     switch (kind) {
 #define CT_UNARY(name, ...) \
-    case CT_UNARY_##name: return LAUNCH((unary_grad<unary_##name, real>), w, w, p, q);
+    case CT_UNARY_##name:   \
+        return LAUNCH((unary_grad<unary_##name, real>), w, w, p, q);
 #include "tensor/ops/pointwise.def"
     case CT_UNARY_COUNT: break;
     }
@@ -142,7 +144,8 @@ bool ct_cuda_unary_grad(ct_unary_kind kind, ct_tensor *gx, const ct_tensor *g, c
 template <typename real> static bool launch_binary(ct_binary_kind kind, const ct_walk<3> &w) {
     switch (kind) {
 #define CT_BINARY(name, ...) \
-    case CT_BINARY_##name: return LAUNCH((binary<binary_##name, real>), w, w);
+    case CT_BINARY_##name:   \
+        return LAUNCH((binary<binary_##name, real>), w, w);
 #include "tensor/ops/pointwise.def"
     case CT_BINARY_COUNT: break;
     }
@@ -159,7 +162,8 @@ template <typename real>
 static bool launch_binary_grad(ct_binary_kind kind, int which, const ct_walk<4> &w) {
     switch (kind) {
 #define CT_BINARY(name, ...) \
-    case CT_BINARY_##name: return LAUNCH((binary_grad<binary_##name, real>), w, w, which);
+    case CT_BINARY_##name:   \
+        return LAUNCH((binary_grad<binary_##name, real>), w, w, which);
 #include "tensor/ops/pointwise.def"
     case CT_BINARY_COUNT: break;
     }
@@ -177,7 +181,8 @@ bool ct_cuda_binary_grad(ct_binary_kind kind, int which, ct_tensor *gx, const ct
 template <typename T> static bool launch_compare(ct_compare_kind kind, const ct_walk<3> &w) {
     switch (kind) {
 #define CT_COMPARE(name, ...) \
-    case CT_COMPARE_##name: return LAUNCH((compare<compare_##name, T>), w, w);
+    case CT_COMPARE_##name:   \
+        return LAUNCH((compare<compare_##name, T>), w, w);
 #include "tensor/ops/pointwise.def"
     case CT_COMPARE_COUNT: break;
     }

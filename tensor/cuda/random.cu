@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Uniform and normal numbers of Philox counters: the words by cuRAND, the numbers made of them as
  * on the CPU. Which counter makes which element depends on its position alone. Compiled without
  * fused multiply-add: see tensor/ops/philox.h. */
@@ -48,10 +49,9 @@ static __global__ void draw_numbers(typename Draw::real *y, int64_t count, posit
     uint64_t first = p.base ? *p.base + p.offset : p.offset;
     for (int64_t i = ct_first(); i * EACH < count; i += ct_step()) {
         uint64_t counter = first + (uint64_t)i;
-        uint4 word = curand_Philox4x32_10(
-            uint4{(uint32_t)counter, (uint32_t)(counter >> 32), (uint32_t)p.stream,
-                  (uint32_t)(p.stream >> 32)},
-            uint2{(uint32_t)p.seed, (uint32_t)(p.seed >> 32)});
+        uint4 word = curand_Philox4x32_10(uint4{(uint32_t)counter, (uint32_t)(counter >> 32),
+                                                (uint32_t)p.stream, (uint32_t)(p.stream >> 32)},
+                                          uint2{(uint32_t)p.seed, (uint32_t)(p.seed >> 32)});
         typename Draw::real number[EACH];
         Draw::draw(word, number);
         for (int k = 0; k < EACH && i * EACH + k < count; k++) y[i * EACH + k] = number[k];

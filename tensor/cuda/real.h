@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The functions that the formulas of tensor/ops/pointwise.def are written in, for a template whose
  * type is called `real`: CUDA's own, overloaded for float and double. Internal to tensor/cuda/. */
 #ifndef CT_CUDA_REAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reductions over any set of dimensions.
  *
  * The dimensions are put in the order of x's memory. If the innermost is reduced, the threads of a
@@ -202,9 +203,7 @@ static __device__ inline void store_part(const plan &p, int64_t output, int64_t 
 }
 
 /* Of 16 bytes. */
-template <typename real> struct alignas(16) vector {
-    real element[16 / sizeof(real)];
-};
+template <typename real> struct alignas(16) vector { real element[16 / sizeof(real)]; };
 
 /* Elements first..end-1 of an output, by `threads` of which this is `thread`. Which thread adds
  * which elements does not depend on how they are read. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of matrices, for kernels that memory's speed bounds: loads of 16 bytes where they are
  * aligned, a block for a row, sums of columns in a fixed order. Internal to tensor/cuda/. */
 #ifndef CT_CUDA_ROWS_H
@@ -53,7 +54,8 @@ static __device__ inline int64_t ct_quotient(int64_t a, int64_t b) {
 
 /* ---- rows at any constant distance ------------------------------------------------------ */
 
-/* "Rows" of tensor/device/backend_fused.h. data is NULL for a tensor that is not there: all zeros. */
+/* "Rows" of tensor/device/backend_fused.h. data is NULL for a tensor that is not there: all zeros.
+ */
 template <typename real> struct ct_rows {
     real *data;
     int64_t distance;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Softmax and log-softmax over the last axis of contiguous tensors.
  *
  * A warp takes a row and holds it in registers, up to 1024 elements; a block takes a longer one and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sorting lines of keys, stably. Internal to tensor/cuda/.
  *
  * Tiles of a line are sorted in shared memory by a bitonic network, on keys and, where they are
@@ -99,8 +100,7 @@ template <typename Key> static inline bool ct_sort(ct_sorting<Key> *s) {
     int tile = 2 * CT_WARP;
     while (tile < s->n && tile < CT_SORT_TILE) tile *= 2;
     int64_t tiles = s->lines * ((s->n + tile - 1) / tile);
-    if (!CT_LAUNCH(ct_sort_tiles<Key>, ct_cuda_blocks(tiles * CT_THREADS), tile / 2, 0, *s,
-                   tile)) {
+    if (!CT_LAUNCH(ct_sort_tiles<Key>, ct_cuda_blocks(tiles * CT_THREADS), tile / 2, 0, *s, tile)) {
         return false;
     }
     for (int64_t run = tile; run < s->n; run *= 2) {

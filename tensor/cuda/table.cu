@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The kernels as a backend, and the library's one symbol. */
 #include "tensor/cuda/cuda.h"
 #include "tensor/cuda/fused.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Copies from host memory on a stream of their own, beside what the other computes. */
 #include <stdlib.h>
 

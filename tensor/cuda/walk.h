@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Strided tensors of one shape, element by element. Internal to tensor/cuda/.
  *
  * A walk is a kernel's argument: for the row-major position i of an element it gives where that
  * element lies in each of N tensors. Dimensions that all N tensors step through evenly are one, so
- * that contiguous tensors (and scalars broadcast against them) cost no division. Neighbours that lie
- * together in all tensors are taken together, up to 16 bytes at a time.
+ * that contiguous tensors (and scalars broadcast against them) cost no division. Neighbours that
+ * lie together in all tensors are taken together, up to 16 bytes at a time.
  */
 #ifndef CT_CUDA_WALK_H
 #define CT_CUDA_WALK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which backend serves a device, and which instruction set's kernels the CPU backend is made of. */
 #include "tensor/device/cuda_library.h"
 

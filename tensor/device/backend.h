@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A device: memory and the kernels that compute on it. Internal to tensor/.
  *
- * tensor/ops and tensor/fused check shapes, resolve broadcasting and allocate; a kernel is called with what is
- * already right: outputs allocated, all tensors on its device, dtypes as documented, operands of a
- * pointwise kernel expanded to the output's shape (stride 0 where broadcast). A kernel returns
- * false only for what cannot be known before (a failing launch, an index out of range), having
- * called ct_fail.
+ * tensor/ops and tensor/fused check shapes, resolve broadcasting and allocate; a kernel is called
+ * with what is already right: outputs allocated, all tensors on its device, dtypes as documented,
+ * operands of a pointwise kernel expanded to the output's shape (stride 0 where broadcast). A
+ * kernel returns false only for what cannot be known before (a failing launch, an index out of
+ * range), having called ct_fail.
  *
  * tensor/cpu and tensor/cuda hold the same list of files, one a kernel family.
  */
@@ -50,8 +51,7 @@ typedef struct ct_backend {
     bool (*binary_grad)(ct_binary_kind kind, int which, ct_tensor *gx, const ct_tensor *g,
                         const ct_tensor *a, const ct_tensor *b);
     bool (*compare)(ct_compare_kind kind, ct_tensor *y, const ct_tensor *a, const ct_tensor *b);
-    bool (*where)(ct_tensor *y, const ct_tensor *condition, const ct_tensor *a,
-                  const ct_tensor *b);
+    bool (*where)(ct_tensor *y, const ct_tensor *condition, const ct_tensor *a, const ct_tensor *b);
     bool (*add_to)(ct_tensor *y, double alpha, const ct_tensor *x); /* x expanded to y */
 
     /* reductions; y has x's shape with the reduced dimensions 1 */
@@ -82,9 +82,10 @@ typedef struct ct_backend {
     bool (*uniform)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
     bool (*normal)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
 
-    /* tensor/device/upload.h; NULL, all of them: copies are made at once, host memory is any. The copies of
-     * a handle are asked for between begin and end, and made after what was asked before its last
-     * `done` (or create); what is asked after `receive` sees them; `wait` is until they are made. */
+    /* tensor/device/upload.h; NULL, all of them: copies are made at once, host memory is any. The
+     * copies of a handle are asked for between begin and end, and made after what was asked before
+     * its last `done` (or create); what is asked after `receive` sees them; `wait` is until they
+     * are made. */
     void *(*host_allocate)(size_t bytes);
     void (*host_free)(void *data);
     void *(*upload_create)(void);
@@ -96,10 +97,10 @@ typedef struct ct_backend {
     bool (*upload_receive)(void *upload);
     bool (*upload_done)(void *upload);
 
-    /* tensor/device/capture.h; NULL: cannot record. What was asked between begin and end. rng may be NULL
-     * and is as it was at the beginning in the first, as it is at the end in the second. `keep`:
-     * false gives the recording up. capture_end returns NULL with an error where it gave it up,
-     * too. offset: the generator's at the beginning of this run. */
+    /* tensor/device/capture.h; NULL: cannot record. What was asked between begin and end. rng may
+     * be NULL and is as it was at the beginning in the first, as it is at the end in the second.
+     * `keep`: false gives the recording up. capture_end returns NULL with an error where it gave it
+     * up, too. offset: the generator's at the beginning of this run. */
     bool (*capture_begin)(const ct_rng *rng);
     ct_recording *(*capture_end)(bool keep, const ct_rng *rng);
     bool (*capture_run)(ct_recording *recording, uint64_t offset);

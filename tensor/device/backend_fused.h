@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The fused kernels of a backend (see tensor/fused/fused.h for the formulas). Internal to tensor/.
  *
- * As in tensor/device/backend.h a kernel is called with what is already right: outputs allocated, all
- * tensors on its device, floating tensors of one dtype (f32 or f64). Tensors are contiguous unless
- * said otherwise. "Rows" are matrices whose last dimension is dense and whose rows stand at any
- * constant distance (stride[0]).
+ * As in tensor/device/backend.h a kernel is called with what is already right: outputs allocated,
+ * all tensors on its device, floating tensors of one dtype (f32 or f64). Tensors are contiguous
+ * unless said otherwise. "Rows" are matrices whose last dimension is dense and whose rows stand at
+ * any constant distance (stride[0]).
  */
 #ifndef CT_BACKEND_FUSED_H
 #define CT_BACKEND_FUSED_H
@@ -34,20 +35,17 @@ typedef struct ct_fused_backend {
     /* dh (n,H) gradient of h from later steps (read only); dc (n,H) that of c: replaced by that of
      * c_previous. d (n,4H) in the gates' order, column sums added to d_bias (4H) f64. */
     bool (*lstm_step_grad)(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc, ct_tensor *d_bias,
-                           const ct_tensor *g, const ct_tensor *saved,
-                           const ct_tensor *c_previous);
+                           const ct_tensor *g, const ct_tensor *saved, const ct_tensor *c_previous);
 
     /* x (outer, C, inner); mean, variance (biased), rstd = 1/sqrt(variance + eps), weight, bias,
      * their gradients (C). weight and bias may be NULL. */
     bool (*batch_norm_statistics)(ct_tensor *mean, ct_tensor *variance, ct_tensor *rstd,
                                   const ct_tensor *x, double eps);
     bool (*batch_norm_apply)(ct_tensor *y, const ct_tensor *x, const ct_tensor *mean,
-                             const ct_tensor *rstd, const ct_tensor *weight,
-                             const ct_tensor *bias);
+                             const ct_tensor *rstd, const ct_tensor *weight, const ct_tensor *bias);
     bool (*batch_norm_grad)(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
                             const ct_tensor *g, const ct_tensor *x, const ct_tensor *mean,
-                            const ct_tensor *rstd, const ct_tensor *weight,
-                            bool batch_statistics);
+                            const ct_tensor *rstd, const ct_tensor *weight, bool batch_statistics);
     /* x (rows, C); mean, rstd (rows); weight, bias (C) or NULL; g_weight and g_bias, or neither. */
     bool (*layer_norm)(ct_tensor *y, ct_tensor *mean, ct_tensor *rstd, const ct_tensor *x,
                        const ct_tensor *weight, const ct_tensor *bias, double eps);
@@ -86,15 +84,15 @@ typedef struct ct_fused_backend {
 
     /* u (n,T',K,C)[i][t][k] = x (n,T,C)[i][t*stride - before + k*dilation], 0 outside; and its
      * adjoint, which writes all of x. */
-    bool (*unfold)(ct_tensor *u, const ct_tensor *x, ct_conv1d_options options);
-    bool (*fold)(ct_tensor *x, const ct_tensor *u, ct_conv1d_options options);
+    bool (*unfold)(ct_tensor *u, const ct_tensor *x, ct_tensor_conv1d_options options);
+    bool (*fold)(ct_tensor *x, const ct_tensor *u, ct_tensor_conv1d_options options);
 
     /* As in fused.h; parameters may have different dtypes; a NULL gradient skips its parameter. */
     bool (*adam)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
                  ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
-                 ct_adam_options options);
+                 ct_tensor_adam_options options);
     bool (*sgd)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
-                ct_tensor *const *rates, int count, ct_sgd_options options);
+                ct_tensor *const *rates, int count, ct_tensor_sgd_options options);
 } ct_fused_backend;
 
 #endif

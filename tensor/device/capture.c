@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Captures: whose turn it is, and the generator's state. The device's backend records. */
 #include "tensor/device/capture.h"
 
@@ -81,8 +82,8 @@ static bool check_draws(const ct_capture *capture, const ct_rng *rng) {
     if (!capture->drawn) return true;
     if (!rng || rng->seed != capture->seed || rng->stream != capture->stream) {
         return ct_fail_bool("capture_run: expected the generator that was recorded, of seed %llu "
-                            "and stream %llu", (unsigned long long)capture->seed,
-                            (unsigned long long)capture->stream);
+                            "and stream %llu",
+                            (unsigned long long)capture->seed, (unsigned long long)capture->stream);
     }
     return !rng->replay || ct_fail_bool("capture_run: the generator replays recorded numbers, "
                                         "which a capture does not read");

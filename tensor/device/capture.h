@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A capture: what a device was told to do, recorded once, to be done again and again.
  *
  * A step of training asks for thousands of small things, and asking takes longer than doing. A

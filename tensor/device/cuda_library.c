@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Loading the CUDA backend when it is first asked for. */
 #include "tensor/device/cuda_library.h"
 

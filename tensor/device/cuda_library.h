@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA backend is a shared library of its own (tensor/cuda/), loaded when a device cuda is
  * first asked for, so that programs start on machines without a driver or CUDA's libraries. This
  * is all that the two sides know of each other. Internal to tensor/.

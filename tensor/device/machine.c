@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Threads, and what this machine computes with. */
 #include <cblas.h>
 #include <omp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Uploads: checks and order; the device's backend copies. */
 #include "tensor/device/upload.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Uploads: copies of host memory to a device, made beside what the device computes.
  *
  *     ct_upload_send(upload, items, count);  // returns at once: the device copies by itself

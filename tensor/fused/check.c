@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/fused/check.h"
 
 static bool wrong(const char *op, const char *name, const ct_tensor *x, const char *expected) {
@@ -16,8 +17,8 @@ bool ct_check_shape(const char *op, const char *name, const ct_tensor *first, co
     return ct_shape_equal(x->shape, expected) || wrong(op, name, x, ct_shape_text(expected));
 }
 
-bool ct_check_optional(const char *op, const char *name, const ct_tensor *first,
-                       const ct_tensor *x, ct_shape expected) {
+bool ct_check_optional(const char *op, const char *name, const ct_tensor *first, const ct_tensor *x,
+                       ct_shape expected) {
     return !x || ct_check_shape(op, name, first, x, expected);
 }
 

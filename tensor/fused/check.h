@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Checks and small helpers shared by tensor/fused/ and tensor/matching/. Internal to tensor/. */
 #ifndef CT_FUSED_CHECK_H
 #define CT_FUSED_CHECK_H
@@ -10,8 +11,8 @@ bool ct_check_ndim(const char *op, const char *name, const ct_tensor *x, int ndi
 bool ct_check_shape(const char *op, const char *name, const ct_tensor *first, const ct_tensor *x,
                     ct_shape expected);
 /* The same for an input that may be NULL. */
-bool ct_check_optional(const char *op, const char *name, const ct_tensor *first,
-                       const ct_tensor *x, ct_shape expected);
+bool ct_check_optional(const char *op, const char *name, const ct_tensor *first, const ct_tensor *x,
+                       ct_shape expected);
 /* x (count) i64 on `device`. */
 bool ct_check_index(const char *op, const char *name, const ct_tensor *x, int64_t count,
                     ct_device device);

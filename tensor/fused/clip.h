@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The factor that gradients are clipped by. Internal to tensor/; shared by the devices. */
 #ifndef CT_CLIP_H
 #define CT_CLIP_H

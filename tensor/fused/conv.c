@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* 1-d convolution, channels last: each is one product on unfolded rows, taken in groups of
  * sequences so that the unfolded rows stay small. */
 #include "tensor/fused/check.h"
@@ -7,18 +8,18 @@ enum { UNFOLD_BYTES = 32 << 20 };
 
 typedef struct {
     const ct_tensor *x;
-    ct_conv1d_options options;
+    ct_tensor_conv1d_options options;
     int64_t batch, steps, in, out, kernel, steps_out;
     int64_t group; /* sequences taken at once */
 } conv;
 
 static bool check_inputs(const char *op, conv *c, const ct_tensor *x, const ct_tensor *weight,
-                         ct_conv1d_options options) {
+                         ct_tensor_conv1d_options options) {
     if (!ct_check_ndim(op, "x", x, 3) || !ct_check_ndim(op, "weight", weight, 3)) return false;
     if (options.before < 0 || options.after < 0 || options.stride < 1 || options.dilation < 1) {
         return ct_fail_bool("%s: before %lld, after %lld, stride %lld, dilation %lld: expected no "
-                            "negative padding, stride and dilation at least 1", op,
-                            (long long)options.before, (long long)options.after,
+                            "negative padding, stride and dilation at least 1",
+                            op, (long long)options.before, (long long)options.after,
                             (long long)options.stride, (long long)options.dilation);
     }
     bool ok = true;
@@ -92,7 +93,7 @@ static ct_tensor *forward(const conv *c, const ct_tensor *weight, const ct_tenso
 }
 
 ct_tensor *ct_tensor_conv1d(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias,
-                            ct_conv1d_options options) {
+                            ct_tensor_conv1d_options options) {
     ct_tensor *y = NULL;
     CT_SCOPE {
         conv c;
@@ -145,7 +146,7 @@ static ct_tensor *weight_gradient(const conv *c, const ct_tensor *g) {
 }
 
 void ct_tensor_conv1d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tensor *weight,
-                           ct_conv1d_options options, ct_tensor **gx, ct_tensor **gweight,
+                           ct_tensor_conv1d_options options, ct_tensor **gx, ct_tensor **gweight,
                            ct_tensor **gbias) {
     static const char op[] = "conv1d gradient";
     ct_tensor *grad_x = NULL, *grad_weight = NULL, *grad_bias = NULL;

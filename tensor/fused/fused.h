@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Fused computations, where the time of a training step goes. Each equals a composition of the
  * plain operations of tensor/ops/ops.h (and is tested against it). The `_grad` half of a pair takes
  * what the forward half returned. Floating tensors of one call share dtype (f32 or f64) and
@@ -52,10 +53,10 @@ typedef struct {
     ct_tensor *x, *h0, *c0, *w_ih, *w_hh, *b_ih, *b_hh;
 } ct_lstm_grad;
 ct_lstm_grad ct_tensor_lstm_grad(const ct_tensor *g_y, const ct_tensor *g_h_last,
-                                 const ct_tensor *g_c_last, const ct_tensor *x,
-                                 const ct_tensor *h0, const ct_tensor *c0, const ct_tensor *w_ih,
-                                 const ct_tensor *w_hh, const ct_tensor *b_ih,
-                                 const ct_tensor *b_hh, const ct_tensor *lengths, bool reverse,
+                                 const ct_tensor *g_c_last, const ct_tensor *x, const ct_tensor *h0,
+                                 const ct_tensor *c0, const ct_tensor *w_ih, const ct_tensor *w_hh,
+                                 const ct_tensor *b_ih, const ct_tensor *b_hh,
+                                 const ct_tensor *lengths, bool reverse,
                                  const ct_lstm_result *result, bool need_x);
 
 /* ---- normalisation ---------------------------------------------------------------------- */
@@ -98,8 +99,7 @@ ct_tensor *ct_tensor_l2_normalize_grad(const ct_tensor *g, const ct_tensor *y,
  * + s * mean over v of -log p[v]; 0 where label == ignore_index. An out-of-range label is an
  * error. log_sum_exp (N) is kept for the gradient; probabilities are not stored. */
 ct_tensor *ct_tensor_cross_entropy(const ct_tensor *logits, const ct_tensor *labels,
-                                   int64_t ignore_index, double smoothing,
-                                   ct_tensor **log_sum_exp);
+                                   int64_t ignore_index, double smoothing, ct_tensor **log_sum_exp);
 /* g (N) gradient of the row losses -> gradient of the logits (N,V). */
 ct_tensor *ct_tensor_cross_entropy_grad(const ct_tensor *g, const ct_tensor *logits,
                                         const ct_tensor *labels, const ct_tensor *log_sum_exp,
@@ -170,11 +170,11 @@ void ct_tensor_policy_head_grad(const ct_tensor *g_discrete, const ct_tensor *g_
  * after = 0. Channels last, so that each is one matrix product on unfolded rows. */
 typedef struct {
     int64_t before, after, stride, dilation;
-} ct_conv1d_options;
+} ct_tensor_conv1d_options;
 ct_tensor *ct_tensor_conv1d(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias,
-                            ct_conv1d_options options);
+                            ct_tensor_conv1d_options options);
 void ct_tensor_conv1d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tensor *weight,
-                           ct_conv1d_options options, ct_tensor **gx, ct_tensor **gweight,
+                           ct_tensor_conv1d_options options, ct_tensor **gx, ct_tensor **gweight,
                            ct_tensor **gbias); /* gx, gbias: NULL if not wanted */
 
 /* ---- optimisers, over all parameters at once, in place ---------------------------------- */
@@ -182,8 +182,8 @@ void ct_tensor_conv1d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tens
  * weight decay and moments included. Gradients are not changed.
  *
  * What changes from step to step is read from tensors on the parameters' device, when the update
- * is done: a recorded one (tensor/device/capture.h) goes on with what they hold by then. rates[i] is f64
- * (CT_ADAM_RATES) or (CT_SGD_RATES), written by ct_adam_rates or ct_sgd_rates. */
+ * is done: a recorded one (tensor/device/capture.h) goes on with what they hold by then. rates[i]
+ * is f64 (CT_ADAM_RATES) or (CT_SGD_RATES), written by ct_adam_rates or ct_sgd_rates. */
 enum { CT_ADAM_RATES = 3, CT_SGD_RATES = 2 };
 
 /* Gradients are multiplied by min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_ does,
@@ -198,25 +198,25 @@ typedef struct {
     double beta1, beta2, eps, weight_decay;
     bool decoupled; /* AdamW: p -= lr*wd*p; else wd*p is added to the gradient */
     ct_clip clip;
-} ct_adam_options;
+} ct_tensor_adam_options;
 /* The rates of a parameter's update number `step`, from 1: lr and both bias corrections. */
 void ct_adam_rates(double rates[CT_ADAM_RATES], double lr, int64_t step,
-                   const ct_adam_options *options);
+                   const ct_tensor_adam_options *options);
 bool ct_tensor_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
                     ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
-                    ct_adam_options options);
+                    ct_tensor_adam_options options);
 
 typedef struct {
     double momentum, weight_decay;
     bool nesterov;
     ct_clip clip;
-} ct_sgd_options;
+} ct_tensor_sgd_options;
 /* The rates of a parameter's update; at the first its buffer, which may hold anything, starts as
  * the gradient. */
 void ct_sgd_rates(double rates[CT_SGD_RATES], double lr, bool first,
-                  const ct_sgd_options *options);
+                  const ct_tensor_sgd_options *options);
 /* momentum_buffer entries may be NULL when momentum is 0. */
 bool ct_tensor_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
-                   ct_tensor *const *rates, int count, ct_sgd_options options);
+                   ct_tensor *const *rates, int count, ct_tensor_sgd_options options);
 
 #endif

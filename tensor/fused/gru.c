@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The GRU: products here, gates in the backend's gru_step and gru_step_grad.
  *
  * `saved` has a row for each valid (sequence, step): columns r, z, n, hidden part of n (4H), and,
@@ -192,17 +193,15 @@ static ct_gru_grad backward(gru *net, const ct_tensor *g_y, const ct_tensor *g_l
     }
     const ct_sequence *plan = &net->plan;
     int64_t width = net->hidden;
-    ct_tensor *states = plan->apart
-                            ? ct_tensor_slice(result->saved, 1, 4 * width, 5 * width, 1)
-                            : ct_tensor_reshape(result->y, CT_SHAPE(plan->rows, width));
+    ct_tensor *states = plan->apart ? ct_tensor_slice(result->saved, 1, 4 * width, 5 * width, 1)
+                                    : ct_tensor_reshape(result->y, CT_SHAPE(plan->rows, width));
     ct_tensor *g, *dh;
     if (!states || !ct_sequence_gradients(plan, net->x, g_y, g_last, width, &g, &dh)) return none;
-    ct_tensor *d = ct_empty(ct_matmul_dtype(net->x), net->x->device,
-                            CT_SHAPE(plan->rows, 4 * width));
+    ct_tensor *d =
+        ct_empty(ct_matmul_dtype(net->x), net->x->device, CT_SHAPE(plan->rows, 4 * width));
     ct_tensor *d_bias = ct_zeros(CT_F64, net->x->device, CT_SHAPE(4 * width));
     if (!run_back(net, g, states, result->saved, dh, d, d_bias) ||
-        !weight_gradients(net, d, states, need_x, &grad) ||
-        !bias_gradients(net, d_bias, &grad)) {
+        !weight_gradients(net, d, states, need_x, &grad) || !bias_gradients(net, d_bias, &grad)) {
         return none;
     }
     if (!net->h0) return grad;
@@ -217,8 +216,7 @@ ct_gru_grad ct_tensor_gru_grad(const ct_tensor *g_y, const ct_tensor *g_last, co
                                bool need_x) {
     gru net = {.x = x, .h0 = h0, .w_ih = w_ih, .w_hh = w_hh, .b_ih = b_ih, .b_hh = b_hh};
     ct_gru_grad grad = {0};
-    ct_tensor **const all[] = {&grad.x,    &grad.h0,   &grad.w_ih,
-                               &grad.w_hh, &grad.b_ih, &grad.b_hh};
+    ct_tensor **const all[] = {&grad.x, &grad.h0, &grad.w_ih, &grad.w_hh, &grad.b_ih, &grad.b_hh};
     CT_SCOPE {
         grad = backward(&net, g_y, g_last, lengths, reverse, result, need_x);
         ct_keep_all(all, 6);

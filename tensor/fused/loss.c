@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Cross entropy of logits: shapes and allocation. */
 #include "tensor/fused/check.h"
 
@@ -46,8 +47,8 @@ ct_tensor *ct_tensor_cross_entropy_grad(const ct_tensor *g, const ct_tensor *log
         const ct_tensor *x = ct_dense(logits, &ok), *label = ct_dense(labels, &ok);
         const ct_tensor *lse = ct_dense(log_sum_exp, &ok), *row_g = ct_dense(g, &ok);
         ct_tensor *gx = ct_empty_like(logits, logits->shape);
-        if (ok && gx && ct_fused_of(x)->cross_entropy_grad(gx, row_g, x, label, lse, ignore_index,
-                                                           smoothing)) {
+        if (ok && gx &&
+            ct_fused_of(x)->cross_entropy_grad(gx, row_g, x, label, lse, ignore_index, smoothing)) {
             grad = ct_keep(gx);
         }
     }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The LSTM: products here, gates in the backend's lstm_step and lstm_step_grad.
  *
  * `saved` has a row for each valid (sequence, step): columns i, f, g, o, c (5H), and, where the
@@ -74,8 +75,7 @@ static bool run_steps(const lstm *net, ct_tensor *states, ct_tensor *saved) {
         ct_tensor *h = ct_sequence_step(plan, states, s, n, 0, width);
         ct_tensor *gates = ct_sequence_step(plan, saved, s, n, 0, SAVED_COLUMNS * width);
         if (!h || !gates || (room && !rounded)) return false;
-        if (!ct_fused_of(h)->lstm_step(h, rounded, gates, hidden, c_before, net->b_ih,
-                                       net->b_hh)) {
+        if (!ct_fused_of(h)->lstm_step(h, rounded, gates, hidden, c_before, net->b_ih, net->b_hh)) {
             return false;
         }
     }
@@ -120,11 +120,11 @@ ct_lstm_result ct_tensor_lstm(const ct_tensor *x, const ct_tensor *h0, const ct_
 
 /* Work of the backward pass. */
 typedef struct {
-    ct_tensor *g, *g_cells;              /* (rows,H) gradients of h and c at the steps, or NULL */
-    const ct_tensor *saved;              /* of the forward pass */
-    const ct_tensor *states;             /* (rows,H) h of every step */
-    ct_tensor *dh, *dc;                  /* (B,H) sorted: after the last steps, then initial */
-    ct_tensor *d, *d_bias;               /* (rows,4H) as products take it, (4H) f64 */
+    ct_tensor *g, *g_cells;  /* (rows,H) gradients of h and c at the steps, or NULL */
+    const ct_tensor *saved;  /* of the forward pass */
+    const ct_tensor *states; /* (rows,H) h of every step */
+    ct_tensor *dh, *dc;      /* (B,H) sorted: after the last steps, then initial */
+    ct_tensor *d, *d_bias;   /* (rows,4H) as products take it, (4H) f64 */
 } lstm_back;
 
 static bool step_back(const lstm *net, lstm_back *work, int64_t s) {
@@ -217,10 +217,10 @@ static ct_lstm_grad backward(lstm *net, const ct_tensor *g_y, const ct_tensor *g
 }
 
 ct_lstm_grad ct_tensor_lstm_grad(const ct_tensor *g_y, const ct_tensor *g_h_last,
-                                 const ct_tensor *g_c_last, const ct_tensor *x,
-                                 const ct_tensor *h0, const ct_tensor *c0, const ct_tensor *w_ih,
-                                 const ct_tensor *w_hh, const ct_tensor *b_ih,
-                                 const ct_tensor *b_hh, const ct_tensor *lengths, bool reverse,
+                                 const ct_tensor *g_c_last, const ct_tensor *x, const ct_tensor *h0,
+                                 const ct_tensor *c0, const ct_tensor *w_ih, const ct_tensor *w_hh,
+                                 const ct_tensor *b_ih, const ct_tensor *b_hh,
+                                 const ct_tensor *lengths, bool reverse,
                                  const ct_lstm_result *result, bool need_x) {
     lstm net = {.x = x, .h0 = h0, .c0 = c0, .w_ih = w_ih, .w_hh = w_hh, .b_ih = b_ih, .b_hh = b_hh};
     ct_lstm_grad grad = {0};

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Batch norm, layer norm, division by the norm: shapes and allocation. */
 #include "tensor/fused/check.h"
 
@@ -75,9 +76,7 @@ ct_tensor *ct_tensor_batch_norm_apply(const ct_tensor *x, int axis, const ct_ten
                                       const ct_tensor *rstd, const ct_tensor *weight,
                                       const ct_tensor *bias) {
     ct_tensor *y = NULL;
-    CT_SCOPE {
-        y = ct_keep(apply("batch norm", x, axis, mean, rstd, weight, bias));
-    }
+    CT_SCOPE { y = ct_keep(apply("batch norm", x, axis, mean, rstd, weight, bias)); }
     return ct_adopt(y);
 }
 
@@ -87,8 +86,8 @@ static ct_norm_grad batch_norm_grad(const ct_tensor *g, const ct_tensor *x, int 
     static const char op[] = "batch norm gradient";
     ct_norm_grad none = {0}, grad = {0};
     ct_tensor *x_view = around(op, x, axis);
-    ct_tensor *g_view = x_view && ct_check_shape(op, "g", x, g, x->shape) ? around(op, g, axis)
-                                                                         : NULL;
+    ct_tensor *g_view =
+        x_view && ct_check_shape(op, "g", x, g, x->shape) ? around(op, g, axis) : NULL;
     if (!g_view || !ct_check_input(op, mean) || !ct_check_input(op, rstd)) return none;
     int64_t channels = x_view->shape.dim[1];
     if (!channel_input(op, "mean", x, &mean, channels) ||
@@ -137,8 +136,8 @@ static ct_tensor *last_axis_rows(const char *op, const ct_tensor *x) {
     return view ? ct_tensor_squeeze(view, 2) : NULL;
 }
 
-static ct_norm_result layer_norm(const ct_tensor *x, const ct_tensor *weight,
-                                 const ct_tensor *bias, double eps) {
+static ct_norm_result layer_norm(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias,
+                                 double eps) {
     ct_norm_result none = {0}, result = {0};
     ct_tensor *rows = last_axis_rows("layer norm", x);
     if (!rows) return none;

@@ -1,17 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Adam and SGD over a list of parameters: the numbers of an update, and checks. */
 #include <math.h>
 
 #include "tensor/fused/check.h"
 
 void ct_adam_rates(double rates[CT_ADAM_RATES], double lr, int64_t step,
-                   const ct_adam_options *options) {
+                   const ct_tensor_adam_options *options) {
     rates[0] = lr / (1 - pow(options->beta1, (double)step));
     rates[1] = 1 / sqrt(1 - pow(options->beta2, (double)step));
     rates[2] = options->decoupled ? 1 - lr * options->weight_decay : 1;
 }
 
 void ct_sgd_rates(double rates[CT_SGD_RATES], double lr, bool first,
-                  const ct_sgd_options *options) {
+                  const ct_tensor_sgd_options *options) {
     rates[0] = lr;
     rates[1] = first ? 0 : options->momentum;
 }
@@ -70,7 +71,7 @@ static bool check_params(const char *op, ct_tensor *const *params, ct_tensor *co
 
 bool ct_tensor_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
                     ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
-                    ct_adam_options options) {
+                    ct_tensor_adam_options options) {
     const ct_tensor *first;
     if (!check_params("adam", params, grads, rates, CT_ADAM_RATES, count, options.clip.norm,
                       &first)) {
@@ -83,12 +84,12 @@ bool ct_tensor_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor
             return false;
         }
     }
-    return !first || ct_fused_of(first)->adam(params, grads, exp_avg, exp_avg_sq, rates, count,
-                                              options);
+    return !first ||
+           ct_fused_of(first)->adam(params, grads, exp_avg, exp_avg_sq, rates, count, options);
 }
 
 bool ct_tensor_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
-                   ct_tensor *const *rates, int count, ct_sgd_options options) {
+                   ct_tensor *const *rates, int count, ct_tensor_sgd_options options) {
     const ct_tensor *first;
     if (!check_params("sgd", params, grads, rates, CT_SGD_RATES, count, options.clip.norm,
                       &first)) {

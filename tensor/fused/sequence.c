@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/fused/sequence.h"
 
 #include <string.h>
@@ -189,8 +190,8 @@ ct_tensor *ct_sequence_unsort(const ct_sequence *plan, const ct_tensor *state) {
 ct_tensor *ct_sequence_last(const ct_sequence *plan, const ct_tensor *states) {
     if (!states) return NULL;
     if (plan->last) return ct_tensor_index_select(states, 0, plan->last);
-    return ct_tensor_copy(ct_sequence_step(plan, states, plan->steps - 1, plan->batch, 0,
-                                           states->shape.dim[1]));
+    return ct_tensor_copy(
+        ct_sequence_step(plan, states, plan->steps - 1, plan->batch, 0, states->shape.dim[1]));
 }
 
 bool ct_sequence_gradients(const ct_sequence *plan, const ct_tensor *x, const ct_tensor *g_y,
@@ -250,8 +251,8 @@ static bool copy_steps(const ct_sequence *plan, const ct_tensor *states, const c
     for (int64_t s = 0; s < plan->steps; s++) {
         ct_tensor *before;
         if (!ct_sequence_before(plan, states, initial, s, &before)) return false;
-        ct_tensor *to = ct_sequence_step(plan, previous, s, plan->count[s], 0,
-                                         states->shape.dim[1]);
+        ct_tensor *to =
+            ct_sequence_step(plan, previous, s, plan->count[s], 0, states->shape.dim[1]);
         if (!copy_or_clear(to, before)) return false;
     }
     return true;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How a batch of sequences of any lengths is laid out for a recurrent network. Internal to tensor/.
  *
  * Work matrices have one row for each valid (sequence, step). With all sequences at full length

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading, mapping and replacing files. */
 #include "tensor/io/file.h"
 
@@ -43,8 +44,8 @@ static bool map_file(const char *path, int fd, ct_mapping *mapping) {
     if (!S_ISREG(status.st_mode)) return ct_fail_bool("%s: not a regular file", path);
     mapping->bytes = (size_t)status.st_size;
     if (mapping->bytes == 0) return true;
-    void *data = mmap(NULL, mapping->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd,
-                      0);
+    void *data =
+        mmap(NULL, mapping->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
     if (data == MAP_FAILED) return fail_path(path, "cannot map into memory");
     mapping->data = data;
     return true;

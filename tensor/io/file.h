@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files underneath the formats: mapped for reading, atomically replaced on writing. Internal to
  * tensor/. Every failure is an error "path: what".
  */
@@ -30,7 +31,7 @@ const char *ct_output_path(const ct_output *output);
 bool ct_output_write(ct_output *output, const void *data, size_t bytes);
 /* All elements, row-major, from any device. */
 bool ct_output_tensor(ct_output *output, const ct_tensor *x);
-bool ct_output_commit(ct_output *output); /* frees it either way; NULL: false */
+bool ct_output_commit(ct_output *output);  /* frees it either way; NULL: false */
 void ct_output_discard(ct_output *output); /* removes what was written and frees it */
 
 /* Bytes of a shape; false if a size is negative or if they do not fit in memory (no error set). */

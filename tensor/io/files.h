@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tensor files: .npy (NumPy format 1-3) and .safetensors, memory-mapped on reading. Any malformed
  * file is one clear error naming the file and what was expected; nothing is read out of bounds.
  *

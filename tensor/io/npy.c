@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* NumPy's .npy, format versions 1 to 3:
  * https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
  *
@@ -92,14 +93,16 @@ static bool parse_descr(cursor *c, ct_dtype *dtype) {
                             c->path, text, text + 1);
     }
     return ct_fail_bool("%s: npy dtype '%s' is not supported, expected <f4, <f8, <f2, <i4, <i8 or "
-                        "|u1", c->path, text);
+                        "|u1",
+                        c->path, text);
 }
 
 static bool parse_order(cursor *c) {
     if (accept_word(c, "False")) return true;
     if (!accept_word(c, "True")) return malformed(c, "False or True");
     return ct_fail_bool("%s: npy fortran_order is True, expected False (save "
-                        "numpy.ascontiguousarray(x))", c->path);
+                        "numpy.ascontiguousarray(x))",
+                        c->path);
 }
 
 static bool parse_size(cursor *c, int64_t *size) {
@@ -144,7 +147,8 @@ static bool parse_entry(cursor *c, header *h) {
                                                      : NULL;
     if (!seen) {
         return ct_fail_bool("%s: npy header: unknown key '%s', expected descr, fortran_order, "
-                            "shape", c->path, key);
+                            "shape",
+                            c->path, key);
     }
     if (*seen) return ct_fail_bool("%s: npy header: key '%s' is there twice", c->path, key);
     *seen = true;

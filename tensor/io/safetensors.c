@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* safetensors: https://huggingface.co/docs/safetensors, "Format".
  *
  * Eight bytes, the header's length N little-endian; N bytes of JSON,
@@ -61,7 +62,8 @@ static bool parse_dtype(const ct_safetensors *file, entry *e, const json_t *obje
         }
     }
     return ct_fail_bool("%s: tensor '%s': dtype '%s' is not supported, expected F32, F64, BF16, "
-                        "F16, I32, I64, U8 or BOOL", file->path, e->name, text);
+                        "F16, I32, I64, U8 or BOOL",
+                        file->path, e->name, text);
 }
 
 /* An integer of 0 or more. */
@@ -92,13 +94,15 @@ static bool parse_offsets(const ct_safetensors *file, entry *e, const json_t *ob
     if (!json_is_array(offsets) || json_array_size(offsets) != 2 ||
         !parse_size(json_array_get(offsets, 0), &begin) ||
         !parse_size(json_array_get(offsets, 1), &end) || begin > end) {
-        return fail_entry(file, e->name, "expected [begin, end] with 0 <= begin <= end for "
-                                         "data_offsets");
+        return fail_entry(file, e->name,
+                          "expected [begin, end] with 0 <= begin <= end for "
+                          "data_offsets");
     }
     size_t needed, data_bytes = file->mapping->bytes - file->data;
     if ((size_t)end > data_bytes) {
         return ct_fail_bool("%s: tensor '%s': ends at byte %" PRId64 " of the data, which has %zu "
-                            "bytes", file->path, e->name, end, data_bytes);
+                            "bytes",
+                            file->path, e->name, end, data_bytes);
     }
     if (!ct_shape_bytes(e->shape, e->dtype, &needed)) {
         return ct_fail_bool("%s: tensor '%s': shape %s is too large", file->path, e->name,
@@ -159,7 +163,8 @@ static bool check_cover(const ct_safetensors *file) {
             const char *problem =
                 e->begin < covered ? "it overlaps" : "no tensor has the bytes after";
             return ct_fail_bool("%s: tensor '%s': begins at byte %zu of the data, expected %zu: %s "
-                                "'%s'", file->path, e->name, e->begin, covered, problem, before);
+                                "'%s'",
+                                file->path, e->name, e->begin, covered, problem, before);
         }
         covered = e->end;
         before = e->name;
@@ -204,8 +209,8 @@ static bool parse_header(ct_safetensors *file) {
     memcpy(&length, file->mapping->data, sizeof length);
     if (length > bytes - PREFIX || length > LONGEST_HEADER) {
         return ct_fail_bool("%s: not a safetensors file, or cut short: header of %" PRIu64
-                            " bytes, expected at most %d and within the file's %zu", file->path,
-                            length, LONGEST_HEADER, bytes);
+                            " bytes, expected at most %d and within the file's %zu",
+                            file->path, length, LONGEST_HEADER, bytes);
     }
     const char *text = (const char *)file->mapping->data + PREFIX;
     file->data = PREFIX + (size_t)length;
@@ -262,8 +267,8 @@ const char *ct_safetensors_name(const ct_safetensors *file, int i) {
 
 static const entry *find(const ct_safetensors *file, const char *name) {
     entry key = {.name = name}, *wanted = &key;
-    entry **found = bsearch(&wanted, file->by_name, (size_t)file->count, sizeof *file->by_name,
-                            compare_names);
+    entry **found =
+        bsearch(&wanted, file->by_name, (size_t)file->count, sizeof *file->by_name, compare_names);
     return found ? *found : NULL;
 }
 
@@ -325,7 +330,7 @@ static bool add_entry(const char *path, json_t *header, const ct_named_tensor *n
 static bool add_metadata(const char *path, json_t *header, const char *const *metadata) {
     json_t *object = json_object();
     for (; metadata[0]; metadata += 2) {
-        const char *problem = !metadata[1]                             ? "has no value"
+        const char *problem = !metadata[1]                           ? "has no value"
                               : json_object_get(object, metadata[0]) ? "is there twice"
                               : json_object_set_new(object, metadata[0], json_string(metadata[1]))
                                   ? "or its value is not UTF-8"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The discrete-continuous policy head: shapes and allocation. */
 #include "tensor/fused/check.h"
 
@@ -5,17 +6,16 @@ static bool check_noise(const char *op, const ct_tensor *logits, ct_policy_noise
                         ct_policy_options options) {
     ct_shape heads = logits->shape;
     heads.ndim = 2;
-    if (options.perturbed && !ct_check_shape(op, "uniform noise", logits, noise->uniform,
-                                             logits->shape)) {
+    if (options.perturbed &&
+        !ct_check_shape(op, "uniform noise", logits, noise->uniform, logits->shape)) {
         return false;
     }
     if (!options.perturbed) noise->uniform = NULL;
     if (!noise->index && !ct_check_shape(op, "choice noise", logits, noise->choice, heads)) {
         return false;
     }
-    if (noise->index &&
-        (noise->index->dtype != CT_I64 || noise->index->device != logits->device ||
-         !ct_shape_equal(noise->index->shape, heads))) {
+    if (noise->index && (noise->index->dtype != CT_I64 || noise->index->device != logits->device ||
+                         !ct_shape_equal(noise->index->shape, heads))) {
         return ct_fail_bool("%s: index is %s on %s, expected i64 %s on %s", op,
                             ct_tensor_text(noise->index), ct_device_name(noise->index->device),
                             ct_shape_text(heads), ct_device_name(logits->device));
@@ -43,7 +43,8 @@ static ct_policy_result policy_head(const ct_tensor *logits, const ct_tensor *rh
     heads.ndim = 2;
     if (logits->shape.dim[2] < 1 || (options.perturbed && !(options.temperature > 0))) {
         ct_fail("%s: logits %s and temperature %g, expected at least one action and a positive "
-                "temperature", op, ct_tensor_text(logits), options.temperature);
+                "temperature",
+                op, ct_tensor_text(logits), options.temperature);
         return none;
     }
     if (!ct_check_shape(op, "rho", logits, rho, heads) ||
@@ -72,8 +73,9 @@ static ct_policy_result policy_head(const ct_tensor *logits, const ct_tensor *rh
 ct_policy_result ct_tensor_policy_head(const ct_tensor *logits, const ct_tensor *rho,
                                        ct_policy_noise noise, ct_policy_options options) {
     ct_policy_result result = {0};
-    ct_tensor **const all[] = {&result.log_discrete, &result.log_continuous, &result.weight,
-                               &result.index,        &result.y,              &result.sample};
+    ct_tensor **const all[] = {
+        &result.log_discrete, &result.log_continuous, &result.weight, &result.index, &result.y,
+        &result.sample};
     CT_SCOPE {
         result = policy_head(logits, rho, noise, options);
         ct_keep_all(all, 6);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Softmax, indexing, joining and padding. */
 #include <string.h>
 
@@ -146,8 +147,7 @@ ct_tensor *ct_tensor_gather(const ct_tensor *x, int axis, const ct_tensor *index
     return done ? y : NULL;
 }
 
-bool ct_tensor_scatter_add_to(ct_tensor *y, int axis, const ct_tensor *index,
-                              const ct_tensor *x) {
+bool ct_tensor_scatter_add_to(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x) {
     if (!ct_check_input("scatter_add", y)) return false;
     axis = ct_axis("scatter_add", axis, y->shape.ndim);
     if (axis < 0 || !check_aligned("scatter_add", y, axis, index) ||
@@ -169,8 +169,8 @@ static bool check_joinable(ct_tensor *const *tensors, int count, int axis, ct_sh
         }
         if (!ct_shape_equal(expected, tensors[i]->shape)) {
             return ct_fail_bool("concat: %s and %s differ elsewhere than along axis %d",
-                                ct_shape_text(tensors[0]->shape),
-                                ct_shape_text(tensors[i]->shape), axis);
+                                ct_shape_text(tensors[0]->shape), ct_shape_text(tensors[i]->shape),
+                                axis);
         }
         shape->dim[axis] += tensors[i]->shape.dim[axis];
     }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Matrix products: sizes are checked, batches broadcast and operands rounded here; the backend
  * calls a BLAS. */
 #include <string.h>
@@ -117,8 +118,7 @@ static bool multiply_to(ct_tensor *c, double alpha, const ct_tensor *a, const ct
         b = ct_matmul_operand(b);
         const ct_tensor *wide_a = a ? expand_batch(a, c->shape) : NULL;
         const ct_tensor *wide_b = b ? expand_batch(b, c->shape) : NULL;
-        done = wide_a && wide_b &&
-               ct_backend_of(c->device)->matmul(c, alpha, wide_a, wide_b, beta);
+        done = wide_a && wide_b && ct_backend_of(c->device)->matmul(c, alpha, wide_a, wide_b, beta);
     }
     return done;
 }
@@ -154,8 +154,8 @@ bool ct_tensor_matmul_to(ct_tensor *c, double alpha, const ct_tensor *a, const c
     }
     if (!ct_shape_equal(c->shape, shape)) {
         return ct_fail_bool("matmul_to: the result is %s, expected %s for %s x %s",
-                            ct_shape_text(c->shape), ct_shape_text(shape),
-                            ct_shape_text(a->shape), ct_shape_text(b->shape));
+                            ct_shape_text(c->shape), ct_shape_text(shape), ct_shape_text(a->shape),
+                            ct_shape_text(b->shape));
     }
     return check_rows(c) && multiply_to(c, alpha, a, b, beta);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Computations on tensors, without gradients. Each returns a new tensor in the innermost scope,
  * on the device of its inputs, or NULL with an error that names the operation and the shapes.
  * Inputs may be any strided views. Floating inputs must agree in dtype (no silent promotion) and
@@ -102,7 +103,7 @@ bool ct_tensor_matmul_to(ct_tensor *c, double alpha, const ct_tensor *a, const c
 typedef enum { CT_PRECISION_FP32, CT_PRECISION_TF32, CT_PRECISION_BF16 } ct_precision;
 bool ct_set_precision(ct_device device, ct_precision precision);
 ct_precision ct_precision_of(ct_device device);
-const char *ct_precision_name(ct_precision precision); /* "fp32" */
+const char *ct_precision_name(ct_precision precision);                  /* "fp32" */
 bool ct_precision_from_name(const char *name, ct_precision *precision); /* false if unknown */
 
 /* x as products take it: a bf16 copy where x is f32 and its device multiplies those in bf16, which
@@ -116,8 +117,7 @@ ct_dtype ct_matmul_dtype(const ct_tensor *x);
 /* ---- softmax, index, join --------------------------------------------------------------- */
 
 ct_tensor *ct_tensor_softmax(const ct_tensor *x, int axis, bool logarithm);
-ct_tensor *ct_tensor_softmax_grad(const ct_tensor *g, const ct_tensor *y, int axis,
-                                  bool logarithm);
+ct_tensor *ct_tensor_softmax_grad(const ct_tensor *g, const ct_tensor *y, int axis, bool logarithm);
 /* Rows x[.., index[j], ..] along an axis; index i64 or i32, 1-d; error when out of range. */
 ct_tensor *ct_tensor_index_select(const ct_tensor *x, int axis, const ct_tensor *index);
 /* y[.., index[j], ..] += x[.., j, ..] in place, in the order of j. */
@@ -129,8 +129,7 @@ bool ct_tensor_scatter_add_to(ct_tensor *y, int axis, const ct_tensor *index, co
 /* Joins along an existing axis. Any dtype, all the same. */
 ct_tensor *ct_tensor_concat(ct_tensor *const *tensors, int count, int axis);
 /* `before` and `after` elements of `value` around x along an axis. */
-ct_tensor *ct_tensor_pad(const ct_tensor *x, int axis, int64_t before, int64_t after,
-                         double value);
+ct_tensor *ct_tensor_pad(const ct_tensor *x, int axis, int64_t before, int64_t after, double value);
 
 #include "tensor/fused/fused.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Philox4x32-10 and the numbers made of its words. Internal to tensor/; shared by the devices.
  *
  * "Same bits on any device" needs more than the same counters: everything here is made of integer
@@ -44,7 +45,10 @@ CT_BOTH double ct_unit_f64(uint32_t high, uint32_t low) {
  * = f - f^2/2 + s (f^2/2 + P(s^2)). Polynomials of fdlibm's e_log.c (Sun Microsystems 1993) and of
  * FreeBSD's e_logf.c; below 1 unit in the last place off. */
 CT_BOTH float ct_log_unit_f32(float x) {
-    union { float value; uint32_t bits; } u = {.value = x};
+    union {
+        float value;
+        uint32_t bits;
+    } u = {.value = x};
     u.bits += 0x3f800000u - 0x3f3504f3u;
     float k = (float)((int32_t)(u.bits >> 23) - 127);
     u.bits = (u.bits & 0x007fffffu) + 0x3f3504f3u;
@@ -57,15 +61,19 @@ CT_BOTH float ct_log_unit_f32(float x) {
 }
 
 CT_BOTH double ct_log_unit_f64(double x) {
-    union { double value; uint64_t bits; } u = {.value = x};
+    union {
+        double value;
+        uint64_t bits;
+    } u = {.value = x};
     u.bits += 0x3ff0000000000000u - 0x3fe6a09e00000000u;
     double k = (double)((int32_t)(u.bits >> 52) - 1023);
     u.bits = (u.bits & 0x000fffffffffffffu) + 0x3fe6a09e00000000u;
     double f = u.value - 1.0, s = f / (2.0 + f), z = s * s, w = z * z;
-    double odd = z * (6.666666666666735130e-01 + w * (2.857142874366239149e-01 +
-                 w * (1.818357216161805012e-01 + w * 1.479819860511658591e-01)));
-    double even = w * (3.999999999940941908e-01 + w * (2.222219843214978396e-01 +
-                  w * 1.531383769920937332e-01));
+    double odd = z * (6.666666666666735130e-01 +
+                      w * (2.857142874366239149e-01 +
+                           w * (1.818357216161805012e-01 + w * 1.479819860511658591e-01)));
+    double even = w * (3.999999999940941908e-01 +
+                       w * (2.222219843214978396e-01 + w * 1.531383769920937332e-01));
     double half = 0.5 * f * f;
     return k * 6.93147180369123816490e-01 -
            ((half - (s * (half + (odd + even)) + k * 1.90821492927058770002e-10)) - f);
@@ -85,8 +93,9 @@ CT_BOTH void ct_box_muller_f32(float u1, float u2, float *z1, float *z2) {
     int32_t q = (int32_t)(4.0f * u2 + 0.5f);
     float a = (4.0f * u2 - (float)q) * 1.57079632679f, z = a * a;
     float sine = a + a * z * (-1.6666654611e-1f + z * (8.3321608736e-3f - z * 1.9515295891e-4f));
-    float cosine = 1.0f - (0.5f * z - z * z * (4.166664568e-2f + z * (-1.388731625e-3f +
-                   z * 2.443315712e-5f)));
+    float cosine =
+        1.0f -
+        (0.5f * z - z * z * (4.166664568e-2f + z * (-1.388731625e-3f + z * 2.443315712e-5f)));
     float x = q & 1 ? sine : cosine, y = q & 1 ? cosine : sine;
     *z1 = r * ((q + 1) & 2 ? -x : x);
     *z2 = r * (q & 2 ? -y : y);
@@ -96,13 +105,23 @@ CT_BOTH void ct_box_muller_f64(double u1, double u2, double *z1, double *z2) {
     double r = sqrt(-2.0 * ct_log_unit_f64(1.0 - u1));
     int32_t q = (int32_t)(4.0 * u2 + 0.5);
     double a = (4.0 * u2 - (double)q) * 1.57079632679489661923, z = a * a;
-    double sine = a + a * z * (-1.66666666666666324348e-01 + z * (8.33333333332248946124e-03 +
-                  z * (-1.98412698298579493134e-04 + z * (2.75573137070700676789e-06 +
-                  z * (-2.50507602534068634195e-08 + z * 1.58969099521155010221e-10)))));
-    double cosine = 1.0 - (0.5 * z - z * z * (4.16666666666666019037e-02 +
-                    z * (-1.38888888888741095749e-03 + z * (2.48015872894767294178e-05 +
-                    z * (-2.75573143513906633035e-07 + z * (2.08757232129817482790e-09 -
-                    z * 1.13596475577881948265e-11))))));
+    double sine =
+        a +
+        a * z *
+            (-1.66666666666666324348e-01 +
+             z * (8.33333333332248946124e-03 +
+                  z * (-1.98412698298579493134e-04 +
+                       z * (2.75573137070700676789e-06 +
+                            z * (-2.50507602534068634195e-08 + z * 1.58969099521155010221e-10)))));
+    double cosine =
+        1.0 -
+        (0.5 * z -
+         z * z *
+             (4.16666666666666019037e-02 +
+              z * (-1.38888888888741095749e-03 +
+                   z * (2.48015872894767294178e-05 +
+                        z * (-2.75573143513906633035e-07 +
+                             z * (2.08757232129817482790e-09 - z * 1.13596475577881948265e-11))))));
     double x = q & 1 ? sine : cosine, y = q & 1 ? cosine : sine;
     *z1 = r * ((q + 1) & 2 ? -x : x);
     *z2 = r * (q & 2 ? -y : y);

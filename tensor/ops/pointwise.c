@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Pointwise operations: shapes are broadcast and checked here, the backend computes. */
 #include "tensor/device/backend.h"
 
@@ -215,13 +216,13 @@ static bool transfer(ct_tensor *y, const ct_tensor *x) {
 
 /* Casts where x is, sends contiguous elements over, spreads them where y is. */
 static bool copy_across(ct_tensor *y, const ct_tensor *x) {
-    const ct_tensor *sent = x->dtype == y->dtype ? ct_tensor_contiguous(x)
-                                                 : ct_tensor_cast(x, y->dtype);
+    const ct_tensor *sent =
+        x->dtype == y->dtype ? ct_tensor_contiguous(x) : ct_tensor_cast(x, y->dtype);
     if (!sent) return false;
     if (ct_is_contiguous(y) && ct_shape_equal(x->shape, y->shape)) return transfer(y, sent);
     ct_tensor *received = ct_empty(y->dtype, y->device, x->shape);
-    const ct_tensor *wide = received && transfer(received, sent) ? expanded(received, y->shape)
-                                                                 : NULL;
+    const ct_tensor *wide =
+        received && transfer(received, sent) ? expanded(received, y->shape) : NULL;
     return wide && ct_backend_of(y->device)->copy(y, wide);
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Drawing: state, replay, and the draws made on the host. */
 #include "tensor/ops/random.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Random numbers: Philox4x32-10 (Salmon et al., SC 2011), counter based.
  *
  * (seed, stream, offset) determines every bit, on any device and any number of threads. A draw

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reductions, running sums, sorting. */
 #include <math.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tests of autograd/ share. */
 #ifndef CT_AUTOGRAD_TEST_H
 #define CT_AUTOGRAD_TEST_H
@@ -15,7 +16,7 @@ static inline ct_tensor *leaf(double a, double b, double c) {
 
 static inline void assert_vector(const ct_tensor *x, double a, double b, double c,
                                  const char *what) {
-    CT_SCOPE assert_close(x, vector(a, b, c), 1e-14, 0, what);
+    CT_SCOPE { assert_close(x, vector(a, b, c), 1e-14, 0, what); }
 }
 
 typedef struct {

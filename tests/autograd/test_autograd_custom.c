@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Operations of one's own, checkpoints, anomaly mode, gradients that differences cannot check. */
 #include "autograd/gradcheck.h"
 #include "tests/autograd/autograd_test.h"
@@ -87,7 +88,7 @@ static ct_tensor *with_backward(bool (*backward)(ct_node *, ct_tensor *const *, 
     *op = (ct_op){.name = "mine", .backward = backward};
     ct_tensor *y = ct_tensor_add(a, b);
     ct_node *node = ct_record(op, 2, (ct_tensor *[]){a, b}, 1, &y);
-    CT_SCOPE ct_save(node, vector(7, 8, 9));
+    CT_SCOPE { ct_save(node, vector(7, 8, 9)); }
     return y;
 }
 
@@ -189,8 +190,8 @@ typedef struct {
 static ct_tensor *run_block(void *context, ct_tensor *const *inputs, int count) {
     block *b = context;
     b->runs++;
-    ct_tensor *h = ct_tanh(ct_affine(inputs[0], b->weight, count > 1 ? inputs[1] : NULL));
-    return ct_add(ct_dropout(h, 0.4, &b->rng, "block"), inputs[0]);
+    ct_tensor *h = ct_tanh(ct_linear_with(inputs[0], b->weight, count > 1 ? inputs[1] : NULL));
+    return ct_add(ct_dropout_with(h, 0.4, &b->rng, "block"), inputs[0]);
 }
 
 typedef struct {
@@ -256,7 +257,8 @@ START_TEST(checkpoints_record_for_captured_parameters) {
         ck_assert(ct_backward(ct_add(ct_sum_all(y), outside)));
         ck_assert_int_eq(log.calls, 1);
         ck_assert_double_eq_tol(log.first, ct_get(g[0], 0) + 1, 1e-14);
-        CT_NO_GRAD y = ct_checkpoint(run_block, &b, &x, 1, &b.rng);
+        CT_NO_GRAD
+        y = ct_checkpoint(run_block, &b, &x, 1, &b.rng);
         ck_assert(!ct_requires_grad(y));
         ct_forget_grad(w);
         ck_assert(!ct_requires_grad(ct_checkpoint(run_block, &b, &x, 1, &b.rng)));
@@ -311,8 +313,9 @@ START_TEST(checkpoints_save_memory) {
             int64_t before = ct_memory_in_use(CT_CPU);
             block b = {w, ct_rng_create(3, 0), 0};
             ct_tensor *y = NULL;
-            CT_SCOPE y = ct_keep(i ? ct_checkpoint(run_block, &b, &x, 1, &b.rng)
-                                   : run_block(&b, &x, 1));
+            CT_SCOPE {
+                y = ct_keep(i ? ct_checkpoint(run_block, &b, &x, 1, &b.rng) : run_block(&b, &x, 1));
+            }
             used[i] = ct_memory_in_use(CT_CPU) - before;
             ct_release(y);
         }
@@ -331,7 +334,8 @@ START_TEST(anomaly_mode_names_the_operation) {
         ct_set_anomaly_mode(true);
         ct_log(x);
         assert_error("anomaly: output 0 of 'log' has a NaN or an infinity");
-        CT_NO_GRAD ct_reciprocal(x);
+        CT_NO_GRAD
+        ct_reciprocal(x);
         assert_error("anomaly: output 0 of 'reciprocal' has a NaN or an infinity");
         /* the value is finite, its derivative at 0 is not */
         ct_tensor *y = ct_pow_scalar(x, 0.5);
@@ -365,7 +369,7 @@ START_TEST(embed_skips_the_padding_row) {
     CT_SCOPE {
         ct_tensor *w = ct_require_grad(ct_zeros(CT_F64, CT_CPU, CT_SHAPE(3, 1)));
         ct_tensor *index = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(2, 2), (int64_t[]){0, 2, 2, 1});
-        ck_assert(ct_backward(ct_sum_all(ct_embed(w, index, 2))));
+        ck_assert(ct_backward(ct_sum_all(ct_embedding_with(w, index, 2))));
         assert_vector(ct_tensor_reshape(ct_grad(w), CT_SHAPE(3)), 1, 1, 0, "row 2 is padding");
     }
     assert_no_error();

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every operation of the registry against finite differences in f64, one test an operation. Prints
  * each with how many cases it was checked on and the largest error. */
 #include "autograd/gradcheck.h"
@@ -116,6 +117,5 @@ START_TEST(sees_errors) {
 }
 END_TEST
 
-LOOPED_TEST_MAIN("gradcheck", {operation, ct_op_count()},
-                 {every_operation_has_the_odd_cases, 1}, {names_are_unique_and_found, 1},
-                 {sees_errors, 1})
+LOOPED_TEST_MAIN("gradcheck", {operation, ct_op_count()}, {every_operation_has_the_odd_cases, 1},
+                 {names_are_unique_and_found, 1}, {sees_errors, 1})

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* For the tests of CUDA kernels: the same tensors on both devices, and comparisons.
  *
  * They run wherever ct_backend_of(CT_CUDA) finds a backend: under the shim in suite cuda. */
@@ -31,7 +32,7 @@ static inline int64_t odd_size(int i, int64_t rows) {
 /* x on the device in the same layout: its whole storage goes over. NULL for NULL. */
 static inline ct_tensor *on_cuda(const ct_tensor *x) {
     if (!x) return NULL;
-    int64_t most = 0; /* the largest offset from the first element */
+    int64_t most = 0;                         /* the largest offset from the first element */
     for (int i = 0; i < x->shape.ndim; i++) { /* no memory behind an empty one */
         if (x->shape.dim[i] == 0) return ct_empty(x->dtype, CT_CUDA, x->shape);
         most += (x->shape.dim[i] - 1) * x->stride[i];
@@ -67,9 +68,9 @@ static inline ct_tensor *laid_out(const ct_tensor *x, test_layout how) {
 }
 
 /* Check writes down every assertion that it passes, which takes longer than most kernels here. */
-#define require(condition, ...)                       \
-    do {                                              \
-        if (!(condition)) ck_abort_msg(__VA_ARGS__);  \
+#define require(condition, ...)                      \
+    do {                                             \
+        if (!(condition)) ck_abort_msg(__VA_ARGS__); \
     } while (0)
 
 /* |a - b| <= relative * max|b|, NaN equal to NaN. Where even the smallest f32 number is more than
@@ -93,7 +94,7 @@ static inline void assert_as_cpu(const ct_tensor *cuda, const ct_tensor *cpu, do
                                  const char *what) {
     require(ct_ok(), "%s: %s", what, ct_error());
     require(cuda->device == CT_CUDA && cuda->dtype == cpu->dtype &&
-            ct_shape_equal(cuda->shape, cpu->shape) && ct_is_contiguous(cuda),
+                ct_shape_equal(cuda->shape, cpu->shape) && ct_is_contiguous(cuda),
             "%s: %s on %s, expected %s", what, ct_tensor_text(cuda), ct_device_name(cuda->device),
             ct_tensor_text(cpu));
     CT_SCOPE {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Captured steps: run they are, bit for bit, what the step is when it is done at once. What cannot
  * be captured is in test_cuda_capture_refused.c. */
 #include "tests/cuda/cuda_test.h"
@@ -12,9 +13,7 @@ static ct_tensor *kept(ct_tensor *x) {
 
 /* The same bits in two tensors of the device. */
 static void assert_same(const ct_tensor *a, const ct_tensor *b, const char *what) {
-    CT_SCOPE {
-        assert_same_bits(on_cpu(a), on_cpu(b), what);
-    }
+    CT_SCOPE { assert_same_bits(on_cpu(a), on_cpu(b), what); }
 }
 
 /* ---- a step, and its tensors ------------------------------------------------------------ */
@@ -47,9 +46,7 @@ static void release_state(state *s) {
 
 /* What a step reads, changed in place. */
 static void set_input(state *s, int run) {
-    CT_SCOPE {
-        ct_tensor_copy_to(s->x, noise(CT_F32, CT_SHAPE(ROWS, IN), 1, 100 + (uint64_t)run));
-    }
+    CT_SCOPE { ct_tensor_copy_to(s->x, noise(CT_F32, CT_SHAPE(ROWS, IN), 1, 100 + (uint64_t)run)); }
 }
 
 /* Products (of views, too), draws, sorting, indexing, reductions, fills, copies, scratch memory. */
@@ -200,9 +197,7 @@ START_TEST(tensors_from_before_may_go_within) {
     int64_t before = ct_memory_in_use(CT_CUDA), most = 5 << 20;
     CT_SCOPE {
         ct_tensor *y = ct_zeros(CT_F32, CT_CUDA, CT_SHAPE(50)), *gone = NULL;
-        CT_SCOPE {
-            gone = ct_keep(ct_zeros(CT_U8, CT_CUDA, CT_SHAPE(most)));
-        }
+        CT_SCOPE { gone = ct_keep(ct_zeros(CT_U8, CT_CUDA, CT_SHAPE(most))); }
         ck_assert(ct_capture_begin(CT_CUDA, NULL));
         CT_SCOPE {
             ct_release(gone);
@@ -231,9 +226,7 @@ START_TEST(kernels_report_from_runs) {
         ct_tensor *y = ct_zeros(CT_F32, CT_CUDA, CT_SHAPE(2));
         ct_tensor *index = ct_zeros(CT_I64, CT_CUDA, CT_SHAPE(2));
         ck_assert(ct_capture_begin(CT_CUDA, NULL));
-        CT_SCOPE {
-            ct_tensor_copy_to(y, ct_tensor_index_select(x, 0, index));
-        }
+        CT_SCOPE { ct_tensor_copy_to(y, ct_tensor_index_select(x, 0, index)); }
         ct_capture *capture = ct_capture_end();
         ck_assert(ct_capture_run(capture, NULL));
         ck_assert_double_eq(ct_get(y, 1), 0);
@@ -265,9 +258,7 @@ START_TEST(memory_goes_to_who_needs_it) {
         ct_capture *capture = ct_capture_end();
         for (int run = 0; run < 3; run++) {
             ck_assert(ct_capture_run(capture, NULL));
-            CT_SCOPE {
-                ck_assert_double_eq(ct_get(ct_full(CT_F32, CT_CUDA, large, 3), 9), 3);
-            }
+            CT_SCOPE { ck_assert_double_eq(ct_get(ct_full(CT_F32, CT_CUDA, large, 3), 9), 3); }
         }
         ck_assert_double_eq(ct_item(y), 3.0 * (5 << 18));
         CT_SCOPE {
@@ -383,7 +374,7 @@ END_TEST
 
 static ct_tensor *drop_out(void *rng, ct_tensor *const *x, int count) {
     (void)count;
-    return ct_dropout(x[0], 0.4, rng, "drop");
+    return ct_dropout_with(x[0], 0.4, rng, "drop");
 }
 
 /* A checkpoint draws the same numbers again in backward. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What cannot be captured is refused in one sentence, and everything goes on afterwards. */
 #include <pthread.h>
 
@@ -72,9 +73,7 @@ START_TEST(what_cannot_be_repeated_fails) {
         }
         /* and it goes on */
         ck_assert(ct_capture_begin(CT_CUDA, NULL));
-        CT_SCOPE {
-            ct_tensor_add_to(x, 1, ct_full(CT_F32, CT_CUDA, CT_SCALAR_SHAPE, 1));
-        }
+        CT_SCOPE { ct_tensor_add_to(x, 1, ct_full(CT_F32, CT_CUDA, CT_SCALAR_SHAPE, 1)); }
         capture = ct_capture_end();
         double was = ct_item(x);
         ck_assert(ct_capture_run(capture, NULL) && ct_item(x) == was + 1);
@@ -106,9 +105,7 @@ START_TEST(another_generator_for_a_run) {
     ct_rng rng = {.seed = 6}, other = {.seed = 7}, replaying = rng;
     replaying.replay = replays;
     ck_assert(ct_capture_begin(CT_CUDA, &rng));
-    CT_SCOPE {
-        ct_random_uniform(&rng, "u", CT_F32, CT_CUDA, CT_SHAPE(3));
-    }
+    CT_SCOPE { ct_random_uniform(&rng, "u", CT_F32, CT_CUDA, CT_SHAPE(3)); }
     ct_capture *capture = ct_capture_end();
     ck_assert(!ct_capture_run(capture, &other));
     assert_error("capture_run: expected the generator that was recorded, of seed 6 and stream 0");

@@ -1,12 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Copies, conversions, fills and random numbers on CUDA against the CPU, all to the same bits. */
 #include "tests/cuda/cuda_test.h"
 
 /* Values that conversions may get wrong: ends of ranges, ties, subnormals. */
 static ct_tensor *hard_values(ct_dtype dtype, int64_t rows, int64_t columns) {
-    static const double hard[] = {0, -0.0, 1, -1, 0.5, 2.5, 255.5, 256, 65504, 65520, 1e-7, 6e-8,
-                                  3e38, -3e38, 1e300, 2147483647, 2147483648.0, -2147483649.0,
-                                  9.3e18, -9.3e18, 1.00390625, 1.0078125, 1.0 + 0x1p-40,
-                                  INFINITY, -INFINITY, NAN};
+    static const double hard[] = {
+        0,         -0.0,    1,          -1,         0.5,           2.5,
+        255.5,     256,     65504,      65520,      1e-7,          6e-8,
+        3e38,      -3e38,   1e300,      2147483647, 2147483648.0,  -2147483649.0,
+        9.3e18,    -9.3e18, 1.00390625, 1.0078125,  1.0 + 0x1p-40, INFINITY,
+        -INFINITY, NAN};
     enum { HARD = sizeof hard / sizeof *hard };
     ct_tensor *x = ct_empty(CT_F64, CT_CPU, CT_SHAPE(rows, columns));
     double *v = ct_data(x);
@@ -26,8 +29,7 @@ START_TEST(converts_as_the_cpu) {
             CT_SCOPE {
                 ct_tensor *values = hard_values(from, 3, odd_size(s, 3));
                 const ct_tensor *x = laid_out(values, (test_layout)how);
-                assert_same_on_both(copied(on_cuda(x), to, CT_CUDA), copied(x, to, CT_CPU),
-                                    "copy");
+                assert_same_on_both(copied(on_cuda(x), to, CT_CUDA), copied(x, to, CT_CPU), "copy");
             }
         }
     }
@@ -40,14 +42,15 @@ START_TEST(copies_any_strides) {
     for (int d = 0; d < 4; d++) {
         for (int pair = 0; pair < 25; pair++) {
             CT_SCOPE {
-                ct_tensor *x = ct_tensor_cast(noise(CT_F64, CT_SHAPE(2, 33, 3, 40, 5), 100, 3),
-                                              dtypes[d]);
+                ct_tensor *x =
+                    ct_tensor_cast(noise(CT_F64, CT_SHAPE(2, 33, 3, 40, 5), 100, 3), dtypes[d]);
                 const ct_tensor *turned = ct_tensor_transpose(x, pair / 5, pair % 5);
                 assert_same_on_both(ct_tensor_copy(on_cuda(turned)), ct_tensor_copy(turned),
                                     "transposed");
                 const ct_tensor *part = ct_tensor_slice(turned, pair % 5, 1, 40, 2);
                 assert_same_on_both(ct_tensor_copy(on_cuda(part)), ct_tensor_copy(part), "slice");
-                const ct_tensor *wide = ct_tensor_expand(ct_tensor_unsqueeze(part, 0),
+                const ct_tensor *wide = ct_tensor_expand(
+                    ct_tensor_unsqueeze(part, 0),
                     CT_SHAPE(2, part->shape.dim[0], part->shape.dim[1], part->shape.dim[2],
                              part->shape.dim[3], part->shape.dim[4]));
                 assert_same_on_both(ct_tensor_copy(on_cuda(wide)), ct_tensor_copy(wide), "wide");
@@ -145,8 +148,8 @@ START_TEST(draws_the_same_bits) {
         for (int s = 0; s < ODD_SIZES; s++) {
             for (int o = 0; o < 4; o++) {
                 CT_SCOPE {
-                    ct_rng cpu = {.seed = 0x123456789abcu, .stream = 77 + (uint64_t)o,
-                                  .offset = offsets[o]};
+                    ct_rng cpu = {
+                        .seed = 0x123456789abcu, .stream = 77 + (uint64_t)o, .offset = offsets[o]};
                     ct_rng cuda = cpu;
                     ct_dtype dtype = d ? CT_F64 : CT_F32;
                     ct_shape shape = CT_SHAPE(odd_size(s, 1));
@@ -156,9 +159,9 @@ START_TEST(draws_the_same_bits) {
                     assert_same_on_both(ct_random_normal(&cuda, "z", dtype, CT_CUDA, shape),
                                         ct_random_normal(&cpu, "z", dtype, CT_CPU, shape),
                                         "normal");
-                    assert_same_on_both(
-                        ct_random_bernoulli(&cuda, "b", 0.3, dtype, CT_CUDA, shape),
-                        ct_random_bernoulli(&cpu, "b", 0.3, dtype, CT_CPU, shape), "bernoulli");
+                    assert_same_on_both(ct_random_bernoulli(&cuda, "b", 0.3, dtype, CT_CUDA, shape),
+                                        ct_random_bernoulli(&cpu, "b", 0.3, dtype, CT_CPU, shape),
+                                        "bernoulli");
                     require(cpu.offset == cuda.offset, "offsets differ");
                 }
             }
@@ -167,7 +170,7 @@ START_TEST(draws_the_same_bits) {
 }
 END_TEST
 
-LOOPED_TEST_MAIN("cuda copy", {converts_as_the_cpu, CT_DTYPE_COUNT * CT_DTYPE_COUNT},
+LOOPED_TEST_MAIN("cuda copy", {converts_as_the_cpu, CT_DTYPE_COUNT *CT_DTYPE_COUNT},
                  {copies_any_strides, 1}, {writes_only_its_own, 1}, {moves_between_devices, 1},
                  {fills_as_the_cpu, 1}, {counts_as_the_cpu, 1}, {reads_and_sets_elements, 1},
                  {draws_the_same_bits, 1})

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The order in which threads and blocks run does not change a bit of what the fused kernels that
  * add compute: the same input gives the same bits. */
 #include "tests/cuda/cuda_test.h"
@@ -83,8 +84,8 @@ static void policies(ct_dtype dtype, results *to) {
     ct_tensor *rho = input(dtype, heads, 1), *g_logits, *g_rho;
     ct_policy_noise noises = {.choice = on_cuda(ct_full(dtype, CT_CPU, heads, 0.4)), .normal = rho};
     ct_policy_options options = {1, 1, false};
-    ct_policy_result r = ct_tensor_policy_head(input(dtype, CT_SHAPE(9, 2, 2000), 2), rho, noises,
-                                               options);
+    ct_policy_result r =
+        ct_tensor_policy_head(input(dtype, CT_SHAPE(9, 2, 2000), 2), rho, noises, options);
     ct_tensor_policy_head_grad(rho, rho, rho, &r, options, &g_logits, &g_rho);
     add(to, r.y);
     add(to, r.index);

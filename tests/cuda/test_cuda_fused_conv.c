@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Unfolding and folding on CUDA tensors against the CPU: the same bits, for elements are moved, or
  * added in one order. */
 #include "tests/cuda/cuda_test.h"
@@ -5,11 +6,11 @@
 /* n, steps, channels, kernel, and the options. */
 static const struct {
     int64_t n, steps, channels, kernel;
-    ct_conv1d_options options;
+    ct_tensor_conv1d_options options;
 } cases[] = {
-    {1, 1, 1, 1, {0, 0, 1, 1}},     {2, 7, 33, 3, {2, 0, 1, 1}}, {3, 31, 31, 5, {2, 2, 2, 1}},
-    {2, 33, 64, 3, {4, 0, 1, 2}},   {1, 9, 257, 2, {0, 0, 3, 4}}, {2, 5, 1000, 3, {1, 1, 1, 1}},
-    {0, 5, 3, 2, {0, 0, 1, 1}},     {2, 5, 0, 2, {0, 0, 1, 1}},  {4, 40, 4, 3, {9, 9, 4, 3}},
+    {1, 1, 1, 1, {0, 0, 1, 1}},      {2, 7, 33, 3, {2, 0, 1, 1}},  {3, 31, 31, 5, {2, 2, 2, 1}},
+    {2, 33, 64, 3, {4, 0, 1, 2}},    {1, 9, 257, 2, {0, 0, 3, 4}}, {2, 5, 1000, 3, {1, 1, 1, 1}},
+    {0, 5, 3, 2, {0, 0, 1, 1}},      {2, 5, 0, 2, {0, 0, 1, 1}},   {4, 40, 4, 3, {9, 9, 4, 3}},
     {50, 200, 100, 3, {1, 1, 1, 1}},
 };
 enum { CASES = sizeof cases / sizeof *cases, LARGE = 1 };
@@ -19,7 +20,7 @@ typedef ct_tensor *place(const ct_tensor *x);
 static void check(ct_dtype dtype, int i, place *on) {
     const ct_fused_backend *cpu = &ct_backend_of(CT_CPU)->fused;
     const ct_fused_backend *cuda = &ct_backend_of(CT_CUDA)->fused;
-    ct_conv1d_options o = cases[i].options;
+    ct_tensor_conv1d_options o = cases[i].options;
     int64_t n = cases[i].n, steps = cases[i].steps, channels = cases[i].channels;
     int64_t kernel = cases[i].kernel, span = o.dilation * (kernel - 1) + 1;
     int64_t steps_out = (steps + o.before + o.after - span) / o.stride + 1;

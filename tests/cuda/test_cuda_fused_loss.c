@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Cross entropy on CUDA tensors against the CPU. */
 #include "tests/cuda/cuda_test.h"
 
@@ -23,8 +24,8 @@ static void check(const ct_tensor *logits, const ct_tensor *cuda, double smoothi
     assert_as_cpu(cuda_lse, lse, tolerance(dtype), "log sum exp");
     ct_tensor *g = noise(dtype, CT_SHAPE(rows), 1, 5);
     ct_tensor *grad = ct_tensor_cross_entropy_grad(g, logits, labels, lse, IGNORED, smoothing);
-    ct_tensor *of_cuda = ct_tensor_cross_entropy_grad(on_cuda(g), cuda, cuda_labels, cuda_lse,
-                                                      IGNORED, smoothing);
+    ct_tensor *of_cuda =
+        ct_tensor_cross_entropy_grad(on_cuda(g), cuda, cuda_labels, cuda_lse, IGNORED, smoothing);
     if (ct_count(logits) == 1) { /* a difference of equal numbers */
         assert_close(of_cuda, grad, 0, tolerance(dtype), "cross entropy gradient");
     } else {
@@ -32,9 +33,8 @@ static void check(const ct_tensor *logits, const ct_tensor *cuda, double smoothi
     }
 }
 
-static const int64_t shapes[][2] = {{0, 5},    {1, 1},   {3, 31},    {33, 33},  {20, 257},
-                                    {7, 1000}, {40, 16}, {2, 20001}, {3, 16384},
-                                    {20011, 33}};
+static const int64_t shapes[][2] = {{0, 5},    {1, 1},   {3, 31},    {33, 33},   {20, 257},
+                                    {7, 1000}, {40, 16}, {2, 20001}, {3, 16384}, {20011, 33}};
 enum { SHAPES = sizeof shapes / sizeof *shapes, LARGE = 1 };
 
 START_TEST(as_on_the_cpu) {

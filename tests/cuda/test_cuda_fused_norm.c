@@ -1,11 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Batch norm, layer norm and l2 norm on CUDA tensors against the CPU. */
 #include "tests/cuda/cuda_test.h"
 
 /* (outer, channels, inner): one of the outer sizes needs more than one part of the sums. */
-static const int64_t shapes[][3] = {{1, 1, 1},  {31, 33, 1}, {257, 31, 1}, {33, 64, 1}, {700, 5, 1},
-                                    {3, 257, 1}, {2, 31, 5},  {3, 5, 257},  {40, 3, 31}, {5, 1, 64},
-                                    {2, 33, 4},
-                                    {20011, 33, 1}, {7, 64, 1500}};
+static const int64_t shapes[][3] = {
+    {1, 1, 1},   {31, 33, 1}, {257, 31, 1}, {33, 64, 1}, {700, 5, 1},    {3, 257, 1},  {2, 31, 5},
+    {3, 5, 257}, {40, 3, 31}, {5, 1, 64},   {2, 33, 4},  {20011, 33, 1}, {7, 64, 1500}};
 enum { SHAPES = sizeof shapes / sizeof *shapes, LARGE = 2 };
 
 /* Of sums, relative to the largest of a tensor. */
@@ -33,8 +33,8 @@ static void check_batch_norm(const ct_tensor *x, place *on, bool scaled) {
     ct_tensor *g = noise(dtype, x->shape, 1, 4);
     for (int training = 0; training < 2; training++) {
         ct_norm_grad grad = ct_tensor_batch_norm_grad(g, x, 1, y.mean, y.rstd, w, training);
-        ct_norm_grad of_cuda = ct_tensor_batch_norm_grad(on(g), on(x), 1, on(y.mean), on(y.rstd),
-                                                         on(w), training);
+        ct_norm_grad of_cuda =
+            ct_tensor_batch_norm_grad(on(g), on(x), 1, on(y.mean), on(y.rstd), on(w), training);
         assert_as_cpu(of_cuda.x, grad.x, 4 * t, "batch norm gradient");
         if (!scaled) continue;
         assert_as_cpu(of_cuda.weight, grad.weight, 4 * t, "batch norm gradient of the weight");
@@ -91,8 +91,7 @@ END_TEST
 /* ---- layer norm ------------------------------------------------------------------------- */
 
 static const int64_t matrices[][2] = {{0, 3},   {1, 1},    {31, 33}, {257, 31}, {40, 64},
-                                      {3, 257}, {2, 5000}, {600, 3}, {4, 512},
-                                      {20011, 36}};
+                                      {3, 257}, {2, 5000}, {600, 3}, {4, 512},  {20011, 36}};
 enum { MATRICES = sizeof matrices / sizeof *matrices, LARGE_MATRICES = 1 };
 
 static void check_layer_norm(const ct_tensor *x, place *on, bool scaled) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Adam and SGD on CUDA tensors against the CPU. */
 #include "tests/cuda/cuda_test.h"
 
@@ -68,7 +69,7 @@ START_TEST(adam_as_on_the_cpu) {
             ct_tensor_copy_to(p.cpu[FIRST][i], p.cpu[SECOND][i]);
             ct_tensor_copy_to(p.cuda[FIRST][i], p.cuda[SECOND][i]);
         }
-        ct_adam_options o = {0.9, 0.99, 1e-8, 0.1, _i & 1, {0}}, cuda = o;
+        ct_tensor_adam_options o = {0.9, 0.99, 1e-8, 0.1, _i & 1, {0}}, cuda = o;
         o.clip = clip_of(_i / 2, CT_CPU, 3);
         cuda.clip = clip_of(_i / 2, CT_CUDA, 3);
         for (int step = 0; step < 2; step++) {
@@ -91,12 +92,12 @@ START_TEST(sgd_as_on_the_cpu) {
     CT_SCOPE {
         static parameters p;
         make_parameters(&p);
-        ct_sgd_options o = {_i & 1 ? 0.9 : 0, 0.1, _i & 2, {0}};
+        ct_tensor_sgd_options o = {_i & 1 ? 0.9 : 0, 0.1, _i & 2, {0}};
         if (_i & 4) { /* without momentum there need be no buffers */
             o.momentum = 0;
             for (int i = 0; i < COUNT; i++) p.cpu[FIRST][i] = p.cuda[FIRST][i] = NULL;
         }
-        ct_sgd_options cuda = o;
+        ct_tensor_sgd_options cuda = o;
         o.clip = clip_of(_i % 3, CT_CPU, 3);
         cuda.clip = clip_of(_i % 3, CT_CUDA, 3);
         for (int step = 0; step < 2; step++) {
@@ -105,10 +106,10 @@ START_TEST(sgd_as_on_the_cpu) {
                 ct_sgd_rates(numbers, 1e-2, p.first[i] && step == 0, &o);
                 set_rates(&p, i, CT_SGD_RATES, numbers);
             }
-            ck_assert(ct_tensor_sgd(p.cpu[PARAM], p.cpu[GRAD], p.cpu[FIRST], p.cpu_rates, COUNT,
-                                    o));
-            ck_assert(ct_tensor_sgd(p.cuda[PARAM], p.cuda[GRAD], p.cuda[FIRST], p.cuda_rates,
-                                    COUNT, cuda));
+            ck_assert(
+                ct_tensor_sgd(p.cpu[PARAM], p.cpu[GRAD], p.cpu[FIRST], p.cpu_rates, COUNT, o));
+            ck_assert(ct_tensor_sgd(p.cuda[PARAM], p.cuda[GRAD], p.cuda[FIRST], p.cuda_rates, COUNT,
+                                    cuda));
         }
         assert_parameters(&p, o.momentum != 0, "sgd");
     }
@@ -124,12 +125,13 @@ START_TEST(does_nothing_where_the_norm_is_not_finite) {
             set_rates(&p, i, _i & 1 ? CT_ADAM_RATES : CT_SGD_RATES, (double[]){1, 0.5, 1});
         }
         ct_clip clip = clip_of(1, CT_CUDA, _i & 2 ? NAN : INFINITY);
-        ct_adam_options adam = {0.9, 0.99, 1e-8, 0.1, false, clip};
-        ct_sgd_options sgd = {0.9, 0.1, false, clip};
+        ct_tensor_adam_options adam = {0.9, 0.99, 1e-8, 0.1, false, clip};
+        ct_tensor_sgd_options sgd = {0.9, 0.1, false, clip};
         require(_i & 1 ? ct_tensor_adam(p.cuda[PARAM], p.cuda[GRAD], p.cuda[FIRST], p.cuda[SECOND],
                                         p.cuda_rates, COUNT, adam)
                        : ct_tensor_sgd(p.cuda[PARAM], p.cuda[GRAD], p.cuda[FIRST], p.cuda_rates,
-                                       COUNT, sgd), "%s", ct_error());
+                                       COUNT, sgd),
+                "%s", ct_error());
         double value;
         ck_assert(!ct_read(ct_scalar(CT_F64, CT_CUDA, 1), &value));
         assert_error(_i & 1 ? "adam: a gradient is not finite: nothing was updated"

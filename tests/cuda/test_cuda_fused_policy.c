@@ -1,10 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The policy head on CUDA tensors against the CPU. */
 #include "tests/cuda/cuda_test.h"
 
 /* Rows, heads, actions; the last are too many for shared memory. */
-static const int64_t shapes[][3] = {{0, 2, 5},  {1, 1, 1},   {3, 2, 31},  {4, 1, 33},
-                                    {5, 2, 257}, {9, 2, 500}, {2, 1, 9001},
-                                    {2503, 2, 33}};
+static const int64_t shapes[][3] = {{0, 2, 5},   {1, 1, 1},   {3, 2, 31},   {4, 1, 33},
+                                    {5, 2, 257}, {9, 2, 500}, {2, 1, 9001}, {2503, 2, 33}};
 enum { SHAPES = sizeof shapes / sizeof *shapes, LARGE = 1 };
 
 /* In f32 y is divided by a sum of as many terms as there are actions, each addition off by half a
@@ -26,8 +26,9 @@ static ct_policy_noise moved(ct_policy_noise n, place *on) {
 }
 
 static ct_policy_result moved_result(const ct_policy_result *r, place *on) {
-    return (ct_policy_result){on(r->log_discrete), on(r->log_continuous), on(r->weight),
-                              on(r->index),        on(r->y),              on(r->sample)};
+    return (ct_policy_result){
+        on(r->log_discrete), on(r->log_continuous), on(r->weight), on(r->index), on(r->y),
+        on(r->sample)};
 }
 
 /* On the CPU's own result, so that a draw at the border of two actions makes no difference. */
@@ -70,8 +71,8 @@ START_TEST(as_on_the_cpu) {
             ct_dtype dtype = reals[i % 2];
             bool perturbed = i / 2 % 2, given = i / 4 % 2;
             ct_policy_options options = {0.7, 1.5, perturbed};
-            ct_tensor *index = ct_tensor_cast(
-                ct_tensor_scale(uniform(CT_F64, heads, 2), (double)s[2]), CT_I64);
+            ct_tensor *index =
+                ct_tensor_cast(ct_tensor_scale(uniform(CT_F64, heads, 2), (double)s[2]), CT_I64);
             ct_policy_noise n = {perturbed ? uniform(dtype, all, 3) : NULL,
                                  given ? NULL : uniform(dtype, heads, 4), noise(dtype, heads, 2, 5),
                                  given ? noise(dtype, heads, 2, 6) : NULL, given ? index : NULL};

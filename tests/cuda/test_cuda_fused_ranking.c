@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Hinge, ranks and order similarity on CUDA tensors against the CPU. */
 #include "tests/cuda/cuda_test.h"
 
@@ -61,8 +62,8 @@ END_TEST
 
 /* ---- order similarity ------------------------------------------------------------------- */
 
-static const int64_t pairs[][3] = {{1, 1, 1},  {31, 33, 257}, {17, 40, 3}, {5, 4, 0}, {0, 3, 5},
-                                   {3, 0, 5}, {65, 2, 33},   {2, 70, 64}};
+static const int64_t pairs[][3] = {{1, 1, 1}, {31, 33, 257}, {17, 40, 3}, {5, 4, 0},
+                                   {0, 3, 5}, {3, 0, 5},     {65, 2, 33}, {2, 70, 64}};
 enum { PAIRS = sizeof pairs / sizeof *pairs };
 
 START_TEST(order_as_on_the_cpu) {

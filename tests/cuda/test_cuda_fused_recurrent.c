@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One step of the GRU and the LSTM on CUDA tensors against the CPU, on rows at any distance: what
  * stands between the rows must stay as it was. */
 #include "tests/cuda/cuda_test.h"
@@ -78,8 +79,8 @@ static void check_gru(const step_case *c) {
     both b_ih = bias(c, 3 * c->width, 5), b_hh = bias(c, 3 * c->width, 6);
     both rounded = narrow(c, c->width);
     require(cpu->gru_step(h.cpu, NULL, saved.cpu, hidden.cpu, previous.cpu, b_ih.cpu, b_hh.cpu) &&
-            cuda->gru_step(h.cuda, rounded.cuda, saved.cuda, hidden.cuda, previous.cuda, b_ih.cuda,
-                           b_hh.cuda),
+                cuda->gru_step(h.cuda, rounded.cuda, saved.cuda, hidden.cuda, previous.cuda,
+                               b_ih.cuda, b_hh.cuda),
             "gru_step: %s", ct_error());
     assert_same(&h, "gru h");
     assert_rounded(&rounded, &h, "gru h, rounded");
@@ -89,14 +90,15 @@ static void check_gru(const step_case *c) {
     both sums = gradient_sums(4 * c->width), rounded_d = narrow(c, 4 * c->width);
     ct_tensor *dh_again = ct_tensor_copy(dh.cuda), *sums_again = ct_tensor_copy(sums.cuda);
     require(cpu->gru_step_grad(d.cpu, dh.cpu, sums.cpu, g.cpu, saved.cpu, previous.cpu) &&
-            cuda->gru_step_grad(d.cuda, dh.cuda, sums.cuda, g.cuda, saved.cuda, previous.cuda),
+                cuda->gru_step_grad(d.cuda, dh.cuda, sums.cuda, g.cuda, saved.cuda, previous.cuda),
             "gru_step_grad: %s", ct_error());
     assert_same(&d, "gru d");
     assert_same(&dh, "gru dh");
     assert_same_sums(&sums, c->dtype, "gru d_bias");
     if (!rounded_d.cuda) return;
     require(cuda->gru_step_grad(rounded_d.cuda, dh_again, sums_again, g.cuda, saved.cuda,
-                                previous.cuda), "gru_step_grad: %s", ct_error());
+                                previous.cuda),
+            "gru_step_grad: %s", ct_error());
     assert_rounded(&rounded_d, &d, "gru d, rounded");
     assert_same_on_both(sums_again, on_cpu(sums.cuda), "gru d_bias of rounded d");
 }
@@ -109,10 +111,9 @@ static void check_lstm(const step_case *c) {
     both hidden = optional(c, 4 * c->width, 3), previous = optional(c, c->width, 4);
     both b_ih = bias(c, 4 * c->width, 5), b_hh = bias(c, 4 * c->width, 6);
     both rounded = narrow(c, c->width);
-    require(cpu->lstm_step(h.cpu, NULL, saved.cpu, hidden.cpu, previous.cpu, b_ih.cpu,
-                           b_hh.cpu) &&
-            cuda->lstm_step(h.cuda, rounded.cuda, saved.cuda, hidden.cuda, previous.cuda, b_ih.cuda,
-                            b_hh.cuda),
+    require(cpu->lstm_step(h.cpu, NULL, saved.cpu, hidden.cpu, previous.cpu, b_ih.cpu, b_hh.cpu) &&
+                cuda->lstm_step(h.cuda, rounded.cuda, saved.cuda, hidden.cuda, previous.cuda,
+                                b_ih.cuda, b_hh.cuda),
             "lstm_step: %s", ct_error());
     assert_same(&h, "lstm h");
     assert_rounded(&rounded, &h, "lstm h, rounded");
@@ -123,15 +124,16 @@ static void check_lstm(const step_case *c) {
     both sums = gradient_sums(4 * c->width), rounded_d = narrow(c, 4 * c->width);
     ct_tensor *dc_again = ct_tensor_copy(dc.cuda), *sums_again = ct_tensor_copy(sums.cuda);
     require(cpu->lstm_step_grad(d.cpu, dh.cpu, dc.cpu, sums.cpu, g.cpu, saved.cpu, previous.cpu) &&
-            cuda->lstm_step_grad(d.cuda, dh.cuda, dc.cuda, sums.cuda, g.cuda, saved.cuda,
-                                 previous.cuda),
+                cuda->lstm_step_grad(d.cuda, dh.cuda, dc.cuda, sums.cuda, g.cuda, saved.cuda,
+                                     previous.cuda),
             "lstm_step_grad: %s", ct_error());
     assert_same(&d, "lstm d");
     assert_same(&dc, "lstm dc");
     assert_same_sums(&sums, c->dtype, "lstm d_bias");
     if (!rounded_d.cuda) return;
     require(cuda->lstm_step_grad(rounded_d.cuda, dh.cuda, dc_again, sums_again, g.cuda, saved.cuda,
-                                 previous.cuda), "lstm_step_grad: %s", ct_error());
+                                 previous.cuda),
+            "lstm_step_grad: %s", ct_error());
     assert_rounded(&rounded_d, &d, "lstm d, rounded");
     assert_same_on_both(sums_again, on_cpu(sums.cuda), "lstm d_bias of rounded d");
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Training steps whose captions' lengths are on the device, where nothing may be read: losses,
  * gradients and running statistics are those of the CPU, which leaves padded steps out; captured,
  * such a step is run again with other captions. */
@@ -135,9 +136,9 @@ static void assert_same_step(const char *text, const ct_batch *batch) {
 
 START_TEST(every_kind_of_lengths) {
     for (int kind = 0; kind < LENGTHS; kind++) CT_SCOPE {
-        ct_batch batch = batch_with(kind, false);
-        assert_same_step(models_of_lengths[_i], &batch);
-    }
+            ct_batch batch = batch_with(kind, false);
+            assert_same_step(models_of_lengths[_i], &batch);
+        }
 }
 END_TEST
 
@@ -152,11 +153,11 @@ END_TEST
 
 START_TEST(targets_that_are_not_the_words) {
     for (int mask = 0; mask < 2; mask++) CT_SCOPE {
-        ct_batch batch = batch_with(UNEVEN, false);
-        set_targets(&batch, mask);
-        assert_same_step(FULL, &batch);
-        assert_same_step(RELEASED("decoder_targets = words_and_pad\n"), &batch);
-    }
+            ct_batch batch = batch_with(UNEVEN, false);
+            set_targets(&batch, mask);
+            assert_same_step(FULL, &batch);
+            assert_same_step(RELEASED("decoder_targets = words_and_pad\n"), &batch);
+        }
 }
 END_TEST
 
@@ -255,29 +256,30 @@ END_TEST
 /* NaN there enters no state, no last state and no gradient. */
 START_TEST(nothing_is_taken_from_padding) {
     for (int k = 0; k < 4; k++) CT_SCOPE {
-        bool lstm = k % 2, reverse = k / 2;
-        int64_t gates = lstm ? 4 : 3;
-        ct_rng rng = ct_rng_create(3, 0);
-        ct_tensor *x = ct_random_normal(&rng, "x", CT_F64, CT_CPU, CT_SHAPE(B, T, 3));
-        for (int64_t i = 0; i < B * T * 3; i++)
-            if (i / 3 % T >= lengths_of[i / 3 / T]) ct_set(x, i, NAN);
-        ct_tensor *w[2] = {ct_random_normal(&rng, "w", CT_F64, CT_CUDA, CT_SHAPE(gates * 4, 3)),
-                           ct_random_normal(&rng, "w", CT_F64, CT_CUDA, CT_SHAPE(gates * 4, 4))};
-        ct_tensor *lengths = ct_from_data(CT_I64, CT_CUDA, CT_SHAPE(B), lengths_of);
-        ct_tensor *h = NULL, *c = NULL, *y;
-        x = ct_require_grad(ct_tensor_to_device(x, CT_CUDA));
-        for (int i = 0; i < 2; i++) ct_require_grad(w[i]);
-        y = lstm ? ct_lstm_sequence(x, NULL, NULL, w[0], w[1], NULL, NULL, lengths, reverse, &h, &c)
-                 : ct_gru_sequence(x, NULL, w[0], w[1], NULL, NULL, lengths, reverse, &h);
-        ct_tensor *all = ct_add(ct_sum_all(y), ct_sum_all(h));
-        ck_assert(ct_backward(c ? ct_add(all, ct_sum_all(c)) : all));
-        ct_tensor *finite[] = {y, h, c ? c : h, ct_grad(x), ct_grad(w[0]), ct_grad(w[1])};
-        for (size_t i = 0; i < sizeof finite / sizeof *finite; i++)
-            ck_assert_msg(!ct_tensor_has_nonfinite(finite[i]), "%d: tensor %zu", k, i);
-        for (int64_t i = 0; i < B * T * 3; i++)
-            if (i / 3 % T >= lengths_of[i / 3 / T]) ck_assert(ct_get(ct_grad(x), i) == 0);
-        assert_no_error();
-    }
+            bool lstm = k % 2, reverse = k / 2;
+            int64_t gates = lstm ? 4 : 3;
+            ct_rng rng = ct_rng_create(3, 0);
+            ct_tensor *x = ct_random_normal(&rng, "x", CT_F64, CT_CPU, CT_SHAPE(B, T, 3));
+            for (int64_t i = 0; i < B * T * 3; i++)
+                if (i / 3 % T >= lengths_of[i / 3 / T]) ct_set(x, i, NAN);
+            ct_tensor *w[2] = {
+                ct_random_normal(&rng, "w", CT_F64, CT_CUDA, CT_SHAPE(gates * 4, 3)),
+                ct_random_normal(&rng, "w", CT_F64, CT_CUDA, CT_SHAPE(gates * 4, 4))};
+            ct_tensor *lengths = ct_from_data(CT_I64, CT_CUDA, CT_SHAPE(B), lengths_of);
+            ct_tensor *h = NULL, *c = NULL, *y;
+            x = ct_require_grad(ct_tensor_to_device(x, CT_CUDA));
+            for (int i = 0; i < 2; i++) ct_require_grad(w[i]);
+            y = lstm ? ct_lstm_with(x, NULL, NULL, w[0], w[1], NULL, NULL, lengths, reverse, &h, &c)
+                     : ct_gru_with(x, NULL, w[0], w[1], NULL, NULL, lengths, reverse, &h);
+            ct_tensor *all = ct_add(ct_sum_all(y), ct_sum_all(h));
+            ck_assert(ct_backward(c ? ct_add(all, ct_sum_all(c)) : all));
+            ct_tensor *finite[] = {y, h, c ? c : h, ct_grad(x), ct_grad(w[0]), ct_grad(w[1])};
+            for (size_t i = 0; i < sizeof finite / sizeof *finite; i++)
+                ck_assert_msg(!ct_tensor_has_nonfinite(finite[i]), "%d: tensor %zu", k, i);
+            for (int64_t i = 0; i < B * T * 3; i++)
+                if (i / 3 % T >= lengths_of[i / 3 / T]) ck_assert(ct_get(ct_grad(x), i) == 0);
+            assert_no_error();
+        }
 }
 END_TEST
 

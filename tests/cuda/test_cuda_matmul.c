@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Matrix products of CUDA tensors against the CPU: every layout of the operands, batches, results
  * with gaps, empty sizes, and the arithmetics. */
 #include "tests/cuda/cuda_test.h"
@@ -31,8 +32,8 @@ static ct_tensor *matrix(int how, ct_dtype dtype, int64_t rows, int64_t columns,
 }
 
 static const int64_t sizes[][3] = {
-    {1, 1, 1}, {1, 33, 7}, {33, 1, 7}, {33, 31, 1}, {1, 1, 257}, {31, 33, 65}, {5, 1025, 3},
-    {0, 3, 4}, {3, 0, 4}, {3, 4, 0},
+    {1, 1, 1},    {1, 33, 7},   {33, 1, 7}, {33, 31, 1}, {1, 1, 257},
+    {31, 33, 65}, {5, 1025, 3}, {0, 3, 4},  {3, 0, 4},   {3, 4, 0},
 };
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
@@ -73,8 +74,8 @@ static void batch(int i, ct_dtype dtype, const ct_tensor **a, const ct_tensor **
         return;
     case 4: /* heads */
         *a = ct_tensor_permute(noise(dtype, CT_SHAPE(2, 5, 3, 8), 1, 1), heads);
-        *b = ct_tensor_transpose(
-            ct_tensor_permute(noise(dtype, CT_SHAPE(2, 9, 3, 8), 1, 2), heads), 2, 3);
+        *b = ct_tensor_transpose(ct_tensor_permute(noise(dtype, CT_SHAPE(2, 9, 3, 8), 1, 2), heads),
+                                 2, 3);
         return;
     case 5: /* with gaps, and shared: packed once */
         *a = ct_tensor_slice(noise(dtype, CT_SHAPE(1, 5, 12), 1, 1), 2, 0, 12, 2);

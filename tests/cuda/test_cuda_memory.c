@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA device's memory, its errors, and finding the backend. */
 #include <dlfcn.h>
 
@@ -137,8 +138,10 @@ START_TEST(another_version_is_refused) {
     ck_assert_ptr_nonnull(library);
     ct_cuda_open_function *open = (ct_cuda_open_function *)dlsym(library, "ct_cuda_open");
     ct_host_functions host = {.version = CT_CUDA_LIBRARY_VERSION,
-                              .backend_size = sizeof(ct_backend), .fail = ct_fail,
-                              .fail_bool = ct_fail_bool, .memory_in_use = ct_memory_in_use,
+                              .backend_size = sizeof(ct_backend),
+                              .fail = ct_fail,
+                              .fail_bool = ct_fail_bool,
+                              .memory_in_use = ct_memory_in_use,
                               .tensor_text = ct_tensor_text};
     ct_host_functions other = host, larger = host;
     other.version++;

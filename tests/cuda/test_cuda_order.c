@@ -1,11 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Arg max and min, running sums and sorting of CUDA tensors against the CPU. */
 #include "tests/cuda/cuda_test.h"
 
 /* Lines for a thread, a warp, a block; tiles of a sort that are not full; many merges. */
 static const int64_t shapes[][2] = {
-    {1, 1},   {3, 31},   {2, 33},   {3, 257},   {2, 1024},
-    {2, 1025}, {33, 64}, {1, 3000}, {4099, 33}, {0, 5},
-    {30011, 33}, {2, 300007},
+    {1, 1},   {3, 31},   {2, 33},    {3, 257}, {2, 1024},   {2, 1025},
+    {33, 64}, {1, 3000}, {4099, 33}, {0, 5},   {30011, 33}, {2, 300007},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes, LARGE = 2 };
 

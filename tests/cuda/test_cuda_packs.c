@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Kernels that take several neighbours at once, where tensors do not lie on 16 bytes, sizes are no
  * multiples of packs, or rows are broadcast: the CPU's bits, and nothing beside the result is
  * touched. */
@@ -45,23 +46,28 @@ static void check_real(const pack_case *c, ct_dtype dtype) {
     ct_tensor *cuda_g = shifted(g, c->at_y), *y = shifted(start, c->at_y);
     a = wide(a, c->y), b = wide(b, c->y);
     require(cpu->binary(CT_BINARY_sub, expected, a, b) &&
-            cuda->binary(CT_BINARY_sub, y, cuda_a, cuda_b), "%s", ct_error());
+                cuda->binary(CT_BINARY_sub, y, cuda_a, cuda_b),
+            "%s", ct_error());
     assert_as_expected(y, expected, "sub");
     require(cpu->binary_grad(CT_BINARY_mul, 0, expected, g, a, b) &&
-            cuda->binary_grad(CT_BINARY_mul, 0, y, cuda_g, cuda_a, cuda_b), "%s", ct_error());
+                cuda->binary_grad(CT_BINARY_mul, 0, y, cuda_g, cuda_a, cuda_b),
+            "%s", ct_error());
     assert_as_expected(y, expected, "gradient of mul");
     require(cpu->unary(CT_UNARY_relu, expected, a, 0, 0) &&
-            cuda->unary(CT_UNARY_relu, y, cuda_a, 0, 0), "%s", ct_error());
+                cuda->unary(CT_UNARY_relu, y, cuda_a, 0, 0),
+            "%s", ct_error());
     assert_as_expected(y, expected, "relu");
     require(cpu->unary_grad(CT_UNARY_square, expected, g, a, b, 0, 0) &&
-            cuda->unary_grad(CT_UNARY_square, y, cuda_g, cuda_a, cuda_b, 0, 0), "%s", ct_error());
+                cuda->unary_grad(CT_UNARY_square, y, cuda_g, cuda_a, cuda_b, 0, 0),
+            "%s", ct_error());
     assert_as_expected(y, expected, "gradient of square");
     require(cpu->add_to(expected, 2, b) && cuda->add_to(y, 2, cuda_b), "%s", ct_error());
     assert_as_expected(y, expected, "add_to");
     ct_tensor *less = ct_empty(CT_U8, CT_CPU, c->y);
     ct_tensor *cuda_less = shifted(ct_zeros(CT_U8, CT_CPU, c->y), c->at_b);
     require(cpu->compare(CT_COMPARE_less, less, a, b) &&
-            cuda->compare(CT_COMPARE_less, cuda_less, cuda_a, cuda_b), "%s", ct_error());
+                cuda->compare(CT_COMPARE_less, cuda_less, cuda_a, cuda_b),
+            "%s", ct_error());
     assert_as_expected(cuda_less, less, "less");
     require(cpu->where(expected, less, b, a) && cuda->where(y, cuda_less, cuda_b, cuda_a), "%s",
             ct_error());
@@ -73,8 +79,8 @@ static void check_moves(const pack_case *c, ct_dtype from, ct_dtype to) {
     ct_tensor *a = ct_tensor_cast(noise(CT_F64, c->a, 50, 1), from);
     ct_tensor *expected = ct_empty(to, CT_CPU, c->y);
     ct_tensor *y = shifted(ct_zeros(to, CT_CPU, c->y), c->at_y);
-    require(cpu->copy(expected, wide(a, c->y)) &&
-            cuda->copy(y, wide(shifted(a, c->at_a), c->y)), "%s", ct_error());
+    require(cpu->copy(expected, wide(a, c->y)) && cuda->copy(y, wide(shifted(a, c->at_a), c->y)),
+            "%s", ct_error());
     assert_as_expected(y, expected, ct_dtype_name(to));
     require(cpu->fill(expected, 3) && cuda->fill(y, 3), "%s", ct_error());
     assert_as_expected(y, expected, "fill");
@@ -134,8 +140,8 @@ START_TEST(rows_apart) {
             /* in place: what is between the rows stays */
             ct_tensor *row = noise(CT_F32, CT_SHAPE(columns), 1, 2);
             require(ct_tensor_add_to(part, 2, on_cuda(row)) && ct_tensor_add_to(x, 2, row) &&
-                    ct_tensor_scale_in_place(part, 3) && ct_tensor_scale_in_place(x, 3), "%s",
-                    ct_error());
+                        ct_tensor_scale_in_place(part, 3) && ct_tensor_scale_in_place(x, 3),
+                    "%s", ct_error());
             assert_same_on_both(all, whole, "in place");
             require(ct_tensor_fill(part, 3) && ct_tensor_fill(x, 3), "%s", ct_error());
             assert_same_on_both(all, whole, "fill");

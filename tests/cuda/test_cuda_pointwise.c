@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every pointwise operation on CUDA tensors against the CPU: both types, odd sizes, layouts,
  * broadcasting. */
 #include "tests/cuda/cuda_test.h"
@@ -39,8 +40,8 @@ static void check_unary(const ct_tensor *values, ct_dtype dtype, test_layout how
                         const void *context) {
     ct_unary_kind kind = *(const ct_unary_kind *)context;
     const char *name = ct_unary_name(kind);
-    const ct_tensor *x = laid_out(in_domain(values, unary_domain[kind].lo, unary_domain[kind].hi),
-                                  how);
+    const ct_tensor *x =
+        laid_out(in_domain(values, unary_domain[kind].lo, unary_domain[kind].hi), how);
     ct_tensor *y = ct_tensor_unary(kind, x, 0.7, 0.9);
     assert_as_cpu(ct_tensor_unary(kind, on_cuda(x), 0.7, 0.9), y, close_enough(dtype), name);
     const ct_tensor *g = values;
@@ -97,10 +98,9 @@ static void check_binary(const ct_tensor *values, ct_dtype dtype, test_layout ho
         assert_as_cpu(ct_tensor_binary(kind, on_cuda(a), on_cuda(b)), ct_tensor_binary(kind, a, b),
                       close_enough(dtype), name);
         for (int which = 0; which < 2; which++) {
-            assert_as_cpu(ct_tensor_binary_grad(kind, which, on_cuda(values), on_cuda(a),
-                                                on_cuda(b)),
-                          ct_tensor_binary_grad(kind, which, values, a, b), close_enough(dtype),
-                          name);
+            assert_as_cpu(
+                ct_tensor_binary_grad(kind, which, on_cuda(values), on_cuda(a), on_cuda(b)),
+                ct_tensor_binary_grad(kind, which, values, a, b), close_enough(dtype), name);
         }
     }
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gradients in tf32 and bf16 on CUDA tensors: every operand of every product is rounded to so many
  * bits, nothing else is. The same is computed on the CPU in f64, with an operation of its own for
  * rounded products; and operands are rounded once, not at every step of a sequence. */
@@ -65,8 +66,8 @@ static computation inputs(const ct_shape *shape, int count, ct_device device) {
     computation c = {.inputs = count};
     for (int i = 0; i < count; i++) {
         ct_tensor *value = noise(CT_F32, shape[i], 1, (uint64_t)i + 1);
-        c.in[i] = ct_require_grad(device == CT_CUDA ? on_cuda(value)
-                                                    : ct_tensor_cast(value, CT_F64));
+        c.in[i] =
+            ct_require_grad(device == CT_CUDA ? on_cuda(value) : ct_tensor_cast(value, CT_F64));
     }
     return c;
 }
@@ -173,7 +174,7 @@ END_TEST
 static void linear(computation *c, int how) {
     ct_tensor *x = c->in[0];
     if (is_on_cuda(c)) {
-        c->out[c->outputs++] = ct_affine(x, c->in[1], c->in[2]);
+        c->out[c->outputs++] = ct_linear_with(x, c->in[1], c->in[2]);
         return;
     }
     ct_tensor *rows = how & 1 ? ct_reshape(x, CT_SHAPE(14, 33)) : x;
@@ -225,10 +226,10 @@ static void recurrent(computation *c, int how) {
     ct_tensor **in = c->in, *h = in[5], *state = in[6], *y[STEPS];
     c->outputs = 2;
     if (is_on_cuda(c)) {
-        c->out[0] = is_lstm ? ct_lstm_sequence(in[0], h, state, in[1], in[2], in[3], in[4], NULL,
-                                               how, &c->out[1], NULL)
-                            : ct_gru_sequence(in[0], h, in[1], in[2], in[3], in[4], NULL, how,
-                                              &c->out[1]);
+        c->out[0] = is_lstm
+                        ? ct_lstm_with(in[0], h, state, in[1], in[2], in[3], in[4], NULL, how,
+                                       &c->out[1], NULL)
+                        : ct_gru_with(in[0], h, in[1], in[2], in[3], in[4], NULL, how, &c->out[1]);
         return;
     }
     for (int64_t i = 0; i < STEPS; i++) {
@@ -249,8 +250,13 @@ START_TEST(recurrent_layers) {
             int gates = i / 4 ? 4 : 3;
             ct_precision precision = roundings[i % 2];
             ct_shape state = CT_SHAPE(BATCH, HIDDEN), bias = CT_SHAPE(gates * HIDDEN);
-            const ct_shape shape[] = {CT_SHAPE(BATCH, STEPS, IN), CT_SHAPE(gates * HIDDEN, IN),
-                                      CT_SHAPE(gates * HIDDEN, HIDDEN), bias, bias, state, state};
+            const ct_shape shape[] = {CT_SHAPE(BATCH, STEPS, IN),
+                                      CT_SHAPE(gates * HIDDEN, IN),
+                                      CT_SHAPE(gates * HIDDEN, HIDDEN),
+                                      bias,
+                                      bias,
+                                      state,
+                                      state};
             check(recurrent, shape, gates + 3, i / 2 % 2, precision, 0x1p-11,
                   2 * STEPS * rounding(precision));
         }
@@ -274,8 +280,13 @@ static int conversions_of(bool is_lstm, int64_t steps, const char *log) {
     int count = 0;
     CT_SCOPE {
         ct_shape state = CT_SHAPE(BATCH, HIDDEN), bias = CT_SHAPE(gates * HIDDEN);
-        const ct_shape shape[] = {CT_SHAPE(BATCH, steps, IN), CT_SHAPE(gates * HIDDEN, IN),
-                                  CT_SHAPE(gates * HIDDEN, HIDDEN), bias, bias, state, state};
+        const ct_shape shape[] = {CT_SHAPE(BATCH, steps, IN),
+                                  CT_SHAPE(gates * HIDDEN, IN),
+                                  CT_SHAPE(gates * HIDDEN, HIDDEN),
+                                  bias,
+                                  bias,
+                                  state,
+                                  state};
         computation c = inputs(shape, gates + 3, CT_CUDA);
         put_file(log, "", 0);
         recurrent(&c, 0);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reductions of CUDA tensors against the CPU: every set of axes, odd sizes, layouts, both types. */
 #include "tests/cuda/cuda_test.h"
 
@@ -7,10 +8,10 @@ static const char *const names[] = {"sum", "mean", "max", "min", "prod"};
 /* Rows for a warp (up to 1024), for a block, for several blocks (over 4096); columns, few and many;
  * none at all. */
 static const int64_t shapes[][3] = {
-    {1, 1, 1},    {3, 31, 33},   {33, 1, 257},  {257, 3, 5},  {2, 1025, 31}, {31, 2, 1025},
-    {1, 1, 9001}, {9001, 1, 3},  {2, 5000, 3},  {5, 0, 3},    {0, 4, 4},     {3, 40, 300},
-    {2, 2, 4097}, {1, 1, 40000}, {300, 1, 4},   {4099, 2, 1}, {1, 3, 16500},
-    {1, 1, 3000017}, {60001, 3, 5}, {5, 600, 700},
+    {1, 1, 1},     {3, 31, 33},   {33, 1, 257},    {257, 3, 5},   {2, 1025, 31},
+    {31, 2, 1025}, {1, 1, 9001},  {9001, 1, 3},    {2, 5000, 3},  {5, 0, 3},
+    {0, 4, 4},     {3, 40, 300},  {2, 2, 4097},    {1, 1, 40000}, {300, 1, 4},
+    {4099, 2, 1},  {1, 3, 16500}, {1, 1, 3000017}, {60001, 3, 5}, {5, 600, 700},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes, LARGE = 3 };
 
@@ -19,9 +20,7 @@ static ct_tensor *around_one(ct_dtype dtype, ct_shape shape) {
     return ct_tensor_unary(CT_UNARY_add_scalar, noise(dtype, shape, 0.01, 1), 1, 0);
 }
 
-static ct_shape shape_of(int i) {
-    return CT_SHAPE(shapes[i][0], shapes[i][1], shapes[i][2]);
-}
+static ct_shape shape_of(int i) { return CT_SHAPE(shapes[i][0], shapes[i][1], shapes[i][2]); }
 
 /* Dense, permuted, with gaps, broadcast along the second dimension. */
 enum { DENSE_ONE, PERMUTED, WITH_GAPS, BROADCAST, HOWS };

@@ -1,5 +1,6 @@
-/* The shim itself: barriers, warps, shared memory do what they do on a device, and what is wrong in a
- * kernel is noticed. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The shim itself: barriers, warps, shared memory do what they do on a device, and what is wrong in
+ * a kernel is noticed. */
 #include <check.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -7,7 +8,8 @@
 #include "cuda_runtime.h"
 
 template <typename... P, typename... A>
-static cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, A... argument) {
+static cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
+                          A... argument) {
     cudaLaunchConfig_t config = {};
     config.gridDim = grid;
     config.blockDim = block;
@@ -243,8 +245,9 @@ START_TEST(launches_that_no_device_takes) {
     ck_assert_int_eq(launch(nothing, 1, 1025, 0), cudaErrorInvalidConfiguration);
     ck_assert_int_eq(launch(nothing, dim3(1, 65536), 1, 0), cudaErrorInvalidConfiguration);
     ck_assert_int_eq(launch(nothing, 1, 1, 50000), cudaErrorInvalidConfiguration);
-    ck_assert_int_eq(cudaFuncSetAttribute(nothing, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                          50000), cudaSuccess);
+    ck_assert_int_eq(
+        cudaFuncSetAttribute(nothing, cudaFuncAttributeMaxDynamicSharedMemorySize, 50000),
+        cudaSuccess);
     ck_assert_int_eq(launch(nothing, 1, 1, 50000), cudaSuccess);
 }
 END_TEST

@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Softmax, log-softmax and their gradients on CUDA tensors against the CPU. */
 #include "tests/cuda/cuda_test.h"
 
 /* Each number of registers a thread, full and not; blocks; more rows than the grid has warps. */
 static const int64_t shapes[][2] = {
-    {1, 1},   {3, 31},   {3, 32},   {5, 33},   {3, 64},    {3, 65},  {2, 257}, {2, 256},
-    {3, 1024}, {2, 1025}, {2, 5000}, {300, 36}, {20, 1030}, {0, 5}, {5, 0},
-    {40000, 36}, {3000, 1030},
+    {1, 1},     {3, 31},  {3, 32},   {5, 33},     {3, 64},      {3, 65},
+    {2, 257},   {2, 256}, {3, 1024}, {2, 1025},   {2, 5000},    {300, 36},
+    {20, 1030}, {0, 5},   {5, 0},    {40000, 36}, {3000, 1030},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes, LARGE = 2 };
 

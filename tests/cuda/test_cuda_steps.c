@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Many training steps of a model on the device: nothing of one is left when the next begins,
  * neither tensors nor what kernels take for the time of a call. On a GPU its pool tells. */
 #include <dlfcn.h>
@@ -52,7 +53,7 @@ static double train_step(ct_model *model, ct_optimizer *adam, ct_rng *rng) {
 
 START_TEST(leave_no_memory) {
     ct_model *model = model_of(FULL, CT_F32);
-    ct_optimizer *adam = ct_adam_create(ct_model_module(model), (ct_adam_config){.lr = 1e-3});
+    ct_optimizer *adam = ct_adam_create(ct_model_module(model), (ct_adam_options){.lr = 1e-3});
     ct_optimizer_clip_norm(adam, 2);
     ct_rng rng = ct_rng_create(1, 0);
     int steps = at_full_size() ? 1000 : 20;
@@ -63,12 +64,12 @@ START_TEST(leave_no_memory) {
         if (step < 4) continue; /* moments, and what libraries set up at first */
         memory now = memory_now();
         if (step == 4) first = now;
-        ck_assert_msg(now.device == first.device && now.host == first.host &&
-                      now.pool == first.pool,
-                      "step %d: %lld bytes on the device (%llu of its pool), %lld on the host; "
-                      "first %lld (%llu), %lld", step, (long long)now.device,
-                      (unsigned long long)now.pool, (long long)now.host, (long long)first.device,
-                      (unsigned long long)first.pool, (long long)first.host);
+        ck_assert_msg(
+            now.device == first.device && now.host == first.host && now.pool == first.pool,
+            "step %d: %lld bytes on the device (%llu of its pool), %lld on the host; "
+            "first %lld (%llu), %lld",
+            step, (long long)now.device, (unsigned long long)now.pool, (long long)now.host,
+            (long long)first.device, (unsigned long long)first.pool, (long long)first.host);
     }
     ct_optimizer_destroy(adam);
     ct_model_destroy(model);
@@ -80,7 +81,7 @@ START_TEST(repeat_to_the_bit) {
     double losses[2][5];
     for (int run = 0; run < 2; run++) {
         ct_model *model = model_of(FULL, CT_F32);
-        ct_optimizer *adam = ct_adam_create(ct_model_module(model), (ct_adam_config){.lr = 1e-3});
+        ct_optimizer *adam = ct_adam_create(ct_model_module(model), (ct_adam_options){.lr = 1e-3});
         ct_rng rng = ct_rng_create(1, 0);
         for (int step = 0; step < 5; step++) losses[run][step] = train_step(model, adam, &rng);
         ct_optimizer_destroy(adam);

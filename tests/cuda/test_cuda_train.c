@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whole runs of `train` on the device cuda: the same weights as on the CPU but for rounding, the
  * same bits again, no more memory with time, the other commands, and products in tf32 and bf16. */
 #include <jansson.h>
@@ -78,8 +79,8 @@ START_TEST(same_seed_same_bits) {
 }
 END_TEST
 
-/* Steps that are repeated and steps that are taken as they come: the parts of the loss of all kinds,
- * and one that cannot be recorded, which draws from a generator of its own. */
+/* Steps that are repeated and steps that are taken as they come: the parts of the loss of all
+ * kinds, and one that cannot be recorded, which draws from a generator of its own. */
 START_TEST(recorded_steps_change_no_bits) {
     const struct {
         const char *options, *says;
@@ -99,7 +100,8 @@ START_TEST(recorded_steps_change_no_bits) {
         const char *output = train_on(folder, "cuda", options);
         ck_assert_msg(!strstr(output, cases[_i].says) == !graphs, "graphs %d: %s", graphs, output);
         ck_assert_int_eq(rename(in_folder(folder, "cuda"),
-                                in_folder(folder, graphs ? "repeated" : "as_they_come")), 0);
+                                in_folder(folder, graphs ? "repeated" : "as_they_come")),
+                         0);
     }
     assert_same_file(in_folder(folder, "repeated/best.safetensors"),
                      in_folder(folder, "as_they_come/best.safetensors"));
@@ -125,7 +127,8 @@ START_TEST(memory_does_not_grow) {
     int steps = at_full_size() ? 1000 : 40;
     snprintf(options, sizeof options,
              "--steps %d --set train.epochs=%d --set train.log_every=1 --set run.tensorboard=no "
-             "--set run.dtype=f32", steps, steps);
+             "--set run.dtype=f32",
+             steps, steps);
     train_on(folder, "cuda", options);
     json_t *lines = metrics_of(folder, "cuda"), *line;
     double largest[2] = {0, 0};
@@ -199,7 +202,8 @@ static void losses_of(const char *folder, const char *precision, double *first, 
     char arguments[1024], products[32];
     snprintf(arguments, sizeof arguments,
              "%s/tiny.ini --set run.folder=%s/%s --set run.device=cuda --set run.precision=%s "
-             "--set train.log_every=1", folder, folder, precision, precision);
+             "--set train.log_every=1",
+             folder, folder, precision, precision);
     ck_assert_msg(run_train(arguments, output) == 0, "%s", output);
     snprintf(products, sizeof products, "products in %s", precision);
     ck_assert_msg(strstr(output, products) != NULL, "%s not in %s", products, output);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Uploads: on the CPU at once; on the shim's device as late as they may be made, so that whoever
  * does not wait sees what was there before. */
 #include "tests/cuda/cuda_test.h"
@@ -39,7 +40,8 @@ START_TEST(in_turn) {
         for (int step = 0; step < 8; step++) {
             int k = step % 2;
             require(ct_upload_receive(upload[k]) && ct_tensor_copy_to(copy, staged[k]) &&
-                    ct_upload_done(upload[k]), "%s", ct_error());
+                        ct_upload_done(upload[k]),
+                    "%s", ct_error());
             fill(data[!k], (float)(step + 1));
             require(ct_upload_send(upload[!k], &(ct_upload_item){staged[!k], data[!k]}, 1), "%s",
                     ct_error());

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* For tests of models/: a model from the text of a configuration, and recorded cases replayed
  * through it. */
 #ifndef CT_MODEL_FIXTURE_H
@@ -43,8 +44,8 @@ static inline const ct_description *fixture_read(fixture_ini *ini, const char *t
         ck_assert_msg(equals != NULL, "no '=' in '%s'", p);
         ck_assert_int_lt(count, FIXTURE_ENTRIES);
         *equals = 0;
-        ini->entry[count++] = (ct_description_entry){section, fixture_trim(p),
-                                                     fixture_trim(equals + 1), line};
+        ini->entry[count++] =
+            (ct_description_entry){section, fixture_trim(p), fixture_trim(equals + 1), line};
     }
     ini->description = (ct_description){"test.ini", ini->entry, count};
     return &ini->description;

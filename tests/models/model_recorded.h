@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The models whose training steps were recorded (tests/golden/, dcpg_step and vsrn_step). */
 #ifndef CT_MODEL_RECORDED_H
 #define CT_MODEL_RECORDED_H
@@ -24,7 +25,8 @@ static inline ct_model *dcpg_model(const fixture_case *c, const char *compat) {
              (long long)fixture_int(c, "cls_hidden"), (long long)fixture_int(c, "num_classes"),
              (long long)width, (long long)(width / 2),
              strcmp(data, "f30k_precomp") ? "" : "first_l2norm = skip\n", compat);
-    ct_model_sizes sizes = {.regions = fixture_int(c, "N"), .features = fixture_int(c, "F"),
+    ct_model_sizes sizes = {.regions = fixture_int(c, "N"),
+                            .features = fixture_int(c, "F"),
                             .vocabulary = fixture_int(c, "V"),
                             .images = fixture_int(c, "num_classes") - 1}; /* numbered from 1 */
     ct_model *model = fixture_model(text, sizes);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A model of every kind at a size that takes no time, and a batch for it. */
 #ifndef CT_MODEL_SMALL_H
 #define CT_MODEL_SMALL_H
@@ -5,11 +6,11 @@
 #include "tests/models/model_fixture.h"
 
 enum { B = 5, N = 4, F = 6, V = 12, T = 7, IMAGES = 9 };
-static const ct_model_sizes sizes = {.regions = N, .features = F, .vocabulary = V,
-                                     .images = IMAGES};
+static const ct_model_sizes sizes = {
+    .regions = N, .features = F, .vocabulary = V, .images = IMAGES};
 static const int64_t lengths_of[B] = {7, 3, 5, 2, 6};
 
-#define IMAGE(policy)                                                                      \
+#define IMAGE(policy)                                                                     \
     "[image]\nfc = linear width=8\nnorm = l2norm\ngcn = gcn x 2\nnorm2 = l2norm\n" policy \
     "pool = mean + gru\nbn = batchnorm momentum=0.5\n"
 #define TEXT(policy) "[text]\nembed = words width=6\n" policy "pool = gru\nbn = batchnorm\n"
@@ -74,8 +75,10 @@ static inline ct_batch batch_of(ct_dtype dtype, int extra) {
     for (int64_t b = 0; b < B; b++) {
         classes[b] = (3 * b + 1) % IMAGES;
         for (int64_t t = 0; t < lengths_of[b]; t++)
-            words[b * (T + extra) + t] =
-                t == 0 ? 1 : t == lengths_of[b] - 1 ? 2 : 3 + (int64_t)ct_random_below(&rng, V - 3);
+            words[b * (T + extra) + t] = t == 0 ? 1
+                                         : t == lengths_of[b] - 1
+                                             ? 2
+                                             : 3 + (int64_t)ct_random_below(&rng, V - 3);
     }
     return (ct_batch){
         .images = ct_random_normal(&rng, "images", dtype, test_device(), CT_SHAPE(B, N, F)),

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Departures of the released code within the model, told apart by the values of both settings: each
  * against a plain computation or recorded values. Those in data and runs: test_compat_run.c. */
 #include "tests/models/model_small.h"
@@ -54,7 +55,7 @@ START_TEST(l2norm_over_features_or_regions) {
                                      released ? "l2norm = regions" : "l2norm = features");
         CT_SCOPE {
             ct_tensor *x = batch_of(CT_F64, 0).images;
-            for (int64_t n = 0; n < N; n++) ct_set(x, n * F, 0); /* a feature of image 0 */
+            for (int64_t n = 0; n < N; n++) ct_set(x, n * F, 0);     /* a feature of image 0 */
             for (int64_t f = 0; f < F; f++) ct_set(x, N * F + f, 0); /* a region of image 1 */
             ct_tensor *y = ct_model_embed_images(model, x, NULL);
             for (int64_t i = 0; i < B * F; i++) {
@@ -64,14 +65,15 @@ START_TEST(l2norm_over_features_or_regions) {
         }
         ct_model_destroy(model);
     }
-} END_TEST
+}
+END_TEST
 
 /* tanh tells a vector from its normalised self. */
 START_TEST(first_l2norm_is_kept_or_skipped) {
     for (int released = 0; released < 2; released++) {
-        ct_model *model =
-            model_with("[image]\nfirst = l2norm\nact = tanh\nnorm = l2norm\npool = mean\n"
-                       PLAIN_TEXT HINGE, released ? "first_l2norm = skip" : "first_l2norm = keep");
+        ct_model *model = model_with(
+            "[image]\nfirst = l2norm\nact = tanh\nnorm = l2norm\npool = mean\n" PLAIN_TEXT HINGE,
+            released ? "first_l2norm = skip" : "first_l2norm = keep");
         CT_SCOPE {
             ct_tensor *x = batch_of(CT_F64, 0).images, *h = ct_tensor_copy(x);
             for (int64_t v = 0; v < B * N; v++) {
@@ -87,15 +89,15 @@ START_TEST(first_l2norm_is_kept_or_skipped) {
         }
         ct_model_destroy(model);
     }
-} END_TEST
+}
+END_TEST
 
 /* Momentum 0.5; running statistics start at mean 0 and variance 1. */
 START_TEST(image_batchnorm_evaluates_by_running_or_batch) {
     for (int released = 0; released < 2; released++) {
-        ct_model *model = model_with("[image]\npool = mean\nbn = batchnorm momentum=0.5\n"
-                                     PLAIN_TEXT HINGE,
-                                     released ? "image_batchnorm_eval = batch"
-                                              : "image_batchnorm_eval = running");
+        ct_model *model = model_with(
+            "[image]\npool = mean\nbn = batchnorm momentum=0.5\n" PLAIN_TEXT HINGE,
+            released ? "image_batchnorm_eval = batch" : "image_batchnorm_eval = running");
         ct_module_train(ct_model_module(model), false);
         CT_SCOPE {
             ct_tensor *x = ct_tensor_reduce(CT_MEAN, batch_of(CT_F64, 0).images, 1u << 1, false);
@@ -115,7 +117,8 @@ START_TEST(image_batchnorm_evaluates_by_running_or_batch) {
         }
         ct_model_destroy(model);
     }
-} END_TEST
+}
+END_TEST
 
 /* ---- policies -------------------------------------------------------------------------------- */
 
@@ -134,9 +137,8 @@ static ct_policy_output sampled(ct_model *model) {
 START_TEST(log_density_at_the_applied_or_a_second_sample) {
     double sigma = exp(log1p(exp(0.3)) / 2), half_log_two_pi = 0.91893853320467274;
     for (int released = 0; released < 2; released++) {
-        ct_model *model =
-            model_with(IMAGE_POLICY(""),
-                       released ? "continuous_sample = second" : "continuous_sample = applied");
+        ct_model *model = model_with(IMAGE_POLICY(""), released ? "continuous_sample = second"
+                                                                : "continuous_sample = applied");
         ct_tensor_fill(parameter(model, "image.attend.rho.weight"), 0);
         ct_tensor_fill(parameter(model, "image.attend.rho.bias"), 0.3);
         CT_SCOPE {
@@ -152,7 +154,8 @@ START_TEST(log_density_at_the_applied_or_a_second_sample) {
         }
         ct_model_destroy(model);
     }
-} END_TEST
+}
+END_TEST
 
 /* Logits are 0.3 a: y = softmax((logits + gumbel)/0.8), or softmax(logits). */
 static void check_choice(const char *options, bool gumbel) {
@@ -184,7 +187,8 @@ START_TEST(discrete_by_gumbel_or_categorical) {
     check_choice(IMAGE_POLICY(""), true); /* the default, with the preset too */
     check_choice(IMAGE_POLICY(" discrete=gumbel"), true);
     check_choice(IMAGE_POLICY(" discrete=categorical"), false);
-} END_TEST
+}
+END_TEST
 
 /* - sum over heads from `first` on of the mean over samples and steps of log_probability *
  * advantage; lengths NULL: all steps count */
@@ -236,7 +240,8 @@ START_TEST(image_continuous_loss_of_all_or_the_last_head) {
         }
         ct_model_destroy(model);
     }
-} END_TEST
+}
+END_TEST
 
 /* Two columns of padding behind the longest caption. */
 START_TEST(text_policy_over_words_or_padding_too) {
@@ -261,7 +266,8 @@ START_TEST(text_policy_over_words_or_padding_too) {
     }
     ct_model_destroy(words);
     ct_model_destroy(padded);
-} END_TEST
+}
+END_TEST
 
 /* ---- reward ---------------------------------------------------------------------------------- */
 
@@ -301,9 +307,9 @@ static void reward_by_hand(double s[B][B], double *reward) {
 START_TEST(reward_by_the_configured_measure_or_cosine) {
     double rewards[2][B];
     for (int released = 0; released < 2; released++) {
-        ct_model *model = model_with(FULL "measure = order\n", released
-                                                                   ? "reward_measure = cosine"
-                                                                   : "reward_measure = configured");
+        ct_model *model =
+            model_with(FULL "measure = order\n",
+                       released ? "reward_measure = cosine" : "reward_measure = configured");
         CT_SCOPE {
             ct_losses losses = losses_of(model, 0, 0);
             double s[B][B];
@@ -314,7 +320,8 @@ START_TEST(reward_by_the_configured_measure_or_cosine) {
         ct_model_destroy(model);
     }
     ck_assert_mem_ne(rewards[0], rewards[1], sizeof *rewards);
-} END_TEST
+}
+END_TEST
 
 START_TEST(baseline_is_the_mean_or_leaves_one_out) {
     static const char *const texts[] = {FULL, FULL "baseline = mean\n",
@@ -333,7 +340,8 @@ START_TEST(baseline_is_the_mean_or_leaves_one_out) {
         }
         ct_model_destroy(model);
     }
-} END_TEST
+}
+END_TEST
 
 /* ---- retrieval ------------------------------------------------------------------------------- */
 
@@ -355,10 +363,10 @@ static double hinge_by_hand(double s[B][B], double margin, bool by_column, bool 
 START_TEST(intra_modal_hardest_of_row_or_column) {
     double values[2];
     for (int released = 0; released < 2; released++) {
-        ct_model *model =
-            model_with(IMAGE("") TEXT("")
-                       "[loss]\nretrieval = hinge margin=2 intra_modal=yes\nmeasure = order\n",
-                       released ? "intra_modal_hardest = column" : "intra_modal_hardest = row");
+        ct_model *model = model_with(
+            IMAGE("")
+                TEXT("") "[loss]\nretrieval = hinge margin=2 intra_modal=yes\nmeasure = order\n",
+            released ? "intra_modal_hardest = column" : "intra_modal_hardest = row");
         CT_SCOPE {
             ct_losses losses = losses_of(model, 0, 0);
             ct_tensor *u = losses.image_embeddings, *v = losses.caption_embeddings;
@@ -375,14 +383,16 @@ START_TEST(intra_modal_hardest_of_row_or_column) {
         ct_model_destroy(model);
     }
     ck_assert(fabs(values[0] - values[1]) > 1e-3);
-} END_TEST
+}
+END_TEST
 
 /* Embeddings that are the inputs: recorded ones give the recorded loss and gradients. */
 START_TEST(order_gradient_is_finite_or_nan) {
     golden g = golden_open("contrastive_loss", CT_F64);
     for (int released = 0; released < 2; released++) {
         char text[512];
-        snprintf(text, sizeof text, "[image]\npool = mean\n[text]\nembed = words width=5\n"
+        snprintf(text, sizeof text,
+                 "[image]\npool = mean\n[text]\nembed = words width=5\n"
                  "pool = mean\n[loss]\nretrieval = hinge intra_modal=yes\nmeasure = order\n"
                  "normalise = no\n[compat]\npreset = released\n%s",
                  released ? "" : "order_gradient = finite\n");
@@ -407,7 +417,8 @@ START_TEST(order_gradient_is_finite_or_nan) {
         ct_model_destroy(model);
     }
     golden_close(&g);
-} END_TEST
+}
+END_TEST
 
 /* ---- the other losses ------------------------------------------------------------------------ */
 
@@ -431,7 +442,8 @@ START_TEST(decoder_targets_are_words_or_one_padding_too) {
             ct_losses losses = losses_of(model, 0, 0);
             ct_batch batch = batch_of(CT_F64, 0);
             ct_rng rng = placed_rng();
-            ct_tensor *vectors = ct_embed(parameter(model, "text.embed.weight"), batch.words, -1);
+            ct_tensor *vectors =
+                ct_embedding_with(parameter(model, "text.embed.weight"), batch.words, -1);
             ct_tensor *states =
                 ct_decoder_states(model->decoder, &model->loss, vectors,
                                   ct_model_ranked(model, losses.caption_embeddings), &rng);
@@ -442,7 +454,8 @@ START_TEST(decoder_targets_are_words_or_one_padding_too) {
         }
         ct_model_destroy(model);
     }
-} END_TEST
+}
+END_TEST
 
 /* The classifier's outputs, and the number of the training image in row 0. */
 START_TEST(classes_from_the_data_or_released) {
@@ -450,22 +463,22 @@ START_TEST(classes_from_the_data_or_released) {
         const char *option, *compat;
         int64_t outputs, first;
     } rows[] = {
-        {"", "classes = data", IMAGES, 0},
-        {"", "classes = released", 113288, 1},
-        {"", "preset = released", 113288, 1},
-        {" classes=13", "classes = data", 13, 0},
+        {"", "classes = data", IMAGES, 0},           {"", "classes = released", 113288, 1},
+        {"", "preset = released", 113288, 1},        {" classes=13", "classes = data", 13, 0},
         {" classes=13", "preset = released", 13, 1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[1024];
-        snprintf(text, sizeof text, "[image]\npool = mean\n" PLAIN_TEXT
-                 "[loss]\ninstance = classifier hidden=2%s\n", rows[i].option);
+        snprintf(text, sizeof text,
+                 "[image]\npool = mean\n" PLAIN_TEXT "[loss]\ninstance = classifier hidden=2%s\n",
+                 rows[i].option);
         ct_model *model = model_with(text, rows[i].compat);
         ck_assert_int_eq(ct_count(parameter(model, "classifier.output.bias")), rows[i].outputs);
         ck_assert_int_eq(ct_model_first_class(model), rows[i].first);
         ct_model_destroy(model);
     }
-} END_TEST
+}
+END_TEST
 
 /* ---- the optimiser --------------------------------------------------------------------------- */
 
@@ -488,7 +501,7 @@ static bool add_squares(void *context, const char *name, ct_tensor *x, bool buff
 static void check_decoder_update(const char *key, int counts, int times) {
     ct_model *model = model_with(FULL, key);
     ct_module *module = ct_model_module(model);
-    ct_optimizer *sgd = ct_sgd_create(module, (ct_sgd_config){.lr = 1});
+    ct_optimizer *sgd = ct_sgd_create(module, (ct_sgd_options){.lr = 1});
     const char *untrained = ct_model_untrained_prefix(model);
     const char *repeated = ct_model_repeated_prefix(model);
     if (untrained) ck_assert(ct_optimizer_exclude(sgd, untrained));
@@ -521,19 +534,20 @@ static void check_decoder_update(const char *key, int counts, int times) {
 START_TEST(decoder_parameters_are_trained_or_fixed) {
     check_decoder_update("decoder_parameters = trained", 1, 1);
     check_decoder_update("decoder_parameters = fixed", 0, 0);
-} END_TEST
+}
+END_TEST
 
 START_TEST(decoder_is_updated_once_or_twice) {
     check_decoder_update("decoder_updates = once", 1, 1);
     check_decoder_update("decoder_updates = twice", 2, 2);
-} END_TEST
+}
+END_TEST
 
 TEST_MAIN("compat", l2norm_over_features_or_regions, first_l2norm_is_kept_or_skipped,
           image_batchnorm_evaluates_by_running_or_batch,
           log_density_at_the_applied_or_a_second_sample, discrete_by_gumbel_or_categorical,
-          image_continuous_loss_of_all_or_the_last_head,
-          text_policy_over_words_or_padding_too, reward_by_the_configured_measure_or_cosine,
-          baseline_is_the_mean_or_leaves_one_out, intra_modal_hardest_of_row_or_column,
-          order_gradient_is_finite_or_nan, decoder_targets_are_words_or_one_padding_too,
-          classes_from_the_data_or_released, decoder_parameters_are_trained_or_fixed,
-          decoder_is_updated_once_or_twice)
+          image_continuous_loss_of_all_or_the_last_head, text_policy_over_words_or_padding_too,
+          reward_by_the_configured_measure_or_cosine, baseline_is_the_mean_or_leaves_one_out,
+          intra_modal_hardest_of_row_or_column, order_gradient_is_finite_or_nan,
+          decoder_targets_are_words_or_one_padding_too, classes_from_the_data_or_released,
+          decoder_parameters_are_trained_or_fixed, decoder_is_updated_once_or_twice)

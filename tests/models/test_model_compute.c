@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a step computes: switches and options told apart, padding, ablations. */
 #include "tests/models/model_small.h"
 
@@ -55,8 +56,8 @@ static void tell_apart(const char *what, const char *a, const char *b, unsigned 
 enum { EVERYTHING = ~0u };
 
 START_TEST(released_switches_are_told_apart) {
-    const unsigned losses_of_images = EVERYTHING & ~(CAPTION_EMBEDDING | EVAL_CAPTION |
-                                                     IMAGE_EMBEDDING | EVAL_IMAGE);
+    const unsigned losses_of_images =
+        EVERYTHING & ~(CAPTION_EMBEDDING | EVAL_CAPTION | IMAGE_EMBEDDING | EVAL_IMAGE);
     const struct {
         const char *key, *text;
         unsigned changes, may_change;
@@ -83,7 +84,8 @@ START_TEST(released_switches_are_told_apart) {
         snprintf(text, sizeof text, "%s[compat]\n%s\n", rows[i].text, rows[i].key);
         tell_apart(rows[i].key, rows[i].text, text, rows[i].changes, rows[i].may_change);
     }
-} END_TEST
+}
+END_TEST
 
 START_TEST(loss_options_are_told_apart) {
     const unsigned policies = 1 << CT_LOSS_DISCRETE_IMAGE | 1 << CT_LOSS_DISCRETE_TEXT |
@@ -99,13 +101,16 @@ START_TEST(loss_options_are_told_apart) {
     /* in evaluation these embeddings happen to be positive */
     tell_apart("abs", FULL, IMAGE(POLICY) "abs = abs\n" TEXT(POLICY) LOSS BOTH, IMAGE_EMBEDDING,
                EVERYTHING & ~(CAPTION_EMBEDDING | EVAL_CAPTION | IMAGE_EMBEDDING));
-} END_TEST
+}
+END_TEST
 
 START_TEST(weights_scale_the_total) {
-    ct_model *model = model_of(IMAGE(POLICY) TEXT(POLICY)
-                               "[loss]\nretrieval = hinge weight=2\ndiscrete_policy = 3\n"
-                               "continuous_policy = 0\ninstance = classifier hidden=7 weight=0.5\n"
-                               "decoder = convcap width=4 hidden=3 layers=1 weight=0\n", CT_F64);
+    ct_model *model = model_of(
+        IMAGE(POLICY)
+            TEXT(POLICY) "[loss]\nretrieval = hinge weight=2\ndiscrete_policy = 3\n"
+                         "continuous_policy = 0\ninstance = classifier hidden=7 weight=0.5\n"
+                         "decoder = convcap width=4 hidden=3 layers=1 weight=0\n",
+        CT_F64);
     CT_SCOPE {
         ct_losses losses = losses_of(model, 0, 0);
         ck_assert_ptr_null(losses.term[CT_LOSS_CONTINUOUS_IMAGE]);
@@ -119,7 +124,8 @@ START_TEST(weights_scale_the_total) {
         ck_assert_double_eq_tol(ct_item(losses.term[CT_LOSS_TOTAL]), sum, 1e-12 * fabs(sum));
     }
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 START_TEST(first_epochs_sum_over_negatives) {
     ct_model *model =
@@ -139,7 +145,8 @@ START_TEST(first_epochs_sum_over_negatives) {
     ct_model_destroy(model);
     ct_model_destroy(sum);
     ct_model_destroy(hardest);
-} END_TEST
+}
+END_TEST
 
 /* ---- padding -------------------------------------------------------------------------------- */
 
@@ -158,7 +165,8 @@ static void padding_changes_nothing(const char *text) {
 START_TEST(padding_does_not_matter) {
     padding_changes_nothing(FULL);
     padding_changes_nothing(IMAGE(POLICY) WIDE(POLICY) LOSS BOTH);
-} END_TEST
+}
+END_TEST
 
 /* ---- ablations ------------------------------------------------------------------------------ */
 
@@ -185,32 +193,34 @@ static bool all_have_gradients(void *context, const char *name, ct_tensor *tenso
 /* Three optimiser steps; the last backward's gradients stay for looking at. */
 static ct_model *trained(const char *text, unsigned terms) {
     ct_model *model = model_of(text, CT_F32);
-    ct_optimizer *adam = ct_adam_create(ct_model_module(model), (ct_adam_config){.lr = 1e-2});
+    ct_optimizer *adam = ct_adam_create(ct_model_module(model), (ct_adam_options){.lr = 1e-2});
     ct_rng rng = ct_rng_create(9, 0);
     for (int step = 0; step < 4; step++) CT_SCOPE {
-        ct_batch batch = batch_of(CT_F32, 0);
-        ct_losses losses = ct_model_losses(model, &batch, 0, &rng);
-        assert_no_error();
-        for (int i = 1; i < CT_LOSS_COUNT; i++)
-            ck_assert_msg((losses.term[i] != NULL) == (terms >> i & 1), "%s is %s",
-                          ct_loss_name(i), losses.term[i] ? "there" : "missing");
-        ck_assert(isfinite(ct_item(losses.term[CT_LOSS_TOTAL])));
-        ck_assert(ct_backward(losses.term[CT_LOSS_TOTAL]));
-        ct_module_visit(ct_model_module(model), all_have_gradients, NULL);
-        if (step < 3) ck_assert(ct_optimizer_step(adam));
-        assert_no_error();
-    }
+            ct_batch batch = batch_of(CT_F32, 0);
+            ct_losses losses = ct_model_losses(model, &batch, 0, &rng);
+            assert_no_error();
+            for (int i = 1; i < CT_LOSS_COUNT; i++)
+                ck_assert_msg((losses.term[i] != NULL) == (terms >> i & 1), "%s is %s",
+                              ct_loss_name(i), losses.term[i] ? "there" : "missing");
+            ck_assert(isfinite(ct_item(losses.term[CT_LOSS_TOTAL])));
+            ck_assert(ct_backward(losses.term[CT_LOSS_TOTAL]));
+            ct_module_visit(ct_model_module(model), all_have_gradients, NULL);
+            if (step < 3) ck_assert(ct_optimizer_step(adam));
+            assert_no_error();
+        }
     ct_optimizer_destroy(adam);
     return model;
 }
 
-#define ABLATED(options, losses)                                                  \
-    IMAGE("attend = policy_attention actions=5" options "\n")                     \
+#define ABLATED(options, losses)                              \
+    IMAGE("attend = policy_attention actions=5" options "\n") \
     TEXT("attend = policy_attention actions=5" options "\n") "[loss]\nretrieval = hinge\n" losses
 
-enum { HINGE = 1 << CT_LOSS_RETRIEVAL,
-       DISCRETE = 1 << CT_LOSS_DISCRETE_IMAGE | 1 << CT_LOSS_DISCRETE_TEXT,
-       CONTINUOUS = 1 << CT_LOSS_CONTINUOUS_IMAGE | 1 << CT_LOSS_CONTINUOUS_TEXT };
+enum {
+    HINGE = 1 << CT_LOSS_RETRIEVAL,
+    DISCRETE = 1 << CT_LOSS_DISCRETE_IMAGE | 1 << CT_LOSS_DISCRETE_TEXT,
+    CONTINUOUS = 1 << CT_LOSS_CONTINUOUS_IMAGE | 1 << CT_LOSS_CONTINUOUS_TEXT
+};
 
 START_TEST(discrete_only) {
     ct_model *model = trained(ABLATED(" continuous=no", "discrete_policy = 1\n"), HINGE | DISCRETE);
@@ -229,7 +239,8 @@ START_TEST(discrete_only) {
         }
     }
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 START_TEST(continuous_only) {
     ct_model *model =
@@ -247,16 +258,18 @@ START_TEST(continuous_only) {
         }
     }
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 START_TEST(categorical_policy) {
-    ct_model *model = trained(ABLATED(" discrete=categorical",
-                                      "discrete_policy = 1\ncontinuous_policy = 1\n"),
-                              HINGE | DISCRETE | CONTINUOUS);
+    ct_model *model =
+        trained(ABLATED(" discrete=categorical", "discrete_policy = 1\ncontinuous_policy = 1\n"),
+                HINGE | DISCRETE | CONTINUOUS);
     ck_assert(has_gradient(model, "image.attend.logits.weight"));
     ck_assert(has_gradient(model, "image.attend.rho.weight"));
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 START_TEST(no_policy) {
     ct_model *model = trained(IMAGE("") TEXT("") "[loss]\nretrieval = hinge\n", HINGE);
@@ -268,13 +281,15 @@ START_TEST(no_policy) {
         ck_assert_ptr_null(losses.image_weights);
     }
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 START_TEST(policy_on_one_side) {
     ct_model *model = trained(IMAGE(POLICY) TEXT("") "[loss]\nretrieval = hinge\n" BOTH,
                               HINGE | 1 << CT_LOSS_DISCRETE_IMAGE | 1 << CT_LOSS_CONTINUOUS_IMAGE);
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 TEST_MAIN("model_compute", released_switches_are_told_apart, loss_options_are_told_apart,
           weights_scale_the_total, first_epochs_sum_over_negatives, padding_does_not_matter,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Descriptions: what is refused and how it is said, the table, names, switches. */
 #include "tests/models/model_fixture.h"
 #include "tensor/core/nearest.h"
@@ -112,8 +113,7 @@ static const refusal refusals[] = {
     {IMAGE TEXT LOSS "[compat]\ndecoder_updates = twice\npreset = released\n",
      "test.ini:10: [compat] decoder_updates: twice, but decoder_parameters = fixed (as the preset "
      "has it) leaves the decoder as it is"},
-    {IMAGE TEXT LOSS "[compat]\nl2norm = both\n",
-     "the value is 'both', expected features|regions"},
+    {IMAGE TEXT LOSS "[compat]\nl2norm = both\n", "the value is 'both', expected features|regions"},
 };
 
 START_TEST(wrong_graphs_are_refused) {
@@ -125,7 +125,8 @@ START_TEST(wrong_graphs_are_refused) {
                       ct_ok() ? "no error" : ct_error());
         ct_error_clear();
     }
-} END_TEST
+}
+END_TEST
 
 START_TEST(wrong_sizes_are_refused) {
     ct_model_sizes none = sizes;
@@ -137,18 +138,20 @@ START_TEST(wrong_sizes_are_refused) {
     ct_description_entry bad = {NULL, "fc", "linear", 1};
     ck_assert_ptr_null(ct_model_create(&(ct_description){"f.ini", &bad, 1}, sizes));
     assert_error("entry 0 has no section");
-} END_TEST
+}
+END_TEST
 
 /* ---- what is accepted ----------------------------------------------------------------------- */
 
 START_TEST(other_sections_are_left_alone) {
-    ct_model *model = fixture_model("[data]\nfolder = x\n" IMAGE TEXT LOSS "[train]\nlr = 1\n",
-                                    sizes);
+    ct_model *model =
+        fixture_model("[data]\nfolder = x\n" IMAGE TEXT LOSS "[train]\nlr = 1\n", sizes);
     assert_no_error();
     ck_assert_int_eq(ct_model_width(model), 8);
     ck_assert(ct_model_section("compat") && !ct_model_section("train"));
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 #define FULL                                                                                  \
     "[image]\nfc = linear width=8\nnorm = l2norm\ngcn = gcn x 2\n"                            \
@@ -212,7 +215,8 @@ START_TEST(table_lists_the_graph) {
     ck_assert_double_eq(rows[1].flops / rows[7].flops, 4); /* four regions, one pooled vector */
     free(rows);
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 START_TEST(width_of_a_pool_follows_the_image) {
     ct_model *model = fixture_model("[image]\nfc = linear width=8\npool = gru\n" TEXT LOSS, sizes);
@@ -221,7 +225,8 @@ START_TEST(width_of_a_pool_follows_the_image) {
     ck_assert_ptr_nonnull(ct_module_tensor(ct_model_module(model), "image.pool.weight_ih_l0"));
     ck_assert_ptr_nonnull(ct_module_tensor(ct_model_module(model), "text.pool.weight_ih_l0"));
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 /* ---- names ---------------------------------------------------------------------------------- */
 
@@ -256,7 +261,8 @@ START_TEST(released_names) {
     ck_assert(!ct_released_name(model, "image.nothing.weight", out, sizeof out));
     ck_assert(!ct_released_name(model, "image.fc.weight", out, 8)); /* does not fit */
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 START_TEST(nearest_words) {
     static const char *const known[] = {"heads", "actions", "temperature", "scale"};
@@ -269,7 +275,8 @@ START_TEST(nearest_words) {
     ck_assert_ptr_null(ct_nearest("heads", known, 0));
     ck_assert_str_eq(ct_did_you_mean("scal", known, 4), "; did you mean 'scale'?");
     ck_assert_str_eq(ct_did_you_mean("width", known, 4), "");
-} END_TEST
+}
+END_TEST
 
 START_TEST(word_vector_path) {
     fixture_ini ini;
@@ -281,7 +288,8 @@ START_TEST(word_vector_path) {
     assert_no_error();
     ck_assert(!ct_description_word_vectors(fixture_read(&ini, with), path, 4));
     assert_error("too long");
-} END_TEST
+}
+END_TEST
 
 /* ---- switches ------------------------------------------------------------------------------- */
 
@@ -323,7 +331,8 @@ START_TEST(preset_and_single_switches) {
     ck_assert_str_eq(ct_model_untrained_prefix(fixed), "decoder.");
     ct_model_destroy(trained);
     ct_model_destroy(fixed);
-} END_TEST
+}
+END_TEST
 
 TEST_MAIN("model_graph", wrong_graphs_are_refused, wrong_sizes_are_refused,
           other_sections_are_left_alone, table_lists_the_graph, width_of_a_pool_follows_the_image,

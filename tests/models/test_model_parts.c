@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Parts by hand: continuous policy, pools, gradients, word vectors, reward; bad batches. */
 #include "tests/models/model_small.h"
 
@@ -6,7 +7,8 @@
 START_TEST(continuous_policy_by_hand) {
     ct_model *model = model_of("[image]\nattend = policy_attention discrete=none\npool = mean\n"
                                "[text]\nembed = words width=6\npool = mean\n"
-                               "[loss]\nretrieval = hinge\ncontinuous_policy = 1\n", CT_F64);
+                               "[loss]\nretrieval = hinge\ncontinuous_policy = 1\n",
+                               CT_F64);
     CT_SCOPE {
         ct_module *module = ct_model_module(model);
         ct_tensor_fill(ct_module_tensor(module, "image.attend.rho.weight"), 0);
@@ -32,7 +34,8 @@ START_TEST(continuous_policy_by_hand) {
         }
     }
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 /* ---- pools ---------------------------------------------------------------------------------- */
 
@@ -40,7 +43,8 @@ static ct_model *text_model(const char *pool) {
     char text[512];
     snprintf(text, sizeof text,
              "[image]\npool = mean\n[text]\nembed = words width=6\npool = %s\n"
-             "[loss]\nretrieval = hinge\n", pool);
+             "[loss]\nretrieval = hinge\n",
+             pool);
     return model_of(text, CT_F64);
 }
 
@@ -52,9 +56,9 @@ START_TEST(pools_over_words_alone) {
             ct_tensor *weight = ct_module_tensor(ct_model_module(model), "text.embed.weight");
             for (int64_t i = 0; i < V * 6; i++) ct_set(weight, i, i < 6 ? 1e6 : -(double)(i / 6));
             const int64_t words[] = {4, 8, 0, 5, 0, 0};
-            ct_batch batch = {
-                .words = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(2, 3), words),
-                .lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(2), (int64_t[]){2, 1})};
+            ct_batch batch = {.words = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(2, 3), words),
+                              .lengths =
+                                  ct_from_data(CT_I64, CT_CPU, CT_SHAPE(2), (int64_t[]){2, 1})};
             ct_tensor *pooled = ct_model_embed_captions(model, &batch, NULL);
             assert_no_error();
             ck_assert_double_eq(ct_get(pooled, 0), maximum ? -4 : -6);
@@ -62,7 +66,8 @@ START_TEST(pools_over_words_alone) {
         }
         ct_model_destroy(model);
     }
-} END_TEST
+}
+END_TEST
 
 static bool silence_forwards(void *context, const char *name, ct_tensor *tensor, bool buffer) {
     (void)context, (void)buffer;
@@ -87,7 +92,8 @@ START_TEST(bigru_joins_both_directions) {
     }
     ct_model_destroy(concat);
     ct_model_destroy(mean);
-} END_TEST
+}
+END_TEST
 
 /* ---- gradients against finite differences --------------------------------------------------- */
 
@@ -98,7 +104,10 @@ typedef struct {
 
 static double total_of(ct_model *model) {
     double total = NAN;
-    CT_SCOPE CT_NO_GRAD total = ct_item(losses_of(model, 0, 0).term[CT_LOSS_TOTAL]);
+    CT_SCOPE {
+        CT_NO_GRAD
+        total = ct_item(losses_of(model, 0, 0).term[CT_LOSS_TOTAL]);
+    }
     return total;
 }
 
@@ -147,10 +156,10 @@ START_TEST(gradients_of_whole_models) {
     gradients_match(IMAGE("") TEXT("") LOSS);
     gradients_match(IMAGE("") WIDE("") LOSS);
     gradients_match(IMAGE("") TEXT("") LOSS "measure = order\n");
-    gradients_match(IMAGE("attend = policy_attention actions=5 continuous=no\n")
-                        TEXT("attend = policy_attention actions=5 continuous=no\n") LOSS
-                    "discrete_policy = 1\n");
-} END_TEST
+    gradients_match(IMAGE("attend = policy_attention actions=5 continuous=no\n") TEXT(
+        "attend = policy_attention actions=5 continuous=no\n") LOSS "discrete_policy = 1\n");
+}
+END_TEST
 
 /* ---- word vectors --------------------------------------------------------------------------- */
 
@@ -163,7 +172,8 @@ START_TEST(fixed_word_vectors) {
         with.word_vectors = ct_random_normal(&rng, "v", CT_F32, CT_CPU, CT_SHAPE(V, 6));
         with.word_known = known;
         ct_model *model = fixture_model(IMAGE("") "[text]\nembed = words vectors=x\npool = gru\n"
-                                        "[loss]\nretrieval = hinge\n", with);
+                                                  "[loss]\nretrieval = hinge\n",
+                                        with);
         assert_no_error();
         ct_batch batch = {
             .words = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(1, 5), (int64_t[]){5, 4, 7, 9, 0}),
@@ -187,10 +197,12 @@ START_TEST(fixed_word_vectors) {
 
         with.word_known = NULL;
         ck_assert_ptr_null(fixture_model(IMAGE("") "[text]\nembed = words vectors=x\npool = gru\n"
-                                         "[loss]\nretrieval = hinge\n", with));
+                                                   "[loss]\nretrieval = hinge\n",
+                                         with));
         assert_error("expected f32 (12,E) with flags");
     }
-} END_TEST
+}
+END_TEST
 
 /* ---- decoder -------------------------------------------------------------------------------- */
 
@@ -198,12 +210,13 @@ START_TEST(fixed_word_vectors) {
 START_TEST(decoder_reads_so_many_tokens) {
     enum { TOKENS = 4 };
     ct_model *model = model_of(IMAGE("") TEXT("") "[loss]\ndecoder = convcap width=4 hidden=3 "
-                               "layers=2 kernel=3 dropout=0 tokens=4\n", CT_F64);
+                                                  "layers=2 kernel=3 dropout=0 tokens=4\n",
+                               CT_F64);
     CT_SCOPE {
         ct_batch batch = batch_of(CT_F64, 0);
         ct_tensor *embedding = ct_model_embed_captions(model, &batch, NULL);
         ct_tensor *weight = ct_module_tensor(ct_model_module(model), "text.embed.weight");
-        ct_tensor *vectors = ct_embed(weight, batch.words, -1);
+        ct_tensor *vectors = ct_embedding_with(weight, batch.words, -1);
         ct_rng rng = placed_rng();
         ct_tensor *whole = ct_decoder_loss(model->decoder, &model->loss, &model->compat, &batch,
                                            vectors, embedding, &rng);
@@ -222,10 +235,12 @@ START_TEST(decoder_reads_so_many_tokens) {
         for (int64_t i = 0; i < B * T; i++) mask[i] = i % T > 0 && i % T < lengths_of[i / T];
         batch.target_mask = ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(B, T), mask);
         assert_close(ct_decoder_loss(model->decoder, &model->loss, &model->compat, &batch, vectors,
-                                     embedding, &rng), cut, 1e-14, 0, "decoder loss by a mask");
+                                     embedding, &rng),
+                     cut, 1e-14, 0, "decoder loss by a mask");
     }
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 /* ---- bad input ------------------------------------------------------------------------------ */
 
@@ -270,7 +285,8 @@ START_TEST(bad_batches_are_refused) {
         assert_error("reward is NULL");
     }
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 /* Similarities whose row i has i entries above its own, and whose columns have 11 - j. */
 START_TEST(reward_of_known_ranks) {
@@ -279,15 +295,15 @@ START_TEST(reward_of_known_ranks) {
         double s[Q * Q];
         for (int i = 0; i < Q; i++)
             for (int j = 0; j < Q; j++) s[i * Q + j] = j < i ? 2 : j == i ? 1 : 0;
-        ct_tensor *reward =
-            ct_retrieval_reward(ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(Q, Q), s));
+        ct_tensor *reward = ct_retrieval_reward(ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(Q, Q), s));
         assert_no_error();
         double recalls = 2 * (1 + 5 + 10) / 12.0; /* ranks 0..11 both ways */
         for (int i = 0; i < Q; i++)
-            ck_assert_double_eq_tol(ct_get(reward, i),
-                                    1.0 / (i + 1) + 1.0 / (Q - i) + recalls, 1e-12);
+            ck_assert_double_eq_tol(ct_get(reward, i), 1.0 / (i + 1) + 1.0 / (Q - i) + recalls,
+                                    1e-12);
     }
-} END_TEST
+}
+END_TEST
 
 START_TEST(advantage_baselines) {
     CT_SCOPE {
@@ -304,7 +320,8 @@ START_TEST(advantage_baselines) {
         ct_tensor *alone = ct_full(CT_F64, CT_CPU, CT_SHAPE(1), 4);
         assert_close(ct_reward_advantage(alone, true, 0.5), alone, 0, 0, "one sample");
     }
-} END_TEST
+}
+END_TEST
 
 TEST_MAIN("model_parts", continuous_policy_by_hand, pools_over_words_alone,
           bigru_joins_both_directions, gradients_of_whole_models, fixed_word_vectors,

@@ -1,10 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Encoders with policy, reward and decoder against values recorded from the published code. */
 #include "tests/models/model_fixture.h"
 
 /* (B,H,S) recorded to (B,S,H) */
-static ct_tensor *heads_last(ct_tensor *x) {
-    return ct_tensor_copy(ct_tensor_transpose(x, 1, 2));
-}
+static ct_tensor *heads_last(ct_tensor *x) { return ct_tensor_copy(ct_tensor_transpose(x, 1, 2)); }
 
 /* An array that the published code holds as (B,S,H) and calls (B,H,S). */
 static ct_tensor *reinterpreted(ct_tensor *x) {
@@ -58,8 +57,8 @@ static void check_policy(const fixture_case *c, const ct_policy_output *policy, 
                  "weight");
     ct_tensor *actions = fixture_get(c, "out.actions");
     actions = image ? reinterpreted(actions) : heads_last(actions);
-    ct_tensor *mu = ct_tensor_scale(ct_tensor_cast(policy->index, c->dtype),
-                                    1.0 / (double)fixture_int(c, "A"));
+    ct_tensor *mu =
+        ct_tensor_scale(ct_tensor_cast(policy->index, c->dtype), 1.0 / (double)fixture_int(c, "A"));
     assert_close(mu, actions, 0, 1e-7, "actions");
 }
 
@@ -128,12 +127,14 @@ static void policy_image(const char *name, ct_dtype dtype, bool first_norm) {
 START_TEST(image_with_policy) {
     policy_image("policy_image_f30k", CT_F64, false);
     policy_image("policy_image_coco", CT_F64, true);
-} END_TEST
+}
+END_TEST
 
 START_TEST(image_with_policy_f32) {
     policy_image("policy_image_f30k", CT_F32, false);
     policy_image("policy_image_coco", CT_F32, true);
-} END_TEST
+}
+END_TEST
 
 /* ---- text ----------------------------------------------------------------------------------- */
 
@@ -148,9 +149,9 @@ static void policy_text(ct_dtype dtype) {
              "[compat]\npreset = released\n",
              (long long)fixture_int(&c, "D"), (long long)fixture_int(&c, "E"),
              (long long)fixture_int(&c, "A"));
-    ct_model *model =
-        fixture_model(text, (ct_model_sizes){.regions = 1, .features = 3,
-                                             .vocabulary = fixture_int(&c, "V"), .images = 1});
+    ct_model *model = fixture_model(
+        text, (ct_model_sizes){
+                  .regions = 1, .features = 3, .vocabulary = fixture_int(&c, "V"), .images = 1});
     assert_no_error();
     fixture_load(&c, model, 15 + 3);
     CT_SCOPE {
@@ -187,16 +188,17 @@ static void policy_text(ct_dtype dtype) {
 START_TEST(text_with_policy) {
     policy_text(CT_F64);
     policy_text(CT_F32);
-} END_TEST
+}
+END_TEST
 
 /* ---- reward --------------------------------------------------------------------------------- */
 
 static void reward(ct_dtype dtype, int batch) {
     fixture_case c = fixture_open("reward", dtype, "");
     CT_SCOPE {
-        ct_tensor *similarity = ct_tensor_matmul(
-            fixture_get(&c, "b%d.in.im", batch),
-            ct_tensor_transpose(fixture_get(&c, "b%d.in.s", batch), 0, 1));
+        ct_tensor *similarity =
+            ct_tensor_matmul(fixture_get(&c, "b%d.in.im", batch),
+                             ct_tensor_transpose(fixture_get(&c, "b%d.in.s", batch), 0, 1));
         ct_tensor *reward = ct_retrieval_reward(similarity);
         fixture_check(&c, reward, "b%d.out.reward", batch);
         fixture_check(&c, ct_reward_advantage(reward, false, 0.5), "b%d.out.advantage", batch);
@@ -209,7 +211,8 @@ START_TEST(reward_and_advantage) {
     reward(CT_F64, 12);
     reward(CT_F32, 7);
     reward(CT_F32, 12);
-} END_TEST
+}
+END_TEST
 
 /* ---- decoder -------------------------------------------------------------------------------- */
 
@@ -229,17 +232,18 @@ static bool visit_decoder(void *context, const char *name, ct_tensor *tensor, bo
     const char *published = theirs + strlen("caption_model.");
     visit->count++;
     if (visit->load)
-        return ct_tensor_copy_to(tensor, ct_tensor_reshape(
-                                             fixture_get(visit->c, "param.%s", published),
-                                             tensor->shape));
+        return ct_tensor_copy_to(
+            tensor, ct_tensor_reshape(fixture_get(visit->c, "param.%s", published), tensor->shape));
     fixture_check(visit->c, ct_grad(tensor), "grad.param.%s", published);
     return true;
 }
 
 static void decoder(ct_dtype dtype) {
     fixture_case c = fixture_open("convcap", dtype, "");
-    ct_loss_config config = {.convcap = {.width = fixture_int(&c, "nfeats"), .hidden = 3,
-                                         .layers = 3, .kernel = 5,
+    ct_loss_config config = {.convcap = {.width = fixture_int(&c, "nfeats"),
+                                         .hidden = 3,
+                                         .layers = 3,
+                                         .kernel = 5,
                                          .tokens = fixture_int(&c, "max_tokens")}};
     ct_module *module = ct_decoder_create(&config, fixture_int(&c, "E"), fixture_int(&c, "D"),
                                           fixture_int(&c, "V"));
@@ -278,7 +282,8 @@ static void decoder(ct_dtype dtype) {
 START_TEST(convolutional_decoder) {
     decoder(CT_F64);
     decoder(CT_F32);
-} END_TEST
+}
+END_TEST
 
 TEST_MAIN("model_policy", image_with_policy, image_with_policy_f32, text_with_policy,
           reward_and_advantage, convolutional_decoder)

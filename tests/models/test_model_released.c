@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Weights both ways: files with the released code's names, recorded cases among them. */
 #include "tests/files_test.h"
 #include "tests/models/model_recorded.h"
@@ -30,12 +31,12 @@ static void check_exported(const fixture_case *c, const char *path, int expected
     assert_no_error();
     ck_assert_int_eq(ct_safetensors_count(file), expected);
     for (int i = 0; i < expected; i++) CT_SCOPE {
-        const char *name = ct_safetensors_name(file, i);
-        ct_tensor *got = ct_safetensors_get(file, name), *want = recorded(c, name);
-        ck_assert_msg(want != NULL, "%s is not in the case", name);
-        ck_assert_msg(got->dtype == want->dtype, "%s is %s", name, ct_tensor_text(got));
-        assert_close(got, want, 0, 0, name);
-    }
+            const char *name = ct_safetensors_name(file, i);
+            ct_tensor *got = ct_safetensors_get(file, name), *want = recorded(c, name);
+            ck_assert_msg(want != NULL, "%s is not in the case", name);
+            ck_assert_msg(got->dtype == want->dtype, "%s is %s", name, ct_tensor_text(got));
+            assert_close(got, want, 0, 0, name);
+        }
     ct_safetensors_close(file);
 }
 
@@ -64,7 +65,8 @@ START_TEST(recorded_cases_go_both_ways) {
         both_ways("vsrn_step_f30k", dtype, 53 + 15);
         both_ways("vsrn_step_coco", dtype, 51 + 12);
     }
-} END_TEST
+}
+END_TEST
 
 /* ---- files made here ------------------------------------------------------------------------ */
 
@@ -150,7 +152,8 @@ START_TEST(what_only_losses_use_may_be_missing) {
                      fixture_get(&l.c, "param.img_enc.fc.weight"), 0, 0, "image.fc.weight");
     }
     end(&l);
-} END_TEST
+}
+END_TEST
 
 static bool not_one_classifier(const char *name) { return strcmp(name, "classifier2.bias"); }
 
@@ -174,7 +177,8 @@ START_TEST(parts_are_not_loaded_in_part) {
         REFUSED(&l, &list, "1 missing: classifier2.bias");
     }
     end(&l);
-} END_TEST
+}
+END_TEST
 
 static bool not_two(const char *name) {
     return strcmp(name, "img_enc.bn.weight") && strcmp(name, "txt_enc.rnn.bias_hh_l0");
@@ -194,7 +198,8 @@ START_TEST(every_misfit_is_listed) {
                 "img_enc.fc.weight is f32 (1)", "instead of f32 (6,9)");
     }
     end(&l);
-} END_TEST
+}
+END_TEST
 
 /* A recorded case's other tensors are not looked at; a parameter too many is. */
 START_TEST(extra_parameters_of_recorded_cases) {
@@ -215,7 +220,8 @@ START_TEST(extra_parameters_of_recorded_cases) {
         assert_error("1 extra: img_enc.other");
     }
     end(&l);
-} END_TEST
+}
+END_TEST
 
 /* ---- graphs --------------------------------------------------------------------------------- */
 
@@ -229,8 +235,12 @@ static ct_model *small_model(const char *image, const char *text) {
     ct_model *model = NULL;
     CT_SCOPE {
         ct_tensor *given = ct_from_data(CT_F32, CT_CPU, CT_SHAPE(5, 3), vectors);
-        ct_model_sizes sizes = {.regions = 2, .features = 4, .vocabulary = 5, .images = 1,
-                                .word_vectors = given, .word_known = known};
+        ct_model_sizes sizes = {.regions = 2,
+                                .features = 4,
+                                .vocabulary = 5,
+                                .images = 1,
+                                .word_vectors = given,
+                                .word_known = known};
         model = fixture_model(description, sizes);
     }
     assert_no_error();
@@ -255,14 +265,15 @@ START_TEST(given_word_vectors_are_left_out) {
             const char *name = ct_safetensors_name(file, i);
             list.item[i] = (ct_named_tensor){name, ct_safetensors_get(file, name)};
         }
-        list.item[list.count++] = (ct_named_tensor){
-            "txt_enc.embed.weight", ct_full(CT_F32, CT_CPU, CT_SHAPE(5, 3), 1)};
+        list.item[list.count++] =
+            (ct_named_tensor){"txt_enc.embed.weight", ct_full(CT_F32, CT_CPU, CT_SHAPE(5, 3), 1)};
         const char *with = save_list(&list);
         ct_safetensors_close(file);
         ck_assert_msg(ct_module_load_as(module, with, &form, NULL), "%s", ct_error());
     }
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 /* What the released code cannot express is an error that names the parameters. */
 START_TEST(graphs_without_released_names) {
@@ -277,9 +288,9 @@ START_TEST(graphs_without_released_names) {
     ck_assert(!ct_module_load_as(ct_model_module(model), path, &form, NULL));
     assert_error("image.attend.mean.bias");
     ct_model_destroy(model);
-} END_TEST
+}
+END_TEST
 
 TEST_MAIN("model_released", recorded_cases_go_both_ways, what_only_losses_use_may_be_missing,
-          parts_are_not_loaded_in_part, every_misfit_is_listed,
-          extra_parameters_of_recorded_cases, given_word_vectors_are_left_out,
-          graphs_without_released_names)
+          parts_are_not_loaded_in_part, every_misfit_is_listed, extra_parameters_of_recorded_cases,
+          given_word_vectors_are_left_out, graphs_without_released_names)

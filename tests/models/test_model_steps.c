@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whole training steps of the policy model and of VSRN against values recorded from the published
  * code: embeddings, loss terms, gradients, parameters after Adam, buffers, evaluation. */
 #include "tests/models/model_recorded.h"
@@ -7,7 +8,7 @@ enum { MOST_STEPS = 3 };
 typedef struct {
     const fixture_case *c;
     const ct_model *model;
-    int step;    /* 0: the file has one step, whose names have no prefix */
+    int step;                     /* 0: the file has one step, whose names have no prefix */
     double clips[MOST_STEPS + 1]; /* factor on the gradients of each step so far */
     int visited;
 } step_check;
@@ -105,7 +106,7 @@ static bool check_eval_buffer(void *context, const char *name, ct_tensor *tensor
 
 static ct_optimizer *adam_of(const fixture_case *c, ct_model *model) {
     double lr = atof(fixture_text(c, "lr"));
-    ct_optimizer *adam = ct_adam_create(ct_model_module(model), (ct_adam_config){.lr = lr});
+    ct_optimizer *adam = ct_adam_create(ct_model_module(model), (ct_adam_options){.lr = lr});
     ct_optimizer_clip_norm(adam, 2.0);
     const char *fixed = ct_model_untrained_prefix(model);
     if (fixed) ct_optimizer_exclude(adam, fixed);
@@ -200,12 +201,14 @@ static const char preset[] = "preset = released\n";
 START_TEST(policy_step) {
     dcpg_step("dcpg_step_f30k", CT_F64, preset);
     dcpg_step("dcpg_step_coco", CT_F64, preset);
-} END_TEST
+}
+END_TEST
 
 START_TEST(policy_step_f32) {
     dcpg_step("dcpg_step_f30k", CT_F32, preset);
     dcpg_step("dcpg_step_coco", CT_F32, preset);
-} END_TEST
+}
+END_TEST
 
 /* What the preset switches of a training step, one by one. */
 START_TEST(policy_step_by_single_keys) {
@@ -215,7 +218,8 @@ START_TEST(policy_step_by_single_keys) {
               "image_batchnorm_eval = batch\ndecoder_targets = words_and_pad\n"
               "intra_modal_hardest = column\nreward_measure = cosine\nclasses = released\n"
               "order_gradient = nan\n");
-} END_TEST
+}
+END_TEST
 
 /* ---- VSRN ----------------------------------------------------------------------------------- */
 
@@ -262,15 +266,15 @@ static void vsrn_steps(const char *name, ct_dtype dtype, int parameters, int buf
     ct_optimizer *adam = adam_of(&c, model);
     step_check check = {.c = &c, .model = model};
     for (check.step = 1; check.step <= MOST_STEPS; check.step++) CT_SCOPE {
-        ct_batch batch = vsrn_batch(&c, check.step);
-        ct_losses losses = ct_model_losses(model, &batch, 0, NULL);
-        assert_no_error();
-        fixture_check(&c, losses.image_embeddings, "step%d.out.img_emb", check.step);
-        fixture_check(&c, losses.caption_embeddings, "step%d.out.cap_emb", check.step);
-        fixture_check(&c, losses.term[CT_LOSS_TOTAL], "step%d.out.loss", check.step);
-        ct_backward(losses.term[CT_LOSS_TOTAL]);
-        finish_step(&check, adam, parameters, parameters + buffers);
-    }
+            ct_batch batch = vsrn_batch(&c, check.step);
+            ct_losses losses = ct_model_losses(model, &batch, 0, NULL);
+            assert_no_error();
+            fixture_check(&c, losses.image_embeddings, "step%d.out.img_emb", check.step);
+            fixture_check(&c, losses.caption_embeddings, "step%d.out.cap_emb", check.step);
+            fixture_check(&c, losses.term[CT_LOSS_TOTAL], "step%d.out.loss", check.step);
+            ct_backward(losses.term[CT_LOSS_TOTAL]);
+            finish_step(&check, adam, parameters, parameters + buffers);
+        }
     vsrn_evaluation(&c, model, 3, "eval_after");
     ct_optimizer_destroy(adam);
     ct_model_destroy(model);
@@ -280,11 +284,13 @@ static void vsrn_steps(const char *name, ct_dtype dtype, int parameters, int buf
 START_TEST(vsrn) {
     vsrn_steps("vsrn_step_f30k", CT_F64, 53, 15);
     vsrn_steps("vsrn_step_coco", CT_F64, 51, 12);
-} END_TEST
+}
+END_TEST
 
 START_TEST(vsrn_f32) {
     vsrn_steps("vsrn_step_f30k", CT_F32, 53, 15);
     vsrn_steps("vsrn_step_coco", CT_F32, 51, 12);
-} END_TEST
+}
+END_TEST
 
 TEST_MAIN("model_steps", policy_step, policy_step_f32, policy_step_by_single_keys, vsrn, vsrn_f32)

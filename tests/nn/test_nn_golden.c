@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Modules, losses and distributions against values recorded from the published code. */
 #include "tests/golden.h"
 
@@ -6,7 +7,7 @@ static void in_both(const char *name, void (*check)(const golden *g)) {
     const ct_dtype dtypes[] = {CT_F64, CT_F32};
     for (int i = 0; i < 2; i++) {
         golden g = golden_open(name, dtypes[i]);
-        CT_SCOPE check(&g);
+        CT_SCOPE { check(&g); }
         assert_no_error();
         golden_close(&g);
     }
@@ -115,7 +116,7 @@ static void check_batch_norm_mode(const golden *g, const char *shape, const char
     bool training = strcmp(mode, "eval") != 0;
     ct_module_train(norm, training);
     ct_tensor *x = golden_leaf(g, join(name, prefix, "in.x"));
-    ct_tensor *y = ct_batch_norm_layer(norm, x);
+    ct_tensor *y = ct_batch_norm(norm, x);
     golden_check(g, y, join(name, full, "out.y"));
     ct_backward(golden_loss(g, y, join(name, prefix, "in.cotangent")));
     golden_check(g, ct_grad(x), join(name, full, "grad.in.x"));
@@ -211,19 +212,23 @@ static void check_contrastive(const golden *g) {
     for (int i = 0; i < 16; i++) {
         int raw = i & 1, dcpg = i >> 1 & 1, order = i >> 2 & 1, hardest = i >> 3 & 1;
         char prefix[64];
-        snprintf(prefix, sizeof prefix, "%s.%s.%s.%s", inputs[raw], models[dcpg],
-                 measures[order], negatives[hardest]);
+        snprintf(prefix, sizeof prefix, "%s.%s.%s.%s", inputs[raw], models[dcpg], measures[order],
+                 negatives[hardest]);
         ct_ranking_options options = {.margin = golden_number(g, "margin"),
                                       .hardest = hardest,
                                       .intra_modal = dcpg,
                                       .measure = order ? CT_ORDER : CT_COSINE,
                                       .released_intra = true};
-        CT_SCOPE check_ranking(g, inputs[raw], prefix, options);
-        if (order) CT_SCOPE check_nan_gradient(g, inputs[raw], prefix, options);
+        CT_SCOPE { check_ranking(g, inputs[raw], prefix, options); }
+        if (order) CT_SCOPE {
+                check_nan_gradient(g, inputs[raw], prefix, options);
+            }
         /* On the unit sphere S(I,I) is symmetric with a constant diagonal: rows or columns give
          * the same. */
         options.released_intra = false;
-        if (!raw && !order) CT_SCOPE check_ranking(g, inputs[raw], prefix, options);
+        if (!raw && !order) CT_SCOPE {
+                check_ranking(g, inputs[raw], prefix, options);
+            }
     }
 }
 
@@ -259,13 +264,12 @@ static void check_gumbel_mode(const golden *g, ct_rng *rng, const char *prefix) 
                             : ct_softmax(ct_scale(logits, 1 / temperature), -1);
     golden_check(g, y, join(name, prefix, "out.y"));
     ct_tensor *log_y = ct_log(y);
-    ct_tensor *index = training ? ct_categorical_sample(log_y, rng, "noise.index_v")
-                                : ct_tensor_argmax(y, -1);
+    ct_tensor *index =
+        training ? ct_categorical_sample(log_y, rng, "noise.index_v") : ct_tensor_argmax(y, -1);
     golden_check(g, ct_unsqueeze(index, -1), join(name, prefix, "out.ind"));
     ct_tensor *log_prob = ct_unsqueeze(ct_categorical_log_prob(log_y, index), -1);
     golden_check(g, ct_exp(log_prob), join(name, prefix, "out.prob"));
-    ct_tensor *y_hard = ct_add(one_hot(ct_tensor_unsqueeze(index, -1), y),
-                               ct_sub(y, ct_detach(y)));
+    ct_tensor *y_hard = ct_add(one_hot(ct_tensor_unsqueeze(index, -1), y), ct_sub(y, ct_detach(y)));
     golden_check(g, y_hard, join(name, prefix, "out.y_hard"));
     ct_backward(ct_add(golden_loss(g, y_hard, "in.cotangent.y_hard"),
                        golden_loss(g, log_prob, "in.cotangent.log_prob")));
@@ -337,8 +341,8 @@ static void check_optimizer(const golden *g, const char *name, ct_module *module
             const char *const parameters[] = {"p0", "p1", "p2"};
             snprintf(text, sizeof text, "%s.step%d.param_after.%s", name, step, parameters[i]);
             bool f64 = g->dtype == CT_F64;
-            golden_check_within(g, ct_module_tensor(module, parameters[i]), text,
-                                f64 ? 1e-9 : 0, f64 ? 1e-12 : 1e-6);
+            golden_check_within(g, ct_module_tensor(module, parameters[i]), text, f64 ? 1e-9 : 0,
+                                f64 ? 1e-12 : 1e-6);
         }
     }
     state_walk walk = {g, name};
@@ -361,12 +365,12 @@ static void check_optimizers(const golden *g) {
         static const char *const names[] = {"adam_clip", "adam_wd", "adamw", "sgd_momentum",
                                             "sgd_nesterov_wd"};
         ct_module *module = three_parameters(g);
-        ct_adam_config clip = {.lr = lr};
-        ct_adam_config decay = {.lr = lr, .beta1 = 0.8, .beta2 = 0.95, .weight_decay = 0.01};
-        ct_adam_config decoupled = {.lr = lr, .weight_decay = 0.05};
-        ct_sgd_config momentum = {.lr = 0.03, .momentum = 0.9};
-        ct_sgd_config nesterov = {.lr = 0.03, .momentum = 0.8, .weight_decay = 0.02,
-                                  .nesterov = true};
+        ct_adam_options clip = {.lr = lr};
+        ct_adam_options decay = {.lr = lr, .beta1 = 0.8, .beta2 = 0.95, .weight_decay = 0.01};
+        ct_adam_options decoupled = {.lr = lr, .weight_decay = 0.05};
+        ct_sgd_options momentum = {.lr = 0.03, .momentum = 0.9};
+        ct_sgd_options nesterov = {
+            .lr = 0.03, .momentum = 0.8, .weight_decay = 0.02, .nesterov = true};
         ct_optimizer *optimizer = kind == 0   ? ct_adam_create(module, clip)
                                   : kind == 1 ? ct_adam_create(module, decay)
                                   : kind == 2 ? ct_adamw_create(module, decoupled)

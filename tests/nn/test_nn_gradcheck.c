@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every module and loss: gradients of inputs and parameters against central differences, in f64.
  * Prints one line a subject. */
 #include "nn/nn.h"
@@ -59,8 +60,8 @@ static double compare_leaf(const char *what, const subject *s, ct_tensor *x, con
     double worst = 0;
     for (int64_t i = 0; i < ct_count(x); i++) {
         double value = ct_get(x, i);
-        double numeric = (loss_with(s, x, i, value + step) - loss_with(s, x, i, value - step)) /
-                         (2 * step);
+        double numeric =
+            (loss_with(s, x, i, value + step) - loss_with(s, x, i, value - step)) / (2 * step);
         ct_set(x, i, value);
         double error = fabs(ct_get(grad, i) - numeric) / fmax(1, fabs(numeric));
         ck_assert_msg(error <= tolerance, "%s: %s[%lld]: gradient %.12g, by differences %.12g",
@@ -80,7 +81,7 @@ static void check(const char *what, subject s) {
         if (s.input[i] && ct_requires_grad(s.input[i])) add_leaf(&all, name, s.input[i]);
     }
     if (s.module) ct_module_visit(s.module, add_parameter, &all);
-    CT_SCOPE ck_assert_msg(ct_backward(scalar_loss(&s)), "%s: %s", what, ct_error());
+    CT_SCOPE { ck_assert_msg(ct_backward(scalar_loss(&s)), "%s: %s", what, ct_error()); }
     double worst = 0;
     int64_t elements = 0;
     for (int i = 0; i < all.count; i++) {
@@ -153,8 +154,8 @@ END_TEST
 START_TEST(embedding) {
     CT_SCOPE {
         ct_tensor *index = integers(CT_SHAPE(2, 3), (int64_t[]){0, 2, 2, 3, 0, 2});
-        subject s = {.module = prepared(ct_embedding_create(5, 3)), .input = {index},
-                     .output = forward};
+        subject s = {
+            .module = prepared(ct_embedding_create(5, 3)), .input = {index}, .output = forward};
         check("embedding", s);
     }
 }
@@ -246,8 +247,7 @@ static ct_tensor *attention_output(const subject *s) {
 
 START_TEST(attention) {
     ct_attention_options options = {.heads = 2, .causal = true, .dropout = 0.2};
-    check_forward("attention, causal, dropout", ct_attention_create(4, options),
-                  CT_SHAPE(2, 3, 4));
+    check_forward("attention, causal, dropout", ct_attention_create(4, options), CT_SHAPE(2, 3, 4));
     CT_SCOPE {
         /* The second row's keys are all forbidden. */
         const uint8_t forbidden[] = {0, 1, 0, 0, 1, 1, 1, 1};
@@ -271,8 +271,7 @@ START_TEST(norms) {
     check_forward("batch_norm (B,C,L)", ct_batch_norm_create(3, (ct_batch_norm_options){0}),
                   CT_SHAPE(2, 3, 4));
     check_forward("batch_norm, channels last",
-                  ct_batch_norm_create(3, (ct_batch_norm_options){.axis = -1}),
-                  CT_SHAPE(2, 4, 3));
+                  ct_batch_norm_create(3, (ct_batch_norm_options){.axis = -1}), CT_SHAPE(2, 4, 3));
     ct_module *norm = ct_batch_norm_create(3, (ct_batch_norm_options){0});
     ct_module_train(norm, false);
     check_forward("batch_norm, evaluation", norm, CT_SHAPE(4, 3));
@@ -280,34 +279,34 @@ START_TEST(norms) {
     ct_module_train(norm, false);
     check_forward("batch_norm, batch statistics", norm, CT_SHAPE(4, 3));
     CT_SCOPE {
-        ct_tensor *mask = ct_from_data(CT_U8, test_device(), CT_SHAPE(5, 1),
-                                       (uint8_t[]){1, 0, 1, 1, 0});
+        ct_tensor *mask =
+            ct_from_data(CT_U8, test_device(), CT_SHAPE(5, 1), (uint8_t[]){1, 0, 1, 1, 0});
         norm = ct_batch_norm_create(3, (ct_batch_norm_options){.axis = -1});
-        subject s = {.module = prepared(norm), .input = {real(CT_SHAPE(5, 3), 1), mask},
+        subject s = {.module = prepared(norm),
+                     .input = {real(CT_SHAPE(5, 3), 1), mask},
                      .output = masked_norm_output};
         check("batch_norm, masked", s);
     }
     check_forward("layer_norm", ct_layer_norm_create(4, 0), CT_SHAPE(2, 3, 4));
-    check_forward("l2_norm", ct_l2_norm_create(-1), CT_SHAPE(2, 3, 4));
-    check_forward("l2_norm over regions", ct_l2_norm_create(1), CT_SHAPE(2, 3, 4));
+    check_forward("l2_norm", ct_l2_normalize_create(-1), CT_SHAPE(2, 3, 4));
+    check_forward("l2_norm over regions", ct_l2_normalize_create(1), CT_SHAPE(2, 3, 4));
 }
 END_TEST
 
 START_TEST(convolutions) {
-    ct_conv1d_config config = {.stride = 2, .dilation = 2, .padding = 1};
+    ct_conv1d_options config = {.stride = 2, .dilation = 2, .padding = 1};
     check_forward("conv1d", ct_conv1d_create(3, 2, 3, config), CT_SHAPE(2, 8, 3));
-    config = (ct_conv1d_config){.causal = true, .no_bias = true};
-    check_forward("conv1d, causal, no bias", ct_conv1d_create(3, 2, 3, config),
-                  CT_SHAPE(2, 5, 3));
+    config = (ct_conv1d_options){.causal = true, .no_bias = true};
+    check_forward("conv1d, causal, no bias", ct_conv1d_create(3, 2, 3, config), CT_SHAPE(2, 5, 3));
     check_forward("conv1d, weight norm",
-                  ct_weight_norm_apply(ct_conv1d_create(3, 2, 3, (ct_conv1d_config){0})),
+                  ct_weight_norm_apply(ct_conv1d_create(3, 2, 3, (ct_conv1d_options){0})),
                   CT_SHAPE(2, 5, 3));
 }
 END_TEST
 
 START_TEST(chains) {
-    static const char *const names[] = {"relu", "tanh", "sigmoid", "gelu",
-                                        "silu", "softplus", "elu", "leaky_relu"};
+    static const char *const names[] = {"relu", "tanh",     "sigmoid", "gelu",
+                                        "silu", "softplus", "elu",     "leaky_relu"};
     for (int i = 0; i < 8; i++) {
         ct_module *chain = ct_sequential_create();
         char what[64];
@@ -324,8 +323,7 @@ END_TEST
 /* ---- losses ----------------------------------------------------------------------------- */
 
 static ct_tensor *cross_entropy_output(const subject *s) {
-    ct_cross_entropy_options options = {.smoothing = s->option, .ignore = true,
-                                        .ignore_index = 1};
+    ct_cross_entropy_options options = {.smoothing = s->option, .ignore = true, .ignore_index = 1};
     return ct_cross_entropy(s->input[0], s->input[1], options);
 }
 
@@ -349,15 +347,14 @@ START_TEST(losses) {
         check("cross_entropy, ignore",
               (subject){.input = {logits, labels}, .output = cross_entropy_output});
         ct_zero_grad(logits);
-        check("cross_entropy, smoothing", (subject){.input = {logits, labels}, .option = 0.2,
-                                                    .output = cross_entropy_output});
+        check("cross_entropy, smoothing",
+              (subject){.input = {logits, labels}, .option = 0.2, .output = cross_entropy_output});
         ct_zero_grad(logits);
         check("cross_entropy, rows",
               (subject){.input = {logits, labels}, .output = cross_entropy_rows});
-        check("bce_with_logits",
-              (subject){.input = {real_between(CT_SHAPE(3, 4), -3, 3, 2),
-                                  real_between(CT_SHAPE(3, 4), 0.1, 0.9, 3)},
-                        .output = bce_output});
+        check("bce_with_logits", (subject){.input = {real_between(CT_SHAPE(3, 4), -3, 3, 2),
+                                                     real_between(CT_SHAPE(3, 4), 0.1, 0.9, 3)},
+                                           .output = bce_output});
         check("mse", (subject){.input = {real(CT_SHAPE(3, 4), 2), real(CT_SHAPE(3, 4), 3)},
                                .output = mse_output});
     }
@@ -370,7 +367,9 @@ static ct_tensor *similarity_output(const subject *s) {
 
 static ct_tensor *ranking_output(const subject *s) {
     int bits = (int)s->option;
-    ct_ranking_options options = {.margin = 0.2, .hardest = bits & 1, .intra_modal = bits & 2,
+    ct_ranking_options options = {.margin = 0.2,
+                                  .hardest = bits & 1,
+                                  .intra_modal = bits & 2,
                                   .released_intra = bits & 4,
                                   .measure = bits & 8 ? CT_ORDER : CT_COSINE};
     return ct_ranking_loss(s->input[0], s->input[1], options);
@@ -380,7 +379,8 @@ START_TEST(ranking) {
     for (int order = 0; order < 2; order++) {
         CT_SCOPE {
             subject s = {.input = {real(CT_SHAPE(3, 4), 1), real(CT_SHAPE(5, 4), 2)},
-                         .option = order, .output = similarity_output};
+                         .option = order,
+                         .output = similarity_output};
             check(order ? "similarity, order" : "similarity, cosine", s);
         }
     }
@@ -391,7 +391,8 @@ START_TEST(ranking) {
                  bits & 4 ? " released" : "");
         CT_SCOPE {
             subject s = {.input = {real(CT_SHAPE(4, 3), 1), real(CT_SHAPE(4, 3), 2)},
-                         .option = bits, .output = ranking_output};
+                         .option = bits,
+                         .output = ranking_output};
             check(what, s);
         }
     }
@@ -423,19 +424,18 @@ static ct_tensor *normal_entropy_output(const subject *s) { return ct_normal_ent
 START_TEST(distributions) {
     CT_SCOPE {
         ct_tensor *value = integers(CT_SHAPE(2, 3), (int64_t[]){0, 3, 1, 2, 1, 0});
-        check("categorical_log_prob", (subject){.input = {real(CT_SHAPE(2, 3, 4), 1), value},
-                                                .output = log_prob_output});
+        check("categorical_log_prob",
+              (subject){.input = {real(CT_SHAPE(2, 3, 4), 1), value}, .output = log_prob_output});
         check("categorical_entropy",
               (subject){.input = {real(CT_SHAPE(2, 3, 4), 1)}, .output = entropy_output});
         check("gumbel_softmax",
               (subject){.input = {real(CT_SHAPE(2, 3, 4), 1)}, .output = gumbel_output});
-        check("normal_rsample", (subject){.input = {real(CT_SHAPE(3, 4), 1),
-                                                    real_between(CT_SHAPE(3, 1), 0.5, 2, 2)},
-                                          .output = rsample_output});
-        check("normal_log_prob",
-              (subject){.input = {real(CT_SHAPE(3, 4), 1), real(CT_SHAPE(4), 2),
-                                  real_between(CT_SHAPE(3, 4), 0.5, 2, 3)},
-                        .output = normal_output});
+        check("normal_rsample",
+              (subject){.input = {real(CT_SHAPE(3, 4), 1), real_between(CT_SHAPE(3, 1), 0.5, 2, 2)},
+                        .output = rsample_output});
+        check("normal_log_prob", (subject){.input = {real(CT_SHAPE(3, 4), 1), real(CT_SHAPE(4), 2),
+                                                     real_between(CT_SHAPE(3, 4), 0.5, 2, 3)},
+                                           .output = normal_output});
         check("normal_entropy", (subject){.input = {real_between(CT_SHAPE(3, 4), 0.5, 2, 3)},
                                           .output = normal_entropy_output});
     }

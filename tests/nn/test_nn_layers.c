@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Layers against plain loops over their formulas, and their modes and refusals. */
 #include "nn/nn.h"
 #include "tests/test.h"
@@ -45,7 +46,7 @@ START_TEST(initial_values_are_pytorchs) {
     check_range(m, "weight", 0.1);
     check_range(m, "bias", 0.1);
     ct_module_destroy(m);
-    m = ct_conv1d_create(20, 80, 5, (ct_conv1d_config){0});
+    m = ct_conv1d_create(20, 80, 5, (ct_conv1d_options){0});
     check_range(m, "weight", 0.1);
     check_range(m, "bias", 0.1);
     ct_module_destroy(m);
@@ -345,7 +346,7 @@ START_TEST(graph_conv_is_its_formula) {
 END_TEST
 
 /* y[t][o] = bias[o] + sum over k, c of weight[o][c][k] x[t*stride + k*dilation - before][c] */
-static void check_conv(ct_conv1d_config config, int64_t before, int64_t steps) {
+static void check_conv(ct_conv1d_options config, int64_t before, int64_t steps) {
     ct_module *m = f64(ct_conv1d_create(2, 3, 3, config));
     int64_t stride = config.stride ? config.stride : 1;
     int64_t dilation = config.dilation ? config.dilation : 1;
@@ -364,19 +365,18 @@ static void check_conv(ct_conv1d_config config, int64_t before, int64_t steps) {
                 expected[t * 3 + o] = sum;
             }
         }
-        assert_close(ct_conv1d(m, x),
-                     ct_from_data(CT_F64, CT_CPU, CT_SHAPE(1, steps, 3), expected), 1e-13, 1e-14,
-                     "conv1d");
+        assert_close(ct_conv1d(m, x), ct_from_data(CT_F64, CT_CPU, CT_SHAPE(1, steps, 3), expected),
+                     1e-13, 1e-14, "conv1d");
     }
     ct_module_destroy(m);
 }
 
 START_TEST(conv1d_is_its_formula) {
-    check_conv((ct_conv1d_config){0}, 0, 5);
-    check_conv((ct_conv1d_config){.padding = 1, .no_bias = true}, 1, 7);
-    check_conv((ct_conv1d_config){.padding = 2, .stride = 2, .dilation = 2}, 2, 4);
-    check_conv((ct_conv1d_config){.causal = true, .dilation = 2, .padding = 9}, 4, 7);
-    ck_assert_ptr_null(ct_conv1d_create(2, 3, 0, (ct_conv1d_config){0}));
+    check_conv((ct_conv1d_options){0}, 0, 5);
+    check_conv((ct_conv1d_options){.padding = 1, .no_bias = true}, 1, 7);
+    check_conv((ct_conv1d_options){.padding = 2, .stride = 2, .dilation = 2}, 2, 4);
+    check_conv((ct_conv1d_options){.causal = true, .dilation = 2, .padding = 9}, 4, 7);
+    ck_assert_ptr_null(ct_conv1d_create(2, 3, 0, (ct_conv1d_options){0}));
     assert_error("kernel 0");
 }
 END_TEST
@@ -390,21 +390,21 @@ START_TEST(batch_norm_modes) {
     CT_SCOPE {
         /* channel means 2 and 10, biased variances 1 and 4, unbiased 2 and 8 */
         ct_tensor *x = ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(2, 2), (double[]){1, 8, 3, 12});
-        ct_tensor *y = ct_batch_norm_layer(m, x);
+        ct_tensor *y = ct_batch_norm(m, x);
         double a = 1 / sqrt(1 + 1e-5), b = 2 / sqrt(4 + 1e-5);
-        assert_close(y, ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(2, 2),
-                                        (double[]){-a, -b, a, b}), 1e-14, 0, "y");
+        assert_close(y, ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(2, 2), (double[]){-a, -b, a, b}),
+                     1e-14, 0, "y");
         ct_tensor *mean = ct_module_tensor(m, "running_mean");
         ct_tensor *variance = ct_module_tensor(m, "running_var");
         ck_assert(fabs(ct_get(mean, 0) - 1) < 1e-14 && fabs(ct_get(mean, 1) - 5) < 1e-14);
         ck_assert(fabs(ct_get(variance, 0) - 1.5) < 1e-14);
         ck_assert(fabs(ct_get(variance, 1) - 4.5) < 1e-14);
         ck_assert(ct_item(ct_module_tensor(m, "num_batches_tracked")) == 1);
-        ck_assert_ptr_null(ct_batch_norm_layer(m, ct_slice(x, 0, 0, 1, 1)));
+        ck_assert_ptr_null(ct_batch_norm(m, ct_slice(x, 0, 0, 1, 1)));
         assert_error("f64 (1,2) has 1 values a channel");
-        ck_assert_ptr_null(ct_batch_norm_layer(m, ct_slice(x, 1, 0, 1, 1)));
+        ck_assert_ptr_null(ct_batch_norm(m, ct_slice(x, 1, 0, 1, 1)));
         assert_error("expected 2 channels");
-        ck_assert_ptr_null(ct_batch_norm_layer(m, ct_tensor_cast(x, CT_F32)));
+        ck_assert_ptr_null(ct_batch_norm(m, ct_tensor_cast(x, CT_F32)));
         assert_error("running statistics are f64");
         ck_assert(ct_item(ct_module_tensor(m, "num_batches_tracked")) == 1);
     }
@@ -413,7 +413,7 @@ START_TEST(batch_norm_modes) {
     ct_module_train(m, false);
     CT_SCOPE {
         ct_tensor *x = real(CT_SHAPE(1, 2), 1);
-        ct_tensor *y = ct_batch_norm_layer(m, x);
+        ct_tensor *y = ct_batch_norm(m, x);
         assert_close(y, ct_scale(x, 1 / sqrt(1 + 1e-5)), 1e-14, 0, "evaluation of one row");
         ck_assert(ct_item(ct_module_tensor(m, "num_batches_tracked")) == 0);
     }
@@ -426,28 +426,29 @@ END_TEST
 /* The rows that count, alone, through the plain layer; the others hold NaN. */
 START_TEST(masked_batch_norm_is_that_of_its_rows) {
     for (int training = 0; training < 2; training++) CT_SCOPE {
-        ct_module *plain = f64(ct_batch_norm_create(3, (ct_batch_norm_options){.axis = -1}));
-        ct_module *masked = f64(ct_batch_norm_create(3, (ct_batch_norm_options){.axis = -1}));
-        ct_module_train(plain, training);
-        ct_module_train(masked, training);
-        const uint8_t counts[] = {1, 0, 1, 1, 0, 1};
-        ct_tensor *mask = ct_from_data(CT_U8, CT_CPU, CT_SHAPE(6, 1), counts);
-        ct_tensor *rows = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(4), (int64_t[]){0, 2, 3, 5});
-        ct_tensor *x = ct_where(mask, real(CT_SHAPE(6, 3), 1), ct_scalar(CT_F64, CT_CPU, NAN));
-        ct_tensor *expected = ct_batch_norm_layer(plain, ct_index_select(x, 0, rows));
-        ct_tensor *y = ct_batch_norm_masked(masked, x, mask);
-        assert_close(ct_index_select(y, 0, rows), expected, 1e-14, 0, "y");
-        ck_assert(ct_get(y, 3) == 0 && ct_get(y, 14) == 0);
-        static const char *const buffers[] = {"running_mean", "running_var", "num_batches_tracked"};
-        for (int i = 0; i < 3; i++) {
-            assert_close(ct_module_tensor(masked, buffers[i]), ct_module_tensor(plain, buffers[i]),
-                         1e-14, 0, buffers[i]);
+            ct_module *plain = f64(ct_batch_norm_create(3, (ct_batch_norm_options){.axis = -1}));
+            ct_module *masked = f64(ct_batch_norm_create(3, (ct_batch_norm_options){.axis = -1}));
+            ct_module_train(plain, training);
+            ct_module_train(masked, training);
+            const uint8_t counts[] = {1, 0, 1, 1, 0, 1};
+            ct_tensor *mask = ct_from_data(CT_U8, CT_CPU, CT_SHAPE(6, 1), counts);
+            ct_tensor *rows = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(4), (int64_t[]){0, 2, 3, 5});
+            ct_tensor *x = ct_where(mask, real(CT_SHAPE(6, 3), 1), ct_scalar(CT_F64, CT_CPU, NAN));
+            ct_tensor *expected = ct_batch_norm(plain, ct_index_select(x, 0, rows));
+            ct_tensor *y = ct_batch_norm_masked(masked, x, mask);
+            assert_close(ct_index_select(y, 0, rows), expected, 1e-14, 0, "y");
+            ck_assert(ct_get(y, 3) == 0 && ct_get(y, 14) == 0);
+            static const char *const buffers[] = {"running_mean", "running_var",
+                                                  "num_batches_tracked"};
+            for (int i = 0; i < 3; i++) {
+                assert_close(ct_module_tensor(masked, buffers[i]),
+                             ct_module_tensor(plain, buffers[i]), 1e-14, 0, buffers[i]);
+            }
+            ck_assert_ptr_null(ct_batch_norm_masked(masked, x, ct_slice(mask, 0, 0, 5, 1)));
+            assert_error("x is f64 (6,3) and its mask u8 (5,1), expected (R,C) and (R,1)");
+            ct_module_destroy(plain);
+            ct_module_destroy(masked);
         }
-        ck_assert_ptr_null(ct_batch_norm_masked(masked, x, ct_slice(mask, 0, 0, 5, 1)));
-        assert_error("x is f64 (6,3) and its mask u8 (5,1), expected (R,C) and (R,1)");
-        ct_module_destroy(plain);
-        ct_module_destroy(masked);
-    }
 }
 END_TEST
 
@@ -464,9 +465,8 @@ START_TEST(layer_norm_is_its_formula) {
                 expected[i * 4 + j] = (ct_get(x, i * 4 + j) - mean) / sqrt(variance + 0.1);
             }
         }
-        assert_close(ct_layer_norm_layer(m, x),
-                     ct_from_data(CT_F64, CT_CPU, CT_SHAPE(3, 4), expected), 1e-13, 1e-14,
-                     "layer_norm");
+        assert_close(ct_layer_norm(m, x), ct_from_data(CT_F64, CT_CPU, CT_SHAPE(3, 4), expected),
+                     1e-13, 1e-14, "layer_norm");
     }
     ct_module_destroy(m);
 }
@@ -477,7 +477,7 @@ START_TEST(dropout_keeps_the_mean) {
     ct_seed(3);
     CT_SCOPE {
         ct_tensor *x = ct_full(CT_F32, CT_CPU, CT_SHAPE(10000), 1);
-        ct_tensor *y = ct_dropout_layer(m, x);
+        ct_tensor *y = ct_dropout(m, x);
         int zeros = 0;
         for (int i = 0; i < 10000; i++) {
             double value = ct_get(y, i);
@@ -488,7 +488,7 @@ START_TEST(dropout_keeps_the_mean) {
         ck_assert_int_gt(zeros, 1800);
         ck_assert_int_lt(zeros, 2200);
         ct_module_train(m, false);
-        assert_close(ct_dropout_layer(m, x), x, 0, 0, "evaluation");
+        assert_close(ct_dropout(m, x), x, 0, 0, "evaluation");
     }
     ct_module_destroy(m);
     ck_assert_ptr_null(ct_dropout_create(1));

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Losses, distributions, initialisers, schedules: values from formulas, statistics, refusals. */
 #include "nn/nn.h"
 #include "tests/test.h"
@@ -68,15 +69,14 @@ START_TEST(cross_entropy_refusals) {
         ck_assert_ptr_null(ct_cross_entropy(x, labels_of(CT_SHAPE(2), (int64_t[]){0, 3}), options));
         ck_assert(!ct_ok());
         ct_error_clear();
-        ck_assert_ptr_null(ct_cross_entropy(x, labels_of(CT_SHAPE(3), (int64_t[]){0, 1, 1}),
-                                            options));
+        ck_assert_ptr_null(
+            ct_cross_entropy(x, labels_of(CT_SHAPE(3), (int64_t[]){0, 1, 1}), options));
         ck_assert(!ct_ok());
         ct_error_clear();
         ck_assert_ptr_null(ct_cross_entropy(x, NULL, options));
         assert_error("labels is NULL");
         options.smoothing = 2;
-        ck_assert_ptr_null(ct_cross_entropy(x, labels_of(CT_SHAPE(2), (int64_t[]){0, 1}),
-                                            options));
+        ck_assert_ptr_null(ct_cross_entropy(x, labels_of(CT_SHAPE(2), (int64_t[]){0, 1}), options));
         assert_error("smoothing 2");
     }
 }
@@ -86,8 +86,8 @@ START_TEST(bce_is_stable) {
     CT_SCOPE {
         const double logits[] = {0, 2, -3, 800, -800, 800};
         const double targets[] = {1, 0.25, 0, 1, 0, 0};
-        const double expected[] = {log(2), 0.25 * log1p(exp(-2)) + 0.75 * log1p(exp(2)),
-                                   log1p(exp(-3)), 0, 0, 800};
+        const double expected[] = {
+            log(2), 0.25 * log1p(exp(-2)) + 0.75 * log1p(exp(2)), log1p(exp(-3)), 0, 0, 800};
         ct_tensor *x = ct_require_grad(numbers(CT_SHAPE(6), logits));
         ct_tensor *t = numbers(CT_SHAPE(6), targets);
         ct_tensor *rows = ct_bce_with_logits(x, t, CT_REDUCE_NONE);
@@ -165,18 +165,20 @@ START_TEST(ranking_loss_is_its_formula) {
             expected += naive_hinge(4, s, 0.3, hardest, false, released);
         }
         CT_SCOPE {
-            ct_ranking_options options = {.margin = 0.3, .hardest = hardest,
-                                          .intra_modal = within, .released_intra = released,
+            ct_ranking_options options = {.margin = 0.3,
+                                          .hardest = hardest,
+                                          .intra_modal = within,
+                                          .released_intra = released,
                                           .measure = order ? CT_ORDER : CT_COSINE};
-            ct_tensor *loss = ct_ranking_loss(numbers(CT_SHAPE(4, 3), a),
-                                              numbers(CT_SHAPE(4, 3), b), options);
+            ct_tensor *loss =
+                ct_ranking_loss(numbers(CT_SHAPE(4, 3), a), numbers(CT_SHAPE(4, 3), b), options);
             check_value("ranking loss", loss, expected, 1e-13);
         }
     }
     CT_SCOPE {
         ct_ranking_options options = {.margin = 0.3};
-        ck_assert_ptr_null(ct_ranking_loss(numbers(CT_SHAPE(4, 3), a), numbers(CT_SHAPE(3, 4), b),
-                                           options));
+        ck_assert_ptr_null(
+            ct_ranking_loss(numbers(CT_SHAPE(4, 3), a), numbers(CT_SHAPE(3, 4), b), options));
         assert_error("images f64 (4,3) and captions f64 (3,4)");
     }
 }
@@ -204,8 +206,7 @@ START_TEST(categorical_draws_its_probabilities) {
         ck_assert_int_eq(seen[1], 0);
         for (int k = 0; k < 4; k++) {
             double deviation = sqrt(N * p[k] * (1 - p[k]));
-            ck_assert_msg(fabs(seen[k] - N * p[k]) <= 4 * deviation, "%d of %g", seen[k],
-                          N * p[k]);
+            ck_assert_msg(fabs(seen[k] - N * p[k]) <= 4 * deviation, "%d of %g", seen[k], N * p[k]);
         }
     }
     CT_SCOPE {
@@ -241,8 +242,8 @@ END_TEST
 START_TEST(categorical_entropy_and_log_prob) {
     CT_SCOPE {
         const double p[] = {0.1, 0.6, 0.3};
-        ct_tensor *logits = numbers(CT_SHAPE(2, 3), (double[]){log(p[0]), log(p[1]), log(p[2]),
-                                                               5, -INFINITY, 5});
+        ct_tensor *logits =
+            numbers(CT_SHAPE(2, 3), (double[]){log(p[0]), log(p[1]), log(p[2]), 5, -INFINITY, 5});
         double entropy = -(p[0] * log(p[0]) + p[1] * log(p[1]) + p[2] * log(p[2]));
         ct_require_grad(logits);
         ct_tensor *h = ct_categorical_entropy(logits);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The module tree: names, ownership, modes, conversion, state dictionaries. */
 #include <unistd.h>
 
@@ -278,8 +279,8 @@ START_TEST(load_lists_everything_and_changes_nothing) {
         "2 of another shape or type: fc.weight is f32 (2,4) instead of f32 (2,3), norm.num_b",
         "norm.num_batches_tracked is f32 () instead of i64 ()"};
     for (int i = 0; i < 5; i++) {
-        ck_assert_msg(ct_error() && strstr(ct_error(), expected[i]), "no '%s' in '%s'",
-                      expected[i], ct_error());
+        ck_assert_msg(ct_error() && strstr(ct_error(), expected[i]), "no '%s' in '%s'", expected[i],
+                      ct_error());
     }
     ct_error_clear();
     ck_assert(!ct_module_load(net, path, false));
@@ -314,7 +315,7 @@ END_TEST
 /* The published region graph convolutions store 1x1 convolutions. */
 START_TEST(loads_1x1_convolutions_as_linear) {
     const char *path = in_folder("conv.safetensors");
-    ct_module *conv = ct_conv1d_create(3, 2, 1, (ct_conv1d_config){0});
+    ct_module *conv = ct_conv1d_create(3, 2, 1, (ct_conv1d_options){0});
     ct_module *linear = ct_linear_create(3, 2, true);
     ck_assert(ct_module_save(conv, path));
     ck_assert_msg(ct_module_load(linear, path, true), "%s", ct_error());
@@ -334,7 +335,7 @@ END_TEST
 
 START_TEST(weight_norm_replaces_weight) {
     ct_module *modules[] = {ct_linear_create(3, 2, true),
-                            ct_conv1d_create(3, 2, 2, (ct_conv1d_config){0})};
+                            ct_conv1d_create(3, 2, 2, (ct_conv1d_options){0})};
     for (int k = 0; k < 2; k++) {
         CT_SCOPE {
             ct_tensor *x = ct_full(CT_F32, CT_CPU, CT_SHAPE(1, 4, 3), 0.7);

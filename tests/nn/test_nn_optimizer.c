@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Optimisers: what they touch, clipping, state, refusals. Their arithmetic: test_nn_golden. */
 #include "nn/nn.h"
 #include "tests/test.h"
@@ -24,7 +25,7 @@ static double value(ct_module *net, const char *name) {
 
 START_TEST(skips_what_has_no_gradient) {
     ct_module *net = two_layers();
-    ct_optimizer *adam = ct_adamw_create(net, (ct_adam_config){.lr = 0.1});
+    ct_optimizer *adam = ct_adamw_create(net, (ct_adam_options){.lr = 0.1});
     double a = value(net, "a.weight"), b = value(net, "b.weight");
     set_grad(net, "a.weight", 1);
     ck_assert(ct_optimizer_step(adam));
@@ -46,7 +47,7 @@ END_TEST
 
 START_TEST(excludes_by_prefix) {
     ct_module *net = two_layers();
-    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_config){.lr = 1});
+    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_options){.lr = 1});
     ck_assert(ct_optimizer_exclude(sgd, "b."));
     double a = value(net, "a.bias"), b = value(net, "b.bias");
     set_grad(net, "a.bias", 3);
@@ -66,12 +67,13 @@ END_TEST
 START_TEST(learns_parts_at_rates_of_their_own) {
     for (int adam = 0; adam < 2; adam++) {
         ct_module *net = two_layers();
-        ct_optimizer *optimizer = adam ? ct_adam_create(net, (ct_adam_config){0})
-                                       : ct_sgd_create(net, (ct_sgd_config){0});
+        ct_optimizer *optimizer = adam ? ct_adam_create(net, (ct_adam_options){0})
+                                       : ct_sgd_create(net, (ct_sgd_options){0});
         ck_assert(ct_optimizer_scale_lr(optimizer, "a.weight", 0.25));
         ck_assert(ct_optimizer_scale_lr(optimizer, "b.", 0));
         ct_optimizer_set_lr(optimizer, 0.1);
-        double weight = value(net, "a.weight"), bias = value(net, "a.bias"), b = value(net, "b.bias");
+        double weight = value(net, "a.weight"), bias = value(net, "a.bias"),
+               b = value(net, "b.bias");
         set_grad(net, "a.weight", 1);
         set_grad(net, "a.bias", 1);
         set_grad(net, "b.bias", 1);
@@ -92,7 +94,7 @@ END_TEST
 
 START_TEST(clips_over_all_parameters) {
     ct_module *net = two_layers();
-    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_config){.lr = 1});
+    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_options){.lr = 1});
     ct_optimizer_clip_norm(sgd, 2);
     double a = value(net, "a.bias"), b = value(net, "b.bias");
     set_grad(net, "a.bias", 3);
@@ -123,7 +125,7 @@ static void adam_by_hand(by_hand *p, double gradient) {
 
 START_TEST(repeats_what_is_listed_twice) {
     ct_module *net = two_layers();
-    ct_optimizer *adam = ct_adam_create(net, (ct_adam_config){.lr = 0.1});
+    ct_optimizer *adam = ct_adam_create(net, (ct_adam_options){.lr = 0.1});
     ck_assert(ct_optimizer_repeat(adam, "b."));
     ct_optimizer_clip_norm(adam, 2);
     by_hand a = {.value = value(net, "a.bias")}, b = {.value = value(net, "b.bias")};
@@ -152,7 +154,7 @@ END_TEST
 /* The second update of the first step goes on with the momentum of the first. */
 START_TEST(repeats_sgd_with_momentum) {
     ct_module *net = two_layers();
-    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_config){.lr = 1, .momentum = 0.5});
+    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_options){.lr = 1, .momentum = 0.5});
     ck_assert(ct_optimizer_repeat(sgd, "b."));
     double b = value(net, "b.bias");
     set_grad(net, "b.bias", 3);
@@ -174,7 +176,7 @@ START_TEST(a_step_in_parts) {
     for (int k = 0; k < 2; k++) {
         ct_module_add(net[k], "c", ct_linear_create(1, 1, true)); /* never gets a gradient */
         ct_module_to_dtype(net[k], CT_F64);
-        adam[k] = ct_adam_create(net[k], (ct_adam_config){.lr = 0.1});
+        adam[k] = ct_adam_create(net[k], (ct_adam_options){.lr = 0.1});
         ct_optimizer_clip_norm(adam[k], 2);
         ck_assert(ct_optimizer_repeat(adam[k], "b."));
         ct_tensor_fill(ct_module_tensor(net[k], "a.bias"), 1);
@@ -193,7 +195,7 @@ START_TEST(a_step_in_parts) {
         ck_assert(value(net[0], "b.bias") == value(net[1], "b.bias"));
     }
     for (int k = 0; k < 2; k++) ct_optimizer_destroy(adam[k]);
-    ct_optimizer *early = ct_adam_create(net[0], (ct_adam_config){0});
+    ct_optimizer *early = ct_adam_create(net[0], (ct_adam_options){0});
     ck_assert(!ct_optimizer_update(early));
     assert_error("ct_optimizer_prepare comes first");
     ct_optimizer_destroy(early);
@@ -206,7 +208,7 @@ END_TEST
 static bool copy_state(void *context, const char *name, ct_tensor *x, bool buffer) {
     ck_assert(buffer);
     bool ok = false;
-    CT_SCOPE ok = ct_optimizer_set_state(context, name, ct_tensor_copy(x));
+    CT_SCOPE { ok = ct_optimizer_set_state(context, name, ct_tensor_copy(x)); }
     ck_assert_msg(ok, "%s", ct_error());
     return true;
 }
@@ -226,9 +228,9 @@ static void some_steps(ct_module *net, ct_optimizer *optimizer, int from, int to
 }
 
 static ct_optimizer *of_kind(int kind, ct_module *net) {
-    if (kind == 0) return ct_adam_create(net, (ct_adam_config){.weight_decay = 0.1});
-    if (kind == 1) return ct_adamw_create(net, (ct_adam_config){.lr = 0.01});
-    return ct_sgd_create(net, (ct_sgd_config){.momentum = 0.9, .nesterov = true});
+    if (kind == 0) return ct_adam_create(net, (ct_adam_options){.weight_decay = 0.1});
+    if (kind == 1) return ct_adamw_create(net, (ct_adam_options){.lr = 0.01});
+    return ct_sgd_create(net, (ct_sgd_options){.momentum = 0.9, .nesterov = true});
 }
 
 static bool same_values(void *context, const char *name, ct_tensor *x, bool buffer) {
@@ -257,7 +259,7 @@ END_TEST
 
 START_TEST(refuses_wrong_state) {
     ct_module *net = two_layers();
-    ct_optimizer *adam = ct_adam_create(net, (ct_adam_config){0});
+    ct_optimizer *adam = ct_adam_create(net, (ct_adam_options){0});
     CT_SCOPE {
         ct_tensor *x = ct_zeros(CT_F64, CT_CPU, CT_SHAPE(3));
         ck_assert(!ct_optimizer_set_state(adam, "exp_avg.a.weight", x));
@@ -278,7 +280,7 @@ END_TEST
 
 START_TEST(refuses_gradients_that_are_not_finite) {
     ct_module *net = two_layers();
-    ct_optimizer *adam = ct_adam_create(net, (ct_adam_config){0});
+    ct_optimizer *adam = ct_adam_create(net, (ct_adam_options){0});
     double a = value(net, "a.weight");
     set_grad(net, "a.weight", 1);
     set_grad(net, "b.bias", NAN);
@@ -295,7 +297,7 @@ END_TEST
 
 START_TEST(notices_converted_parameters) {
     ct_module *net = two_layers();
-    ct_optimizer *adam = ct_adam_create(net, (ct_adam_config){0});
+    ct_optimizer *adam = ct_adam_create(net, (ct_adam_options){0});
     ct_module_to_dtype(net, CT_F32);
     ck_assert(!ct_optimizer_step(adam));
     assert_error("'a.weight' was converted or removed");
@@ -306,17 +308,17 @@ END_TEST
 
 START_TEST(refuses_wrong_options) {
     ct_module *net = two_layers();
-    ck_assert_ptr_null(ct_adam_create(net, (ct_adam_config){.lr = -1}));
+    ck_assert_ptr_null(ct_adam_create(net, (ct_adam_options){.lr = -1}));
     assert_error("adam: lr -1");
-    ck_assert_ptr_null(ct_adamw_create(net, (ct_adam_config){.beta2 = 1}));
+    ck_assert_ptr_null(ct_adamw_create(net, (ct_adam_options){.beta2 = 1}));
     assert_error("adamw: ");
-    ck_assert_ptr_null(ct_sgd_create(net, (ct_sgd_config){.nesterov = true}));
+    ck_assert_ptr_null(ct_sgd_create(net, (ct_sgd_options){.nesterov = true}));
     assert_error("Nesterov");
-    ck_assert_ptr_null(ct_sgd_create(NULL, (ct_sgd_config){0}));
+    ck_assert_ptr_null(ct_sgd_create(NULL, (ct_sgd_options){0}));
     assert_error("module is NULL");
     ck_assert(!ct_optimizer_step(NULL));
     assert_error("optimizer is NULL");
-    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_config){0});
+    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_options){0});
     ck_assert(ct_optimizer_lr(sgd) == 1e-3);
     ct_optimizer_set_lr(sgd, 0);
     ck_assert(ct_optimizer_lr(sgd) == 0);
@@ -332,14 +334,13 @@ START_TEST(learns_xor) {
     ct_module_add(net, "hidden", ct_linear_create(2, 8, true));
     ct_module_add(net, "tanh", ct_activation_create("tanh"));
     ct_module_add(net, "out", ct_linear_create(8, 1, true));
-    ct_optimizer *adam = ct_adam_create(net, (ct_adam_config){.lr = 0.05});
+    ct_optimizer *adam = ct_adam_create(net, (ct_adam_options){.lr = 0.05});
     double loss = INFINITY;
     for (int step = 0; step < 300; step++) {
         CT_SCOPE {
-            ct_tensor *x = ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(4, 2),
-                                           (double[]){0, 0, 0, 1, 1, 0, 1, 1});
-            ct_tensor *t = ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(4, 1),
-                                           (double[]){0, 1, 1, 0});
+            ct_tensor *x =
+                ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(4, 2), (double[]){0, 0, 0, 1, 1, 0, 1, 1});
+            ct_tensor *t = ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(4, 1), (double[]){0, 1, 1, 0});
             ct_tensor *l = ct_bce_with_logits(ct_forward(net, x), t, CT_REDUCE_MEAN);
             loss = ct_item(l);
             ct_backward(l);
@@ -353,8 +354,8 @@ START_TEST(learns_xor) {
 }
 END_TEST
 
-TEST_MAIN("nn optimizer", skips_what_has_no_gradient, excludes_by_prefix, learns_parts_at_rates_of_their_own,
-          clips_over_all_parameters, repeats_what_is_listed_twice,
-          repeats_sgd_with_momentum, a_step_in_parts, resumes_exactly, refuses_wrong_state,
-          refuses_gradients_that_are_not_finite, notices_converted_parameters,
+TEST_MAIN("nn optimizer", skips_what_has_no_gradient, excludes_by_prefix,
+          learns_parts_at_rates_of_their_own, clips_over_all_parameters,
+          repeats_what_is_listed_twice, repeats_sgd_with_momentum, a_step_in_parts, resumes_exactly,
+          refuses_wrong_state, refuses_gradients_that_are_not_finite, notices_converted_parameters,
           refuses_wrong_options, learns_xor)

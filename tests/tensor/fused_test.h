@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* For the tests of fused computations: reproducible inputs, gradients by central differences,
  * and what must hold of results computed by different numbers of threads. */
 #ifndef CT_FUSED_TEST_H
@@ -53,8 +54,7 @@ static inline double test_dot(const ct_tensor *a, const ct_tensor *b) {
  * differences. Their error is about 1e-10 for losses of order 1, so 1e-6 leaves room for steep ones
  * and finds any wrong term. */
 static inline void assert_gradient(const ct_tensor *gradient, ct_tensor *x,
-                                   double (*loss)(void *context), void *context,
-                                   const char *what) {
+                                   double (*loss)(void *context), void *context, const char *what) {
     assert_no_error();
     ck_assert_msg(gradient != NULL, "%s: no gradient", what);
     ct_tensor *expected = ct_empty(CT_F64, CT_CPU, x->shape);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* For the tests of kernels: reproducible values, and equality of bits. */
 #ifndef CT_KERNEL_TEST_H
 #define CT_KERNEL_TEST_H

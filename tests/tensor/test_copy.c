@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Copies of every layout, and conversions between all dtypes. */
 #include "tests/tensor/kernel_test.h"
 
@@ -40,9 +41,7 @@ END_TEST
 
 static double cast_once(double x, ct_dtype from, ct_dtype to) {
     double y = NAN;
-    CT_SCOPE {
-        y = ct_item(ct_tensor_cast(ct_scalar(from, CT_CPU, x), to));
-    }
+    CT_SCOPE { y = ct_item(ct_tensor_cast(ct_scalar(from, CT_CPU, x), to)); }
     return y;
 }
 
@@ -106,8 +105,8 @@ START_TEST(half_types_round_trip) {
             ck_assert(ct_read(ct_tensor_cast(wide, dtype), back));
             for (int i = 0; i < 65536; i++) {
                 if (isnan(((float *)ct_data(wide))[i])) continue;
-                ck_assert_msg(back[i] == bits[i], "%s %04x came back as %04x",
-                              ct_dtype_name(dtype), bits[i], back[i]);
+                ck_assert_msg(back[i] == bits[i], "%s %04x came back as %04x", ct_dtype_name(dtype),
+                              bits[i], back[i]);
             }
         }
     }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Replacing and reading files: whole or not at all. */
 #include <sys/wait.h>
 

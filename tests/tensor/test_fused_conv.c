@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* 1-d convolution against a plain loop over its formula. */
 #include "tests/tensor/fused_test.h"
 
 typedef struct {
     int64_t batch, steps, in, out, kernel;
-    ct_conv1d_options options; /* before, after, stride, dilation */
+    ct_tensor_conv1d_options options; /* before, after, stride, dilation */
 } conv_case;
 
 static const conv_case cases[] = {
@@ -16,7 +17,7 @@ enum { CASES = sizeof cases / sizeof *cases };
 
 typedef struct {
     ct_tensor *x, *weight, *bias, *g;
-    ct_conv1d_options options;
+    ct_tensor_conv1d_options options;
 } inputs;
 
 static int64_t steps_out(const conv_case *c) {
@@ -43,8 +44,8 @@ static ct_tensor *reference(const inputs *in) {
             for (int64_t o = 0; o < out; o++) {
                 double sum = in->bias ? ((double *)ct_data(in->bias))[o] : 0;
                 for (int64_t k = 0; k < kernel; k++) {
-                    int64_t from = t * in->options.stride - in->options.before +
-                                   k * in->options.dilation;
+                    int64_t from =
+                        t * in->options.stride - in->options.before + k * in->options.dilation;
                     if (from < 0 || from >= steps) continue;
                     const double *row = x + (b * steps + from) * columns;
                     for (int64_t c = 0; c < columns; c++) {
@@ -61,9 +62,7 @@ static ct_tensor *reference(const inputs *in) {
 static double loss(void *context) {
     const inputs *in = context;
     double value = 0;
-    CT_SCOPE {
-        value = test_dot(reference(in), in->g);
-    }
+    CT_SCOPE { value = test_dot(reference(in), in->g); }
     return value;
 }
 
@@ -164,7 +163,7 @@ END_TEST
 
 START_TEST(refuses_bad_input) {
     CT_SCOPE {
-        ct_conv1d_options plain = {0, 0, 1, 1};
+        ct_tensor_conv1d_options plain = {0, 0, 1, 1};
         ct_tensor *x = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 4, 3)), *gx, *gw, *gb;
         ct_tensor *w = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(5, 2, 3));
         ck_assert(!ct_tensor_conv1d(x, w, NULL, plain));
@@ -172,15 +171,15 @@ START_TEST(refuses_bad_input) {
         w = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(5, 3, 5));
         ck_assert(!ct_tensor_conv1d(x, w, NULL, plain));
         assert_error("f32 (2,4,3), padded by 0 and 0, is shorter than the kernel of f32 (5,3,5)");
-        ck_assert(!ct_tensor_conv1d(x, w, NULL, (ct_conv1d_options){4, 0, 0, 1}));
+        ck_assert(!ct_tensor_conv1d(x, w, NULL, (ct_tensor_conv1d_options){4, 0, 0, 1}));
         assert_error("stride 0");
-        ck_assert(!ct_tensor_conv1d(x, w, x, (ct_conv1d_options){4, 0, 1, 1}));
+        ck_assert(!ct_tensor_conv1d(x, w, x, (ct_tensor_conv1d_options){4, 0, 1, 1}));
         assert_error("bias is f32 (2,4,3), expected (5)");
-        ct_tensor_conv1d_grad(x, x, w, (ct_conv1d_options){4, 0, 1, 1}, &gx, &gw, &gb);
+        ct_tensor_conv1d_grad(x, x, w, (ct_tensor_conv1d_options){4, 0, 1, 1}, &gx, &gw, &gb);
         ck_assert(!gx && !gw && !gb);
         assert_error("g is f32 (2,4,3), expected (2,4,5)");
         ct_tensor *none = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(0, 4, 3)); /* no sequences is fine */
-        ct_tensor *y = ct_tensor_conv1d(none, w, NULL, (ct_conv1d_options){4, 0, 1, 1});
+        ct_tensor *y = ct_tensor_conv1d(none, w, NULL, (ct_tensor_conv1d_options){4, 0, 1, 1});
         assert_no_error();
         ck_assert(ct_shape_equal(y->shape, CT_SHAPE(0, 4, 5)));
     }

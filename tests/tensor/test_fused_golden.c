@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Fused computations against values recorded from PyTorch (tests/golden/README.md), in f64 and f32
  * with the tolerances given there. */
 #include "tests/tensor/fused_test.h"
@@ -163,9 +164,12 @@ START_TEST(batch_norm) {
             check(&train, grad.x, "grad.in.x");
             check(&train, grad.weight, "grad.param.weight");
             check(&train, grad.bias, "grad.param.bias");
-            ct_tensor *mean = get(&in, "buffer.running_mean"), *rstd = ct_tensor_unary(
-                CT_UNARY_rsqrt, ct_tensor_unary(CT_UNARY_add_scalar, get(&in, "buffer.running_var"),
-                                                1e-5, 0), 0, 0);
+            ct_tensor *mean = get(&in, "buffer.running_mean"),
+                      *rstd =
+                          ct_tensor_unary(CT_UNARY_rsqrt,
+                                          ct_tensor_unary(CT_UNARY_add_scalar,
+                                                          get(&in, "buffer.running_var"), 1e-5, 0),
+                                          0, 0);
             check(&eval, ct_tensor_batch_norm_apply(x, 1, mean, rstd, w, b), "out.y");
             grad = ct_tensor_batch_norm_grad(g, x, 1, mean, rstd, w, false);
             check(&eval, grad.x, "grad.in.x");
@@ -185,10 +189,10 @@ START_TEST(gumbel_softmax) {
         ct_shape rows = CT_SHAPE(8, 1);
         ct_tensor *logits = ct_tensor_reshape(get(&r, "in.logits"), CT_SHAPE(8, 1, 7));
         ct_tensor *zero = ct_zeros(r.dtype, test_device(), rows);
-        ct_policy_noise noise = {
-            .uniform = ct_tensor_reshape(get(&r, "noise.gumbel_u"), logits->shape),
-            .choice = ct_tensor_reshape(get(&r, "noise.index_v"), rows),
-            .normal = zero};
+        ct_policy_noise noise = {.uniform =
+                                     ct_tensor_reshape(get(&r, "noise.gumbel_u"), logits->shape),
+                                 .choice = ct_tensor_reshape(get(&r, "noise.index_v"), rows),
+                                 .normal = zero};
         ct_policy_options options = {.temperature = 0.8, .scale = 20, .perturbed = true};
         ct_policy_result y = ct_tensor_policy_head(logits, zero, noise, options);
         check(&r, y.y, "out.y");
@@ -267,21 +271,28 @@ enum { PARAMS = 3 };
 typedef struct {
     const char *name;
     bool is_adam;
-    ct_adam_options adam;
-    ct_sgd_options sgd;
+    ct_tensor_adam_options adam;
+    ct_tensor_sgd_options sgd;
     double lr, clip;
 } optimizer_case;
 
 static const optimizer_case optimizers[] = {
-    {.name = "adam_clip", .is_adam = true, .lr = 2e-4, .clip = 2,
+    {.name = "adam_clip",
+     .is_adam = true,
+     .lr = 2e-4,
+     .clip = 2,
      .adam = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8}},
-    {.name = "adam_wd", .is_adam = true, .lr = 2e-4,
+    {.name = "adam_wd",
+     .is_adam = true,
+     .lr = 2e-4,
      .adam = {.beta1 = 0.8, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.01}},
-    {.name = "adamw", .is_adam = true, .lr = 2e-4,
-     .adam = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.05,
-              .decoupled = true}},
+    {.name = "adamw",
+     .is_adam = true,
+     .lr = 2e-4,
+     .adam = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.05, .decoupled = true}},
     {.name = "sgd_momentum", .lr = 0.03, .sgd = {.momentum = 0.9}},
-    {.name = "sgd_nesterov_wd", .lr = 0.03,
+    {.name = "sgd_nesterov_wd",
+     .lr = 0.03,
      .sgd = {.momentum = 0.8, .weight_decay = 0.02, .nesterov = true}},
 };
 enum { OPTIMIZERS = sizeof optimizers / sizeof *optimizers };
@@ -289,8 +300,8 @@ enum { OPTIMIZERS = sizeof optimizers / sizeof *optimizers };
 static void optimizer_step(const optimizer_case *c, ct_tensor **p, ct_tensor **g, ct_tensor **m,
                            ct_tensor **v, int64_t step) {
     double lr = c->lr * (step >= 3 ? 0.5 : 1); /* it is halved before step 3 */
-    ct_adam_options adam = c->adam;
-    ct_sgd_options sgd = c->sgd;
+    ct_tensor_adam_options adam = c->adam;
+    ct_tensor_sgd_options sgd = c->sgd;
     adam.clip = sgd.clip = (ct_clip){ct_tensor_global_norm(g, PARAMS), c->clip, 1};
     double numbers[CT_ADAM_RATES];
     if (c->is_adam) ct_adam_rates(numbers, lr, step, &adam);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The fused GRU against a plain loop over the formulas, one sequence after the other. */
 #include "tests/tensor/fused_test.h"
 
@@ -47,8 +48,7 @@ static inputs make_inputs(const gru_case *c, ct_dtype dtype) {
     if (!c->has_h0) in.h0 = NULL;
     if (!c->has_bias) in.b_ih = in.b_hh = NULL;
     if (dtype == CT_F64) return in;
-    ct_tensor **all[] = {&in.x,    &in.h0,   &in.w_ih, &in.w_hh,
-                         &in.b_ih, &in.b_hh, &in.cy,   &in.ch};
+    ct_tensor **all[] = {&in.x, &in.h0, &in.w_ih, &in.w_hh, &in.b_ih, &in.b_hh, &in.cy, &in.ch};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) *all[i] = test_cast(*all[i], dtype);
     return in;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Cross entropy against a plain loop over its formula. */
 #include "tests/tensor/fused_test.h"
 
@@ -6,8 +7,8 @@ typedef struct {
     double smoothing;
 } loss_case;
 
-static const loss_case cases[] = {{4, 7, 0},    {1, 1, 0},     {5, 33, 0.1},
-                                  {3, 2, 0.3},  {70, 501, 0},  {6, 129, 1}};
+static const loss_case cases[] = {{4, 7, 0},   {1, 1, 0},    {5, 33, 0.1},
+                                  {3, 2, 0.3}, {70, 501, 0}, {6, 129, 1}};
 enum { CASES = sizeof cases / sizeof *cases, IGNORED = -100 };
 
 typedef struct {
@@ -48,20 +49,18 @@ static ct_tensor *reference(const inputs *in) {
 static double total(void *context) {
     const inputs *in = context;
     double value = 0;
-    CT_SCOPE {
-        value = test_dot(reference(in), in->g);
-    }
+    CT_SCOPE { value = test_dot(reference(in), in->g); }
     return value;
 }
 
 START_TEST(equals_plain_loop) {
     CT_SCOPE {
         inputs in = make_inputs(&cases[_i]);
-        ct_tensor *lse, *loss = ct_tensor_cross_entropy(in.logits, in.labels, IGNORED, in.smoothing,
-                                                        &lse);
+        ct_tensor *lse,
+            *loss = ct_tensor_cross_entropy(in.logits, in.labels, IGNORED, in.smoothing, &lse);
         assert_close(loss, reference(&in), 0, 1e-12, "loss");
-        ct_tensor *grad = ct_tensor_cross_entropy_grad(in.g, in.logits, in.labels, lse, IGNORED,
-                                                       in.smoothing);
+        ct_tensor *grad =
+            ct_tensor_cross_entropy_grad(in.g, in.logits, in.labels, lse, IGNORED, in.smoothing);
         if (cases[_i].rows < 70) assert_gradient(grad, in.logits, total, &in, "logits");
         for (int64_t i = 0; i < ct_count(grad); i++) {
             int64_t row = i / cases[_i].classes;
@@ -79,10 +78,10 @@ START_TEST(f32_agrees) {
         assert_close(loss, reference(&in), 1e-6, 1e-6, "loss");
         ct_tensor *lse64;
         ct_tensor_cross_entropy(in.logits, in.labels, IGNORED, in.smoothing, &lse64);
-        assert_close(ct_tensor_cross_entropy_grad(g, x, in.labels, lse, IGNORED, in.smoothing),
-                     ct_tensor_cross_entropy_grad(in.g, in.logits, in.labels, lse64, IGNORED,
-                                                  in.smoothing),
-                     1e-6, 1e-7, "gradient");
+        assert_close(
+            ct_tensor_cross_entropy_grad(g, x, in.labels, lse, IGNORED, in.smoothing),
+            ct_tensor_cross_entropy_grad(in.g, in.logits, in.labels, lse64, IGNORED, in.smoothing),
+            1e-6, 1e-7, "gradient");
     }
 }
 END_TEST

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The fused LSTM against a plain loop over the formulas, one sequence after the other. */
 #include "tests/tensor/fused_test.h"
 

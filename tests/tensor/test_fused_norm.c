@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Batch norm, layer norm and l2 norm against plain loops over the formulas. */
 #include "tests/tensor/fused_test.h"
 
@@ -8,9 +9,9 @@ typedef struct {
 } norm_case;
 
 static const norm_case cases[] = {
-    {{2, {7, 5}}, 1},       {{3, {4, 9, 3}}, 2},       {{2, {150, 67}}, -1}, {{3, {4, 5, 6}}, 1},
-    {{2, {1, 3}}, 1},       {{4, {2, 3, 4, 5}}, 1},    {{2, {6, 1}}, 1},     {{1, {5}}, 0},
-    {{3, {3, 70, 2}}, 1},   {{2, {5, 66}}, 0},
+    {{2, {7, 5}}, 1},     {{3, {4, 9, 3}}, 2},    {{2, {150, 67}}, -1}, {{3, {4, 5, 6}}, 1},
+    {{2, {1, 3}}, 1},     {{4, {2, 3, 4, 5}}, 1}, {{2, {6, 1}}, 1},     {{1, {5}}, 0},
+    {{3, {3, 70, 2}}, 1}, {{2, {5, 66}}, 0},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -99,9 +100,7 @@ static ct_norm_result batch_reference(const inputs *in) {
 static double batch_loss(void *context) {
     const inputs *in = context;
     double value = 0;
-    CT_SCOPE {
-        value = test_dot(batch_reference(in).y, in->cy);
-    }
+    CT_SCOPE { value = test_dot(batch_reference(in).y, in->cy); }
     return value;
 }
 
@@ -115,8 +114,8 @@ START_TEST(batch_norm) {
         assert_close(result.mean, expected.mean, 1e-12, 0, "mean");
         assert_close(result.variance, expected.variance, 1e-12, 1e-14, "variance");
         assert_close(result.rstd, expected.rstd, 1e-12, 0, "rstd");
-        ct_norm_grad grad = ct_tensor_batch_norm_grad(in.cy, in.x, axis, result.mean, result.rstd,
-                                                      in.weight, true);
+        ct_norm_grad grad =
+            ct_tensor_batch_norm_grad(in.cy, in.x, axis, result.mean, result.rstd, in.weight, true);
         if (ct_count(in.x) < 1000) assert_gradient(grad.x, in.x, batch_loss, &in, "x");
         assert_gradient(grad.weight, in.weight, batch_loss, &in, "weight");
         assert_gradient(grad.bias, in.bias, batch_loss, &in, "bias");
@@ -131,8 +130,8 @@ START_TEST(batch_norm_without_weight) {
         int axis = cases[_i].axis;
         ct_norm_result result = ct_tensor_batch_norm(in.x, axis, NULL, NULL, eps);
         assert_close(result.y, batch_reference(&in).y, 1e-12, 1e-12, "y");
-        ct_norm_grad grad = ct_tensor_batch_norm_grad(in.cy, in.x, axis, result.mean, result.rstd,
-                                                      NULL, true);
+        ct_norm_grad grad =
+            ct_tensor_batch_norm_grad(in.cy, in.x, axis, result.mean, result.rstd, NULL, true);
         ck_assert(!grad.weight && !grad.bias);
         if (ct_count(in.x) < 1000) assert_gradient(grad.x, in.x, batch_loss, &in, "x");
     }
@@ -148,8 +147,8 @@ START_TEST(batch_norm_given_statistics) {
         in.rstd = test_tensor(&state, in.weight->shape, 0.5, 2);
         ct_tensor *y = ct_tensor_batch_norm_apply(in.x, axis, in.mean, in.rstd, in.weight, in.bias);
         assert_close(y, batch_reference(&in).y, 1e-12, 1e-12, "y");
-        ct_norm_grad grad = ct_tensor_batch_norm_grad(in.cy, in.x, axis, in.mean, in.rstd,
-                                                      in.weight, false);
+        ct_norm_grad grad =
+            ct_tensor_batch_norm_grad(in.cy, in.x, axis, in.mean, in.rstd, in.weight, false);
         if (ct_count(in.x) < 1000) assert_gradient(grad.x, in.x, batch_loss, &in, "x");
         assert_gradient(grad.weight, in.weight, batch_loss, &in, "weight");
         assert_gradient(grad.bias, in.bias, batch_loss, &in, "bias");
@@ -181,9 +180,7 @@ static ct_tensor *layer_reference(const inputs *in) {
 static double layer_loss(void *context) {
     const inputs *in = context;
     double value = 0;
-    CT_SCOPE {
-        value = test_dot(layer_reference(in), in->cy);
-    }
+    CT_SCOPE { value = test_dot(layer_reference(in), in->cy); }
     return value;
 }
 
@@ -196,8 +193,8 @@ START_TEST(layer_norm) {
             ct_norm_result result = ct_tensor_layer_norm(in.x, in.weight, in.bias, eps);
             assert_close(result.y, layer_reference(&in), 1e-12, 1e-12, "y");
             ck_assert(!result.variance && result.mean->shape.ndim == in.x->shape.ndim - 1);
-            ct_norm_grad grad = ct_tensor_layer_norm_grad(in.cy, in.x, result.mean, result.rstd,
-                                                          in.weight);
+            ct_norm_grad grad =
+                ct_tensor_layer_norm_grad(in.cy, in.x, result.mean, result.rstd, in.weight);
             if (ct_count(in.x) < 1000) assert_gradient(grad.x, in.x, layer_loss, &in, "x");
             ck_assert(!grad.weight == !weighted && !grad.bias == !weighted);
             if (weighted) assert_gradient(grad.weight, in.weight, layer_loss, &in, "weight");
@@ -231,9 +228,7 @@ static ct_tensor *l2_reference(const inputs *in) {
 static double l2_loss(void *context) {
     const inputs *in = context;
     double value = 0;
-    CT_SCOPE {
-        value = test_dot(l2_reference(in), in->cy);
-    }
+    CT_SCOPE { value = test_dot(l2_reference(in), in->cy); }
     return value;
 }
 
@@ -292,8 +287,8 @@ START_TEST(f32_agrees) {
         ct_norm_result expected = ct_tensor_batch_norm(in.x, axis, in.weight, in.bias, eps);
         /* x of up to 3 rounded to f32, divided by at least sqrt(eps) */
         assert_close(result.y, expected.y, 2e-5, 2e-5, "batch norm");
-        ct_norm_grad grad = ct_tensor_batch_norm_grad(g, x, axis, result.mean, result.rstd, w,
-                                                      true);
+        ct_norm_grad grad =
+            ct_tensor_batch_norm_grad(g, x, axis, result.mean, result.rstd, w, true);
         ct_norm_grad grad_expected = ct_tensor_batch_norm_grad(in.cy, in.x, axis, expected.mean,
                                                                expected.rstd, in.weight, true);
         assert_close(grad.x, grad_expected.x, 2e-5, 2e-5, "batch norm gradient");
@@ -313,8 +308,8 @@ START_TEST(f32_variance_is_accurate) {
         ct_tensor *x = test_tensor(&state, CT_SHAPE(1000, 17), 999.5, 1000.5);
         ct_tensor *x32 = ct_tensor_cast(x, CT_F32);
         ct_norm_result result = ct_tensor_batch_norm(x32, 1, NULL, NULL, 1e-5);
-        ct_norm_result expected = ct_tensor_batch_norm(ct_tensor_cast(x32, CT_F64), 1, NULL, NULL,
-                                                       1e-5);
+        ct_norm_result expected =
+            ct_tensor_batch_norm(ct_tensor_cast(x32, CT_F64), 1, NULL, NULL, 1e-5);
         assert_close(result.variance, expected.variance, 1e-4, 0, "variance");
         assert_close(result.y, expected.y, 1e-3, 0, "y"); /* the mean rounds at 3e-5 */
     }
@@ -336,11 +331,11 @@ START_TEST(threads_do_not_matter) {
             for (int k = 0; k < 2; k++) {
                 ct_set_threads(k + 1);
                 batch[k] = ct_tensor_batch_norm(x, axis, w, w, eps);
-                batch_grad[k] = ct_tensor_batch_norm_grad(g, x, axis, batch[k].mean, batch[k].rstd,
-                                                          w, true);
+                batch_grad[k] =
+                    ct_tensor_batch_norm_grad(g, x, axis, batch[k].mean, batch[k].rstd, w, true);
                 layer[k] = ct_tensor_layer_norm(x, layer_w, layer_w, eps);
-                layer_grad[k] = ct_tensor_layer_norm_grad(g, x, layer[k].mean, layer[k].rstd,
-                                                          layer_w);
+                layer_grad[k] =
+                    ct_tensor_layer_norm_grad(g, x, layer[k].mean, layer[k].rstd, layer_w);
                 l2[k] = ct_tensor_l2_normalize(x, axis, &norm);
                 l2[k] = ct_tensor_l2_normalize_grad(g, l2[k], norm, axis);
             }

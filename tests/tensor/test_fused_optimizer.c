@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Adam, AdamW and SGD over several parameters against plain loops over the formulas. */
 #include "tests/tensor/fused_test.h"
 
@@ -43,11 +44,11 @@ static state copy_of(const state *s) {
 /* The options of a case, and the numbers that come as tensors. */
 typedef struct {
     double lr, norm; /* norm 0: none is given */
-    ct_adam_options options;
+    ct_tensor_adam_options options;
 } adam_case;
 typedef struct {
     double lr, norm;
-    ct_sgd_options options;
+    ct_tensor_sgd_options options;
 } sgd_case;
 
 static double scale_of(double norm, ct_clip clip) {
@@ -79,7 +80,7 @@ static bool run_sgd(state *s, bool first, sgd_case c) {
 }
 
 static void reference_adam(state *s, const int64_t *step, adam_case c) {
-    ct_adam_options o = c.options;
+    ct_tensor_adam_options o = c.options;
     for (int i = 0; i < PARAMS; i++) {
         if (!s->grads[i]) continue;
         double *p = ct_data(s->params[i]), *m = ct_data(s->m[i]), *v = ct_data(s->v[i]);
@@ -98,7 +99,7 @@ static void reference_adam(state *s, const int64_t *step, adam_case c) {
 }
 
 static void reference_sgd(state *s, bool first, sgd_case c) {
-    ct_sgd_options o = c.options;
+    ct_tensor_sgd_options o = c.options;
     for (int i = 0; i < PARAMS; i++) {
         if (!s->grads[i]) continue;
         double *p = ct_data(s->params[i]), *b = ct_data(s->m[i]);
@@ -124,11 +125,22 @@ static void assert_states(const state *got, const state *expected, double tolera
 
 static const adam_case adam_cases[] = {
     {0.01, 0, {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8}},
-    {0.02, 5, {.beta1 = 0.8, .beta2 = 0.95, .eps = 1e-6, .weight_decay = 0.1,
-               .clip = {.limit = 1.5, .times = 1}}},
+    {0.02,
+     5,
+     {.beta1 = 0.8,
+      .beta2 = 0.95,
+      .eps = 1e-6,
+      .weight_decay = 0.1,
+      .clip = {.limit = 1.5, .times = 1}}},
     {0.02, 5, {.beta1 = 0.8, .beta2 = 0.95, .eps = 1e-6, .clip = {.limit = 1.5, .times = 2}}},
-    {0.02, 5, {.beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = 0.2, .decoupled = true,
-               .clip = {.limit = 6, .times = 1}}},
+    {0.02,
+     5,
+     {.beta1 = 0.9,
+      .beta2 = 0.99,
+      .eps = 1e-8,
+      .weight_decay = 0.2,
+      .decoupled = true,
+      .clip = {.limit = 6, .times = 1}}},
 };
 
 START_TEST(adam) {
@@ -154,8 +166,9 @@ static const sgd_case sgd_cases[] = {
     {0.1, 0, {.momentum = 0}},
     {0.1, 2, {.weight_decay = 0.2, .clip = {.limit = 1, .times = 1}}},
     {0.03, 0, {.momentum = 0.9}},
-    {0.03, 3, {.momentum = 0.8, .weight_decay = 0.02, .nesterov = true,
-               .clip = {.limit = 2, .times = 2}}},
+    {0.03,
+     3,
+     {.momentum = 0.8, .weight_decay = 0.02, .nesterov = true, .clip = {.limit = 2, .times = 2}}},
 };
 
 START_TEST(sgd) {
@@ -267,12 +280,13 @@ START_TEST(refuses_bad_numbers) {
         state s = make_state(CT_F64, 7);
         ct_tensor *short_rates[PARAMS], *no_rates[PARAMS] = {0};
         for (int i = 0; i < PARAMS; i++) short_rates[i] = ct_zeros(CT_F64, CT_CPU, CT_SHAPE(2));
-        ct_adam_options adam_options = adam_cases[0].options;
+        ct_tensor_adam_options adam_options = adam_cases[0].options;
         ck_assert(!ct_tensor_adam(s.params, s.grads, s.m, s.v, short_rates, PARAMS, adam_options));
         assert_error("adam: a parameter's rates is f64 (2) on cpu, expected f64, 3 contiguous");
         ck_assert(!ct_tensor_adam(s.params, s.grads, s.m, s.v, no_rates, PARAMS, adam_options));
         assert_error("adam: a parameter's rates is NULL");
-        ct_sgd_options sgd_options = {.clip.norm = ct_zeros(CT_F32, CT_CPU, CT_SCALAR_SHAPE)};
+        ct_tensor_sgd_options sgd_options = {.clip.norm =
+                                                 ct_zeros(CT_F32, CT_CPU, CT_SCALAR_SHAPE)};
         ck_assert(!ct_tensor_sgd(s.params, s.grads, s.m, short_rates, PARAMS, sgd_options));
         assert_error("sgd: the norm is f32 () on cpu, expected f64");
     }

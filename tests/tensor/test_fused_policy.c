@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The policy head against a plain loop over its formulas. */
 #include "tests/tensor/fused_test.h"
 
@@ -7,8 +8,8 @@ typedef struct {
 } policy_case;
 
 static const policy_case cases[] = {
-    {4, 2, 7, true, false}, {4, 2, 7, true, true},    {3, 1, 9, false, false},
-    {1, 1, 1, true, true},  {5, 3, 33, false, true},  {6, 2, 500, true, false},
+    {4, 2, 7, true, false}, {4, 2, 7, true, true},   {3, 1, 9, false, false},
+    {1, 1, 1, true, true},  {5, 3, 33, false, true}, {6, 2, 500, true, false},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -262,6 +263,6 @@ START_TEST(refuses_bad_input) {
 }
 END_TEST
 
-LOOPED_TEST_MAIN("policy head", {equals_plain_loop, CASES}, {gradients, CASES},
-                 {f32_agrees, CASES}, {given_index, 1}, {extremes, 1}, {threads_do_not_matter, 1},
+LOOPED_TEST_MAIN("policy head", {equals_plain_loop, CASES}, {gradients, CASES}, {f32_agrees, CASES},
+                 {given_index, 1}, {extremes, 1}, {threads_do_not_matter, 1},
                  {refuses_bad_input, 1})

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Hinge, order similarity and ranks against plain loops over their formulas. */
 #include "tests/tensor/fused_test.h"
 
@@ -138,9 +139,7 @@ static ct_tensor *order_reference(const order_inputs *in) {
 static double order_loss(void *context) {
     const order_inputs *in = context;
     double value = 0;
-    CT_SCOPE {
-        value = test_dot(order_reference(in), in->g);
-    }
+    CT_SCOPE { value = test_dot(order_reference(in), in->g); }
     return value;
 }
 

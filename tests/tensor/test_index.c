@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading and adding at indices, joining and padding. */
 #include "tests/test.h"
 
@@ -107,10 +108,10 @@ START_TEST(gathers_and_scatters) {
     for (int dtype = 0; dtype < CT_DTYPE_COUNT; dtype++) {
         CT_SCOPE {
             ct_tensor *x = numbered(dtype, CT_SHAPE(2, 3));
-            assert_values(ct_tensor_gather(x, 0, index_of(CT_SHAPE(2, 3), along_0)),
-                          CT_SHAPE(2, 3), (double[]){3, 1, 5, 0, 4, 5});
-            assert_values(ct_tensor_gather(x, 1, index_of(CT_SHAPE(2, 2), along_1)),
-                          CT_SHAPE(2, 2), (double[]){2, 0, 3, 4});
+            assert_values(ct_tensor_gather(x, 0, index_of(CT_SHAPE(2, 3), along_0)), CT_SHAPE(2, 3),
+                          (double[]){3, 1, 5, 0, 4, 5});
+            assert_values(ct_tensor_gather(x, 1, index_of(CT_SHAPE(2, 2), along_1)), CT_SHAPE(2, 2),
+                          (double[]){2, 0, 3, 4});
             ct_tensor *turned = ct_tensor_transpose(numbered(dtype, CT_SHAPE(3, 2)), 0, 1);
             ct_tensor *index = ct_tensor_cast(index_of(CT_SHAPE(2, 2), along_1), CT_I32);
             assert_values(ct_tensor_gather(turned, 1, index), CT_SHAPE(2, 2),

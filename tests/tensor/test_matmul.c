@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Matrix products against a plain f64 loop: every layout of the operands, batches, empty sizes. */
 #include <float.h>
 
@@ -62,8 +63,8 @@ static ct_tensor *matrix(int layout, ct_dtype dtype, int64_t rows, int64_t colum
 }
 
 START_TEST(every_layout) {
-    static const int64_t sizes[][3] = {{1, 1, 1}, {1, 33, 7}, {33, 1, 7}, {33, 31, 1}, {1, 1, 257},
-                                       {31, 33, 65}, {5, 257, 2}, {130, 70, 40}};
+    static const int64_t sizes[][3] = {{1, 1, 1},   {1, 33, 7},   {33, 1, 7},  {33, 31, 1},
+                                       {1, 1, 257}, {31, 33, 65}, {5, 257, 2}, {130, 70, 40}};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         for (int la = 0; la < LAYOUTS; la++) {
             for (int lb = 0; lb < LAYOUTS; lb++) {

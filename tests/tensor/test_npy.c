@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* .npy: round trips, row-wise writing, mapping, and one clear error for every malformed file. */
 #include "tests/files_test.h"
 
@@ -7,7 +8,15 @@
 static const char *put_npy(int version, const char *header, size_t data) {
     const char *path = in_test_folder("x.npy");
     size_t length = strlen(header);
-    uint8_t prefix[12] = {0x93, 'N', 'U', 'M', 'P', 'Y', (uint8_t)version, 0, (uint8_t)length,
+    uint8_t prefix[12] = {0x93,
+                          'N',
+                          'U',
+                          'M',
+                          'P',
+                          'Y',
+                          (uint8_t)version,
+                          0,
+                          (uint8_t)length,
                           (uint8_t)(length >> 8)};
     FILE *file = fopen(path, "wb");
     ck_assert_ptr_nonnull(file);
@@ -60,7 +69,7 @@ END_TEST
 static void check_bytes_refused(const char *data, size_t bytes, const char *message) {
     const char *path = in_test_folder("x.npy");
     put_file(path, data, bytes);
-    CT_SCOPE ck_assert_ptr_null(ct_npy_open(path));
+    CT_SCOPE { ck_assert_ptr_null(ct_npy_open(path)); }
     assert_error(message);
 }
 
@@ -165,8 +174,10 @@ START_TEST(what_cannot_be_opened_is_named) {
         ck_assert_ptr_null(ct_npy_open(NULL));
         assert_error("the path is NULL");
     }
-    ck_assert_ptr_null(ct_npy_open(put_npy(1, "{'descr': '<f4', 'fortran_order': False, "
-                                              "'shape': (1,)}", 4)));
+    ck_assert_ptr_null(ct_npy_open(put_npy(1,
+                                           "{'descr': '<f4', 'fortran_order': False, "
+                                           "'shape': (1,)}",
+                                           4)));
     assert_error("no scope is open");
 }
 END_TEST
@@ -208,8 +219,10 @@ END_TEST
 START_TEST(a_large_file_is_not_read_whole) {
     int64_t columns = 1 << 20, rows = 40 << 10;
     char header[128];
-    snprintf(header, sizeof header, "{'descr': '|u1', 'fortran_order': False, 'shape': (%lld, "
-             "%lld)}\n", (long long)rows, (long long)columns);
+    snprintf(header, sizeof header,
+             "{'descr': '|u1', 'fortran_order': False, 'shape': (%lld, "
+             "%lld)}\n",
+             (long long)rows, (long long)columns);
     const char *path = put_npy(1, header, 0);
     struct stat status;
     ck_assert_int_eq(stat(path, &status), 0);
@@ -222,8 +235,8 @@ START_TEST(a_large_file_is_not_read_whole) {
         assert_no_error();
         ck_assert_int_eq(ct_dim(x, 0), rows);
         ct_tensor *row = ct_tensor_slice(x, 0, rows - 1, rows, 1);
-        ck_assert_double_eq(ct_item(ct_tensor_reduce(CT_MAX, ct_tensor_cast(row, CT_F32),
-                                                     CT_ALL_AXES, false)), 0);
+        ck_assert_double_eq(
+            ct_item(ct_tensor_reduce(CT_MAX, ct_tensor_cast(row, CT_F32), CT_ALL_AXES, false)), 0);
     }
     getrusage(RUSAGE_SELF, &after);
     ck_assert_int_lt(after.ru_maxrss - before.ru_maxrss, 256 * 1024); /* KiB */
@@ -249,13 +262,13 @@ START_TEST(every_dtype_comes_back) {
 END_TEST
 
 START_TEST(every_shape_comes_back) {
-    static const ct_shape shapes[] = {{0, {0}}, {1, {1}}, {1, {7}}, {2, {0, 5}},
-                                      {8, {1, 2, 1, 3, 1, 1, 2, 1}}};
+    static const ct_shape shapes[] = {
+        {0, {0}}, {1, {1}}, {1, {7}}, {2, {0, 5}}, {8, {1, 2, 1, 3, 1, 1, 2, 1}}};
     for (int s = 0; s < 5; s++) {
         CT_SCOPE {
             const char *path = in_test_folder("x.npy");
-            ct_tensor *x = ct_tensor_reshape(ct_arange(CT_F64, CT_CPU, ct_shape_count(shapes[s])),
-                                             shapes[s]);
+            ct_tensor *x =
+                ct_tensor_reshape(ct_arange(CT_F64, CT_CPU, ct_shape_count(shapes[s])), shapes[s]);
             ck_assert(ct_npy_save(path, x));
             assert_close(ct_npy_open(path), x, 0, 0, ct_shape_text(shapes[s]));
         }
@@ -376,7 +389,7 @@ static bool open_whole(const char *path, size_t bytes) {
 
 START_TEST(no_damage_crashes) {
     const char *path = in_test_folder("x.npy");
-    CT_SCOPE ck_assert(ct_npy_save(path, ct_zeros(CT_F32, CT_CPU, CT_SHAPE(3, 2))));
+    CT_SCOPE { ck_assert(ct_npy_save(path, ct_zeros(CT_F32, CT_CPU, CT_SHAPE(3, 2)))); }
     size_t bytes;
     char *data = ct_file_read(path, &bytes);
     fuzzed f = {path, (uint8_t *)data, bytes, bytes - 24, open_whole};
@@ -391,7 +404,7 @@ TEST_MAIN("npy", reads_every_version_and_spelling, what_is_no_npy_is_refused,
           other_dtypes_and_orders_are_named, impossible_shapes_are_refused,
           a_wrong_length_gives_both_byte_counts, what_cannot_be_opened_is_named,
           misaligned_data_are_copied, overwriting_a_mapped_tensor_leaves_the_file,
-          a_large_file_is_not_read_whole, every_dtype_comes_back,
-          every_shape_comes_back, writes_what_numpy_writes, views_are_saved_row_major,
-          rows_are_appended, missing_and_surplus_rows_are_refused, what_cannot_be_saved_is_named,
+          a_large_file_is_not_read_whole, every_dtype_comes_back, every_shape_comes_back,
+          writes_what_numpy_writes, views_are_saved_row_major, rows_are_appended,
+          missing_and_surplus_rows_are_refused, what_cannot_be_saved_is_named,
           a_full_disk_keeps_the_old_file, no_damage_crashes)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every pointwise operation against the C library in f64, in both types, over layouts and sizes. */
 #include <float.h>
 
@@ -202,16 +203,13 @@ START_TEST(f32_functions_within_3_ulp) {
         ct_unary_kind kind;
         double low, high;
     } ranges[] = {
-        {CT_UNARY_exp, -103.5, 88.72},   {CT_UNARY_exp, -1e-3, 1e-3},
-        {CT_UNARY_expm1, -30, 88.72},    {CT_UNARY_expm1, -1, 1},
-        {CT_UNARY_expm1, -1e-4, 1e-4},   {CT_UNARY_log, 0.5, 2},
-        {CT_UNARY_log, 1e-3, 1e30},      {CT_UNARY_log, 1e-44, 1e-37},
-        {CT_UNARY_log1p, -0.99999, 3},   {CT_UNARY_log1p, -1e-3, 1e-3},
-        {CT_UNARY_log1p, 1, 1e30},       {CT_UNARY_tanh, -12, 12},
-        {CT_UNARY_tanh, -0.1, 0.1},      {CT_UNARY_sigmoid, -100, 100},
-        {CT_UNARY_sigmoid, -2, 2},       {CT_UNARY_softplus, -90, 90},
-        {CT_UNARY_softplus, -2, 2},      {CT_UNARY_erf, -5, 5},
-        {CT_UNARY_erf, -1.1, 1.1},       {CT_UNARY_erf, -1e-3, 1e-3},
+        {CT_UNARY_exp, -103.5, 88.72}, {CT_UNARY_exp, -1e-3, 1e-3},   {CT_UNARY_expm1, -30, 88.72},
+        {CT_UNARY_expm1, -1, 1},       {CT_UNARY_expm1, -1e-4, 1e-4}, {CT_UNARY_log, 0.5, 2},
+        {CT_UNARY_log, 1e-3, 1e30},    {CT_UNARY_log, 1e-44, 1e-37},  {CT_UNARY_log1p, -0.99999, 3},
+        {CT_UNARY_log1p, -1e-3, 1e-3}, {CT_UNARY_log1p, 1, 1e30},     {CT_UNARY_tanh, -12, 12},
+        {CT_UNARY_tanh, -0.1, 0.1},    {CT_UNARY_sigmoid, -100, 100}, {CT_UNARY_sigmoid, -2, 2},
+        {CT_UNARY_softplus, -90, 90},  {CT_UNARY_softplus, -2, 2},    {CT_UNARY_erf, -5, 5},
+        {CT_UNARY_erf, -1.1, 1.1},     {CT_UNARY_erf, -1e-3, 1e-3},
     };
     enum { POINTS = 200003 };
     for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++) {
@@ -233,9 +231,9 @@ START_TEST(f32_functions_within_3_ulp) {
 END_TEST
 
 START_TEST(limits_and_nan) {
-    static const double x[] = {0.0,   -0.0,  INFINITY, -INFINITY, NAN,   FLT_MIN, -FLT_MIN, 1e-45,
-                               1e-40, 1e30,  -1e30,    FLT_MAX,   88.7,  88.73,   89.5,     -87.4,
-                               -103.9, -104.5, -1,     1,         -2,    0.5,     1e-8,     -1e-8};
+    static const double x[] = {0.0,    -0.0,   INFINITY, -INFINITY, NAN,  FLT_MIN, -FLT_MIN, 1e-45,
+                               1e-40,  1e30,   -1e30,    FLT_MAX,   88.7, 88.73,   89.5,     -87.4,
+                               -103.9, -104.5, -1,       1,         -2,   0.5,     1e-8,     -1e-8};
     enum { COUNT = sizeof x / sizeof *x };
     for (int kind = 0; kind < CT_UNARY_COUNT; kind++) {
         for (ct_dtype dtype = CT_F32; dtype <= CT_F64; dtype++) {
@@ -408,12 +406,18 @@ static void check_binary(int kind, const ct_tensor *a, const ct_tensor *b) {
 
 START_TEST(binary_broadcast) {
     static const ct_shape shapes[][2] = {
-        {{2, {31, 33}}, {2, {31, 33}}},      {{2, {31, 33}}, {1, {33}}},
-        {{1, {33}}, {2, {31, 33}}},          {{2, {31, 33}}, {2, {31, 1}}},
-        {{3, {3, 1, 33}}, {3, {3, 7, 1}}},   {{0, {0}}, {2, {5, 7}}},
-        {{0, {0}}, {0, {0}}},                {{2, {0, 3}}, {1, {3}}},
-        {{2, {1, 3}}, {2, {0, 1}}},          {{1, {257}}, {1, {1}}},
-        {{4, {2, 3, 4, 5}}, {3, {3, 1, 5}}}, {{2, {3, 600}}, {2, {3, 1}}},
+        {{2, {31, 33}}, {2, {31, 33}}},
+        {{2, {31, 33}}, {1, {33}}},
+        {{1, {33}}, {2, {31, 33}}},
+        {{2, {31, 33}}, {2, {31, 1}}},
+        {{3, {3, 1, 33}}, {3, {3, 7, 1}}},
+        {{0, {0}}, {2, {5, 7}}},
+        {{0, {0}}, {0, {0}}},
+        {{2, {0, 3}}, {1, {3}}},
+        {{2, {1, 3}}, {2, {0, 1}}},
+        {{1, {257}}, {1, {1}}},
+        {{4, {2, 3, 4, 5}}, {3, {3, 1, 5}}},
+        {{2, {3, 600}}, {2, {3, 1}}},
     };
     for (int kind = 0; kind < CT_BINARY_COUNT; kind++) {
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
@@ -509,8 +513,8 @@ START_TEST(where_every_dtype) {
             assert_no_error();
             for (int64_t i = 0; i < 35; i++) {
                 double expected = bits[i / 7] ? (double)i : (double)(100 + i % 7);
-                ck_assert_msg(ct_get(y, i) == expected, "%s: %g, expected %g",
-                              ct_tensor_text(y), ct_get(y, i), expected);
+                ck_assert_msg(ct_get(y, i) == expected, "%s: %g, expected %g", ct_tensor_text(y),
+                              ct_get(y, i), expected);
             }
         }
     }
@@ -524,14 +528,16 @@ START_TEST(in_place) {
             ct_tensor *row = ct_from_doubles(dtype, CT_CPU, CT_SHAPE(3), (double[]){1, 2, 4});
             ck_assert(ct_tensor_add_to(y, 0.5, row));
             ck_assert(ct_tensor_scale_in_place(y, 2));
-            assert_close(y, ct_from_doubles(dtype, CT_CPU, CT_SHAPE(2, 3),
-                                            (double[]){1, 4, 8, 7, 10, 14}), 0, 0, "y");
+            assert_close(
+                y, ct_from_doubles(dtype, CT_CPU, CT_SHAPE(2, 3), (double[]){1, 4, 8, 7, 10, 14}),
+                0, 0, "y");
             /* through a transposed view, columns only */
             ct_tensor *column = ct_tensor_slice(ct_tensor_transpose(y, 0, 1), 0, 1, 2, 1);
             ck_assert(ct_tensor_add_to(column, -1, column));
             ck_assert(ct_tensor_fill(ct_tensor_slice(y, 1, 2, 3, 1), -3));
-            assert_close(y, ct_from_doubles(dtype, CT_CPU, CT_SHAPE(2, 3),
-                                            (double[]){1, 0, -3, 7, 0, -3}), 0, 0, "y");
+            assert_close(
+                y, ct_from_doubles(dtype, CT_CPU, CT_SHAPE(2, 3), (double[]){1, 0, -3, 7, 0, -3}),
+                0, 0, "y");
         }
     }
 }
@@ -569,7 +575,7 @@ START_TEST(errors) {
 }
 END_TEST
 
-TEST_MAIN("pointwise", unary_values, unary_derivatives, f32_functions_within_3_ulp,
-          limits_and_nan, every_size_gives_the_same_bits, every_layout_gives_the_same_bits,
+TEST_MAIN("pointwise", unary_values, unary_derivatives, f32_functions_within_3_ulp, limits_and_nan,
+          every_size_gives_the_same_bits, every_layout_gives_the_same_bits,
           threads_do_not_change_bits, binary_broadcast, binary_layouts, maximum_passes_nan_on,
           comparisons, where_every_dtype, in_place, errors)

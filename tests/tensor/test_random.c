@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Random numbers: published vectors, the documented use of counters, the same bits on any number of
  * threads and with any instruction set, distributions. */
 #include "tests/test.h"
@@ -133,8 +134,8 @@ END_TEST
 /* ---- the same bits ---------------------------------------------------------------------- */
 
 static ct_tensor *draw(ct_rng *rng, bool normal, ct_dtype dtype, int64_t count) {
-    ct_tensor *x = (normal ? ct_random_normal : ct_random_uniform)(rng, "x", dtype, CT_CPU,
-                                                                   CT_SHAPE(count));
+    ct_tensor *x =
+        (normal ? ct_random_normal : ct_random_uniform)(rng, "x", dtype, CT_CPU, CT_SHAPE(count));
     assert_no_error();
     return x;
 }
@@ -173,8 +174,8 @@ static uint64_t hash(const ct_tensor *x) { /* FNV-1a */
 /* This test runs once per instruction set: each must give these bits. They were computed by another
  * implementation of random.h and philox.h, on whole arrays, an operation at a time. */
 START_TEST(instruction_sets_do_not_change_bits) {
-    static const uint64_t expected[4] = {0xf61c30934a261d5b, 0x5563c238f8b67cb0,
-                                         0x80da04c35d287f04, 0xa435777cdaf85f6a};
+    static const uint64_t expected[4] = {0xf61c30934a261d5b, 0x5563c238f8b67cb0, 0x80da04c35d287f04,
+                                         0xa435777cdaf85f6a};
     for (int kind = 0; kind < 4; kind++) {
         CT_SCOPE {
             ct_rng rng = ct_rng_create(11, 12);

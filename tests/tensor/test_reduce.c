@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reductions, running sums and sorting against plain loops in f64. */
 #include <float.h>
 
@@ -55,25 +56,23 @@ static void check_reduce(ct_reduce_kind kind, const ct_tensor *x, uint32_t axes)
     }
     ct_tensor *dropped = ct_tensor_reduce(kind, x, axes, false);
     ck_assert(ct_count(dropped) == ct_count(y));
-    ck_assert(memcmp(ct_data(dropped), ct_data(y),
-                     (size_t)ct_count(y) * ct_dtype_size(y->dtype)) == 0);
+    ck_assert(memcmp(ct_data(dropped), ct_data(y), (size_t)ct_count(y) * ct_dtype_size(y->dtype)) ==
+              0);
 }
 
 START_TEST(every_set_of_axes) {
     static const ct_shape shapes[] = {
-        {0, {0}},         {1, {1}},          {1, {31}},           {1, {33}},
-        {1, {257}},       {2, {31, 33}},     {2, {3, 1000}},      {2, {1000, 3}},
-        {3, {5, 1, 7}},   {3, {4, 36, 130}}, {4, {2, 3, 65, 66}}, {3, {17, 513, 2}},
-        {1, {20000}},     {2, {700, 600}},
+        {0, {0}},       {1, {1}},          {1, {31}},           {1, {33}},
+        {1, {257}},     {2, {31, 33}},     {2, {3, 1000}},      {2, {1000, 3}},
+        {3, {5, 1, 7}}, {3, {4, 36, 130}}, {4, {2, 3, 65, 66}}, {3, {17, 513, 2}},
+        {1, {20000}},   {2, {700, 600}},
     };
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         for (ct_reduce_kind kind = CT_SUM; kind <= CT_PROD; kind++) {
             for (uint32_t axes = 0; axes < 1u << shapes[s].ndim; axes++) {
                 for (ct_dtype dtype = CT_F32; dtype <= CT_F64; dtype++) {
                     if (ct_shape_count(shapes[s]) > 65536 && axes == 0) continue;
-                    CT_SCOPE {
-                        check_reduce(kind, noise(dtype, shapes[s], 1, 99), axes);
-                    }
+                    CT_SCOPE { check_reduce(kind, noise(dtype, shapes[s], 1, 99), axes); }
                 }
             }
         }

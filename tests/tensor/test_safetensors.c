@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* .safetensors: files written by PyTorch, round trips, and one clear error for every malformed
  * file. */
 #include "tests/files_test.h"
@@ -53,8 +54,8 @@ START_TEST(invalid_json_is_refused) {
     check_refused("{} x", 0, "header is not valid JSON: end of file expected");
     check_refused("{\"\xff\": {}}", 0, "header is not valid JSON: unable to decode byte 0xff");
     check_refused("{\"a\": {\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-                  "\"a\": {\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2,
-                  "duplicate object key near '\"a\"'");
+                  "\"a\": {\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
+                  2, "duplicate object key near '\"a\"'");
     check_refused("{\"a\": {\"dtype\":\"U8\",\"shape\":[1],\"shape\":[2]}}", 1,
                   "duplicate object key near '\"shape\"'");
     char deep[5001] = "{\"a\":";
@@ -72,8 +73,8 @@ END_TEST
 /* A header with one tensor 'w'. */
 static const char *one(const char *dtype, const char *shape, const char *offsets) {
     static char header[512];
-    snprintf(header, sizeof header,
-             "{\"w\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":%s}}", dtype, shape, offsets);
+    snprintf(header, sizeof header, "{\"w\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":%s}}",
+             dtype, shape, offsets);
     return header;
 }
 
@@ -119,10 +120,11 @@ END_TEST
 
 START_TEST(tensors_must_not_overlap_or_leave_gaps) {
     check_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
-                  "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12,
-                  "tensor 'b': begins at byte 4 of the data, expected 8: it overlaps 'a'");
+                  "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
+                  12, "tensor 'b': begins at byte 4 of the data, expected 8: it overlaps 'a'");
     check_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
-                  "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}", 12,
+                  "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}",
+                  12,
                   "tensor 'b': begins at byte 8 of the data, expected 4: no tensor has the bytes "
                   "after 'a'");
 }
@@ -131,10 +133,11 @@ END_TEST
 /* ---- reading ---------------------------------------------------------------------------- */
 
 START_TEST(header_order_and_data_order_may_differ) {
-    const char *path = put_safetensors(
-        "{\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[3,5]},"
-        "\"empty\":{\"dtype\":\"F32\",\"shape\":[0,9],\"data_offsets\":[3,3]},"
-        "\"flag\":{\"dtype\":\"BOOL\",\"shape\":[3],\"data_offsets\":[0,3]}}    ", 5);
+    const char *path =
+        put_safetensors("{\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[3,5]},"
+                        "\"empty\":{\"dtype\":\"F32\",\"shape\":[0,9],\"data_offsets\":[3,3]},"
+                        "\"flag\":{\"dtype\":\"BOOL\",\"shape\":[3],\"data_offsets\":[0,3]}}    ",
+                        5);
     CT_SCOPE {
         ct_safetensors *file = ct_safetensors_open(path);
         assert_no_error();
@@ -152,9 +155,10 @@ START_TEST(header_order_and_data_order_may_differ) {
 END_TEST
 
 START_TEST(misaligned_tensors_are_copied) {
-    const char *path = put_safetensors(
-        "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},"
-        "\"w\":{\"dtype\":\"I32\",\"shape\":[2],\"data_offsets\":[3,11]}}", 11);
+    const char *path =
+        put_safetensors("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},"
+                        "\"w\":{\"dtype\":\"I32\",\"shape\":[2],\"data_offsets\":[3,11]}}",
+                        11);
     CT_SCOPE {
         ct_safetensors *file = ct_safetensors_open(path);
         ct_tensor *w = ct_safetensors_get(file, "w");
@@ -210,11 +214,25 @@ static const struct {
     const char *name;
     int tensors;
 } written_by_pytorch[] = {
-    {"adam_clip", 122}, {"batchnorm1d", 50}, {"contrastive_loss", 60}, {"convcap", 78},
-    {"dcpg_step_coco", 417}, {"dcpg_step_f30k", 417}, {"eval_fold5", 13}, {"eval_metrics", 28},
-    {"gru_bidirectional_2layer", 65}, {"gru_cell", 19}, {"gru_packed", 28}, {"gumbel_softmax", 16},
-    {"normal_logprob", 8}, {"policy_image_coco", 205}, {"policy_image_f30k", 205},
-    {"policy_text", 66}, {"reward", 20}, {"rs_gcn", 84}, {"vsrn_step_coco", 434},
+    {"adam_clip", 122},
+    {"batchnorm1d", 50},
+    {"contrastive_loss", 60},
+    {"convcap", 78},
+    {"dcpg_step_coco", 417},
+    {"dcpg_step_f30k", 417},
+    {"eval_fold5", 13},
+    {"eval_metrics", 28},
+    {"gru_bidirectional_2layer", 65},
+    {"gru_cell", 19},
+    {"gru_packed", 28},
+    {"gumbel_softmax", 16},
+    {"normal_logprob", 8},
+    {"policy_image_coco", 205},
+    {"policy_image_f30k", 205},
+    {"policy_text", 66},
+    {"reward", 20},
+    {"rs_gcn", 84},
+    {"vsrn_step_coco", 434},
     {"vsrn_step_f30k", 460},
 };
 
@@ -269,8 +287,8 @@ START_TEST(every_dtype_comes_back) {
         ct_named_tensor tensors[CT_DTYPE_COUNT + 2];
         for (int d = 0; d < CT_DTYPE_COUNT; d++) {
             tensors[d].name = ct_dtype_name((ct_dtype)d);
-            tensors[d].tensor = ct_tensor_reshape(ct_arange((ct_dtype)d, CT_CPU, 15),
-                                                  CT_SHAPE(3, 5));
+            tensors[d].tensor =
+                ct_tensor_reshape(ct_arange((ct_dtype)d, CT_CPU, 15), CT_SHAPE(3, 5));
         }
         tensors[CT_DTYPE_COUNT] = (ct_named_tensor){"scalar", ct_scalar(CT_F32, CT_CPU, 2.5)};
         tensors[CT_DTYPE_COUNT + 1] =
@@ -336,8 +354,8 @@ START_TEST(names_and_metadata_of_any_text_come_back) {
     CT_SCOPE {
         const char *path = in_test_folder("x.safetensors");
         const char *name = "gr\xc3\xbc\xc3\x9f/\"quoted\"\n\\ \xf0\x9f\x98\x80";
-        ct_named_tensor tensors[] = {{name, ct_scalar(CT_I64, CT_CPU, 3)}, {"", ct_scalar(CT_F32,
-                                     CT_CPU, 4)}};
+        ct_named_tensor tensors[] = {{name, ct_scalar(CT_I64, CT_CPU, 3)},
+                                     {"", ct_scalar(CT_F32, CT_CPU, 4)}};
         const char *metadata[] = {"step", "12", "config", "[a]\nb = \"c\"\n", "", name, NULL};
         ck_assert(ct_safetensors_save(path, tensors, 2, metadata));
         ct_safetensors *file = ct_safetensors_open(path);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Softmax and log-softmax against f64 loops. */
 #include <float.h>
 
@@ -22,7 +23,7 @@ static ct_tensor *plain_softmax(const ct_tensor *x, int axis, bool logarithm) {
     return ct_tensor_transpose(y, axis, -1);
 }
 
-static const ct_shape shapes[] = {{1, {1}},      {1, {31}},       {2, {5, 33}},   {2, {3, 257}},
+static const ct_shape shapes[] = {{1, {1}},        {1, {31}},       {2, {5, 33}},   {2, {3, 257}},
                                   {3, {4, 7, 65}}, {2, {1, 10000}}, {3, {2, 0, 3}}, {2, {64, 36}}};
 
 START_TEST(values) {
@@ -93,8 +94,10 @@ START_TEST(large_and_masked) {
         ct_tensor *x = ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(2, 3),
                                        (double[]){1e30, 1e30, -1e30, -INFINITY, 5, 5});
         ct_tensor *y = ct_tensor_softmax(x, 1, false);
-        assert_close(y, ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(2, 3),
-                                        (double[]){0.5, 0.5, 0, 0, 0.5, 0.5}), 0, 0, "softmax");
+        assert_close(
+            y,
+            ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(2, 3), (double[]){0.5, 0.5, 0, 0, 0.5, 0.5}),
+            0, 0, "softmax");
         ct_tensor *l = ct_tensor_softmax(x, 1, true);
         ck_assert(ct_get(l, 3) == -INFINITY && fabs(ct_get(l, 4) + M_LN2) < 1e-7);
         ct_set(x, 0, NAN);

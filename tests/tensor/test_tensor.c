@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Scopes and references, creation and reading, views. */
 #include <pthread.h>
 
@@ -68,9 +69,7 @@ END_TEST
 START_TEST(keep_and_release) {
     int64_t before = in_use();
     ct_tensor *kept = NULL;
-    CT_SCOPE {
-        kept = ct_keep(ct_full(CT_F32, CT_CPU, CT_SHAPE(10), 7));
-    }
+    CT_SCOPE { kept = ct_keep(ct_full(CT_F32, CT_CPU, CT_SHAPE(10), 7)); }
     ck_assert_int_eq(in_use() - before, 40);
     ck_assert(((float *)ct_data(kept))[9] == 7);
     ct_release(kept);
@@ -103,9 +102,7 @@ END_TEST
 START_TEST(view_keeps_its_storage) {
     int64_t before = in_use();
     ct_tensor *view = NULL;
-    CT_SCOPE {
-        view = ct_keep(ct_tensor_slice(ct_arange(CT_F32, CT_CPU, 10), 0, 4, 6, 1));
-    }
+    CT_SCOPE { view = ct_keep(ct_tensor_slice(ct_arange(CT_F32, CT_CPU, 10), 0, 4, 6, 1)); }
     ck_assert_int_eq(in_use() - before, 40);
     ck_assert(((float *)ct_data(view))[1] == 5);
     ct_release(view);
@@ -278,9 +275,7 @@ START_TEST(borrowed_memory_is_given_back) {
         ck_assert_int_eq(released, 0);
     }
     ck_assert_int_eq(released, 1);
-    CT_SCOPE {
-        ck_assert(!ct_from_memory(CT_F32, CT_SHAPE(-1), data, note_release, &released));
-    }
+    CT_SCOPE { ck_assert(!ct_from_memory(CT_F32, CT_SHAPE(-1), data, note_release, &released)); }
     ck_assert_int_eq(released, 2);
     assert_error("from_memory: negative size");
 }
@@ -356,8 +351,8 @@ static void assert_same_elements(const ct_tensor *x, const ct_tensor *y) {
 /* Every reshape of many strided views holds the same elements in the same order. */
 START_TEST(reshape_of_views) {
     static const ct_shape shapes[] = {
-        {1, {-1}},      {2, {-1, 2}},       {2, {2, -1}},       {3, {2, 3, -1}}, {3, {4, -1, 3}},
-        {2, {6, -1}},   {4, {2, 2, 3, -1}}, {4, {1, -1, 1, 6}}, {2, {-1, 12}},   {3, {-1, 1, 4}},
+        {1, {-1}},    {2, {-1, 2}},       {2, {2, -1}},       {3, {2, 3, -1}}, {3, {4, -1, 3}},
+        {2, {6, -1}}, {4, {2, 2, 3, -1}}, {4, {1, -1, 1, 6}}, {2, {-1, 12}},   {3, {-1, 1, 4}},
     };
     CT_SCOPE {
         ct_tensor *x = numbered(CT_SHAPE(4, 6, 8));
@@ -426,8 +421,8 @@ END_TEST
 START_TEST(slices) {
     static const int64_t cases[][4] = {
         /* start, stop, step, first element or -1 if empty */
-        {0, 10, 1, 0},  {2, 5, 1, 2},    {-3, 10, 1, 7}, {2, -2, 1, 2}, {1, 100, 3, 1},
-        {5, 5, 1, -1},  {7, 3, 1, -1},   {-100, 2, 1, 0}, {9, 10, 4, 9}, {10, 12, 1, -1},
+        {0, 10, 1, 0}, {2, 5, 1, 2},  {-3, 10, 1, 7},  {2, -2, 1, 2}, {1, 100, 3, 1},
+        {5, 5, 1, -1}, {7, 3, 1, -1}, {-100, 2, 1, 0}, {9, 10, 4, 9}, {10, 12, 1, -1},
     };
     CT_SCOPE {
         ct_tensor *x = numbered(CT_SHAPE(10, 4));
@@ -505,7 +500,7 @@ TEST_MAIN("tensor", scope_frees_at_its_end, scope_closes_however_it_is_left,
           adopt_moves_to_the_outer_scope, view_keeps_its_storage, no_scope_is_an_error,
           wrong_close_is_an_error, many_tensors_in_one_scope, autograd_part_is_freed_once,
           threads_have_scopes_of_their_own, large_blocks_come_and_go, too_large_is_an_error,
-          creation, reads_views_in_order, writes_host_memory, borrowed_memory_is_given_back, reading_errors,
-          first_error_stays, instruction_set_by_name, no_cuda_without_its_backend,
+          creation, reads_views_in_order, writes_host_memory, borrowed_memory_is_given_back,
+          reading_errors, first_error_stays, instruction_set_by_name, no_cuda_without_its_backend,
           reshape_of_views, reshape_shares_memory_where_it_can, reshape_errors, slices,
           writing_through_a_view, permutations_and_dimensions, expands)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """benchmarks/gpu from beginning to end at tiny sizes, on the shim in place of a GPU; without one it says so.
 
     test_benchmarks_gpu.py BUILD

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Tests of scripts/compare-steps, on files made here. Exits 77 (skipped) without numpy."""
 
 from __future__ import annotations

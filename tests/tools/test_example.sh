@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Installs into a folder of its own and builds docs/examples/char_gru.c there with nothing but
 # the installed headers and the pkg-config file; its loss must fall to less than half.
 set -eu

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Published configurations on folders of the published files and sizes: COCO's features are 33 GB. The
 # graph is printed, steps are taken, and what is resident stays far below that.
 #

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """scripts/run-gpu-suite and scripts/sanitize-gpu on a packed suite of small shell programs."""
 
 from __future__ import annotations

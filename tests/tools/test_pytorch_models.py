@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The PyTorch models that benchmarks/gpu compares with: in f64, on the steps that the published code recorded
 (tests/golden), both give its losses and gradients with `released`, and without it those of our own program, and each
 other's. Exits 77 (skipped) where PyTorch is missing.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/study: every row's settings are understood, and its tables add up.
 
 CT_TRAIN names the program."""

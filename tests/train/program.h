@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Running the built `train` on a tiny data folder: for the suites train and cli. */
 #ifndef CT_TEST_PROGRAM_H
 #define CT_TEST_PROGRAM_H
@@ -24,7 +25,8 @@ static inline void folder_remove(char *path) {
     free(path);
 }
 
-static __attribute__((noinline, unused)) const char *in_folder(const char *folder, const char *name) {
+static __attribute__((noinline, unused)) const char *in_folder(const char *folder,
+                                                               const char *name) {
     static char paths[8][512];
     static int next;
     char *path = paths[next++ % 8];
@@ -77,23 +79,22 @@ static inline void write_split(const char *folder, const char *split, int images
     assert_no_error();
 }
 
-static const char tiny_model[] =
-    "[image]\n"
-    "fc = linear width=12\n"
-    "gcn = gcn x 2\n"
-    "norm = l2norm\n"
-    "attend = policy_attention heads=2 actions=10\n"
-    "pool = mean + gru\n"
-    "bn = batchnorm momentum=0.1\n"
-    "[text]\n"
-    "embed = words width=8\n"
-    "attend = policy_attention heads=2 actions=10\n"
-    "pool = gru width=12\n"
-    "bn = batchnorm momentum=0.1\n"
-    "[loss]\n"
-    "retrieval = hinge margin=0.2 negatives=hardest sum_epochs=1\n"
-    "discrete_policy = 1\n"
-    "continuous_policy = 1\n";
+static const char tiny_model[] = "[image]\n"
+                                 "fc = linear width=12\n"
+                                 "gcn = gcn x 2\n"
+                                 "norm = l2norm\n"
+                                 "attend = policy_attention heads=2 actions=10\n"
+                                 "pool = mean + gru\n"
+                                 "bn = batchnorm momentum=0.1\n"
+                                 "[text]\n"
+                                 "embed = words width=8\n"
+                                 "attend = policy_attention heads=2 actions=10\n"
+                                 "pool = gru width=12\n"
+                                 "bn = batchnorm momentum=0.1\n"
+                                 "[loss]\n"
+                                 "retrieval = hinge margin=0.2 negatives=hardest sum_epochs=1\n"
+                                 "discrete_policy = 1\n"
+                                 "continuous_policy = 1\n";
 
 /* data/, tiny.ini (run folder: run/, on the device that is tested) in a new folder. */
 static inline char *tiny_experiment(void) {

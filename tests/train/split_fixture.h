@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A small split on disk: feature f of region r of image i is 100 i + 10 r + f. */
 #ifndef CT_TEST_SPLIT_FIXTURE_H
 #define CT_TEST_SPLIT_FIXTURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Bad input of every kind: one clear sentence that names the place, exit status 2, and nothing
  * saved before is lost. */
 #include <signal.h>
@@ -15,12 +16,12 @@ static void replace_in(const char *path, const char *old, const char *new) {
 }
 
 /* tiny.ini with one piece replaced is refused with these texts. */
-#define CONFIG_REFUSED(old, new, ...)                                \
-    do {                                                             \
-        char *folder_ = tiny_experiment();                           \
-        replace_in(in_folder(folder_, "tiny.ini"), old, new);        \
-        REFUSED(folder_, "", __VA_ARGS__);                           \
-        folder_remove(folder_);                                      \
+#define CONFIG_REFUSED(old, new, ...)                         \
+    do {                                                      \
+        char *folder_ = tiny_experiment();                    \
+        replace_in(in_folder(folder_, "tiny.ini"), old, new); \
+        REFUSED(folder_, "", __VA_ARGS__);                    \
+        folder_remove(folder_);                               \
     } while (0)
 
 START_TEST(wrong_configurations) {
@@ -121,7 +122,9 @@ START_TEST(captions_that_do_not_match) {
     folder_remove(folder);
 
     folder = tiny_experiment();
-    replace_in(in_folder(folder, "data/train_caps.txt"), "a red square", "a r\xff" "d square");
+    replace_in(in_folder(folder, "data/train_caps.txt"), "a red square",
+               "a r\xff"
+               "d square");
     REFUSED(folder, "", "train_caps.txt:1", "UTF-8");
     folder_remove(folder);
 }
@@ -131,7 +134,8 @@ START_TEST(damaged_checkpoints) {
     char *folder = tiny_experiment(), arguments[512];
     snprintf(arguments, sizeof arguments, "%s/tiny.ini", folder);
     ck_assert_int_eq(run_train(arguments, NULL), 0);
-    REFUSED(folder, "--evaluate test --set 'image.fc=linear width=16' --set 'text.pool=gru width=16'",
+    REFUSED(folder,
+            "--evaluate test --set 'image.fc=linear width=16' --set 'text.pool=gru width=16'",
             "best.safetensors", "image.fc.weight");
     const char *last = in_folder(folder, "run/last.safetensors");
     ck_assert_int_eq(truncate(last, 1000), 0);
@@ -149,9 +153,11 @@ START_TEST(full_disk) {
     ck_assert_int_eq(run_train(command, NULL), 0);
     snprintf(command, sizeof command, "cp %s/run/last.safetensors %s/kept", folder, folder);
     ck_assert_int_eq(system(command), 0);
-    snprintf(command, sizeof command,
-             "trap '' XFSZ; ulimit -f 8; '%s' %s/tiny.ini --resume --set train.epochs=6 > /dev/null 2> "
-             "%s/message", getenv("CT_TRAIN"), folder, folder);
+    snprintf(
+        command, sizeof command,
+        "trap '' XFSZ; ulimit -f 8; '%s' %s/tiny.ini --resume --set train.epochs=6 > /dev/null 2> "
+        "%s/message",
+        getenv("CT_TRAIN"), folder, folder);
     int status = system(command);
     ck_assert_int_eq(WEXITSTATUS(status), 2);
     char *message = ct_file_read(in_folder(folder, "message"), NULL);
@@ -192,7 +198,8 @@ START_TEST(wrong_weights) {
     ck_assert_int_eq(run_train(options, NULL), 0);
     snprintf(options, sizeof options,
              "%s/tiny.ini --set run.folder=%s/wide --set 'image.fc=linear width=14' "
-             "--set 'text.pool=gru width=14' --set train.epochs=1", folder, folder);
+             "--set 'text.pool=gru width=14' --set train.epochs=1",
+             folder, folder);
     ck_assert_int_eq(run_train(options, NULL), 0);
     snprintf(options, sizeof options, "--evaluate test --weights %s/run --weights %s/./run/",
              folder, folder);
@@ -263,5 +270,4 @@ END_TEST
 
 TEST_MAIN("cli", wrong_configurations, wrong_command_lines, wrong_features,
           captions_that_do_not_match, damaged_checkpoints, full_disk, exports_that_cannot_be,
-          wrong_weights, embeddings_that_cannot_be_written,
-          help_is_there)
+          wrong_weights, embeddings_that_cannot_be_written, help_is_there)

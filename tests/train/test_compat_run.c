@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Departures of the released code around the model, in data and runs, told apart by the values of
  * both settings (those within the model: test_compat.c; what evaluation reports: test_evaluate.c;
  * resuming: test_train.c), and the preset. */
@@ -33,8 +34,8 @@ static void run_end(run r) {
  * ones are. */
 START_TEST(tokens_are_plain_or_with_the_bytes_prefix) {
     static const char *const plain[] = {"<start>", "a", "red", "square", "<end>"};
-    static const char *const bytes[] = {"<start>", "<unk>", "<unk>", "a",
-                                        "red", "square", "<unk>", "<end>"};
+    static const char *const bytes[] = {"<start>", "<unk>",  "<unk>", "a",
+                                        "red",     "square", "<unk>", "<end>"};
     static const char *const settings[] = {"compat.tokens=plain", "compat.tokens=released",
                                            "compat.preset=released"};
     for (int k = 0; k < 3; k++) {
@@ -48,7 +49,8 @@ START_TEST(tokens_are_plain_or_with_the_bytes_prefix) {
         ct_caption_free(&caption);
         run_end(r);
     }
-} END_TEST
+}
+END_TEST
 
 static ct_batch first_batch(const run *r, ct_loader **loader) {
     *loader = ct_loader_create(r->experiment->train, 8, false, true, 3, CT_CPU);
@@ -80,7 +82,8 @@ START_TEST(captions_are_padded_to_the_longest_or_to_87) {
         }
         run_end(r);
     }
-} END_TEST
+}
+END_TEST
 
 /* "a red square": the file has no vector of red, <start> and <end>. Either way 5 words count. */
 START_TEST(words_without_a_vector_are_learned_or_dropped) {
@@ -113,7 +116,8 @@ START_TEST(words_without_a_vector_are_learned_or_dropped) {
         }
         run_end(r);
     }
-} END_TEST
+}
+END_TEST
 
 START_TEST(class_numbers_begin_at_0_or_1) {
     for (int released = 0; released < 2; released++) {
@@ -131,7 +135,8 @@ START_TEST(class_numbers_begin_at_0_or_1) {
         }
         run_end(r);
     }
-} END_TEST
+}
+END_TEST
 
 /* dev: 12 images, of 3 2 2 2 2 3 ... captions */
 START_TEST(dev_is_cut_to_its_first_captions) {
@@ -153,7 +158,8 @@ START_TEST(dev_is_cut_to_its_first_captions) {
         ct_split_destroy(split);
         run_end(r);
     }
-} END_TEST
+}
+END_TEST
 
 /* ---- the preset ------------------------------------------------------------------------------ */
 
@@ -214,7 +220,8 @@ START_TEST(preset_is_all_its_keys_one_by_one) {
         ck_assert(!released("[compat]\npreset = none\n", i));
         ck_assert(released("[compat]\npreset = released\n", i) == switches[i].preset);
     }
-} END_TEST
+}
+END_TEST
 
 START_TEST(documentation_lists_every_switch) {
     const char *source = getenv("CT_TEST_DATA");
@@ -227,7 +234,8 @@ START_TEST(documentation_lists_every_switch) {
         ck_assert_msg(strstr(text, row) != NULL, "docs/model.md has no row%s", row);
     }
     free(text);
-} END_TEST
+}
+END_TEST
 
 START_TEST(a_key_of_its_own_wins_over_the_preset) {
     for (int i = 0; i < SWITCHES; i++) {
@@ -239,7 +247,8 @@ START_TEST(a_key_of_its_own_wins_over_the_preset) {
         snprintf(text, sizeof text, "[compat]\n%s = %s\n", switches[i].key, switches[i].released);
         for (int k = 0; k < SWITCHES; k++) ck_assert(released(text, k) == (k == i));
     }
-} END_TEST
+}
+END_TEST
 
 TEST_MAIN("compat run", tokens_are_plain_or_with_the_bytes_prefix,
           captions_are_padded_to_the_longest_or_to_87,

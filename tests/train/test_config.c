@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration: values, defaults, --set, and one clear sentence for everything wrong. */
 #include "tests/train/program.h"
 #include "train/config/config.h"
@@ -65,7 +66,8 @@ START_TEST(reads_every_type) {
                              "[train]\n"
                              "lr = 1e-3\n"
                              "momentum = .5\n"
-                             "schedule = cosine", NULL, 0);
+                             "schedule = cosine",
+                             NULL, 0);
     assert_no_error();
     ck_assert_str_eq(c->folder, "data/two words");
     ck_assert_int_eq(c->test_split_count, 3);
@@ -106,9 +108,12 @@ START_TEST(keeps_the_models_entries_in_order) {
     ct_config *c = read_text(model, NULL, 0);
     assert_no_error();
     static const ct_description_entry expected[] = {
-        {"image", "fc", "linear width=1024", 4},       {"image", "gcn", "gcn x 4", 5},
-        {"text", "embed", "words width=300", 7},       {"loss", "retrieval", "hinge margin=0.2", 9},
-        {"loss", "instance", "classifier hidden=512", 10}, {"image", "pool", "mean + gru", 13},
+        {"image", "fc", "linear width=1024", 4},
+        {"image", "gcn", "gcn x 4", 5},
+        {"text", "embed", "words width=300", 7},
+        {"loss", "retrieval", "hinge margin=0.2", 9},
+        {"loss", "instance", "classifier hidden=512", 10},
+        {"image", "pool", "mean + gru", 13},
     };
     int count = sizeof expected / sizeof *expected;
     ck_assert_int_eq(c->model.count, count);
@@ -124,9 +129,10 @@ START_TEST(keeps_the_models_entries_in_order) {
 END_TEST
 
 START_TEST(overrides_values) {
-    const char *const overrides[] = {"train.lr=5e-4",  "train.lr=6e-4", "data.test_splits=a,b",
-                                     "run.folder=r/s", "image.gcn=gcn x 2",
-                                     "loss.decoder=convcap width=512", "loss.instance="};
+    const char *const overrides[] = {"train.lr=5e-4",        "train.lr=6e-4",
+                                     "data.test_splits=a,b", "run.folder=r/s",
+                                     "image.gcn=gcn x 2",    "loss.decoder=convcap width=512",
+                                     "loss.instance="};
     ct_config *c = read_text(model, overrides, 7);
     assert_no_error();
     ck_assert_double_eq(c->lr, 6e-4);
@@ -142,8 +148,8 @@ START_TEST(overrides_values) {
 END_TEST
 
 START_TEST(its_text_reproduces_it) {
-    const char *const overrides[] = {"train.lr=5e-4", "image.gcn=gcn x 2", "loss.instance=",
-                                     "data.test_splits=", "train.select=rsum"};
+    const char *const overrides[] = {"train.lr=5e-4", "image.gcn=gcn x 2",
+                                     "loss.instance=", "data.test_splits=", "train.select=rsum"};
     ct_config *c = read_text(model, overrides, 5);
     assert_no_error();
     ct_config *again = read_text(c->text, NULL, 0);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Captions as models read them: ids, what is read, lengths and targets, in every way there is. */
 #include "tests/train/program.h"
 #include "train/data/data.h"
@@ -6,12 +7,30 @@ static const char *const words[] = {
     "<pad>", "<start>", "<end>",   "<unk>", "a",      "dog",  "b",    "'",  "man",
     ".",     "t",       "t-shirt", "shirt", "b'four", "four", "dogs", "in",
 };
-enum { PAD, START, END, UNK, A, DOG, B, QUOTE, MAN, STOP, T, T_SHIRT, SHIRT, B_FOUR, FOUR, DOGS, IN,
-       WORDS };
+enum {
+    PAD,
+    START,
+    END,
+    UNK,
+    A,
+    DOG,
+    B,
+    QUOTE,
+    MAN,
+    STOP,
+    T,
+    T_SHIRT,
+    SHIRT,
+    B_FOUR,
+    FOUR,
+    DOGS,
+    IN,
+    WORDS
+};
 
 /* Of these a file has vectors: all but dog, b'four, t-shirt and the special words. */
-static const uint8_t known[WORDS] = {[A] = 1,    [B] = 1,    [QUOTE] = 1, [MAN] = 1,  [STOP] = 1,
-                                     [T] = 1,    [SHIRT] = 1, [FOUR] = 1,  [DOGS] = 1, [IN] = 1};
+static const uint8_t known[WORDS] = {[A] = 1, [B] = 1,     [QUOTE] = 1, [MAN] = 1,  [STOP] = 1,
+                                     [T] = 1, [SHIRT] = 1, [FOUR] = 1,  [DOGS] = 1, [IN] = 1};
 
 static ct_vocabulary *make_vocabulary(void) {
     char *folder = folder_make(), json[1024] = "{\"word2idx\": {";
@@ -31,7 +50,7 @@ typedef struct {
     int64_t id[12];
     int count;
 } sequence;
-#define SEQUENCE(...)                                                                       \
+#define SEQUENCE(...) \
     ((sequence){{__VA_ARGS__}, sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)})
 #define SAME ((sequence){.count = -1}) /* as the ids */
 
@@ -221,8 +240,8 @@ END_TEST
 /* Lengths count what is dropped, the rest is padding; the decoder's tokens are the ids. */
 START_TEST(reads_other_words_than_it_says) {
     for (int pad = 0; pad < 2; pad++) {
-        side_by_side s = make_batch(
-            (ct_encoding){.drop_unknown = true, .known = known, .pad_target = pad}, 5);
+        side_by_side s =
+            make_batch((ct_encoding){.drop_unknown = true, .known = known, .pad_target = pad}, 5);
         ck_assert_int_eq(s.batch.words, 7);
         ck_assert_int_eq(s.batch.target_words, 7 + pad);
         assert_row(s.batch.ids, 7, SEQUENCE(A, STOP));

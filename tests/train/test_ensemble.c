@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Several trained models together: --weights with runs of different graphs, and files. */
 #include <jansson.h>
 
@@ -22,7 +23,8 @@ static char *two_runs(void) {
              "--set run.folder=%s/other --set train.epochs=4 --set run.dtype=f64 "
              "--set data.min_count=8 --set image.attend= --set text.attend= "
              "--set loss.discrete_policy= --set loss.continuous_policy= "
-             "--set 'image.fc=linear width=10' --set 'text.pool=gru width=10'", folder);
+             "--set 'image.fc=linear width=10' --set 'text.pool=gru width=10'",
+             folder);
     train(folder, options, NULL);
     return folder;
 }
@@ -111,7 +113,8 @@ START_TEST(mean_of_runs_of_different_graphs) {
         }
     }
     folder_remove(folder);
-} END_TEST
+}
+END_TEST
 
 START_TEST(folds_and_all_at_once) {
     char *folder = two_runs(), options[1024];
@@ -138,7 +141,8 @@ START_TEST(folds_and_all_at_once) {
         ck_assert_msg(strstr(said, "test, 3 folds") && strstr(said, "\ntest  "), "%s", said);
     }
     folder_remove(folder);
-} END_TEST
+}
+END_TEST
 
 /* The score that a query gives an image. */
 static double score_of(const char *output, int image) {
@@ -171,7 +175,8 @@ START_TEST(queries_ask_all_models) {
         before = score;
     }
     folder_remove(folder);
-} END_TEST
+}
+END_TEST
 
 TEST_MAIN("ensemble", mean_of_runs_of_different_graphs, folds_and_all_at_once,
           queries_ask_all_models)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Recalls: against the published code's recorded evaluation, and against counting by hand. */
 #include "tests/golden.h"
 #include "train/evaluate/ranking.h"
@@ -65,23 +66,25 @@ static ct_retrieval evaluated(const ct_embeddings *models, int count, int folds,
 
 START_TEST(recorded_metrics) {
     for (ct_dtype dtype = CT_F32; dtype <= CT_F64; dtype++) CT_SCOPE {
-        golden g = golden_open("eval_metrics", dtype);
-        ct_embeddings cosine[2] = {embeddings_of(&g, "a.", CT_COSINE),
-                                   embeddings_of(&g, "b.", CT_COSINE)};
-        ct_embeddings order[2] = {embeddings_of(&g, "a.", CT_ORDER),
-                                  embeddings_of(&g, "b.", CT_ORDER)};
-        evenly(image_of, ct_dim(cosine[0].captions, 0), 5);
-        check_evaluation(&g, cosine, 1, "cosine.");
-        check_evaluation(&g, order, 1, "order.");
-        check_evaluation(&g, cosine, 2, "ensemble.cosine.");
-        ct_retrieval right = evaluated(order, 2, 1, false), released = evaluated(order, 2, 1, true);
-        check_metrics(&g, "ensemble.order.", &released);
-        ck_assert_double_ne(right.rsum, released.rsum);
-        released = evaluated(cosine, 2, 1, true);
-        check_metrics(&g, "ensemble.cosine.", &released);
-        golden_close(&g);
-    }
-} END_TEST
+            golden g = golden_open("eval_metrics", dtype);
+            ct_embeddings cosine[2] = {embeddings_of(&g, "a.", CT_COSINE),
+                                       embeddings_of(&g, "b.", CT_COSINE)};
+            ct_embeddings order[2] = {embeddings_of(&g, "a.", CT_ORDER),
+                                      embeddings_of(&g, "b.", CT_ORDER)};
+            evenly(image_of, ct_dim(cosine[0].captions, 0), 5);
+            check_evaluation(&g, cosine, 1, "cosine.");
+            check_evaluation(&g, order, 1, "order.");
+            check_evaluation(&g, cosine, 2, "ensemble.cosine.");
+            ct_retrieval right = evaluated(order, 2, 1, false),
+                         released = evaluated(order, 2, 1, true);
+            check_metrics(&g, "ensemble.order.", &released);
+            ck_assert_double_ne(right.rsum, released.rsum);
+            released = evaluated(cosine, 2, 1, true);
+            check_metrics(&g, "ensemble.cosine.", &released);
+            golden_close(&g);
+        }
+}
+END_TEST
 
 /* A device's model may compute in bf16; its similarities are compared in fp32. */
 START_TEST(recorded_metrics_whatever_the_precision) {
@@ -102,34 +105,34 @@ END_TEST
 
 START_TEST(recorded_folds) {
     for (ct_dtype dtype = CT_F32; dtype <= CT_F64; dtype++) CT_SCOPE {
-        golden g = golden_open("eval_fold5", dtype);
-        ct_embeddings model = embeddings_of(&g, "", CT_COSINE);
-        evenly(image_of, ct_dim(model.captions, 0), 5);
-        ct_retrieval right = evaluated(&model, 1, 5, false);
-        ct_retrieval released = evaluated(&model, 1, 5, true);
-        const double *mean = ct_data(golden_stored(&g, "fold5.out.mean_metrics"));
-        check_recalls(&right.i2t, mean);
-        check_recalls(&right.t2i, mean + 5);
-        check_recalls(&released.i2t, mean);
-        check_recalls(&released.t2i, mean + 5);
-        ck_assert_double_eq_tol(right.rsum, mean[12], 1e-9);
-        double printed = ct_item(golden_stored(&g, "fold5.out.printed_rsum"));
-        ck_assert_double_eq_tol(released.rsum, printed, 1e-9);
-        ck_assert_double_ne(printed, mean[12]);
-        check_evaluation(&g, &model, 1, "full.");
-        right = evaluated(&model, 1, 1, false), released = evaluated(&model, 1, 1, true);
-        ck_assert_double_eq(right.rsum, released.rsum);
-        golden_close(&g);
-    }
-} END_TEST
+            golden g = golden_open("eval_fold5", dtype);
+            ct_embeddings model = embeddings_of(&g, "", CT_COSINE);
+            evenly(image_of, ct_dim(model.captions, 0), 5);
+            ct_retrieval right = evaluated(&model, 1, 5, false);
+            ct_retrieval released = evaluated(&model, 1, 5, true);
+            const double *mean = ct_data(golden_stored(&g, "fold5.out.mean_metrics"));
+            check_recalls(&right.i2t, mean);
+            check_recalls(&right.t2i, mean + 5);
+            check_recalls(&released.i2t, mean);
+            check_recalls(&released.t2i, mean + 5);
+            ck_assert_double_eq_tol(right.rsum, mean[12], 1e-9);
+            double printed = ct_item(golden_stored(&g, "fold5.out.printed_rsum"));
+            ck_assert_double_eq_tol(released.rsum, printed, 1e-9);
+            ck_assert_double_ne(printed, mean[12]);
+            check_evaluation(&g, &model, 1, "full.");
+            right = evaluated(&model, 1, 1, false), released = evaluated(&model, 1, 1, true);
+            ck_assert_double_eq(right.rsum, released.rsum);
+            golden_close(&g);
+        }
+}
+END_TEST
 
 /* ---- counting by hand ----------------------------------------------------------------------- */
 
 /* Small whole numbers: their products are exact, so that scores tie and no rounding decides. */
 static ct_tensor *whole_numbers(ct_rng *rng, int64_t rows, int64_t width, ct_dtype dtype) {
     ct_tensor *x = ct_empty(dtype, CT_CPU, CT_SHAPE(rows, width));
-    for (int64_t i = 0; i < rows * width; i++)
-        ct_set(x, i, (double)ct_random_below(rng, 5) - 2);
+    for (int64_t i = 0; i < rows * width; i++) ct_set(x, i, (double)ct_random_below(rng, 5) - 2);
     return x;
 }
 
@@ -166,22 +169,23 @@ static double *scores_by_hand(const ct_embeddings *models, int count) {
     int64_t images = ct_dim(models[0].images, 0), captions = ct_dim(models[0].captions, 0);
     double *score = calloc((size_t)(images * captions), sizeof *score);
     for (int m = 0; m < count; m++) CT_SCOPE {
-        const double *a = ct_data(ct_tensor_cast(models[m].images, CT_F64));
-        const double *b = ct_data(ct_tensor_cast(models[m].captions, CT_F64));
-        int64_t width = ct_dim(models[m].images, 1);
-        for (int64_t i = 0; i < images; i++)
-            for (int64_t c = 0; c < captions; c++)
-                for (int64_t k = 0; k < width; k++)
-                    score[i * captions + c] += a[i * width + k] * b[c * width + k] / count;
-    }
+            const double *a = ct_data(ct_tensor_cast(models[m].images, CT_F64));
+            const double *b = ct_data(ct_tensor_cast(models[m].captions, CT_F64));
+            int64_t width = ct_dim(models[m].images, 1);
+            for (int64_t i = 0; i < images; i++)
+                for (int64_t c = 0; c < captions; c++)
+                    for (int64_t k = 0; k < width; k++)
+                        score[i * captions + c] += a[i * width + k] * b[c * width + k] / count;
+        }
     return score;
 }
 
 static void same_integers(const int64_t *got, const int64_t *want, int64_t count,
                           const char *what) {
     for (int64_t i = 0; i < count; i++)
-        if (got[i] != want[i]) ck_abort_msg("%s[%lld] is %lld, expected %lld", what, (long long)i,
-                                            (long long)got[i], (long long)want[i]);
+        if (got[i] != want[i])
+            ck_abort_msg("%s[%lld] is %lld, expected %lld", what, (long long)i, (long long)got[i],
+                         (long long)want[i]);
 }
 
 /* `spread`: captions an image at most; `shuffled`: not in the order of the images. In tiles of
@@ -205,8 +209,14 @@ static void check_by_hand(int64_t images, int64_t spread, bool shuffled, int cou
         for (int m = 0; m < 2; m++)
             models[m] = (ct_embeddings){whole_numbers(&rng, images, 3 + m, dtype),
                                         whole_numbers(&rng, captions, 3 + m, dtype), CT_COSINE};
-        by_hand h = {images, captions, of, scores_by_hand(models, count),
-                     want, want + images, want + 2 * images, want + 2 * images + captions};
+        by_hand h = {images,
+                     captions,
+                     of,
+                     scores_by_hand(models, count),
+                     want,
+                     want + images,
+                     want + 2 * images,
+                     want + 2 * images + captions};
         ct_retrieval_details mine = {got, got + images, got + 2 * images,
                                      got + 2 * images + captions};
         count_by_hand(&h);
@@ -232,7 +242,8 @@ START_TEST(ranks_by_hand) {
                 check_by_hand(7, 1, shuffled, count, dtype);
                 check_by_hand(40, 9, shuffled, count, dtype);
             }
-} END_TEST
+}
+END_TEST
 
 START_TEST(equal_scores_count_against_the_model) {
     int64_t of[6] = {0, 0, 1, 1, 2, 2};
@@ -245,7 +256,8 @@ START_TEST(equal_scores_count_against_the_model) {
         for (int i = 0; i < 3; i++) ck_assert_int_eq(i2t_rank[i], 4);
         for (int c = 0; c < 6; c++) ck_assert_int_eq(t2i_rank[c], 2);
     }
-} END_TEST
+}
+END_TEST
 
 /* ---- errors --------------------------------------------------------------------------------- */
 
@@ -270,7 +282,8 @@ START_TEST(what_does_not_fit) {
         ck_assert(!ct_evaluate_retrieval(model, 1, of, &metrics, (ct_retrieval_details){0}));
         assert_error("outside 0..1");
     }
-} END_TEST
+}
+END_TEST
 
 TEST_MAIN("evaluate", recorded_metrics, recorded_metrics_whatever_the_precision, recorded_folds,
           ranks_by_hand, equal_scores_count_against_the_model, what_does_not_fit)

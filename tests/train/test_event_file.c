@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The event file: its records, what is kept of it when a run goes on, and that nothing else is. */
 #include "event.pb-c.h"
 #include "tests/train/program.h"
@@ -76,13 +77,15 @@ START_TEST(begins_as_tensorflow_writes_it) {
     ck_assert_double_gt(e.event[0]->wall_time, 1.7e9);
     free_events(&e);
     folder_remove(folder);
-} END_TEST
+}
+END_TEST
 
 START_TEST(numbers_become_scalars) {
     char *folder = folder_make();
     ct_event_file *file = ct_event_file_open(folder, 0);
-    write_json(file, 70, "{\"step\": 70, \"loss\": 2.5, \"zero\": 0, \"best\": true, \"name\": \"x\","
-                         " \"dev\": {\"i2t\": {\"r1\": 50, \"step\": 3}, \"rsum\": 300.25}}");
+    write_json(file, 70,
+               "{\"step\": 70, \"loss\": 2.5, \"zero\": 0, \"best\": true, \"name\": \"x\","
+               " \"dev\": {\"i2t\": {\"r1\": 50, \"step\": 3}, \"rsum\": 300.25}}");
     ct_event_file_close(file);
     events e = read_events(folder);
     ck_assert_int_eq(e.count, 2);
@@ -91,7 +94,10 @@ START_TEST(numbers_become_scalars) {
     static const struct {
         const char *tag;
         float value;
-    } expected[] = {{"loss", 2.5f}, {"zero", 0}, {"dev/i2t/r1", 50}, {"dev/i2t/step", 3},
+    } expected[] = {{"loss", 2.5f},
+                    {"zero", 0},
+                    {"dev/i2t/r1", 50},
+                    {"dev/i2t/step", 3},
                     {"dev/rsum", 300.25f}};
     const Ct__Summary *summary = e.event[1]->summary;
     ck_assert_uint_eq(summary->n_value, sizeof expected / sizeof *expected);
@@ -102,7 +108,8 @@ START_TEST(numbers_become_scalars) {
     }
     free_events(&e);
     folder_remove(folder);
-} END_TEST
+}
+END_TEST
 
 START_TEST(goes_on_behind_the_step_it_is_given) {
     char *folder = folder_make();
@@ -112,7 +119,8 @@ START_TEST(goes_on_behind_the_step_it_is_given) {
     write_steps(folder, 0, 9, 9); /* anew */
     check_steps(folder, (int[]){9}, 1);
     folder_remove(folder);
-} END_TEST
+}
+END_TEST
 
 /* A kill may leave half a record; what is not a record ends what is kept. */
 START_TEST(a_damaged_end_is_cut_off) {
@@ -129,12 +137,14 @@ START_TEST(a_damaged_end_is_cut_off) {
         check_steps(folder, (int[]){1, 2, 8}, 3);
     }
     folder_remove(folder);
-} END_TEST
+}
+END_TEST
 
 START_TEST(a_folder_that_is_not_there_is_an_error) {
     ck_assert_ptr_null(ct_event_file_open("/nowhere/at/all", 0));
     assert_error("/nowhere/at/all/" CT_EVENT_FILE_NAME);
-} END_TEST
+}
+END_TEST
 
 TEST_MAIN("event_file", begins_as_tensorflow_writes_it, numbers_become_scalars,
           goes_on_behind_the_step_it_is_given, a_damaged_end_is_cut_off,

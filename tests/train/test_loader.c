@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The loader's batches: what is in them, their order, and going on from anywhere. */
 #include <unistd.h>
 

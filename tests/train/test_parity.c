@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Recorded training steps replayed by the program, from outside: what `train --dump-steps` and
  * `--embed recorded` write meets what the published code recorded, at the tolerances of
  * tests/golden/README.md. */
@@ -34,9 +35,10 @@ static void parity_close(parity *p) {
 
 static void run(const parity *p, const char *options) {
     static char arguments[2048], output[OUTPUT_SIZE];
-    snprintf(arguments, sizeof arguments,
-             "tests/golden/%s.ini --set run.folder=%s/run --set run.dtype=%s --set run.device=%s %s",
-             p->name, p->folder, ct_dtype_name(p->dtype), ct_device_name(test_device()), options);
+    snprintf(
+        arguments, sizeof arguments,
+        "tests/golden/%s.ini --set run.folder=%s/run --set run.dtype=%s --set run.device=%s %s",
+        p->name, p->folder, ct_dtype_name(p->dtype), ct_device_name(test_device()), options);
     ck_assert_msg(run_train(arguments, output) == 0, "%s: %s", arguments, output);
 }
 
@@ -100,8 +102,7 @@ static void check_gradient(const parity *p, const ct_tensor *x, const ct_tensor 
     /* a bias before a batch norm: its gradient is 0, both sides hold rounding noise */
     if (has_part(name, ".W.0.bias"))
         check_within(x, expected, 0, p->dtype == CT_F64 ? 1e-12 : 1e-4, name);
-    else
-        check_plain(p, x, expected, name);
+    else check_plain(p, x, expected, name);
 }
 
 static void check_norm(const parity *p, int step, const ct_tensor *x, const char *name) {
@@ -127,10 +128,8 @@ static bool check_one(const parity *p, int step, const ct_tensor *x, const char 
     if (!expected) return false;
     if (p->dtype == CT_F32 && step > 1 && has_part(name, "W.1.running_mean"))
         check_within(x, expected, 0, 1e-4, name); /* it averages the bias before it */
-    else if (has_part(name, "grad.param."))
-        check_gradient(p, x, expected, name);
-    else
-        check_plain(p, x, expected, name);
+    else if (has_part(name, "grad.param.")) check_gradient(p, x, expected, name);
+    else check_plain(p, x, expected, name);
     return true;
 }
 
@@ -201,22 +200,26 @@ enum { DCPG = 12 + 4 + 98 + 74 + 18, VSRN_F30K = 4 + 53 + 53 + 15, VSRN_COCO = 4
 START_TEST(policy_steps) {
     train_steps("dcpg_step_f30k", CT_F64, 1, DCPG);
     train_steps("dcpg_step_coco", CT_F64, 1, DCPG);
-} END_TEST
+}
+END_TEST
 
 START_TEST(policy_steps_f32) {
     train_steps("dcpg_step_f30k", CT_F32, 1, DCPG);
     train_steps("dcpg_step_coco", CT_F32, 1, DCPG);
-} END_TEST
+}
+END_TEST
 
 START_TEST(vsrn_steps) {
     train_steps("vsrn_step_f30k", CT_F64, 3, VSRN_F30K);
     train_steps("vsrn_step_coco", CT_F64, 3, VSRN_COCO);
-} END_TEST
+}
+END_TEST
 
 START_TEST(vsrn_steps_f32) {
     train_steps("vsrn_step_f30k", CT_F32, 3, VSRN_F30K);
     train_steps("vsrn_step_coco", CT_F32, 3, VSRN_COCO);
-} END_TEST
+}
+END_TEST
 
 /* ---- evaluation -------------------------------------------------------------------------- */
 
@@ -260,7 +263,8 @@ START_TEST(embeddings) {
         embed("vsrn_step_coco", dtype, "eval_use_abs", "--set image.abs=abs --set text.abs=abs");
         embed("vsrn_step_f30k", dtype, "eval_no_imgnorm", "--set image.norm3=");
     }
-} END_TEST
+}
+END_TEST
 
 /* A file with the inputs of step 3 alone. */
 static void save_third_batch(const parity *p, const char *path) {
@@ -292,7 +296,8 @@ static void embed_after_training(ct_dtype dtype) {
 START_TEST(embeddings_after_training) {
     embed_after_training(CT_F64);
     embed_after_training(CT_F32);
-} END_TEST
+}
+END_TEST
 
 TEST_MAIN("parity", policy_steps, policy_steps_f32, vsrn_steps, vsrn_steps_f32, embeddings,
           embeddings_after_training)

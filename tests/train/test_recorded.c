@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Training on recorded batches and noise: that they give what the folder they were taken from
  * gives, stopping after some steps, what a dump holds, and every refusal. */
 #include <inttypes.h>
@@ -94,8 +95,8 @@ static void record_noise(recording *r, const recording *batches) {
             int64_t s = image ? TINY_REGIONS : words;
             const char *encoder = image ? "img_enc" : "txt_enc";
             snprintf(name, sizeof name, "noise.%s.gumbel_u", encoder);
-            add(r, step, name, ct_random_uniform(&rng, "u", CT_F64, CT_CPU,
-                                                 CT_SHAPE(s, BATCH * HEADS, ACTIONS)));
+            add(r, step, name,
+                ct_random_uniform(&rng, "u", CT_F64, CT_CPU, CT_SHAPE(s, BATCH * HEADS, ACTIONS)));
             snprintf(name, sizeof name, "noise.%s.index_v", encoder);
             add(r, step, name,
                 ct_random_uniform(&rng, "v", CT_F64, CT_CPU, CT_SHAPE(s, BATCH * HEADS)));
@@ -162,12 +163,14 @@ static bool same_steps(const char *folder, const char *a, const char *b, int ste
     assert_no_error();
     ck_assert_int_eq(ct_safetensors_count(first), ct_safetensors_count(second));
     for (int i = 0; i < ct_safetensors_count(first); i++) CT_SCOPE {
-        const char *tensor = ct_safetensors_name(first, i);
-        ct_tensor *x = ct_safetensors_get(first, tensor), *y = ct_safetensors_get(second, tensor);
-        assert_no_error();
-        same = same && ct_shape_equal(x->shape, y->shape) &&
-               memcmp(ct_data(x), ct_data(y), (size_t)ct_count(x) * ct_dtype_size(x->dtype)) == 0;
-    }
+            const char *tensor = ct_safetensors_name(first, i);
+            ct_tensor *x = ct_safetensors_get(first, tensor),
+                      *y = ct_safetensors_get(second, tensor);
+            assert_no_error();
+            same =
+                same && ct_shape_equal(x->shape, y->shape) &&
+                memcmp(ct_data(x), ct_data(y), (size_t)ct_count(x) * ct_dtype_size(x->dtype)) == 0;
+        }
     ct_safetensors_close(first);
     ct_safetensors_close(second);
     return same;
@@ -200,7 +203,8 @@ START_TEST(recorded_and_loaded_batches_give_the_same_steps) {
         }
         close_fixture(&f);
     }
-} END_TEST
+}
+END_TEST
 
 /* Fixed word vectors are looked up by the words of [data] vocabulary. */
 START_TEST(recorded_ids_take_fixed_word_vectors) {
@@ -216,15 +220,18 @@ START_TEST(recorded_ids_take_fixed_word_vectors) {
         ck_assert_msg(train(t, out, "%s --set data.shuffle=no --dump-steps %s/a", options, t) == 0,
                       "%s", out);
         ck_assert(rename(in_folder(t, "run/vocabulary.json"), in_folder(t, "words.json")) == 0);
-        ck_assert_msg(train(t, out, "%s --set recorded.file=%s/in.safetensors "
-                                    "--set data.vocabulary=%s/words.json --dump-steps %s/b",
-                            options, t, t, t) == 0, "%s", out);
+        ck_assert_msg(train(t, out,
+                            "%s --set recorded.file=%s/in.safetensors "
+                            "--set data.vocabulary=%s/words.json --dump-steps %s/b",
+                            options, t, t, t) == 0,
+                      "%s", out);
         for (int step = 1; step <= STEPS; step++) ck_assert(same_steps(t, "a", "b", step));
         ck_assert_int_eq(train(t, out, "%s --set recorded.file=%s/in.safetensors", options, t), 2);
         ck_assert_msg(strstr(out, "need [data] vocabulary") != NULL, "%s", out);
         close_fixture(&f);
     }
-} END_TEST
+}
+END_TEST
 
 /* Without a dev split nothing is validated; the last model is the best. */
 START_TEST(recorded_batches_are_trained_for_all_epochs) {
@@ -233,8 +240,11 @@ START_TEST(recorded_batches_are_trained_for_all_epochs) {
         static char out[OUTPUT_SIZE];
         open_fixture(&f);
         const char *t = f.folder;
-        ck_assert_msg(train(t, out, "--set recorded.file=%s/in.safetensors --overwrite "
-                                    "--set data.folder=", t) == 0, "%s", out);
+        ck_assert_msg(train(t, out,
+                            "--set recorded.file=%s/in.safetensors --overwrite "
+                            "--set data.folder=",
+                            t) == 0,
+                      "%s", out);
         ck_assert_ptr_nonnull(strstr(out, "2 recorded batches"));
         ck_assert_ptr_nonnull(strstr(out, "trained to the end"));
         ck_assert_int_ne(access(in_folder(t, "run/results.json"), F_OK), 0);
@@ -259,7 +269,8 @@ START_TEST(recorded_batches_are_trained_for_all_epochs) {
         ck_assert_ptr_nonnull(strstr(out, "GFLOP"));
         close_fixture(&f);
     }
-} END_TEST
+}
+END_TEST
 
 /* ---- stopping ---------------------------------------------------------------------------- */
 
@@ -277,7 +288,8 @@ START_TEST(stops_after_steps_and_goes_on_to_the_same_bits) {
     assert_same_file(in_folder(folder, "whole/best.safetensors"),
                      in_folder(folder, "run/best.safetensors"));
     folder_remove(folder);
-} END_TEST
+}
+END_TEST
 
 /* ---- what a dump holds ------------------------------------------------------------------- */
 
@@ -290,26 +302,26 @@ START_TEST(a_dump_holds_the_step_under_our_names) {
         ct_safetensors *last = ct_safetensors_open(in_folder(folder, "run/last.safetensors"));
         assert_no_error();
         static const char *const names[] = {
-            "loss.total", "loss.retrieval", "loss.discrete_image", "loss.discrete_text",
-            "loss.continuous_image", "loss.continuous_text", "out.img_emb", "out.cap_emb",
-            "out.advantage"};
+            "loss.total",         "loss.retrieval",        "loss.discrete_image",
+            "loss.discrete_text", "loss.continuous_image", "loss.continuous_text",
+            "out.img_emb",        "out.cap_emb",           "out.advantage"};
         for (size_t i = 0; i < sizeof names / sizeof *names; i++)
             ck_assert_msg(ct_safetensors_has(dump, names[i]), "no %s", names[i]);
         double squares = 0, total = ct_item(ct_safetensors_get(dump, "out.total_grad_norm"));
         int state = 0;
         for (int i = 0; i < ct_safetensors_count(dump); i++) CT_SCOPE {
-            const char *name = ct_safetensors_name(dump, i), *dot = strchr(name, '.');
-            ct_tensor *x = ct_safetensors_get(dump, name);
-            if (strncmp(name, "grad_norm.", 10) == 0) {
-                squares += ct_item(x) * ct_item(x);
-            } else if (strncmp(name, "param_after.", 12) == 0 ||
-                       strncmp(name, "buffer_after.", 13) == 0) {
-                char model[256];
-                snprintf(model, sizeof model, "model%s", dot);
-                assert_close(x, ct_safetensors_get(last, model), 0, 0, name);
-                state++;
+                const char *name = ct_safetensors_name(dump, i), *dot = strchr(name, '.');
+                ct_tensor *x = ct_safetensors_get(dump, name);
+                if (strncmp(name, "grad_norm.", 10) == 0) {
+                    squares += ct_item(x) * ct_item(x);
+                } else if (strncmp(name, "param_after.", 12) == 0 ||
+                           strncmp(name, "buffer_after.", 13) == 0) {
+                    char model[256];
+                    snprintf(model, sizeof model, "model%s", dot);
+                    assert_close(x, ct_safetensors_get(last, model), 0, 0, name);
+                    state++;
+                }
             }
-        }
         ck_assert_double_gt(total, 0);
         ck_assert_double_eq_tol(sqrt(squares), total, 1e-6 * total);
         int saved = 0;
@@ -324,7 +336,8 @@ START_TEST(a_dump_holds_the_step_under_our_names) {
         ct_safetensors_close(last);
     }
     folder_remove(folder);
-} END_TEST
+}
+END_TEST
 
 START_TEST(dumping_changes_no_bit) {
     char *folder = tiny_experiment();
@@ -333,7 +346,8 @@ START_TEST(dumping_changes_no_bit) {
     assert_same_file(in_folder(folder, "run/best.safetensors"),
                      in_folder(folder, "plain/best.safetensors"));
     folder_remove(folder);
-} END_TEST
+}
+END_TEST
 
 START_TEST(steps_of_an_earlier_run_are_not_mixed) {
     char *folder = tiny_experiment();
@@ -351,18 +365,19 @@ START_TEST(steps_of_an_earlier_run_are_not_mixed) {
     ck_assert_int_eq(access(in_folder(folder, "steps/step_000001.safetensors"), R_OK), 0);
     ck_assert_int_ne(access(in_folder(folder, "steps/step_000003.safetensors"), R_OK), 0);
     folder_remove(folder);
-} END_TEST
+}
+END_TEST
 
 /* ---- refusals ---------------------------------------------------------------------------- */
 
 /* Trains on a changed recording: one sentence with these texts. */
-#define RECORDING_REFUSED(f, changed, more, ...)                                              \
-    do {                                                                                      \
-        char options_[1024];                                                                  \
-        save(&(changed), in_folder((f)->folder, "changed.safetensors"));                      \
-        snprintf(options_, sizeof options_,                                                   \
+#define RECORDING_REFUSED(f, changed, more, ...)                                                  \
+    do {                                                                                          \
+        char options_[1024];                                                                      \
+        save(&(changed), in_folder((f)->folder, "changed.safetensors"));                          \
+        snprintf(options_, sizeof options_,                                                       \
                  "--overwrite --set recorded.file=%s/changed.safetensors %s", (f)->folder, more); \
-        REFUSED((f)->folder, options_, "changed.safetensors", __VA_ARGS__);                   \
+        REFUSED((f)->folder, options_, "changed.safetensors", __VA_ARGS__);                       \
     } while (0)
 
 START_TEST(missing_tensors) {
@@ -394,7 +409,8 @@ START_TEST(missing_tensors) {
         ck_assert_int_eq(access(in_folder(f.folder, "run/last.safetensors"), R_OK), 0);
         close_fixture(&f);
     }
-} END_TEST
+}
+END_TEST
 
 START_TEST(wrong_tensors) {
     CT_SCOPE {
@@ -431,7 +447,8 @@ START_TEST(wrong_tensors) {
         ck_assert_int_eq(access(in_folder(f.folder, "run/last.safetensors"), R_OK), 0);
         close_fixture(&f);
     }
-} END_TEST
+}
+END_TEST
 
 START_TEST(wrong_noise) {
     CT_SCOPE {
@@ -463,7 +480,8 @@ START_TEST(wrong_noise) {
         REFUSED(f.folder, options, "in.safetensors", "no tensor 'noise.*'");
         close_fixture(&f);
     }
-} END_TEST
+}
+END_TEST
 
 START_TEST(wrong_uses) {
     CT_SCOPE {
@@ -472,20 +490,25 @@ START_TEST(wrong_uses) {
         char options[1024];
         snprintf(options, sizeof options,
                  "--evaluate test --set recorded.file=%s/in.safetensors --weights "
-                 "%s/run/none.safetensors", f.folder, f.folder);
+                 "%s/run/none.safetensors",
+                 f.folder, f.folder);
         REFUSED(f.folder, options, "none.safetensors");
         snprintf(options, sizeof options, "--overwrite --set recorded.file=%s/none.safetensors",
                  f.folder);
         REFUSED(f.folder, options, "none.safetensors");
         REFUSED(f.folder, "--set data.folder= --overwrite", "[data] folder is missing");
-        ck_assert_int_eq(train(f.folder, NULL, "--set recorded.file=%s/in.safetensors --overwrite "
-                                               "--steps 1", f.folder), 0);
+        ck_assert_int_eq(train(f.folder, NULL,
+                               "--set recorded.file=%s/in.safetensors --overwrite "
+                               "--steps 1",
+                               f.folder),
+                         0);
         snprintf(options, sizeof options, "--evaluate test --set recorded.file=%s/in.safetensors",
                  f.folder);
         REFUSED(f.folder, options, "batches are recorded", "no split 'test'");
         close_fixture(&f);
     }
-} END_TEST
+}
+END_TEST
 
 TEST_MAIN("recorded", recorded_and_loaded_batches_give_the_same_steps,
           recorded_ids_take_fixed_word_vectors, recorded_batches_are_trained_for_all_epochs,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Splits: what is read, and one clear sentence for everything that does not fit. */
 #include <unistd.h>
 
@@ -51,16 +52,18 @@ START_TEST(names_file_and_line) {
     } cases[] = {
         {2, "a\nb\nc\n", "0\n1\n", "train_caps.txt has 3 captions but"},
         {2, "a\nb\nc\n", "0\n1\n", "train_ids.txt has 2 lines"},
-        {3, "a\nb\nc\nd\n", NULL, "train_caps.txt: 4 captions do not divide among 3 images; give "
-                                  "train_ids.txt"},
+        {3, "a\nb\nc\nd\n", NULL,
+         "train_caps.txt: 4 captions do not divide among 3 images; give "
+         "train_ids.txt"},
         {3, "a\nb\n", NULL, "2 captions do not divide among 3 images"},
         {2, "a\nb\n", "0\n2\n", "train_ids.txt:2: image 2, expected 0 to 1"},
         {2, "a\nb\n", "-1\n1\n", "train_ids.txt:1: image -1, expected 0 to 1"},
         {2, "a\nb\n", "0\n99999999999999999999\n", "train_ids.txt:2: image 99999999999999999999"},
         {2, "a\nb\n", "0\n\n", "train_ids.txt:2: '', expected the number of an image"},
         {2, "a\nb\n", "0\n1 x\n", "train_ids.txt:2: '1 x', expected the number of an image"},
-        {2, "a\nb\n", "0\n391895\n", "expected 0 to 1; if these are the data set's own numbers, "
-                                      "set [data] ids = names"},
+        {2, "a\nb\n", "0\n391895\n",
+         "expected 0 to 1; if these are the data set's own numbers, "
+         "set [data] ids = names"},
         {2, "a\nb\n", "0\n0\n", "train_ids.txt: image 1 of 0 to 1 has no caption"},
         {2, "a\n\nc\nd\n", NULL, "train_caps.txt:2: empty caption"},
         {2, "a\n \t\nc\nd\n", NULL, "train_caps.txt:2: empty caption"},

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tokens against values recorded from NLTK 3.8 and from the released loader. */
 #include <jansson.h>
 
@@ -59,13 +60,18 @@ START_TEST(follows_python_in_the_corners) {
     static const struct {
         const char *text, *tokens; /* joined by | */
     } cases[] = {
-        {"ΑΣ ΑΣ. ΑΣ'Α Σ", "ας|ας.|ασ|'|α|σ"}, /* final sigma */
+        {"ΑΣ ΑΣ. ΑΣ'Α Σ", "ας|ας.|ασ|'|α|σ"},         /* final sigma */
         {"A\xcc\x88Σ\xcd\x85", "a\xcc\x88ς\xcd\x85"}, /* case-ignorable before it */
         {"İstanbul", "i̇stanbul"},
         {"ẞ Ⅷ ǅ K", "ß|ⅷ|ǆ|k"},
         {"G\xc4\xb1mme 't\xc4\xb1s", "g\xc4\xb1m|me|'t|\xc4\xb1s"}, /* Python: dotless i is an i */
-        {"wanna\xe2\x80\x83go wanna.", "wan|na|go|wan|na|."},        /* em space */
-        {"a\xc2\x85" "b\x1c" "c\xe1\xa0\x8e" "d", "a|b|c\xe1\xa0\x8e" "d"},
+        {"wanna\xe2\x80\x83go wanna.", "wan|na|go|wan|na|."},       /* em space */
+        {"a\xc2\x85"
+         "b\x1c"
+         "c\xe1\xa0\x8e"
+         "d",
+         "a|b|c\xe1\xa0\x8e"
+         "d"},
         {"cannotx xcannot cannot", "cannotx|xcannot|can|not"},
         {"5:30,6 5:x ٣,٣ ³,³", "5:30,6|5|:|x|٣,٣|³|,|³"},
         {"\"\" '' ``", "``|``|``|``"},

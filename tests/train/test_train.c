@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whole runs of `train`: what they leave, that they learn, repeat and resume to the same bits. */
 #include <jansson.h>
 #include <signal.h>
@@ -58,9 +59,9 @@ START_TEST(leaves_results_and_learns) {
     ck_assert_msg(reward > 2.25 && reward < 8, "reward %g", reward);
     ck_assert_msg(spread > 0 && spread < 1, "spread %g", spread);
     json_decref(root);
-    const char *const files[] = {"best.safetensors", "last.safetensors", "metrics.jsonl",
-                                 "vocabulary.json", "config.ini",
-                                 "events.out.tfevents.cotangent"};
+    const char *const files[] = {"best.safetensors", "last.safetensors",
+                                 "metrics.jsonl",    "vocabulary.json",
+                                 "config.ini",       "events.out.tfevents.cotangent"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         ck_assert_msg(access(in_folder(in_folder(folder, "run"), files[i]), R_OK) == 0, "%s",
                       files[i]);
@@ -74,8 +75,7 @@ END_TEST
 START_TEST(same_seed_same_bits) {
     char *folder = tiny_experiment(), options[512];
     ck_assert_int_eq(train(folder, "", NULL), 0);
-    snprintf(options, sizeof options, "--set run.folder=%s/again --set run.tensorboard=no",
-             folder);
+    snprintf(options, sizeof options, "--set run.folder=%s/again --set run.tensorboard=no", folder);
     ck_assert_int_eq(train(folder, options, NULL), 0);
     ck_assert_int_ne(access(in_folder(folder, "again/events.out.tfevents.cotangent"), F_OK), 0);
     assert_same_file(in_folder(folder, "run/best.safetensors"),
@@ -103,7 +103,8 @@ START_TEST(interrupted_and_resumed_same_bits) {
     snprintf(command, sizeof command,
              "'%s' %s/tiny.ini --set train.epochs=40 --set run.folder=%s/cut > %s/out 2>&1 & "
              "p=$!; while kill -0 $p && ! grep -q 'epoch  4' %s/out; do sleep 0.01; done; "
-             "kill -INT $p; wait $p", getenv("CT_TRAIN"), folder, folder, folder, folder);
+             "kill -INT $p; wait $p",
+             getenv("CT_TRAIN"), folder, folder, folder, folder);
     /* Background jobs of a shell without job control ignore SIGINT: hence bash -m. */
     write_text(in_folder(folder, "cut.sh"), command);
     snprintf(command, sizeof command, "bash -m %s/cut.sh 2>/dev/null", folder);
@@ -155,7 +156,7 @@ static int64_t steps_of_adam(const char *checkpoint, const char *parameter) {
     return steps;
 }
 
-#define HEADS                                     \
+#define HEADS                                    \
     "--set 'loss.instance=classifier hidden=4' " \
     "--set 'loss.decoder=convcap width=4 hidden=3 layers=1' "
 
@@ -200,8 +201,10 @@ START_TEST(decoder_is_trained_fixed_or_updated_twice) {
     static const struct {
         const char *key;
         int64_t steps; /* of the decoder, an epoch; -1: it has no optimiser state */
-    } rows[] = {{"decoder_parameters=trained", 6}, {"decoder_parameters=fixed", -1},
-                {"decoder_updates=twice", 12}, {"preset=released", -1}};
+    } rows[] = {{"decoder_parameters=trained", 6},
+                {"decoder_parameters=fixed", -1},
+                {"decoder_updates=twice", 12},
+                {"preset=released", -1}};
     char *folder = tiny_experiment(), options[1024];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         static char output[OUTPUT_SIZE];
@@ -294,7 +297,8 @@ START_TEST(reads_captions_as_released) {
              "--set 'text.embed=words vectors=%s/glove.txt' --set compat.tokens=released "
              "--set compat.unknown_words=dropped --set compat.text_policy_steps=padded "
              "--set compat.decoder_targets=words_and_pad "
-             "--set 'loss.decoder=convcap width=8 hidden=4 layers=2 kernel=3'", folder);
+             "--set 'loss.decoder=convcap width=8 hidden=4 layers=2 kernel=3'",
+             folder);
     ck_assert_msg(train(folder, common, output) == 0, "%s", output);
     snprintf(options, sizeof options, "%s --embed test --out %s/embeddings", common, folder);
     ck_assert_msg(train(folder, options, output) == 0, "%s", output);
@@ -348,7 +352,8 @@ START_TEST(training_starts_from_given_weights) {
     /* Adam moves a parameter by at most about the learning rate a step: 6 steps of 1e-7 */
     snprintf(options, sizeof options,
              "--init %s/run/best.safetensors --set run.folder=%s/next --set run.seed=9 "
-             "--set train.epochs=1 --set train.lr=1e-7", folder, folder);
+             "--set train.epochs=1 --set train.lr=1e-7",
+             folder, folder);
     ck_assert_msg(train(folder, options, output) == 0, "%s", output);
     CT_SCOPE {
         ct_safetensors *a = ct_safetensors_open(in_folder(folder, "run/best.safetensors"));
@@ -384,14 +389,13 @@ START_TEST(weights_go_out_and_in) {
         assert_same_file(in_folder(folder, "first"), in_folder(folder, "second"));
         if (i == 0)
             assert_same_file(in_folder(folder, "first"), in_folder(folder, "run/best.safetensors"));
-        snprintf(options, sizeof options,
-                 "--evaluate test --weights %s/first --set run.names=%s", folder, names[i]);
+        snprintf(options, sizeof options, "--evaluate test --weights %s/first --set run.names=%s",
+                 folder, names[i]);
         ck_assert_msg(train(folder, options, output) == 0, "%s", output);
         ck_assert_str_eq(output, table);
         /* what is read may have either names, whatever is to be written */
-        snprintf(options, sizeof options,
-                 "--export %s/other --weights %s/first --set run.names=%s", folder, folder,
-                 names[1 - i]);
+        snprintf(options, sizeof options, "--export %s/other --weights %s/first --set run.names=%s",
+                 folder, folder, names[1 - i]);
         ck_assert_msg(train(folder, options, output) == 0, "%s", output);
         snprintf(options, sizeof options,
                  "--export %s/second --weights %s/other --set run.names=%s", folder, folder,
@@ -402,7 +406,8 @@ START_TEST(weights_go_out_and_in) {
     /* a checkpoint of the released code lacks what only its losses use */
     snprintf(options, sizeof options,
              "--init %s/first --overwrite --set run.names=released "
-             "--set 'loss.instance=classifier hidden=5' --set train.epochs=1", folder);
+             "--set 'loss.instance=classifier hidden=5' --set train.epochs=1",
+             folder);
     ck_assert_msg(train(folder, options, output) == 0, "%s", output);
     ck_assert_msg(strstr(output, "/first: has no classifier: left as at the start\n") != NULL, "%s",
                   output);
@@ -426,9 +431,7 @@ END_TEST
 
 TEST_MAIN("train", leaves_results_and_learns, same_seed_same_bits,
           interrupted_and_resumed_same_bits, resume_takes_up_all_or_the_encoders,
-          decoder_is_trained_fixed_or_updated_twice,
-          a_run_is_not_overwritten_unasked,
-          a_run_comes_back_if_the_next_saves_nothing,
-          evaluates_and_queries_what_it_trained, reads_captions_as_released, embeddings_are_written,
-          training_starts_from_given_weights, weights_go_out_and_in,
-          dry_run_prints_the_graph_and_writes_nothing)
+          decoder_is_trained_fixed_or_updated_twice, a_run_is_not_overwritten_unasked,
+          a_run_comes_back_if_the_next_saves_nothing, evaluates_and_queries_what_it_trained,
+          reads_captions_as_released, embeddings_are_written, training_starts_from_given_weights,
+          weights_go_out_and_in, dry_run_prints_the_graph_and_writes_nothing)

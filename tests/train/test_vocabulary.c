@@ -1,10 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Vocabularies, encoded captions, and word vectors from a text file. */
 #include "tests/train/program.h"
 #include "train/data/data.h"
 #include "train/data/word_table.h"
 
 static const char *const captions[] = {
-    "A dog and a cat.", "a dog runs", "The cat, the DOG.", "a mouse",
+    "A dog and a cat.",
+    "a dog runs",
+    "The cat, the DOG.",
+    "a mouse",
 };
 
 START_TEST(counts_words) {
@@ -102,7 +106,8 @@ START_TEST(reads_published_json_and_refuses_wrong_ones) {
         {"{\"word2idx\": {" SPECIAL "}, \"idx\": 5}", "idx is 5, expected 4"},
         {"{\"word2idx\": {" SPECIAL "}, \"idx2word\": {}}", "idx2word has 0 words, word2idx 4"},
         {"{\"word2idx\": {" SPECIAL "}, \"idx2word\": {\"0\": \"<pad>\", \"1\": \"<start>\", "
-         "\"2\": \"x\", \"3\": \"<unk>\"}}", "id 2 is 'x' in idx2word but '<end>' in word2idx"},
+         "\"2\": \"x\", \"3\": \"<unk>\"}}",
+         "id 2 is 'x' in idx2word but '<end>' in word2idx"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         write_text(path, cases[i].json);
@@ -126,8 +131,8 @@ static const char published_vocabulary[] =
     "\": \"1/2\", \"9\": \"n't\"}, \"idx\": 11}";
 
 START_TEST(reads_a_published_vocabulary) {
-    static const char *const words[] = {"<pad>", "<start>", "<end>", "<unk>", "caf\xc3\xa9", "``",
-                                        "a", "''", "and\\or", "n't", "1/2"};
+    static const char *const words[] = {"<pad>", "<start>", "<end>",   "<unk>", "caf\xc3\xa9", "``",
+                                        "a",     "''",      "and\\or", "n't",   "1/2"};
     char *folder = folder_make();
     write_text(in_folder(folder, "f30k_precomp_vocab.json"), published_vocabulary);
     ct_vocabulary *v = ct_vocabulary_read(in_folder(folder, "f30k_precomp_vocab.json"));
@@ -145,12 +150,12 @@ END_TEST
 /* ---- word vectors ------------------------------------------------------------------------ */
 
 static const char glove[] = "the 0.1 -0.2 0.3\n"
-                            "dog 1 2 3 \r\n"     /* a space and a CR at the end */
-                            "dog 9 9 9\n"        /* the first counts */
+                            "dog 1 2 3 \r\n" /* a space and a CR at the end */
+                            "dog 9 9 9\n"    /* the first counts */
                             "\n"
-                            ". . 7 7 7\n"        /* a word with a space */
+                            ". . 7 7 7\n" /* a word with a space */
                             "at x@y.z 8 8 8\n"
-                            "1 5 6 7\n"          /* a word that is a number */
+                            "1 5 6 7\n"            /* a word that is a number */
                             ". -1e-3 2.5E1 0.125"; /* the last line not ended */
 
 static ct_vocabulary *pets(void) {

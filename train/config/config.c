@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/config/config.h"
 
 #include <errno.h>
@@ -23,9 +24,9 @@ enum { MODEL_SECTIONS = sizeof model_sections / sizeof *model_sections };
 /* A configuration being read. */
 typedef struct {
     ct_config *config;
-    const char *at;         /* what is left of the file's text */
-    int line;               /* last line handed to inih */
-    char *value[CT_CONFIG_MAX_KEYS];  /* as written; NULL: not given */
+    const char *at;                  /* what is left of the file's text */
+    int line;                        /* last line handed to inih */
+    char *value[CT_CONFIG_MAX_KEYS]; /* as written; NULL: not given */
     int value_line[CT_CONFIG_MAX_KEYS];
     ct_description_entry *entries;
     int entry_count, entry_capacity;
@@ -83,8 +84,7 @@ static bool unknown_key(origin from, const char *section, const char *name) {
     if (elsewhere) {
         return fail_at(from, section, "unknown key '%s'; it belongs to [%s]", name, elsewhere);
     }
-    return fail_at(from, section, "unknown key '%s'%s", name,
-                   ct_did_you_mean(name, known, count));
+    return fail_at(from, section, "unknown key '%s'%s", name, ct_did_you_mean(name, known, count));
 }
 
 /* ---- settings ---------------------------------------------------------------------------- */
@@ -107,8 +107,7 @@ static int find_key(const char *section, const char *name) {
 
 static int find_entry(const reader *r, const char *section, const char *name) {
     for (int i = 0; i < r->entry_count; i++) {
-        if (strcmp(r->entries[i].section, section) == 0 &&
-            strcmp(r->entries[i].key, name) == 0) {
+        if (strcmp(r->entries[i].section, section) == 0 && strcmp(r->entries[i].key, name) == 0) {
             return i;
         }
     }
@@ -183,13 +182,14 @@ static bool set_entry(reader *r, origin from, const char *section, const char *n
     return true;
 }
 
-static bool set(reader *r, origin from, const char *section, const char *name,
-                const char *value) {
+static bool set(reader *r, origin from, const char *section, const char *name, const char *value) {
     if (!*section) return fail_at(from, NULL, "'%s' stands before any [section]", name);
     if (!is_section(section)) return unknown_section(from, section);
     if (strlen(name) > LONGEST_NAME || strlen(name) + strlen(value) > LONGEST_LINE - 3) {
-        return fail_at(from, section, "'%.*s' and its value are too long: names have at most %d "
-                       "bytes, lines %d", LONGEST_NAME, name, LONGEST_NAME, LONGEST_LINE);
+        return fail_at(from, section,
+                       "'%.*s' and its value are too long: names have at most %d "
+                       "bytes, lines %d",
+                       LONGEST_NAME, name, LONGEST_NAME, LONGEST_LINE);
     }
     if (ct_model_section(section)) return set_entry(r, from, section, name, value);
     int i = find_key(section, name);
@@ -255,8 +255,7 @@ static bool read_file(reader *r) {
     } else {
         int wrong = ini_parse_stream(read_line, r, handle, r);
         if (wrong > 0) {
-            ct_fail("%s:%d: expected [section], key = value, or ; comment", r->config->file,
-                    wrong);
+            ct_fail("%s:%d: expected [section], key = value, or ; comment", r->config->file, wrong);
         } else if (wrong < 0) {
             ct_fail("%s: out of memory", r->config->file);
         }

@@ -1,8 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration of a run: an INI file, read with inih, checked key by key.
  *
  * Every key stands once in one table (config.c) with its section, type, default and a sentence
  * of help; `train --help-config` prints that table. An unknown key or section is an error naming
- * file, line and the nearest known one; a value of the wrong type says what was expected. Sections of the model
+ * file, line and the nearest known one; a value of the wrong type says what was expected. Sections
+ * of the model
  * ([image], [text], [loss], [compat]) are kept as entries, in order, for ct_model_create.
  */
 #ifndef CT_CONFIG_H
@@ -12,19 +14,19 @@
 
 typedef struct {
     /* [data] */
-    char *folder;        /* with {split}_ims.npy, {split}_caps.txt, {split}_ids.txt; "" only with
-                          * recorded_file */
+    char *folder; /* with {split}_ims.npy, {split}_caps.txt, {split}_ids.txt; "" only with
+                   * recorded_file */
     char *train_split, *dev_split;
-    char **test_splits;  /* evaluated at the end; a comma-separated list */
+    char **test_splits; /* evaluated at the end; a comma-separated list */
     int test_split_count;
-    char *vocabulary;    /* JSON of SCAN's form, or "" : built from the training captions */
-    int64_t min_count;   /* of a word, when built */
-    int64_t max_words;   /* longer captions are cut (before <end>); 0: none is */
-    int64_t pad_words;   /* captions are padded to so many tokens; 0: automatic */
-    char *ids;           /* rows or names: what {split}_ids.txt holds */
+    char *vocabulary;        /* JSON of SCAN's form, or "" : built from the training captions */
+    int64_t min_count;       /* of a word, when built */
+    int64_t max_words;       /* longer captions are cut (before <end>); 0: none is */
+    int64_t pad_words;       /* captions are padded to so many tokens; 0: automatic */
+    char *ids;               /* rows or names: what {split}_ids.txt holds */
     int64_t images_repeated; /* rows an image, in splits with as many rows as captions */
-    int64_t dev_captions; /* at most this many captions of dev are used, whole images; 0: all */
-    bool shuffle;         /* no: batches in the order of the captions */
+    int64_t dev_captions;    /* at most this many captions of dev are used, whole images; 0: all */
+    bool shuffle;            /* no: batches in the order of the captions */
 
     /* [run] */
     char *run_folder;
@@ -38,13 +40,13 @@ typedef struct {
 
     /* [train] */
     int64_t epochs, batch;
-    char *optimizer;       /* adam, adamw, sgd */
+    char *optimizer; /* adam, adamw, sgd */
     double lr, weight_decay, momentum, clip_norm;
-    char **lr_factors;     /* "image.attend:0.1" */
+    char **lr_factors; /* "image.attend:0.1" */
     int lr_factor_count;
-    char *schedule;        /* step, cosine, constant */
-    int64_t lr_update;     /* epochs, for step */
-    double lr_factor;      /* for step */
+    char *schedule;    /* step, cosine, constant */
+    int64_t lr_update; /* epochs, for step */
+    double lr_factor;  /* for step */
     int64_t warmup_steps;
     int64_t validate_every; /* steps; 0: at the end of every epoch */
     int64_t log_every;      /* steps */
@@ -60,9 +62,9 @@ typedef struct {
 
     /* the model's sections */
     ct_description model;
-    char *file;   /* path of the configuration */
-    char *text;   /* all of it as INI text with --set applied and defaults filled in: what is saved
-                   * with a run; read again, it gives the same configuration */
+    char *file; /* path of the configuration */
+    char *text; /* all of it as INI text with --set applied and defaults filled in: what is saved
+                 * with a run; read again, it gives the same configuration */
 } ct_config;
 
 /* Reads `path`, applies `count` overrides "section.key=value" (--set) in order, checks everything.

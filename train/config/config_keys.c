@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/config/config_keys.h"
 
 #include <errno.h>
@@ -50,12 +51,14 @@ const ct_config_key ct_config_keys[] = {
     {"run", "graphs", CT_KEY_FLAG, "yes", AT(graphs),
      .help = "Record a step on cuda as a graph and repeat it for the batches of its shape"},
     {"run", "precision", CT_KEY_CHOICE, "fp32", AT(precision), .choices = "fp32|tf32|bf16",
-     .help = "Matrix products of f32 on cuda: operands as they are, or rounded to tf32 or bf16 for the "
-             "products alone; sums in fp32"},
+     .help =
+         "Matrix products of f32 on cuda: operands as they are, or rounded to tf32 or bf16 for the "
+         "products alone; sums in fp32"},
     {"run", "tensorboard", CT_KEY_FLAG, "yes", AT(tensorboard),
      .help = "Write the numbers of metrics.jsonl to a TensorBoard event file too"},
     {"run", "names", CT_KEY_CHOICE, "ours", AT(names), .choices = "ours|released",
-     .help = "Names of tensors in what --export and --dump-steps write: ours, or the released code's"},
+     .help =
+         "Names of tensors in what --export and --dump-steps write: ours, or the released code's"},
 
     {"train", "epochs", CT_KEY_WHOLE, "30", AT(epochs), .low = 1, .high = 1e9,
      .help = "Passes over the training captions"},
@@ -245,11 +248,13 @@ void ct_config_print_help(void *file) {
         if (key->choices) fprintf(out, " (%s)", key->choices);
         fputc('\n', out);
     }
-    fprintf(out, "\n[image] [text] [loss]\n"
-                 "  The model: a chain of modules for images, one for captions, the losses. See "
-                 "docs/model.md.\n\n[compat]\n"
-                 "  What is done as the released code does it: the second of each two. See "
-                 "docs/model.md.\n  %-28s none|released: all of the following\n", "preset");
+    fprintf(out,
+            "\n[image] [text] [loss]\n"
+            "  The model: a chain of modules for images, one for captions, the losses. See "
+            "docs/model.md.\n\n[compat]\n"
+            "  What is done as the released code does it: the second of each two. See "
+            "docs/model.md.\n  %-28s none|released: all of the following\n",
+            "preset");
     const char *key, *choices;
     bool in_preset;
     for (int i = 0; ct_compat_key(i, &key, &choices, &in_preset); i++) {

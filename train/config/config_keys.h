@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of configuration keys. Internal to config*.c. */
 #ifndef CT_CONFIG_KEYS_H
 #define CT_CONFIG_KEYS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/data/batches.h"
 
 #include <stdlib.h>
@@ -15,8 +16,8 @@ struct ct_batches {
 static bool open_loader(ct_batches *b) {
     const ct_experiment *e = b->experiment;
     const ct_config *c = e->config;
-    b->loader = ct_loader_create(e->train, c->batch, c->shuffle, true, (uint64_t)c->seed,
-                                 e->device);
+    b->loader =
+        ct_loader_create(e->train, c->batch, c->shuffle, true, (uint64_t)c->seed, e->device);
     if (!b->loader || ct_loader_batches(b->loader) > 0) return b->loader != NULL;
     return ct_fail_bool("%s: %lld captions do not fill one batch of %lld: lower [train] batch",
                         c->train_split, (long long)e->train->caption_count, (long long)c->batch);
@@ -39,8 +40,7 @@ void ct_batches_close(ct_batches *b) {
 }
 
 int64_t ct_batches_count(const ct_batches *b) {
-    return b->loader ? ct_loader_batches(b->loader)
-                     : ct_recorded_batches(b->experiment->recorded);
+    return b->loader ? ct_loader_batches(b->loader) : ct_recorded_batches(b->experiment->recorded);
 }
 
 bool ct_batches_start(ct_batches *b, int64_t epoch, int64_t first) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The batches a model is trained on, whatever they come from: the captions of the training split
  * (train/data/loader.c) or a file of recorded ones (train/data/recorded.c). */
 #ifndef CT_BATCHES_H

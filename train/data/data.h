@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Captions, features and batches.
  *
  * A split is a folder's {split}_ims.npy (images, regions, width) f32 or f16, memory-mapped,
@@ -9,7 +10,8 @@
 
 #include "tensor/tensor.h"
 
-/* ---- tokens: train/data/tokenize.c ------------------------------------------------------------- */
+/* ---- tokens: train/data/tokenize.c -------------------------------------------------------------
+ */
 
 /* What a caption is split into.
  * PLAIN: lower-cased (Unicode) and split as NLTK 3.8's word_tokenize(text, preserve_line=True)
@@ -30,7 +32,8 @@ void ct_tokens_free(char **tokens);
 /* ct_tokenizer_split by a PLAIN tokenizer made for this one text (about a millisecond). */
 char **ct_tokenize(const char *text, int *count);
 
-/* ---- vocabulary: train/data/vocabulary.c ------------------------------------------------------- */
+/* ---- vocabulary: train/data/vocabulary.c -------------------------------------------------------
+ */
 
 enum { CT_WORD_PAD = 0, CT_WORD_START = 1, CT_WORD_END = 2, CT_WORD_UNKNOWN = 3 };
 
@@ -57,19 +60,20 @@ const char *ct_vocabulary_word(const ct_vocabulary *vocabulary, int64_t id);
 ct_tensor *ct_word_vectors_read(const char *path, const ct_vocabulary *vocabulary,
                                 const char *cache_folder, uint8_t **known);
 
-/* ---- captions as a model reads them: train/data/encode.c ---------------------------------------- */
+/* ---- captions as a model reads them: train/data/encode.c ----------------------------------------
+ */
 
 /* How captions are read. {0}: split PLAIN, every word, padded to a batch's longest. */
 typedef struct {
-    int64_t max_words; /* captions are cut to so many words; 0: they are not */
-    int64_t pad_words; /* batches are padded to so many tokens, <start> and <end> counted, and
-                        * longer captions are cut; 0: padded to a batch's longest. 3 or more */
-    bool released_tokens;      /* ids of CT_TOKENS_RELEASED (docs/model.md, `tokens`); where `known`
-                                * is given, vectors are those of CT_TOKENS_RELEASED_VECTORS */
-    const uint8_t *known;      /* of word vectors from a file: V flags, borrowed; else NULL */
-    bool drop_unknown;         /* words without a vector are dropped from those whose vectors are
-                                * read, but lengths count them (`unknown_words`); needs `known` */
-    bool pad_target;           /* the decoder is to say one <pad> after <end> (`decoder_targets`) */
+    int64_t max_words;    /* captions are cut to so many words; 0: they are not */
+    int64_t pad_words;    /* batches are padded to so many tokens, <start> and <end> counted, and
+                           * longer captions are cut; 0: padded to a batch's longest. 3 or more */
+    bool released_tokens; /* ids of CT_TOKENS_RELEASED (docs/model.md, `tokens`); where `known`
+                           * is given, vectors are those of CT_TOKENS_RELEASED_VECTORS */
+    const uint8_t *known; /* of word vectors from a file: V flags, borrowed; else NULL */
+    bool drop_unknown;    /* words without a vector are dropped from those whose vectors are
+                           * read, but lengths count them (`unknown_words`); needs `known` */
+    bool pad_target;      /* the decoder is to say one <pad> after <end> (`decoder_targets`) */
 } ct_encoding;
 
 /* Keeps the vocabulary, which outlives it. For one thread at a time. */
@@ -104,7 +108,8 @@ void ct_caption_batch_free(ct_caption_batch *batch);
 void ct_caption_batch_fill(ct_caption_batch *batch, const ct_encoder *encoder,
                            const ct_caption *captions, const int64_t *which, int64_t count);
 
-/* ---- splits: train/data/split.c ---------------------------------------------------------------- */
+/* ---- splits: train/data/split.c ----------------------------------------------------------------
+ */
 
 typedef struct {
     int64_t images_repeated; /* how often each image stands, in rows next to each other, in a split
@@ -114,13 +119,13 @@ typedef struct {
 
 typedef struct {
     char *name;
-    ct_tensor *images;   /* (images, regions, width), f32 or f16, mapped; kept */
+    ct_tensor *images; /* (images, regions, width), f32 or f16, mapped; kept */
     int64_t image_count, caption_count;
-    char **captions;     /* the lines, as read */
-    int64_t *image_of;   /* caption -> image */
-    const ct_encoder *encoder; /* of ct_split_encode, borrowed */
-    ct_caption *encoded;       /* caption by caption; NULL until ct_split_encode */
-    int64_t longest;           /* of their lengths */
+    char **captions;             /* the lines, as read */
+    int64_t *image_of;           /* caption -> image */
+    const ct_encoder *encoder;   /* of ct_split_encode, borrowed */
+    ct_caption *encoded;         /* caption by caption; NULL until ct_split_encode */
+    int64_t longest;             /* of their lengths */
     char *folder, *caption_text; /* the captions point into caption_text */
     int file;                    /* {split}_ims.npy, opened for reading */
     int64_t file_start;          /* where its first feature lies */
@@ -144,19 +149,20 @@ bool ct_split_check(const ct_split *split);
 /* Keeps the first images whose captions number at most `captions`, and one image at least. */
 bool ct_split_cut(ct_split *split, int64_t captions);
 
-/* ---- batches: train/data/loader.c -------------------------------------------------------------- */
+/* ---- batches: train/data/loader.c --------------------------------------------------------------
+ */
 
 /* What a batch is made of, on the host. */
 typedef struct {
-    int64_t size;            /* B */
-    float *images;           /* (B,N,F) */
+    int64_t size;  /* B */
+    float *images; /* (B,N,F) */
     ct_caption_batch text;
     int64_t *classes, *captions; /* (B): image, caption number */
 } ct_host_batch;
 
 /* Batches of an epoch in the order drawn from (seed, epoch), made ahead by a thread. The last,
- * incomplete batch of an epoch is left out if `drop_last`. Features lie where `device` can copy them
- * from by itself (tensor/device/upload.h). */
+ * incomplete batch of an epoch is left out if `drop_last`. Features lie where `device` can copy
+ * them from by itself (tensor/device/upload.h). */
 typedef struct ct_loader ct_loader;
 ct_loader *ct_loader_create(const ct_split *split, int64_t batch, bool shuffle, bool drop_last,
                             uint64_t seed, ct_device device);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,8 +28,8 @@ ct_encoder *ct_encoder_create(const ct_vocabulary *vocabulary, ct_encoding encod
     /* the longest caption is padded with nothing: so many words beside <start> and <end> */
     int64_t most = encoding.pad_words - 2, *max_words = &encoder->encoding.max_words;
     if (encoding.pad_words && (!*max_words || *max_words > most)) *max_words = most;
-    encoder->ids = ct_tokenizer_create(encoding.released_tokens ? CT_TOKENS_RELEASED
-                                                                : CT_TOKENS_PLAIN);
+    encoder->ids =
+        ct_tokenizer_create(encoding.released_tokens ? CT_TOKENS_RELEASED : CT_TOKENS_PLAIN);
     if (encoding.released_tokens && encoding.known) {
         encoder->vectors = ct_tokenizer_create(CT_TOKENS_RELEASED_VECTORS);
     }

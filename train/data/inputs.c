@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/data/inputs.h"
 
 #include <stdlib.h>
@@ -31,7 +32,7 @@ struct ct_inputs {
 
 static ct_tensor *make(ct_device device, ct_dtype dtype, ct_shape shape) {
     ct_tensor *x = NULL;
-    CT_SCOPE x = ct_keep(ct_zeros(dtype, device, shape));
+    CT_SCOPE { x = ct_keep(ct_zeros(dtype, device, shape)); }
     return x;
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -8,9 +9,9 @@
 #include "train/data/data.h"
 
 enum {
-    RING = 3, /* one batch in use, two ahead */
+    RING = 3,            /* one batch in use, two ahead */
     STREAM = 0x6c6f6164, /* of random numbers: "load" */
-    EPOCH_SHIFT = 32, /* an epoch's order begins at random offset epoch << 32 */
+    EPOCH_SHIFT = 32,    /* an epoch's order begins at random offset epoch << 32 */
 };
 
 struct ct_loader {
@@ -19,11 +20,11 @@ struct ct_loader {
     bool shuffle;
     uint64_t seed;
     ct_device device;
-    int64_t *order;            /* caption numbers of the epoch */
-    ct_host_batch ring[RING];  /* batch i is made in ring[i % RING] */
-    void *raw;                 /* features of one image as they are in the file */
-    bool started;              /* the caller's: a thread is there */
-    int64_t taken;             /* the caller's: next batch to give */
+    int64_t *order;           /* caption numbers of the epoch */
+    ct_host_batch ring[RING]; /* batch i is made in ring[i % RING] */
+    void *raw;                /* features of one image as they are in the file */
+    bool started;             /* the caller's: a thread is there */
+    int64_t taken;            /* the caller's: next batch to give */
 
     pthread_t thread;
     pthread_mutex_t lock;
@@ -172,7 +173,8 @@ bool ct_loader_start(ct_loader *loader, int64_t epoch, int64_t first) {
     if (epoch < 0 || epoch >= (int64_t)1 << (63 - EPOCH_SHIFT) || first < 0 ||
         first > loader->batches) {
         return ct_fail_bool("loader: batch %" PRId64 " of epoch %" PRId64 ", expected 0 to %" PRId64
-                            " of an epoch from 0", first, epoch, loader->batches);
+                            " of an epoch from 0",
+                            first, epoch, loader->batches);
     }
     stop_thread(loader);
     int64_t count = loader->split->caption_count;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/data/recorded.h"
 
 #include <inttypes.h>
@@ -16,8 +17,8 @@ typedef struct {
 struct ct_recorded {
     source batches, noise;
     int64_t vocabulary, classes; /* [recorded]; 0: not given */
-    int64_t width;    /* of word vectors; -1: not known yet */
-    int64_t replayed; /* the step whose noise is replayed */
+    int64_t width;               /* of word vectors; -1: not known yet */
+    int64_t replayed;            /* the step whose noise is replayed */
 };
 
 /* ---- tensors of a file ------------------------------------------------------------------- */
@@ -32,8 +33,8 @@ typedef struct {
 } wanted;
 
 static const char *wanted_text(const wanted *w, char *text, size_t size) {
-    static const char *const types[] = {[INTEGERS] = "i64", [REALS] = "floats",
-                                        [NUMBERS] = "numbers"};
+    static const char *const types[] = {
+        [INTEGERS] = "i64", [REALS] = "floats", [NUMBERS] = "numbers"};
     int used = snprintf(text, size, "%s (", types[w->type]);
     for (int i = 0; i < w->shape.ndim; i++) {
         const char *comma = i ? "," : "";
@@ -89,7 +90,8 @@ static bool in_range(const source *s, int64_t step, const char *name, const ct_t
         char full[160];
         full_name(s, step, name, full, sizeof full);
         return ct_fail_bool("%s: '%s' holds %" PRId64 " at position %" PRId64 ", expected %" PRId64
-                            " to %" PRId64, s->path, full, value[i], i, low, high);
+                            " to %" PRId64,
+                            s->path, full, value[i], i, low, high);
     }
     return value != NULL;
 }
@@ -247,7 +249,8 @@ bool ct_recorded_sizes(const ct_recorded *r, ct_model_sizes *sizes) {
     sizes->vocabulary = r->vocabulary ? r->vocabulary : metadata_number(s, "V");
     if (ct_ok() && !sizes->vocabulary) {
         return ct_fail_bool("%s: no metadata 'V', expected the vocabulary's size there or in "
-                            "[recorded] vocabulary_size", s->path);
+                            "[recorded] vocabulary_size",
+                            s->path);
     }
     int64_t given = r->classes ? r->classes : metadata_number(s, "num_classes");
     sizes->images = given ? given : classes;
@@ -273,8 +276,7 @@ static bool check_captions(const ct_recorded *r, int64_t step, const ct_batch *b
     const source *s = &r->batches;
     const ct_tensor *words = batch->vectors ? batch->vectors : batch->words;
     return in_range(s, step, "in.lengths", batch->lengths, 1, ct_dim(words, 1)) &&
-           (!batch->words ||
-            in_range(s, step, "in.captions", batch->words, 0, vocabulary - 1)) &&
+           (!batch->words || in_range(s, step, "in.captions", batch->words, 0, vocabulary - 1)) &&
            (!batch->targets ||
             in_range(s, step, "in.caption_labels", batch->targets, 0, vocabulary - 1));
 }
@@ -332,8 +334,8 @@ static bool of_policy(const char *draw) {
 }
 
 /* The recorded name and shape of a draw. Policies draw (B,S,H) and (B,S,H,A), of which the file has
- * (S,B*H) for the choice, (S,B*H,A) for the Gumbel noise and (S,B,H) for the rest; any other draw is
- * recorded as it is drawn. */
+ * (S,B*H) for the choice, (S,B*H,A) for the Gumbel noise and (S,B,H) for the rest; any other draw
+ * is recorded as it is drawn. */
 static wanted noise_wanted(const char *draw, ct_shape drawn, char *name, size_t size) {
     const char *dot = strrchr(draw, '.'), *what = dot ? dot + 1 : draw;
     bool choice = strcmp(what, "choice") == 0;
@@ -357,7 +359,8 @@ static bool replay(void *context, const char *draw, ct_tensor *out) {
         char full[160], text[160];
         full_name(s, r->replayed, w.name, full, sizeof full);
         return ct_fail_bool("%s: no tensor '%s', expected %s: other draws are recorded, and this "
-                            "one is made too", s->path, full, wanted_text(&w, text, sizeof text));
+                            "one is made too",
+                            s->path, full, wanted_text(&w, text, sizeof text));
     }
     ct_tensor *noise = take(s, r->replayed, &w);
     if (noise && of_policy(draw)) {
@@ -374,9 +377,10 @@ int64_t ct_recorded_noise_steps(const ct_recorded *r) { return r ? r->noise.step
 bool ct_recorded_replay(ct_recorded *r, int64_t step, ct_rng *rng) {
     if (!r || !r->noise.file) return true;
     if (step >= r->noise.steps) {
-        return ct_fail_bool("%s: noise is recorded for %" PRId64 " steps, and there is a step %" PRId64
-                            " to train: stop before it with --steps", r->noise.path,
-                            r->noise.steps, step + 1);
+        return ct_fail_bool("%s: noise is recorded for %" PRId64
+                            " steps, and there is a step %" PRId64
+                            " to train: stop before it with --steps",
+                            r->noise.path, r->noise.steps, step + 1);
     }
     r->replayed = step;
     rng->replay = replay;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Batches and noise that another program recorded, read from safetensors files, so that a run can
  * be compared with that program's step by step ([recorded] of a configuration; docs/parity.md).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -59,7 +60,7 @@ static char **cut_lines(char *text, size_t bytes, int64_t *count) {
 static bool open_features(ct_split *split) {
     char *path = file_path(split, "ims.npy");
     if (!path) return false;
-    CT_SCOPE split->images = ct_keep(ct_npy_open(path));
+    CT_SCOPE { split->images = ct_keep(ct_npy_open(path)); }
     const ct_tensor *x = split->images;
     struct stat status;
     if (x) {
@@ -126,8 +127,9 @@ bool ct_split_read_image(const ct_split *split, int64_t image, float *out, void 
     int64_t wrong = find_not_finite(out, count);
     if (wrong < 0) return true;
     return ct_fail_bool("%s: image %" PRId64 ", region %" PRId64 ", feature %" PRId64
-                        " is %g, expected finite numbers", name_file(split, "ims.npy").path, row,
-                        wrong / width, wrong % width, (double)out[wrong]);
+                        " is %g, expected finite numbers",
+                        name_file(split, "ims.npy").path, row, wrong / width, wrong % width,
+                        (double)out[wrong]);
 }
 
 bool ct_split_check(const ct_split *split) {
@@ -172,15 +174,16 @@ static bool rows_differ(const ct_split *split, char *room) {
     if (split->image_count < 2 || !rows_equal(split, 0, 1, room, row_bytes(split))) return ct_ok();
     return ct_fail_bool("%s: rows 0 and 1 are the same, and there are as many as captions: say "
                         "with [data] images_repeated how often each image stands there, or give "
-                        "%s_ids.txt", name_file(split, "ims.npy").path, split->name);
+                        "%s_ids.txt",
+                        name_file(split, "ims.npy").path, split->name);
 }
 
 static bool join_repeated_images(ct_split *split, int64_t times) {
     if (split->image_count != split->caption_count) return true;
     if (times > 1 && split->image_count % times) {
         return ct_fail_bool("%s: %" PRId64 " rows, expected each image %" PRId64
-                            " times ([data] images_repeated)", name_file(split, "ims.npy").path,
-                            split->image_count, times);
+                            " times ([data] images_repeated)",
+                            name_file(split, "ims.npy").path, split->image_count, times);
     }
     char *room = malloc(2 * row_bytes(split));
     if (!room) return ct_fail_bool("%s: out of memory", split->folder);
@@ -244,8 +247,8 @@ static bool read_ids(ct_split *split, const char *path, char *const *lines, int6
         }
         if (errno || image < 0 || image >= split->image_count) {
             return ct_fail_bool("%s:%" PRId64 ": image %.40s, expected 0 to %" PRId64 "; if these "
-                                "are the data set's own numbers, set [data] ids = names", path,
-                                i + 1, lines[i], split->image_count - 1);
+                                "are the data set's own numbers, set [data] ids = names",
+                                path, i + 1, lines[i], split->image_count - 1);
         }
         split->image_of[i] = image;
     }
@@ -308,8 +311,8 @@ ct_split *ct_split_open(const char *folder, const char *name, ct_split_options o
     split->folder = strdup(folder);
     split->name = strdup(name);
     if (!split->folder || !split->name) ct_fail("%s: out of memory", folder);
-    if (ct_ok() && open_features(split) && read_captions(split) &&
-        assign_images(split, options) && every_image_has_a_caption(split)) {
+    if (ct_ok() && open_features(split) && read_captions(split) && assign_images(split, options) &&
+        every_image_has_a_caption(split)) {
         return split;
     }
     ct_split_destroy(split);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* NLTKWordTokenizer (nltk 3.8, tokenize/destructive.py): regular expressions applied in order,
  * then splitting at white space. Each is that of the source with Python's meaning of \s written
  * out, and with U+0131, which Python takes for an i when case does not matter. */
@@ -11,7 +12,7 @@
 
 #include "train/data/data.h"
 
-#define SPACE                                                                          \
+#define SPACE                                                                         \
     "[\\t-\\r\\x1c-\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}" \
     "\\x{202f}\\x{205f}\\x{3000}]"
 
@@ -268,8 +269,7 @@ static void remove_bytes_prefixes(text_buffer *text) {
 static bool apply(ct_tokenizer *t, const rule *r, const pcre2_code *code) {
     if (r->needs && !strpbrk(t->text.bytes, r->needs)) return true;
     PCRE2_SPTR subject = (PCRE2_SPTR)t->text.bytes;
-    int matched = pcre2_match(code, subject, t->text.length, 0, PCRE2_NO_UTF_CHECK, t->match,
-                              NULL);
+    int matched = pcre2_match(code, subject, t->text.length, 0, PCRE2_NO_UTF_CHECK, t->match, NULL);
     if (matched == PCRE2_ERROR_NOMATCH) return true;
     PCRE2_SIZE length = GROWTH * t->text.length + 1;
     if (matched > 0) {
@@ -310,9 +310,9 @@ static bool apply_rules(ct_tokenizer *t) {
 
 /* Python's str.isspace() of a character. */
 static bool is_space(ucs4_t c) {
-    return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xa0 ||
-           c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 ||
-           c == 0x202f || c == 0x205f || c == 0x3000;
+    return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
+           c == 0x205f || c == 0x3000;
 }
 
 /* Replaces each white space by NULs and counts the words between. */

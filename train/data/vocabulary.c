@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -177,8 +178,8 @@ static int64_t *count_words(ct_tokenizer *tokenizer, const char *const *captions
     return occurrences ? occurrences : calloc(1, sizeof *occurrences);
 }
 
-static bool add_frequent(ct_vocabulary *v, const ct_word_table *table,
-                         const int64_t *occurrences, int64_t min_count) {
+static bool add_frequent(ct_vocabulary *v, const ct_word_table *table, const int64_t *occurrences,
+                         int64_t min_count) {
     word_count *found = calloc((size_t)table->count + 1, sizeof *found);
     if (!found) return ct_fail_bool("vocabulary: out of memory");
     int64_t kept = 0;
@@ -199,8 +200,7 @@ static bool add_frequent(ct_vocabulary *v, const ct_word_table *table,
     return done;
 }
 
-ct_vocabulary *ct_vocabulary_build(const char *const *captions, int64_t count,
-                                   int64_t min_count) {
+ct_vocabulary *ct_vocabulary_build(const char *const *captions, int64_t count, int64_t min_count) {
     ct_vocabulary *v = create();
     ct_tokenizer *tokenizer = v ? ct_tokenizer_create(CT_TOKENS_PLAIN) : NULL;
     ct_word_table table = {0};

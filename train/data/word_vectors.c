@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,9 +19,9 @@ enum { WIDEST = 65536, BLOCK = 1 << 20, LONGEST_LINE = 1 << 24 };
 typedef struct {
     const char *path;
     int file;
-    char *text;             /* what is read of it; room for a NUL behind */
+    char *text; /* what is read of it; room for a NUL behind */
     size_t capacity;
-    size_t at, end;         /* lines from `at` on are not taken yet */
+    size_t at, end; /* lines from `at` on are not taken yet */
     int64_t line;
     int64_t width; /* numbers a line; 0 before the first line */
     ct_word_table words;
@@ -100,8 +101,8 @@ static bool parse_numbers(const reading *r, char *at, float *vector) {
                     isfinite(vector[i]);
         if (!good) {
             return ct_fail_bool("%s:%" PRId64 ": '%.*s', expected a finite number (number %" PRId64
-                                " of %" PRId64 ")", r->path, r->line, (int)strcspn(at, " "), at,
-                                i + 1, r->width);
+                                " of %" PRId64 ")",
+                                r->path, r->line, (int)strcspn(at, " "), at, i + 1, r->width);
         }
         at = end + (*end == ' ');
     }
@@ -123,8 +124,8 @@ static bool take_line(reading *r, char *line, size_t length) {
     }
     int64_t spaces = count_spaces(line, length);
     if (spaces < r->width) return wrong_width(r, line, length);
-    char *numbers = spaces == r->width ? memchr(line, ' ', length) + 1
-                                       : last_fields(line, length, r->width);
+    char *numbers =
+        spaces == r->width ? memchr(line, ' ', length) + 1 : last_fields(line, length, r->width);
     if (!numbers || numbers == line + 1) return wrong_width(r, line, length);
     size_t word_length = (size_t)(numbers - 1 - line);
     if (spaces > r->width && trailing_numbers(line, length) == spaces) {
@@ -146,7 +147,8 @@ static bool read_block(reading *r) {
     size_t left = r->end - r->at;
     if (left > LONGEST_LINE) {
         return ct_fail_bool("%s:%" PRId64 ": a line of more than %d bytes, expected a word and its "
-                            "numbers", r->path, r->line + 1, LONGEST_LINE);
+                            "numbers",
+                            r->path, r->line + 1, LONGEST_LINE);
     }
     if (r->capacity - left < BLOCK + 1) {
         char *more = realloc(r->text, 2 * r->capacity + BLOCK + 1);
@@ -256,8 +258,7 @@ static void write_cache(const char *path, const ct_tensor *vectors, const uint8_
 
 /* ---- both -------------------------------------------------------------------------------- */
 
-static ct_tensor *read_vectors(const char *path, const ct_vocabulary *vocabulary,
-                               uint8_t **known) {
+static ct_tensor *read_vectors(const char *path, const ct_vocabulary *vocabulary, uint8_t **known) {
     reading r = {.path = path};
     int64_t count = ct_vocabulary_size(vocabulary);
     ct_tensor *vectors = NULL;
@@ -283,8 +284,7 @@ ct_tensor *ct_word_vectors_read(const char *path, const ct_vocabulary *vocabular
     *known = NULL;
     if (!vocabulary || !ct_ok()) return NULL;
     char *cache = cache_path(cache_folder, path, vocabulary);
-    ct_tensor *vectors =
-        cache ? read_cache(cache, ct_vocabulary_size(vocabulary), known) : NULL;
+    ct_tensor *vectors = cache ? read_cache(cache, ct_vocabulary_size(vocabulary), known) : NULL;
     if (!vectors) {
         vectors = read_vectors(path, vocabulary, known);
         if (vectors && cache) write_cache(cache, vectors, *known);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/evaluate/evaluate.h"
 
 #include <stdlib.h>
@@ -45,9 +46,9 @@ static bool check_embeddings(const ct_embeddings *models, int count, const int64
         }
         if (i->shape.dim[0] != images || c->shape.dim[0] != captions) {
             return ct_fail_bool("evaluate: model %d has %lld images and %lld captions, the first "
-                                "has %lld and %lld", m + 1, (long long)i->shape.dim[0],
-                                (long long)c->shape.dim[0], (long long)images,
-                                (long long)captions);
+                                "has %lld and %lld",
+                                m + 1, (long long)i->shape.dim[0], (long long)c->shape.dim[0],
+                                (long long)images, (long long)captions);
         }
     }
     char *seen = calloc((size_t)images + 1, 1);
@@ -121,12 +122,12 @@ static bool evaluate_part(const ct_embeddings *models, int count, const int64_t 
         }
         ct_tensor *index = ct_from_data(CT_I64, models[0].captions->device, CT_SHAPE(kept), rows);
         for (int m = 0; m < count; m++) {
-            part[m] = (ct_embeddings){
-                ct_tensor_slice(models[m].images, 0, first, first + size, 1),
-                ct_tensor_index_select(models[m].captions, 0, index), models[m].measure};
+            part[m] = (ct_embeddings){ct_tensor_slice(models[m].images, 0, first, first + size, 1),
+                                      ct_tensor_index_select(models[m].captions, 0, index),
+                                      models[m].measure};
         }
-        done = ct_ok() && ct_evaluate_retrieval(part, count, part_of, metrics,
-                                                (ct_retrieval_details){0});
+        done = ct_ok() &&
+               ct_evaluate_retrieval(part, count, part_of, metrics, (ct_retrieval_details){0});
     }
     free(rows);
     free(part);
@@ -138,8 +139,8 @@ bool ct_evaluate_folds(const ct_embeddings *models, int count, const int64_t *im
     if (!check_embeddings(models, count, image_of)) return false;
     int64_t images = ct_dim(models[0].images, 0);
     if (folds < 1 || images % folds != 0) {
-        return ct_fail_bool("evaluate: %lld images do not divide into %d folds",
-                            (long long)images, folds);
+        return ct_fail_bool("evaluate: %lld images do not divide into %d folds", (long long)images,
+                            folds);
     }
     ct_retrieval sum = {0};
     for (int f = 0; f < folds; f++) {
@@ -155,8 +156,8 @@ bool ct_evaluate_folds(const ct_embeddings *models, int count, const int64_t *im
     return true;
 }
 
-bool ct_evaluate(const ct_embeddings *models, int count, const int64_t *image_of,
-                 ct_evaluation how, ct_retrieval *metrics) {
+bool ct_evaluate(const ct_embeddings *models, int count, const int64_t *image_of, ct_evaluation how,
+                 ct_retrieval *metrics) {
     if (how.released && count > 1 && models[0].measure == CT_ORDER) count = 1;
     if (how.folds <= 1) {
         return ct_evaluate_retrieval(models, count, image_of, metrics, (ct_retrieval_details){0});

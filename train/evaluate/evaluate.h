@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Retrieval metrics: recall at 1, 5 and 10, median and mean rank, both ways.
  *
  * Protocol (VSE++, section 4): every image has any number of captions. Image to
  * text: the rank of the best of an image's captions among all captions. Text to image: the rank of
  * the caption's image among all images. Ranks start at 0 and count the wrong answers that score at
  * least as high as the right one: ties count against the model, so that one which gives
- * everything the same score has rank last, not first. medr is floor(median rank) + 1, meanr the mean rank + 1;
- * rsum is the sum of the six recalls, in percent.
+ * everything the same score has rank last, not first. medr is floor(median rank) + 1, meanr the
+ * mean rank + 1; rsum is the sum of the six recalls, in percent.
  */
 #ifndef CT_EVALUATE_H
 #define CT_EVALUATE_H
@@ -51,8 +52,8 @@ typedef struct {
     int folds; /* below 2: all images at once */
     bool released;
 } ct_evaluation;
-bool ct_evaluate(const ct_embeddings *models, int count, const int64_t *image_of,
-                 ct_evaluation how, ct_retrieval *metrics);
+bool ct_evaluate(const ct_embeddings *models, int count, const int64_t *image_of, ct_evaluation how,
+                 ct_retrieval *metrics);
 
 /* Metrics of given ranks (sorted in place). */
 ct_recalls ct_recalls_of(int64_t *ranks, int64_t count);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/evaluate/ranking.h"
 
 #include <math.h>
@@ -13,18 +14,18 @@
 typedef struct {
     const ct_embeddings *models;
     int count;
-    ct_dtype dtype;       /* of the scores: a model's own, or f64 for the mean of several */
+    ct_dtype dtype; /* of the scores: a model's own, or f64 for the mean of several */
     int64_t images, captions, tile_scores;
-    int64_t *caption_at;  /* (C): the caption at a place of that order */
-    int64_t *first;       /* (I+1): the place where an image's captions begin */
-    int64_t *group;       /* the image with which a group begins, then I */
+    int64_t *caption_at; /* (C): the caption at a place of that order */
+    int64_t *first;      /* (I+1): the place where an image's captions begin */
+    int64_t *group;      /* the image with which a group begins, then I */
     int64_t groups;
     ct_tensor **in_order; /* (count): captions in that order */
     void *own;            /* (C) by place: a caption's score with its image */
     void *best_own;       /* (I): the best of an image's captions */
     int32_t *t2i_rank;    /* (C) by place */
     ct_retrieval_details out;
-    double *top_score;    /* (I), then (C): of the best answers so far; NULL if none is asked for */
+    double *top_score; /* (I), then (C): of the best answers so far; NULL if none is asked for */
 } ranking;
 
 /* By counting; captions that are in order stay where they are. */
@@ -57,8 +58,7 @@ static ct_tensor *captions_in_order(const ranking *r, ct_tensor *captions) {
     bool in_order = true;
     for (int64_t c = 0; c < r->captions && in_order; c++) in_order = r->caption_at[c] == c;
     if (in_order) return captions;
-    ct_tensor *index =
-        ct_from_data(CT_I64, captions->device, CT_SHAPE(r->captions), r->caption_at);
+    ct_tensor *index = ct_from_data(CT_I64, captions->device, CT_SHAPE(r->captions), r->caption_at);
     return index ? ct_tensor_index_select(captions, 0, index) : NULL;
 }
 
@@ -97,39 +97,39 @@ static bool score_tile(const ranking *r, tile *t) {
 /* Counts, for each image, the captions that score at least as high as its own best, and for each
  * caption the images that score at least as high as its own: right answers included. The loops of
  * an evaluation, for f32 and f64. */
-#define DEFINE_COUNTING(real)                                                                   \
-    static void find_own_##real(const ranking *r, const tile *t) {                              \
-        const real *score = t->score;                                                           \
-        real *own = r->own, *best = r->best_own;                                                \
-        for (int64_t i = t->image; i < t->image + t->images; i++, score += t->captions) {       \
-            best[i] = -(real)HUGE_VAL;                                                          \
-            for (int64_t p = r->first[i]; p < r->first[i + 1]; p++) {                           \
-                own[p] = score[p - t->place];                                                   \
-                if (own[p] > best[i]) best[i] = own[p];                                         \
-            }                                                                                   \
-        }                                                                                       \
-    }                                                                                           \
-    static void count_##real(const ranking *r, const tile *t) {                                 \
-        const real *own = (const real *)r->own + t->place, *score = t->score;                   \
-        int32_t *t2i = r->t2i_rank + t->place;                                                  \
-        for (int64_t i = t->image; i < t->image + t->images; i++, score += t->captions) {       \
-            real best = ((const real *)r->best_own)[i];                                         \
-            int32_t above = 0;                                                                  \
-            for (int64_t p = 0; p < t->captions; p++) {                                         \
-                above += score[p] >= best;                                                      \
-                t2i[p] += score[p] >= own[p];                                                   \
-            }                                                                                   \
-            r->out.i2t_rank[i] += above;                                                        \
-        }                                                                                       \
-    }                                                                                           \
-    /* An image's own captions do not count for its rank. */                                    \
-    static void uncount_own_##real(const ranking *r) {                                          \
-        const real *own = r->own, *best = r->best_own;                                          \
-        for (int64_t i = 0; i < r->images; i++) {                                               \
-            for (int64_t p = r->first[i]; p < r->first[i + 1]; p++) {                           \
-                r->out.i2t_rank[i] -= own[p] >= best[i];                                        \
-            }                                                                                   \
-        }                                                                                       \
+#define DEFINE_COUNTING(real)                                                             \
+    static void find_own_##real(const ranking *r, const tile *t) {                        \
+        const real *score = t->score;                                                     \
+        real *own = r->own, *best = r->best_own;                                          \
+        for (int64_t i = t->image; i < t->image + t->images; i++, score += t->captions) { \
+            best[i] = -(real)HUGE_VAL;                                                    \
+            for (int64_t p = r->first[i]; p < r->first[i + 1]; p++) {                     \
+                own[p] = score[p - t->place];                                             \
+                if (own[p] > best[i]) best[i] = own[p];                                   \
+            }                                                                             \
+        }                                                                                 \
+    }                                                                                     \
+    static void count_##real(const ranking *r, const tile *t) {                           \
+        const real *own = (const real *)r->own + t->place, *score = t->score;             \
+        int32_t *t2i = r->t2i_rank + t->place;                                            \
+        for (int64_t i = t->image; i < t->image + t->images; i++, score += t->captions) { \
+            real best = ((const real *)r->best_own)[i];                                   \
+            int32_t above = 0;                                                            \
+            for (int64_t p = 0; p < t->captions; p++) {                                   \
+                above += score[p] >= best;                                                \
+                t2i[p] += score[p] >= own[p];                                             \
+            }                                                                             \
+            r->out.i2t_rank[i] += above;                                                  \
+        }                                                                                 \
+    }                                                                                     \
+    /* An image's own captions do not count for its rank. */                              \
+    static void uncount_own_##real(const ranking *r) {                                    \
+        const real *own = r->own, *best = r->best_own;                                    \
+        for (int64_t i = 0; i < r->images; i++) {                                         \
+            for (int64_t p = r->first[i]; p < r->first[i + 1]; p++) {                     \
+                r->out.i2t_rank[i] -= own[p] >= best[i];                                  \
+            }                                                                             \
+        }                                                                                 \
     }
 DEFINE_COUNTING(float)
 DEFINE_COUNTING(double)
@@ -165,8 +165,11 @@ static void find_tops(const ranking *r, const tile *t) {
 static bool rank_tile(const ranking *r, int64_t images, int64_t captions) {
     int64_t image = r->group[images], image_end = r->group[images + 1];
     int64_t place = r->first[r->group[captions]], place_end = r->first[r->group[captions + 1]];
-    tile t = {.image = image, .images = image_end - image, .place = place,
-              .captions = place_end - place, .diagonal = images == captions};
+    tile t = {.image = image,
+              .images = image_end - image,
+              .place = place,
+              .captions = place_end - place,
+              .diagonal = images == captions};
     bool f32 = r->dtype == CT_F32;
     CT_SCOPE {
         if (!score_tile(r, &t)) return false;
@@ -232,7 +235,10 @@ static bool rank_all(ranking *r, const int64_t *image_of) {
 
 bool ct_rank_split(const ct_embeddings *models, int count, const int64_t *image_of,
                    int64_t tile_scores, ct_retrieval_details out) {
-    ranking r = {.models = models, .count = count, .tile_scores = tile_scores, .out = out,
+    ranking r = {.models = models,
+                 .count = count,
+                 .tile_scores = tile_scores,
+                 .out = out,
                  .dtype = count == 1 ? models[0].images->dtype : CT_F64,
                  .images = ct_dim(models[0].images, 0),
                  .captions = ct_dim(models[0].captions, 0)};

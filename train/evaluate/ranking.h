@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Ranks of right answers, which is where the time of an evaluation goes. Internal to evaluate.c. */
 #ifndef CT_RANKING_H
 #define CT_RANKING_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/evaluate/trained.h"
 
 #include <errno.h>
@@ -61,7 +62,8 @@ static ct_config *read_run(const ct_config *config, const char *folder) {
     ct_config *run = NULL;
     if (access(path, F_OK) < 0) {
         ct_fail("--weights %s: a folder without config.ini, expected a run's folder or a file of "
-                "weights", folder);
+                "weights",
+                folder);
     } else {
         run = ct_config_read(path, NULL, 0);
     }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Trained models: what --weights names. */
 #ifndef CT_TRAINED_H
 #define CT_TRAINED_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/run/checkpoint.h"
 
 #include <inttypes.h>
@@ -55,8 +56,8 @@ bool ct_checkpoint_save(const char *path, ct_module *model, ct_optimizer *optimi
     if (collected && ct_ok()) {
         char position[512];
         write_progress(position, sizeof position, progress);
-        const char *metadata[] = {"format", "cotangent checkpoint 1", "progress", position,
-                                  "config", config_text, NULL};
+        const char *metadata[] = {
+            "format", "cotangent checkpoint 1", "progress", position, "config", config_text, NULL};
         saved = ct_safetensors_save(path, all.list.items, all.list.count, metadata);
     }
     ct_tensor_list_clear(&all.list);
@@ -122,8 +123,7 @@ static int count_prefix(ct_safetensors *file, const char *prefix) {
     return count;
 }
 
-static bool load_all(loading *l, ct_module *model, ct_optimizer *optimizer,
-                     ct_progress *progress) {
+static bool load_all(loading *l, ct_module *model, ct_optimizer *optimizer, ct_progress *progress) {
     const char *position = ct_safetensors_metadata(l->file, "progress");
     if (!position) {
         return ct_fail_bool("%s: not a training checkpoint (it has no progress record)", l->path);

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Checkpoints: safetensors files in the run folder.
  *
  * last.safetensors holds everything a resumed run needs to go on to the same bits: parameters
  * and buffers ("model.NAME"), optimiser state ("optimizer.NAME"), and in its metadata the
  * position (epoch, batch, step), the generators' states and the best score so far.
- * best.safetensors holds the parameters and buffers alone, under their own names. Both are written whole
- * under a temporary name and renamed: the previous one survives a kill or a full disk.
+ * best.safetensors holds the parameters and buffers alone, under their own names. Both are written
+ * whole under a temporary name and renamed: the previous one survives a kill or a full disk.
  */
 #ifndef CT_CHECKPOINT_H
 #define CT_CHECKPOINT_H
@@ -15,8 +16,8 @@ typedef struct {
     int64_t epoch, batch, step; /* the next batch to train on; steps done */
     double best_score;          /* -1: none yet */
     int64_t best_epoch, best_step;
-    double seconds;             /* trained so far */
-    ct_rng rng;                 /* of the policies and dropout */
+    double seconds; /* trained so far */
+    ct_rng rng;     /* of the policies and dropout */
 } ct_progress;
 
 bool ct_checkpoint_save(const char *path, ct_module *model, ct_optimizer *optimizer,

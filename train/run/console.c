@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/run/console.h"
 
 #include <stdarg.h>
@@ -67,7 +68,8 @@ void ct_console_table(const char *const *names, const ct_retrieval *rows, int co
     for (int i = 0; i < count; i++) {
         const ct_recalls *a = &rows[i].i2t, *b = &rows[i].t2i;
         ct_console_line("%-12s   %5.1f %5.1f %5.1f %5.0f %6.1f   %5.1f %5.1f %5.1f %5.0f %6.1f"
-                        "   %6.1f", names[i], a->r1, a->r5, a->r10, a->medr, a->meanr, b->r1,
-                        b->r5, b->r10, b->medr, b->meanr, rows[i].rsum);
+                        "   %6.1f",
+                        names[i], a->r1, a->r5, a->r10, a->medr, a->meanr, b->r1, b->r5, b->r10,
+                        b->medr, b->meanr, rows[i].rsum);
     }
 }

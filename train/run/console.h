@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a run says on the screen: a progress bar on a terminal, plain lines otherwise. */
 #ifndef CT_CONSOLE_H
 #define CT_CONSOLE_H
@@ -5,11 +6,11 @@
 #include "train/evaluate/evaluate.h"
 
 typedef struct {
-    int64_t epoch, epochs;     /* from 0 */
-    int64_t batch, batches;    /* of the epoch, done */
-    double loss;               /* mean since the last report */
+    int64_t epoch, epochs;  /* from 0 */
+    int64_t batch, batches; /* of the epoch, done */
+    double loss;            /* mean since the last report */
     double pairs_per_second;
-    double seconds_left;       /* of the whole training */
+    double seconds_left; /* of the whole training */
 } ct_console_step;
 
 /* Redraws the bar (terminal), or prints nothing: plain output reports at validations. */

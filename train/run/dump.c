@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/run/dump.h"
 
 #include <dirent.h>
@@ -24,11 +25,12 @@ struct ct_dump {
 static bool clear_step(const char *folder, const char *name, ct_run_mode mode) {
     if (mode == CT_RUN_NEW) {
         return ct_fail_bool("%s already holds steps (%s): pass --overwrite to replace them, or "
-                            "another folder", folder, name);
+                            "another folder",
+                            folder, name);
     }
     char *path = ct_path(folder, name);
-    bool removed = path && (unlink(path) == 0 || ct_fail_bool("%s: cannot be removed: %s", path,
-                                                              strerror(errno)));
+    bool removed = path && (unlink(path) == 0 ||
+                            ct_fail_bool("%s: cannot be removed: %s", path, strerror(errno)));
     free(path);
     return removed;
 }
@@ -139,18 +141,15 @@ bool ct_dump_gradients(ct_dump *dump, const ct_losses *losses) {
                {"cap_emb", losses->caption_embeddings},
                {"advantage", losses->advantage}};
     for (size_t i = 0; i < sizeof out / sizeof *out; i++) {
-        if (out[i].tensor &&
-            !ct_tensor_list_add(&dump->list, "out.", out[i].name, out[i].tensor)) {
+        if (out[i].tensor && !ct_tensor_list_add(&dump->list, "out.", out[i].name, out[i].tensor)) {
             return false;
         }
     }
     return add_losses(dump, losses) &&
-           ct_module_visit(ct_model_module(dump->experiment->model), add_gradient, dump) &&
-           ct_ok();
+           ct_module_visit(ct_model_module(dump->experiment->model), add_gradient, dump) && ct_ok();
 }
 
-static bool save(const ct_dump *dump, const ct_optimizer *optimizer, int64_t step,
-                 int64_t epoch) {
+static bool save(const ct_dump *dump, const ct_optimizer *optimizer, int64_t step, int64_t epoch) {
     char steps[24], epochs[24], seed[24], lr[32], name[48];
     const ct_config *config = dump->experiment->config;
     snprintf(steps, sizeof steps, "%" PRId64, step);
@@ -158,8 +157,8 @@ static bool save(const ct_dump *dump, const ct_optimizer *optimizer, int64_t ste
     snprintf(seed, sizeof seed, "%" PRId64, config->seed);
     snprintf(lr, sizeof lr, "%.17g", ct_optimizer_lr(optimizer));
     snprintf(name, sizeof name, "step_%06" PRId64 ".safetensors", step);
-    const char *const metadata[] = {"format", "pt", "step", steps, "epoch", epochs, "lr", lr,
-                                    "seed", seed, "config", config->text, NULL};
+    const char *const metadata[] = {"format", "pt",   "step", steps,    "epoch",      epochs, "lr",
+                                    lr,       "seed", seed,   "config", config->text, NULL};
     char *path = ct_path(dump->folder, name);
     bool saved = path && ct_safetensors_save(path, dump->list.items, dump->list.count, metadata);
     free(path);

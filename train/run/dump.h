@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a training step computed, in a file of its own, to be compared with another program's
  * (docs/parity.md):
  *

@@ -1,5 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A TensorBoard event file with the numbers of metrics.jsonl: records of TensorFlow's TFRecord
- * format (length, its checksum, data, its checksum), each a protocol buffer (train/run/event.proto).
+ * format (length, its checksum, data, its checksum), each a protocol buffer
+ * (train/run/event.proto).
  */
 #ifndef CT_EVENT_FILE_H
 #define CT_EVENT_FILE_H

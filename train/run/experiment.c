@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/run/experiment.h"
 
 #include <errno.h>
@@ -226,15 +227,16 @@ bool ct_experiment_save(const ct_experiment *e, const char *path) {
 ct_split *ct_experiment_split(const ct_experiment *e, const char *name) {
     if (!e->train) {
         return ct_fail("%s: batches are recorded, so that there is no split '%s': take [recorded] "
-                       "file out", e->config->recorded_file, name);
+                       "file out",
+                       e->config->recorded_file, name);
     }
     ct_split *split = open_split(e->config, name);
     if (!split) return NULL;
     ct_shape have = split->images->shape, want = e->train->images->shape;
     if (have.dim[1] != want.dim[1] || have.dim[2] != want.dim[2]) {
         ct_fail("%s/%s_ims.npy: features %s do not fit the training split's %s: regions and "
-                "width must agree", e->config->folder, name, ct_shape_text(have),
-                ct_shape_text(want));
+                "width must agree",
+                e->config->folder, name, ct_shape_text(have), ct_shape_text(want));
         ct_split_destroy(split);
         return NULL;
     }
@@ -260,8 +262,8 @@ static void set_captions(ct_batch *batch, const ct_caption_batch *text) {
 /* The tensors of a batch where the model is; all but the lengths: evaluation leaves padded steps
  * out, and in training (train/data/batches.c) they follow. */
 static void to_model(const ct_experiment *e, ct_batch *batch) {
-    ct_tensor **tensors[] = {&batch->images, &batch->words, &batch->vectors, &batch->classes,
-                             &batch->targets, &batch->target_mask};
+    ct_tensor **tensors[] = {&batch->images,  &batch->words,   &batch->vectors,
+                             &batch->classes, &batch->targets, &batch->target_mask};
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors && e->device != CT_CPU; i++) {
         if (*tensors[i]) *tensors[i] = ct_tensor_to_device(*tensors[i], e->device);
     }
@@ -333,8 +335,7 @@ static bool embed_images(const ct_experiment *e, const ct_split *split, ct_tenso
 }
 
 /* Embeddings (count,D) of encoded captions. */
-static ct_tensor *embed_encoded(const ct_experiment *e, const ct_caption *captions,
-                                int64_t count) {
+static ct_tensor *embed_encoded(const ct_experiment *e, const ct_caption *captions, int64_t count) {
     int64_t longest = 1;
     for (int64_t i = 0; i < count; i++) {
         if (captions[i].length > longest) longest = captions[i].length;
@@ -407,7 +408,8 @@ ct_tensor *ct_embed_sentences(const ct_experiment *e, const char *const *sentenc
     bool training = ct_module_training(module);
     ct_tensor *y = NULL;
     ct_module_train(module, false);
-    CT_NO_GRAD if (encoded) y = embed_encoded(e, captions, count);
+    CT_NO_GRAD
+    if (encoded) y = embed_encoded(e, captions, count);
     ct_module_train(module, training);
     for (int i = 0; captions && i < count; i++) ct_caption_free(&captions[i]);
     free(captions);
@@ -417,8 +419,7 @@ ct_tensor *ct_embed_sentences(const ct_experiment *e, const char *const *sentenc
 bool ct_evaluate_split(const ct_experiment *e, const ct_split *split, bool reported,
                        ct_retrieval *metrics) {
     ct_evaluation how = {.folds = (int)e->config->folds};
-    if (reported &&
-        !ct_compat_released(&e->config->model, "evaluation_report", &how.released)) {
+    if (reported && !ct_compat_released(&e->config->model, "evaluation_report", &how.released)) {
         return false;
     }
     bool done = false;

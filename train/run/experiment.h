@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What every command works on: a configuration with its vocabulary, model and splits. */
 #ifndef CT_EXPERIMENT_H
 #define CT_EXPERIMENT_H
@@ -48,8 +49,8 @@ ct_batch ct_batch_from_host(const ct_experiment *experiment, const ct_host_batch
 bool ct_experiment_recorded(const ct_experiment *experiment, int64_t step, ct_batch *batch);
 
 /* Embeddings of all images (I,D) and captions (C,D) of a split in evaluation mode, as rankings
- * take them (ct_model_ranked); on the experiment's device, in the innermost scope. `captions` may be
- * NULL. */
+ * take them (ct_model_ranked); on the experiment's device, in the innermost scope. `captions` may
+ * be NULL. */
 bool ct_embed_split(const ct_experiment *experiment, const ct_split *split, ct_tensor **images,
                     ct_tensor **captions);
 /* The same of the pairs of a batch: both (B,D). */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/run/interval.h"
 
 #include <stdlib.h>
@@ -12,7 +13,7 @@ struct ct_interval {
 ct_interval *ct_interval_create(ct_device device) {
     ct_interval *interval = calloc(1, sizeof *interval);
     if (!interval) return ct_fail("interval: out of memory");
-    CT_SCOPE interval->sums = ct_keep(ct_zeros(CT_F64, device, CT_SHAPE(SUMS)));
+    CT_SCOPE { interval->sums = ct_keep(ct_zeros(CT_F64, device, CT_SHAPE(SUMS))); }
     if (interval->sums) return interval;
     ct_interval_destroy(interval);
     return NULL;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is added up over the steps between two lines of the log. The sums are where the model is,
  * so that a step does not wait for the device: they are read when the log is written. */
 #ifndef CT_INTERVAL_H

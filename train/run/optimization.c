@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/run/optimization.h"
 
 #include <stdio.h>
@@ -11,7 +12,8 @@ static bool scale_learning_rates(const ct_config *c, ct_optimizer *optimizer) {
         if (sscanf(c->lr_factors[i], "%126[^:]:%lf%c", name, &factor, &rest) != 2 ||
             !(factor >= 0 && factor <= 1e6)) {
             return ct_fail_bool("%s: [train] lr_factors: '%s', expected NAME:FACTOR, a factor from "
-                                "0 to 1e6", c->file, c->lr_factors[i]);
+                                "0 to 1e6",
+                                c->file, c->lr_factors[i]);
         }
         strcat(name, ".");
         if (ct_optimizer_scale_lr(optimizer, name, factor)) continue;
@@ -24,11 +26,12 @@ static bool scale_learning_rates(const ct_config *c, ct_optimizer *optimizer) {
 
 ct_optimizer *ct_configured_optimizer(const ct_config *c, ct_model *model) {
     ct_module *module = ct_model_module(model);
-    ct_adam_config adam = {.lr = c->lr, .weight_decay = c->weight_decay};
+    ct_adam_options adam = {.lr = c->lr, .weight_decay = c->weight_decay};
     ct_optimizer *optimizer;
     if (strcmp(c->optimizer, "sgd") == 0) {
-        optimizer = ct_sgd_create(module, (ct_sgd_config){.lr = c->lr, .momentum = c->momentum,
-                                                          .weight_decay = c->weight_decay});
+        optimizer = ct_sgd_create(module, (ct_sgd_options){.lr = c->lr,
+                                                           .momentum = c->momentum,
+                                                           .weight_decay = c->weight_decay});
     } else if (strcmp(c->optimizer, "adamw") == 0) {
         optimizer = ct_adamw_create(module, adam);
     } else {

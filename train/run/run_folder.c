@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/run/run_folder.h"
 
 #include <errno.h>
@@ -9,7 +10,7 @@
 #include "train/run/event_file.h"
 
 static const char *const run_files[] = {"last.safetensors", "best.safetensors", "results.json",
-                                        "metrics.jsonl", CT_EVENT_FILE_NAME, "vocabulary.json",
+                                        "metrics.jsonl",    CT_EVENT_FILE_NAME, "vocabulary.json",
                                         "config.ini"};
 
 enum { RUN_FILES = sizeof run_files / sizeof *run_files };
@@ -17,7 +18,8 @@ enum { RUN_FILES = sizeof run_files / sizeof *run_files };
 /* Where an earlier run's files wait until the new one has saved something. */
 #define REPLACED "replaced"
 
-/* What is done to one of a run's files: `path` in the run folder, `aside` in that of the replaced. */
+/* What is done to one of a run's files: `path` in the run folder, `aside` in that of the replaced.
+ */
 typedef bool file_action(const char *folder, const char *path, const char *aside);
 
 static bool each_file(const char *folder, file_action *action) {
@@ -37,7 +39,8 @@ static bool refuse(const char *folder, const char *path, const char *aside) {
     (void)aside;
     return access(path, F_OK) != 0 ||
            ct_fail_bool("%s already holds a run: pass --resume to go on with it, "
-                        "--overwrite to replace it, or another --set run.folder=NAME", folder);
+                        "--overwrite to replace it, or another --set run.folder=NAME",
+                        folder);
 }
 
 static bool move(const char *from, const char *to) {
@@ -50,7 +53,7 @@ static bool set_aside(const char *folder, const char *path, const char *aside) {
     return move(path, aside);
 }
 
-static bool delete(const char *path) {
+static bool delete (const char *path) {
     return unlink(path) == 0 || errno == ENOENT ||
            ct_fail_bool("%s: cannot be removed: %s", path, strerror(errno));
 }
@@ -58,12 +61,12 @@ static bool delete(const char *path) {
 static bool drop_aside(const char *folder, const char *path, const char *aside) {
     (void)folder;
     (void)path;
-    return delete(aside);
+    return delete (aside);
 }
 
 static bool put_back(const char *folder, const char *path, const char *aside) {
     (void)folder;
-    return delete(path) && move(aside, path);
+    return delete (path) && move(aside, path);
 }
 
 /* Ends the replacing of a run: its files have gone back, or go. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The folder of a run: what an earlier run left in it, and what describes the new one. */
 #ifndef CT_RUN_FOLDER_H
 #define CT_RUN_FOLDER_H
@@ -5,9 +6,9 @@
 #include "train/run/experiment.h"
 
 typedef enum {
-    CT_RUN_NEW,       /* an error if the folder already holds a run */
-    CT_RUN_RESUME,    /* goes on from last.safetensors */
-    CT_RUN_OVERWRITE  /* sets aside what the earlier run left, then starts */
+    CT_RUN_NEW,      /* an error if the folder already holds a run */
+    CT_RUN_RESUME,   /* goes on from last.safetensors */
+    CT_RUN_OVERWRITE /* sets aside what the earlier run left, then starts */
 } ct_run_mode;
 
 /* Makes config->run_folder if it is not there, and sees to what it holds as `mode` says. A run that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/run/run_log.h"
 
 #include <errno.h>
@@ -73,8 +74,8 @@ static bool write_line(ct_run_log *log, const json_t *object) {
 bool ct_run_log_write(ct_run_log *log, json_t *object) {
     if (!object) return ct_fail_bool("%s: cannot be written: out of memory", log->path);
     int64_t step = json_integer_value(json_object_get(object, "step"));
-    bool written = write_line(log, object) &&
-                   (!log->events || ct_event_file_write(log->events, step, object));
+    bool written =
+        write_line(log, object) && (!log->events || ct_event_file_write(log->events, step, object));
     json_decref(object);
     return written;
 }
@@ -87,8 +88,8 @@ static json_t *recalls_json(const ct_recalls *r) {
 }
 
 json_t *ct_retrieval_json(const ct_retrieval *m) {
-    return json_pack("{s:o, s:o, s:f}", "i2t", recalls_json(&m->i2t), "t2i",
-                     recalls_json(&m->t2i), "rsum", m->rsum);
+    return json_pack("{s:o, s:o, s:f}", "i2t", recalls_json(&m->i2t), "t2i", recalls_json(&m->t2i),
+                     "rsum", m->rsum);
 }
 
 bool ct_results_write(const char *path, const ct_config *config, const ct_results *r) {
@@ -97,14 +98,14 @@ bool ct_results_write(const char *path, const ct_config *config, const ct_result
         json_object_set_new(root, r->names[i], ct_retrieval_json(&r->rows[i]));
     }
     if (r->dev) json_object_set_new(root, "dev", ct_retrieval_json(r->dev));
-    json_t *rest = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:f, s:f, s:{s:s, s:s, s:s}, s:s}",
-        "seed", (json_int_t)config->seed, "best_epoch", (json_int_t)r->best_epoch, "best_step",
-        (json_int_t)r->best_step, "steps", (json_int_t)r->steps, "parameters",
-        (json_int_t)r->parameters, "interrupted", r->interrupted, "wall_seconds", r->wall_seconds,
-        "train_seconds", r->train_seconds, "peak_memory_bytes", r->peak_bytes, "versions",
-        "cotangent", CT_VERSION, "compiler", __VERSION__, "machine", ct_machine_text(), "config",
-        config->text);
+    json_t *rest =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:f, s:f, s:{s:s, s:s, s:s}, s:s}", "seed",
+                  (json_int_t)config->seed, "best_epoch", (json_int_t)r->best_epoch, "best_step",
+                  (json_int_t)r->best_step, "steps", (json_int_t)r->steps, "parameters",
+                  (json_int_t)r->parameters, "interrupted", r->interrupted, "wall_seconds",
+                  r->wall_seconds, "train_seconds", r->train_seconds, "peak_memory_bytes",
+                  r->peak_bytes, "versions", "cotangent", CT_VERSION, "compiler", __VERSION__,
+                  "machine", ct_machine_text(), "config", config->text);
     if (rest) json_object_update(root, rest);
     json_decref(rest);
     char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a run leaves for machines to read: metrics.jsonl (one JSON object a line, as it goes) and
  * results.json (once, at the end). */
 #ifndef CT_RUN_LOG_H
@@ -15,7 +16,8 @@ typedef struct ct_run_log ct_run_log;
  * writes the later steps again), 0 or below starts empty files. */
 ct_run_log *ct_run_log_open(const char *folder, int64_t from_step, bool tensorboard);
 void ct_run_log_close(ct_run_log *log);
-/* Writes one line (and event, of its "step") and gives it to the file system; takes over `object`. */
+/* Writes one line (and event, of its "step") and gives it to the file system; takes over `object`.
+ */
 bool ct_run_log_write(ct_run_log *log, json_t *object);
 
 /* {"i2t": {"r1", "r5", "r10", "medr", "meanr"}, "t2i": {...}, "rsum"} */
@@ -25,7 +27,7 @@ typedef struct {
     const char *const *names; /* of splits */
     const ct_retrieval *rows;
     int count;
-    const ct_retrieval *dev;  /* of the best model */
+    const ct_retrieval *dev; /* of the best model */
     int64_t best_epoch, best_step, steps, parameters;
     double wall_seconds, train_seconds, peak_bytes;
     bool interrupted;

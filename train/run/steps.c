@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/run/steps.h"
 
 #include <stdlib.h>
@@ -15,7 +16,7 @@ typedef struct {
 } recorded;
 
 struct ct_steps {
-    ct_steps_config config;
+    ct_steps_options config;
     bool records;
     recorded *kinds;
     size_t count;
@@ -23,12 +24,12 @@ struct ct_steps {
 };
 
 /* Recorded noise is read from the host, and what is dumped is written there. */
-static bool can_record(const ct_steps_config *c) {
+static bool can_record(const ct_steps_options *c) {
     const ct_experiment *e = c->experiment;
     return e->config->graphs && !c->dump && !e->recorded && ct_can_capture(e->device);
 }
 
-ct_steps *ct_steps_create(ct_steps_config config) {
+ct_steps *ct_steps_create(ct_steps_options config) {
     ct_steps *steps = calloc(1, sizeof *steps);
     if (!steps) return ct_fail("steps: out of memory");
     steps->config = config;
@@ -54,7 +55,7 @@ int64_t ct_steps_repeated(const ct_steps *steps) { return steps->repeated; }
 
 /* What the device is told: from the batch to the updated parameters. */
 static bool compute(const ct_steps *steps, const ct_batch *batch, ct_progress *progress) {
-    const ct_steps_config *c = &steps->config;
+    const ct_steps_options *c = &steps->config;
     bool done = false;
     CT_SCOPE {
         ct_losses losses =
@@ -66,16 +67,14 @@ static bool compute(const ct_steps *steps, const ct_batch *batch, ct_progress *p
     return done;
 }
 
-static bool take_as_it_comes(const ct_steps *steps, const ct_batch *batch,
-                             ct_progress *progress) {
-    const ct_steps_config *c = &steps->config;
+static bool take_as_it_comes(const ct_steps *steps, const ct_batch *batch, ct_progress *progress) {
+    const ct_steps_options *c = &steps->config;
     if (!ct_recorded_replay(c->experiment->recorded, progress->step, &progress->rng) ||
         !ct_optimizer_prepare(c->optimizer) || !compute(steps, batch, progress)) {
         return false;
     }
     ct_optimizer_count(c->optimizer);
-    return !c->dump ||
-           ct_dump_write(c->dump, c->optimizer, progress->step + 1, progress->epoch);
+    return !c->dump || ct_dump_write(c->dump, c->optimizer, progress->step + 1, progress->epoch);
 }
 
 /* ---- recording -------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
-/* Training steps: forward, backward, the optimiser's. On a device that can record, a step is recorded
- * (tensor/device/capture.h) and repeated for the batches of its shape: asking for its thousands of small
- * kernels one by one would take longer than they do. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Training steps: forward, backward, the optimiser's. On a device that can record, a step is
+ * recorded (tensor/device/capture.h) and repeated for the batches of its shape: asking for its
+ * thousands of small kernels one by one would take longer than they do. */
 #ifndef CT_STEPS_H
 #define CT_STEPS_H
 
@@ -13,11 +14,11 @@ typedef struct {
     ct_optimizer *optimizer; /* its learning rate is set before each step */
     ct_interval *interval;   /* receives each step's losses */
     ct_dump *dump;           /* or NULL; what is dumped is not recorded */
-} ct_steps_config;
+} ct_steps_options;
 
 typedef struct ct_steps ct_steps;
 /* All that it is given outlives it. */
-ct_steps *ct_steps_create(ct_steps_config config);
+ct_steps *ct_steps_create(ct_steps_options config);
 void ct_steps_destroy(ct_steps *steps);
 /* A step on `batch`, which is counted in the interval and, but for the random numbers drawn, not in
  * `progress`. Does not wait for a device, but for the first step of a kind. */

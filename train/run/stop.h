@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Being asked to stop: SIGINT (Ctrl-C) and SIGTERM. */
 #ifndef CT_STOP_H
 #define CT_STOP_H

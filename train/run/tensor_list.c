@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/run/tensor_list.h"
 
 #include <stdio.h>

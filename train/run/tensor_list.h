@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A growing list of tensors under names: what goes into a safetensors file. */
 #ifndef CT_TENSOR_LIST_H
 #define CT_TENSOR_LIST_H
@@ -9,8 +10,8 @@ typedef struct {
     int count, capacity;
 } ct_tensor_list;
 
-/* Adds a tensor, kept, under PREFIXNAME; both texts are copied. False and an error for a NULL tensor or
- * when out of memory. */
+/* Adds a tensor, kept, under PREFIXNAME; both texts are copied. False and an error for a NULL
+ * tensor or when out of memory. */
 bool ct_tensor_list_add(ct_tensor_list *list, const char *prefix, const char *name,
                         const ct_tensor *tensor);
 /* Releases what was added; the list is empty then. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "train/run/trainer.h"
 
 #include <math.h>
@@ -32,9 +33,9 @@ typedef struct {
     double interval_start;
     int64_t interval_pairs;
 
-    bool replaces;       /* an earlier run waits for this one's first checkpoint */
-    double started;      /* this process; progress.seconds holds earlier ones */
-    int64_t first_step;  /* of this process, for the rate */
+    bool replaces;      /* an earlier run waits for this one's first checkpoint */
+    double started;     /* this process; progress.seconds holds earlier ones */
+    int64_t first_step; /* of this process, for the rate */
 } trainer;
 
 static double now(void) {
@@ -110,7 +111,8 @@ static bool set_up(trainer *t) {
     if (!ct_run_folder_describe(t->experiment)) return false;
     t->log = ct_run_log_open(c->run_folder, t->progress.step, c->tensorboard);
     t->interval = ct_interval_create(t->experiment->device);
-    t->steps = ct_steps_create((ct_steps_config){t->experiment, t->optimizer, t->interval, t->dump});
+    t->steps =
+        ct_steps_create((ct_steps_options){t->experiment, t->optimizer, t->interval, t->dump});
     if (!t->log || !t->interval || !t->steps) return false;
     t->started = t->interval_start = now();
     t->first_step = t->progress.step;
@@ -145,7 +147,8 @@ static bool read_means(trainer *t) {
     if (!ct_interval_read(t->interval, &t->means)) return false;
     if (isfinite(t->means.term[CT_LOSS_TOTAL])) return true;
     return ct_fail_bool("the loss is not finite at step %lld%s: lower [train] lr, or set [train] "
-                        "clip_norm", (long long)t->progress.step,
+                        "clip_norm",
+                        (long long)t->progress.step,
                         t->experiment->device == CT_CPU ? "" : " or shortly before");
 }
 
@@ -184,11 +187,10 @@ static ct_console_step console_step(const trainer *t) {
 
 static bool log_interval(trainer *t) {
     ct_console_step s = console_step(t);
-    json_t *line = json_pack("{s:I, s:I, s:f, s:f, s:f, s:f}", "step",
-                             (json_int_t)t->progress.step, "epoch", (json_int_t)t->progress.epoch,
-                             "lr", ct_optimizer_lr(t->optimizer), "loss", s.loss, "grad_norm",
-                             ct_optimizer_grad_norm(t->optimizer), "pairs_per_second",
-                             s.pairs_per_second);
+    json_t *line = json_pack(
+        "{s:I, s:I, s:f, s:f, s:f, s:f}", "step", (json_int_t)t->progress.step, "epoch",
+        (json_int_t)t->progress.epoch, "lr", ct_optimizer_lr(t->optimizer), "loss", s.loss,
+        "grad_norm", ct_optimizer_grad_norm(t->optimizer), "pairs_per_second", s.pairs_per_second);
     for (int i = CT_LOSS_TOTAL + 1; i < CT_LOSS_COUNT; i++) {
         if (t->means.term[i] == 0) continue;
         json_object_set_new(line, ct_loss_name((ct_loss_term)i), json_real(t->means.term[i]));
@@ -240,8 +242,8 @@ static bool validate(trainer *t) {
     }
     ct_console_validation(&step, t->progress.step, &dev, best);
     json_t *line = json_pack("{s:I, s:I, s:o, s:f, s:b}", "step", (json_int_t)t->progress.step,
-                             "epoch", (json_int_t)t->progress.epoch, "dev",
-                             ct_retrieval_json(&dev), "score", score, "best", best);
+                             "epoch", (json_int_t)t->progress.epoch, "dev", ct_retrieval_json(&dev),
+                             "score", score, "best", best);
     return ct_run_log_write(t->log, line);
 }
 
@@ -252,8 +254,8 @@ static bool after_step(trainer *t) {
     const ct_config *c = t->config;
     bool epoch_ends = t->progress.batch == ct_batches_count(t->batches);
     bool all_done = epoch_ends && t->progress.epoch + 1 == c->epochs;
-    bool validates = all_done || (c->validate_every ? t->progress.step % c->validate_every == 0
-                                                    : epoch_ends);
+    bool validates =
+        all_done || (c->validate_every ? t->progress.step % c->validate_every == 0 : epoch_ends);
     bool logs = t->progress.step % c->log_every == 0 || epoch_ends;
     if ((logs || validates) && !read_means(t)) return false;
     ct_console_step step = console_step(t);
@@ -316,17 +318,23 @@ static bool finish(trainer *t) {
                 ct_evaluate_split(t->experiment, t->dev, false, &dev) && evaluate_tests(t, rows);
     if (done) {
         ct_results results = {
-            .names = (const char *const *)c->test_splits, .rows = rows,
-            .count = c->test_split_count, .dev = &dev, .best_epoch = t->progress.best_epoch + 1,
-            .best_step = t->progress.best_step, .steps = t->progress.step,
-            .parameters = ct_module_parameter_count(module), .wall_seconds = now() - t->started,
-            .train_seconds = t->progress.seconds + now() - t->started, .peak_bytes = peak_bytes(),
+            .names = (const char *const *)c->test_splits,
+            .rows = rows,
+            .count = c->test_split_count,
+            .dev = &dev,
+            .best_epoch = t->progress.best_epoch + 1,
+            .best_step = t->progress.best_step,
+            .steps = t->progress.step,
+            .parameters = ct_module_parameter_count(module),
+            .wall_seconds = now() - t->started,
+            .train_seconds = t->progress.seconds + now() - t->started,
+            .peak_bytes = peak_bytes(),
         };
         done = ct_results_write(path, c, &results);
         if (done) {
             ct_console_line("\nbest model: epoch %lld, step %lld (chosen on %s)",
-                            (long long)t->progress.best_epoch + 1,
-                            (long long)t->progress.best_step, c->dev_split);
+                            (long long)t->progress.best_epoch + 1, (long long)t->progress.best_step,
+                            c->dev_split);
             ct_console_table(results.names, rows, results.count);
             ct_console_line("%s", path);
         }

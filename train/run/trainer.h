@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Training: from a configuration to a run folder with checkpoints, metrics and results. */
 #ifndef CT_TRAINER_H
 #define CT_TRAINER_H
@@ -7,9 +8,10 @@
 
 typedef struct {
     ct_run_mode mode;
-    const char *weights;     /* a file to start from (ct_experiment_load); NULL: random values */
-    int64_t steps;           /* stop when so many have been trained; 0: train to the end */
-    const char *dump_folder; /* where every step leaves what it computed (train/run/dump.h), or NULL */
+    const char *weights; /* a file to start from (ct_experiment_load); NULL: random values */
+    int64_t steps;       /* stop when so many have been trained; 0: train to the end */
+    const char
+        *dump_folder; /* where every step leaves what it computed (train/run/dump.h), or NULL */
 } ct_train_options;
 
 typedef enum {

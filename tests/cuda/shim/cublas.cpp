@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cuBLAS's products on CBLAS. Like cuBLAS it refuses sizes that it cannot read a matrix by. */
 #include <cblas.h>
 #include <vector>
@@ -126,12 +127,14 @@ static void multiply(const batch &p) {
     }
 }
 
-cublasStatus_t cublasGemmStridedBatchedEx(
-    cublasHandle_t, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k,
-    const void *alpha, const void *a, cudaDataType_t type_a, int lda, long long stride_a,
-    const void *b, cudaDataType_t type_b, int ldb, long long stride_b, const void *beta, void *c,
-    cudaDataType_t type_c, int ldc, long long stride_c, int count, cublasComputeType_t compute,
-    cublasGemmAlgo_t) {
+cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t, cublasOperation_t op_a,
+                                          cublasOperation_t op_b, int m, int n, int k,
+                                          const void *alpha, const void *a, cudaDataType_t type_a,
+                                          int lda, long long stride_a, const void *b,
+                                          cudaDataType_t type_b, int ldb, long long stride_b,
+                                          const void *beta, void *c, cudaDataType_t type_c, int ldc,
+                                          long long stride_c, int count,
+                                          cublasComputeType_t compute, cublasGemmAlgo_t) {
     matrix x = {a, type_a, op_a, lda}, y = {b, type_b, op_b, ldb};
     matrix z = {c, type_c, CUBLAS_OP_N, ldc};
     bool f64 = compute == CUBLAS_COMPUTE_64F;
@@ -140,9 +143,20 @@ cublasStatus_t cublasGemmStridedBatchedEx(
         f64 != (type_c == CUDA_R_64F)) {
         return CUBLAS_STATUS_INVALID_VALUE;
     }
-    batch p = {m, n, k, count, f64 ? *(const double *)alpha : *(const float *)alpha,
-               f64 ? *(const double *)beta : *(const float *)beta, x, y, z, stride_a, stride_b,
-               stride_c, f64, compute == CUBLAS_COMPUTE_32F_FAST_TF32};
+    batch p = {m,
+               n,
+               k,
+               count,
+               f64 ? *(const double *)alpha : *(const float *)alpha,
+               f64 ? *(const double *)beta : *(const float *)beta,
+               x,
+               y,
+               z,
+               stride_a,
+               stride_b,
+               stride_c,
+               f64,
+               compute == CUBLAS_COMPUTE_32F_FAST_TF32};
     cudaError_t status = ct_shim_do([p] {
         ct_shim_device_begin();
         multiply(p);

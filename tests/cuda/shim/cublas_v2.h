@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stands in for cuBLAS's header of this name: the calls that the backend makes, on CBLAS. */
 #ifndef CT_SHIM_CUBLAS_V2_H
 #define CT_SHIM_CUBLAS_V2_H
@@ -35,11 +36,13 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cubla
                             cudaDataType_t type_a, int lda, const void *b, cudaDataType_t type_b,
                             int ldb, const void *beta, void *c, cudaDataType_t type_c, int ldc,
                             cublasComputeType_t compute, cublasGemmAlgo_t algorithm);
-cublasStatus_t cublasGemmStridedBatchedEx(
-    cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k,
-    const void *alpha, const void *a, cudaDataType_t type_a, int lda, long long stride_a,
-    const void *b, cudaDataType_t type_b, int ldb, long long stride_b, const void *beta, void *c,
-    cudaDataType_t type_c, int ldc, long long stride_c, int count, cublasComputeType_t compute,
-    cublasGemmAlgo_t algorithm);
+cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation_t op_a,
+                                          cublasOperation_t op_b, int m, int n, int k,
+                                          const void *alpha, const void *a, cudaDataType_t type_a,
+                                          int lda, long long stride_a, const void *b,
+                                          cudaDataType_t type_b, int ldb, long long stride_b,
+                                          const void *beta, void *c, cudaDataType_t type_c, int ldc,
+                                          long long stride_c, int count,
+                                          cublasComputeType_t compute, cublasGemmAlgo_t algorithm);
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stands in for CUDA's header of this name, so that tensor/cuda's sources compile as C++ for the
  * host, for tests. A launch runs the grid there and then, block by block; the threads of a block
  * are fibers, so that barriers, shared memory and warp functions work (launch.cpp). While the
@@ -130,22 +131,22 @@ static inline int __all_sync(unsigned mask, int predicate) {
 
 /* ---- atomics on integers: there are none on floats, whose order would be left to chance ---- */
 
-#define CT_SHIM_ATOMIC(name, T, result)            \
-    static inline T name(T *address, T value) {    \
-        T old = *address;                          \
-        *address = result;                         \
-        return old;                                \
+#define CT_SHIM_ATOMIC(name, T, result)         \
+    static inline T name(T *address, T value) { \
+        T old = *address;                       \
+        *address = result;                      \
+        return old;                             \
     }
-#define CT_SHIM_ATOMICS(T)                                           \
-    CT_SHIM_ATOMIC(atomicAdd, T, (T)(old + value))                   \
-    CT_SHIM_ATOMIC(atomicMax, T, old > value ? old : value)          \
-    CT_SHIM_ATOMIC(atomicMin, T, old < value ? old : value)          \
-    CT_SHIM_ATOMIC(atomicOr, T, old | value)                         \
-    CT_SHIM_ATOMIC(atomicExch, T, value)                             \
-    static inline T atomicCAS(T *address, T expected, T value) {     \
-        T old = *address;                                            \
-        if (old == expected) *address = value;                       \
-        return old;                                                  \
+#define CT_SHIM_ATOMICS(T)                                       \
+    CT_SHIM_ATOMIC(atomicAdd, T, (T)(old + value))               \
+    CT_SHIM_ATOMIC(atomicMax, T, old > value ? old : value)      \
+    CT_SHIM_ATOMIC(atomicMin, T, old < value ? old : value)      \
+    CT_SHIM_ATOMIC(atomicOr, T, old | value)                     \
+    CT_SHIM_ATOMIC(atomicExch, T, value)                         \
+    static inline T atomicCAS(T *address, T expected, T value) { \
+        T old = *address;                                        \
+        if (old == expected) *address = value;                   \
+        return old;                                              \
     }
 CT_SHIM_ATOMICS(int)
 CT_SHIM_ATOMICS(unsigned)
@@ -166,12 +167,36 @@ static inline float min(float a, float b) { return fminf(a, b); }
 static inline float max(float a, float b) { return fmaxf(a, b); }
 static inline double min(double a, double b) { return fmin(a, b); }
 static inline double max(double a, double b) { return fmax(a, b); }
-static inline int __float_as_int(float x) { int y; memcpy(&y, &x, 4); return y; }
-static inline float __int_as_float(int x) { float y; memcpy(&y, &x, 4); return y; }
-static inline unsigned __float_as_uint(float x) { unsigned y; memcpy(&y, &x, 4); return y; }
-static inline float __uint_as_float(unsigned x) { float y; memcpy(&y, &x, 4); return y; }
-static inline long long __double_as_longlong(double x) { long long y; memcpy(&y, &x, 8); return y; }
-static inline double __longlong_as_double(long long x) { double y; memcpy(&y, &x, 8); return y; }
+static inline int __float_as_int(float x) {
+    int y;
+    memcpy(&y, &x, 4);
+    return y;
+}
+static inline float __int_as_float(int x) {
+    float y;
+    memcpy(&y, &x, 4);
+    return y;
+}
+static inline unsigned __float_as_uint(float x) {
+    unsigned y;
+    memcpy(&y, &x, 4);
+    return y;
+}
+static inline float __uint_as_float(unsigned x) {
+    float y;
+    memcpy(&y, &x, 4);
+    return y;
+}
+static inline long long __double_as_longlong(double x) {
+    long long y;
+    memcpy(&y, &x, 8);
+    return y;
+}
+static inline double __longlong_as_double(long long x) {
+    double y;
+    memcpy(&y, &x, 8);
+    return y;
+}
 
 /* ---- the runtime ------------------------------------------------------------------------ */
 
@@ -278,8 +303,8 @@ cudaError_t ct_shim_launch(const cudaLaunchConfig_t *config, const void *kernel,
 
 /* The arguments are copied, as CUDA does. */
 template <typename... P, typename... A>
-static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config,
-                                             void (*kernel)(P...), A &&...argument) {
+static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(P...),
+                                             A &&...argument) {
     return ct_shim_launch(config, (const void *)kernel,
                           [kernel, ... value = static_cast<P>(argument)] { kernel(value...); });
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stands in for cuRAND's device functions: the one that the backend calls. */
 #ifndef CT_SHIM_CURAND_KERNEL_H
 #define CT_SHIM_CURAND_KERNEL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Capture of the stream, and graphs: what the stream is told is recorded and done, in order, at
  * each launch. A graph's memory is there only from its allocation to its release in a launch. */
 #include <map>

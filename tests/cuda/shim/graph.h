@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Between the parts of the shim: what graphs ask of the device, and the other way. */
 #ifndef CT_SHIM_GRAPH_H
 #define CT_SHIM_GRAPH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs a grid on the host. The threads of a block are fibers: each runs until it waits at a
  * barrier or a warp function, then another has its turn. One that never waits is an ordinary call,
  * so that kernels without barriers cost next to nothing.
@@ -78,8 +79,8 @@ static void make_context(context *c, char *stack, void (*run)(void)) {
 struct fiber {
     context at;
     char *stack;
-    void *fake_stack; /* the sanitizer's */
-    int thread;       /* of the block, -1 for none */
+    void *fake_stack;    /* the sanitizer's */
+    int thread;          /* of the block, -1 for none */
     const int *wait_for; /* goes on when *wait_for is no more `seen`; NULL: does not wait */
     int seen;
     const char *where;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The device of the shim: memory that only kernels and copies may touch, and the rest of the
  * runtime's functions that the backend calls. */
 #include <pthread.h>
@@ -15,9 +16,9 @@ struct piece {
 };
 static struct {
     std::unordered_map<void *, piece> blocks; /* that are there now */
-    size_t used;       /* by those that are not of graphs */
-    size_t for_graphs; /* kept for them */
-    size_t kept;       /* by the pool: the most used since it was trimmed */
+    size_t used;                              /* by those that are not of graphs */
+    size_t for_graphs;                        /* kept for them */
+    size_t kept;                              /* by the pool: the most used since it was trimmed */
 } memory;
 
 static size_t memory_size() {
@@ -177,8 +178,7 @@ const char *cudaGetErrorString(cudaError_t status) {
     case cudaErrorInvalidValue: return "invalid argument";
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
-    case cudaErrorIllegalState:
-        return "the operation cannot be performed in the present state";
+    case cudaErrorIllegalState: return "the operation cannot be performed in the present state";
     case cudaErrorNotSupported: return "operation not supported";
     case cudaErrorStreamCaptureUnsupported:
         return "operation not permitted when stream is capturing";

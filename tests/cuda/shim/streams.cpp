@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Streams beside the first, and events. What another stream is told is done as late as it may be:
  * when somebody waits for it. So whoever forgets to wait sees what was there before, and whoever
  * writes to host memory too early sees that copied. */
