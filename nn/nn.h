@@ -3,12 +3,14 @@
  *
  *     ct_module *net = ct_module_create("char_lm");
  *     ct_module *embed = ct_module_add(net, "embed", ct_embedding_create(vocabulary, 64));
- *     ct_module *rnn   = ct_module_add(net, "rnn", ct_gru_create(64, 128, (ct_rnn_options){0}));
+ *     ct_module *rnn   = ct_module_add(net, "rnn", ct_gru_create(64, 128, NULL));
  *     ct_module *out   = ct_module_add(net, "out", ct_linear_create(128, vocabulary, true));
- *     ct_optimizer *adam = ct_adam_create(net, (ct_adam_options){.lr = 1e-3});
+ *     ct_adam_options options = ct_adam_defaults();
+ *     options.lr = 5e-3;
+ *     ct_optimizer *adam = ct_adam_create(net, &options);
  *     for (...) CT_SCOPE {
  *         ct_tensor *h = ct_gru(rnn, ct_embedding(embed, words), NULL, NULL, NULL);
- *         ct_backward(ct_cross_entropy(ct_linear(out, h), next, (ct_cross_entropy_options){0}));
+ *         ct_backward(ct_cross_entropy(ct_linear(out, h), next, NULL));
  *         ct_optimizer_step(adam);
  *     }
  *     ct_optimizer_destroy(adam);
@@ -18,6 +20,9 @@
  * destroys it. Parameters belong to their module. What a forward returns belongs to the scope.
  * Sequences are batch first: (B,T,C). Parameters are made f32 on the CPU and drawn from the
  * thread's default generator (ct_seed). Names and initial distributions are PyTorch's unless said.
+ * Options. A function that has some takes `const ct_X_options *options`: NULL for the defaults, or
+ * what ct_X_defaults() gave, with fields changed. Every field of a struct that is given is taken as
+ * it stands, 0 too; one that makes no sense is an error that names it ("gru: layers is 0, ...").
  * Errors: as tensor/core/error.h says; a NULL module gives a NULL result; using a module as another
  * type ("linear: module 'rnn' is a gru") is an error.
  */
@@ -130,21 +135,23 @@ ct_module *ct_embedding_create(int64_t count, int64_t width);
 void ct_embedding_set_padding(ct_module *embedding, int64_t padding);
 ct_tensor *ct_embedding(ct_module *embedding, ct_tensor *index);
 
-/* Recurrent layers; zero is PyTorch's default in every field. Parameters weight_ih_l0,
- * weight_hh_l0, bias_ih_l0, bias_hh_l0, ..._l0_reverse, ..._l1, ... */
+/* Recurrent layers. Parameters weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0,
+ * ..._l0_reverse, ..._l1, ... */
 typedef struct {
-    int layers; /* 0 means 1 */
-    bool bidirectional, no_bias;
-    double dropout; /* between layers, in training */
+    int layers;         /* 1 to 32; default 1 */
+    bool bidirectional; /* default false */
+    bool bias;          /* default true */
+    double dropout;     /* between layers, in training; 0 <= dropout < 1, default 0 */
 } ct_rnn_options;
-ct_module *ct_gru_create(int64_t in, int64_t hidden, ct_rnn_options options);
+ct_rnn_options ct_rnn_defaults(void);
+ct_module *ct_gru_create(int64_t in, int64_t hidden, const ct_rnn_options *options);
 /* x (B,T,in), h0 (layers*directions,B,hidden) or NULL, lengths (B) i64 in any order or NULL;
  * returns (B,T,directions*hidden), zero beyond lengths; *h_last (layers*directions,B,hidden) if
  * not NULL: layer 0 forward, layer 0 backward, layer 1 forward, ... Lengths on the CPU spare the
  * steps beyond them; lengths on x's device are not read, and no shape depends on them. */
 ct_tensor *ct_gru(ct_module *gru, ct_tensor *x, ct_tensor *h0, ct_tensor *lengths,
                   ct_tensor **h_last);
-ct_module *ct_lstm_create(int64_t in, int64_t hidden, ct_rnn_options options);
+ct_module *ct_lstm_create(int64_t in, int64_t hidden, const ct_rnn_options *options);
 ct_tensor *ct_lstm(ct_module *lstm, ct_tensor *x, ct_tensor *h0, ct_tensor *c0, ct_tensor *lengths,
                    ct_tensor **h_last, ct_tensor **c_last);
 /* One step: weight_ih, weight_hh, bias_ih, bias_hh; x (B,in), h (B,hidden) or NULL. */
@@ -153,7 +160,7 @@ ct_tensor *ct_gru_cell(ct_module *cell, ct_tensor *x, ct_tensor *h);
 
 /* Region-relation graph convolution (VSRN's Rs_GCN, docs/model.md): v (B,N,D) -> (B,N,D).
  * Parameters under the published names g, theta, phi, W.0, W.1 (W.1: batch norm, gain and bias
- * start at 0). inner: width of g, theta, phi; 0 means D. */
+ * start at 0). inner: width of g, theta, phi. */
 ct_module *ct_region_gcn_create(int64_t width, int64_t inner);
 ct_tensor *ct_region_gcn(ct_module *gcn, ct_tensor *v);
 /* Graph convolution over a given adjacency: A (B,N,N) or (N,N), x (B,N,in) -> A x W^T + b. */
@@ -166,28 +173,35 @@ ct_tensor *ct_graph_conv(ct_module *conv, ct_tensor *x, ct_tensor *adjacency);
  * mask (key j, query i: j <= i). A query that may attend nothing attends to 0, and gives
  * out_proj's bias. */
 typedef struct {
-    int heads;      /* 0 means 1 */
-    double dropout; /* on the attention weights, in training */
-    bool causal;
+    int heads;      /* a divisor of the width; default 1 */
+    double dropout; /* on the attention weights, in training; 0 <= dropout < 1, default 0 */
+    bool causal;    /* default false */
 } ct_attention_options;
-ct_module *ct_attention_create(int64_t width, ct_attention_options options);
+ct_attention_options ct_attention_defaults(void);
+ct_module *ct_attention_create(int64_t width, const ct_attention_options *options);
 ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, ct_tensor *value,
                         ct_tensor *mask);
 
 /* Batch norm over all dimensions but `axis` (1 for PyTorch's (B,C) and (B,C,L); -1 for channels
  * last). weight 1, bias 0, running_mean, running_var (unbiased), num_batches_tracked. */
 typedef struct {
-    double momentum;               /* 0 means 0.1 */
-    double eps;                    /* 0 means 1e-5 */
-    int axis;                      /* channels; 0 means 1 */
-    bool batch_statistics_in_eval; /* docs/model.md, image_batchnorm_eval */
+    double momentum;               /* of the running statistics, 0 (they stay) to 1; default 0.1 */
+    double eps;                    /* 0 or more; default 1e-5 */
+    int axis;                      /* of the channels; default 1 */
+    bool batch_statistics_in_eval; /* docs/model.md, image_batchnorm_eval; default false */
 } ct_batch_norm_options;
-ct_module *ct_batch_norm_create(int64_t channels, ct_batch_norm_options options);
+ct_batch_norm_options ct_batch_norm_defaults(void);
+ct_module *ct_batch_norm_create(int64_t channels, const ct_batch_norm_options *options);
 ct_tensor *ct_batch_norm(ct_module *norm, ct_tensor *x);
 /* The same of the rows of x (R,C) whose mask (R,1) u8 is 1, as if the others were not there; those
  * become 0, whatever they are. How many there are is not read (two at least, for statistics). */
 ct_tensor *ct_batch_norm_masked(ct_module *norm, ct_tensor *x, ct_tensor *mask);
-ct_module *ct_layer_norm_create(int64_t width, double eps);
+/* Over the last dimension; weight 1, bias 0. */
+typedef struct {
+    double eps; /* 0 or more; default 1e-5 */
+} ct_layer_norm_options;
+ct_layer_norm_options ct_layer_norm_defaults(void);
+ct_module *ct_layer_norm_create(int64_t width, const ct_layer_norm_options *options);
 ct_tensor *ct_layer_norm(ct_module *norm, ct_tensor *x);
 ct_module *ct_dropout_create(double p);
 ct_tensor *ct_dropout(ct_module *dropout, ct_tensor *x);
@@ -196,11 +210,14 @@ ct_module *ct_l2_normalize_create(int axis);
 
 /* (B,T,in) -> (B,T',out), channels last; weight (out,in,kernel), bias (out). */
 typedef struct {
-    int64_t stride, dilation; /* 0 means 1 */
-    int64_t padding;          /* both sides; ignored when causal */
-    bool causal, no_bias;
+    int64_t stride, dilation; /* 1 or more; default 1 */
+    int64_t padding;          /* both sides, 0 or more; ignored when causal; default 0 */
+    bool causal;              /* default false */
+    bool bias;                /* default true */
 } ct_conv1d_options;
-ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel, ct_conv1d_options config);
+ct_conv1d_options ct_conv1d_defaults(void);
+ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel,
+                            const ct_conv1d_options *options);
 ct_tensor *ct_conv1d(ct_module *conv, ct_tensor *x);
 
 /* Replaces the parameter `weight` of a linear or conv1d by weight_g, weight_v (Salimans and
@@ -228,13 +245,15 @@ bool ct_init_kaiming_normal(ct_tensor *x, double slope, ct_rng *rng);
 typedef enum { CT_REDUCE_MEAN, CT_REDUCE_SUM, CT_REDUCE_NONE } ct_loss_reduction;
 
 typedef struct {
-    double smoothing;
-    bool ignore; /* rows labelled ignore_index do not count, in the mean either */
-    int64_t ignore_index;
-    ct_loss_reduction reduction;
+    double smoothing; /* 0 to 1; default 0 */
+    bool ignore; /* rows labelled ignore_index do not count, in the mean either; default false */
+    int64_t ignore_index;        /* default -100 */
+    ct_loss_reduction reduction; /* default CT_REDUCE_MEAN */
 } ct_cross_entropy_options;
+ct_cross_entropy_options ct_cross_entropy_defaults(void);
 /* logits (...,V), labels (...) i64. No counted row: the mean is 0. */
-ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *labels, ct_cross_entropy_options options);
+ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *labels,
+                            const ct_cross_entropy_options *options);
 /* binary cross-entropy of logits, in the form without overflow; targets in [0,1] */
 ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *targets, ct_loss_reduction reduction);
 ct_tensor *ct_mse(ct_tensor *prediction, ct_tensor *target, ct_loss_reduction reduction);
@@ -244,13 +263,16 @@ typedef enum { CT_COSINE, CT_ORDER } ct_measure;
 ct_tensor *ct_similarity(ct_tensor *a, ct_tensor *b, ct_measure measure);
 /* Cross-modal hinge both ways, and within each modality if intra_modal (docs/model.md, Losses). */
 typedef struct {
-    double margin;
-    bool hardest, intra_modal;
-    ct_measure measure;
+    double margin;       /* 0 or more; default 0.2 */
+    bool hardest;        /* the hardest negative, not the sum over all; default true */
+    bool intra_modal;    /* default false */
+    ct_measure measure;  /* default CT_COSINE */
     bool released_intra; /* row's diagonal, column's maximum: docs/model.md, intra_modal_hardest */
     bool nan_gradient;   /* order: NaN where two vectors are equal, as PyTorch's square root at 0 */
 } ct_ranking_options;
-ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions, ct_ranking_options options);
+ct_ranking_options ct_ranking_defaults(void);
+ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions,
+                           const ct_ranking_options *options);
 
 /* ---- distributions ----------------------------------------------------------------------- */
 
@@ -273,17 +295,27 @@ ct_tensor *ct_normal_entropy(ct_tensor *std);
 /* The parameters are those that module has now; it must outlive the steps. */
 typedef struct ct_optimizer ct_optimizer;
 
-/* Fields at zero take PyTorch's defaults: lr 1e-3, beta1 0.9, beta2 0.999, eps 1e-8. */
+/* Numbers are 0 or more, betas below 1. Adam's weight decay is added to the gradient, AdamW's
+ * taken off the parameter. */
 typedef struct {
-    double lr, beta1, beta2, eps, weight_decay;
+    double lr;           /* default 1e-3 */
+    double beta1, beta2; /* default 0.9, 0.999 */
+    double eps;          /* default 1e-8 */
+    double weight_decay; /* default 0; AdamW: 0.01 */
 } ct_adam_options;
+typedef ct_adam_options ct_adamw_options;
 typedef struct {
-    double lr, momentum, weight_decay;
-    bool nesterov;
+    double lr;           /* default 1e-3 */
+    double momentum;     /* default 0 */
+    double weight_decay; /* default 0 */
+    bool nesterov;       /* needs a momentum; default false */
 } ct_sgd_options;
-ct_optimizer *ct_adam_create(ct_module *module, ct_adam_options config);
-ct_optimizer *ct_adamw_create(ct_module *module, ct_adam_options config); /* decay 0 means 0.01 */
-ct_optimizer *ct_sgd_create(ct_module *module, ct_sgd_options config);
+ct_adam_options ct_adam_defaults(void);
+ct_adamw_options ct_adamw_defaults(void);
+ct_sgd_options ct_sgd_defaults(void);
+ct_optimizer *ct_adam_create(ct_module *module, const ct_adam_options *options);
+ct_optimizer *ct_adamw_create(ct_module *module, const ct_adamw_options *options);
+ct_optimizer *ct_sgd_create(ct_module *module, const ct_sgd_options *options);
 void ct_optimizer_destroy(ct_optimizer *optimizer);
 /* Leaves every parameter whose dotted name starts with prefix as it is, out of the norm, and its
  * gradient in place. An error if there is none. */

@@ -27,15 +27,16 @@ int main(int argc, char **argv) {
     if (text && strlen(text) <= WINDOW) ct_fail("char_gru: the text is shorter than a window");
     ct_module *net = ct_module_create("char_lm");
     ct_module *embed = ct_module_add(net, "embed", ct_embedding_create(LETTERS, 32));
-    ct_module *rnn = ct_module_add(net, "rnn", ct_gru_create(32, WIDTH, (ct_rnn_options){0}));
+    ct_module *rnn = ct_module_add(net, "rnn", ct_gru_create(32, WIDTH, NULL));
     ct_module *head = ct_module_add(net, "head", ct_linear_create(WIDTH, LETTERS, true));
-    ct_optimizer *adam = ct_adam_create(net, (ct_adam_options){.lr = 5e-3});
+    ct_adam_options options = ct_adam_defaults();
+    options.lr = 5e-3;
+    ct_optimizer *adam = ct_adam_create(net, &options);
     for (int round = 0; round <= ROUNDS && ct_ok(); round++) CT_SCOPE { /* frees what it made */
             ct_tensor *letters, *next;
             draw_batch(text, &letters, &next);
             ct_tensor *hidden = ct_gru(rnn, ct_embedding(embed, letters), NULL, NULL, NULL);
-            ct_tensor *loss =
-                ct_cross_entropy(ct_linear(head, hidden), next, (ct_cross_entropy_options){0});
+            ct_tensor *loss = ct_cross_entropy(ct_linear(head, hidden), next, NULL);
             if (round % 50 == 0) printf("round %3d  loss %.4f\n", round, ct_item(loss));
             ct_backward(loss);
             ct_optimizer_step(adam);
@@ -45,10 +46,9 @@ int main(int argc, char **argv) {
     for (int i = 0; i < LINE && ct_ok(); i++) CT_SCOPE CT_NO_GRAD {
             putchar((int)letter);
             ct_tensor *input = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(1, 1), &letter);
-            ct_tensor *hidden =
-                ct_gru(rnn, ct_embedding(embed, input), ct_adopt(state), NULL, &state);
+            ct_tensor *h = ct_gru(rnn, ct_embedding(embed, input), ct_adopt(state), NULL, &state);
             ct_keep(state);
-            ct_tensor *logits = ct_linear(head, hidden);
+            ct_tensor *logits = ct_linear(head, h);
             letter = (int64_t)ct_item(ct_categorical_sample(logits, ct_default_rng(), "letter"));
         }
     ct_release(state);

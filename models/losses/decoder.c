@@ -28,14 +28,15 @@ static bool add_linear(ct_module *decoder, const char *name, int64_t in, int64_t
 
 static bool add_convolutions(ct_module *decoder, const ct_loss_config *config) {
     int64_t width = config->convcap.width, kernel = config->convcap.kernel;
+    ct_conv1d_options options = ct_conv1d_defaults();
+    options.causal = true;
     ct_module *convs = ct_module_add(decoder, "convs", ct_module_create("convs"));
     for (int64_t i = 0; i < config->convcap.layers; i++) {
         char name[24];
         snprintf(name, sizeof name, "%lld", (long long)i);
         int64_t in = i ? width : 2 * width;
         double variance = 4 * (1 - config->convcap.dropout) / (double)(kernel * in);
-        ct_module *conv = normal_start(
-            ct_conv1d_create(in, 2 * width, kernel, (ct_conv1d_options){.causal = true}), variance);
+        ct_module *conv = normal_start(ct_conv1d_create(in, 2 * width, kernel, &options), variance);
         if (!convs || !conv || !ct_module_add(convs, name, conv)) return false;
     }
     return true;
@@ -202,8 +203,10 @@ ct_tensor *ct_decoder_loss(ct_module *decoder, const ct_loss_config *config,
     bool known = !ct_lengths_on_device(batch->lengths);
     if (!(known ? rows_that_count : all_rows)(batch, compat, &states, &targets)) return NULL;
     ct_tensor *logits = ct_linear(ct_module_child(decoder, "output"), states);
-    return ct_cross_entropy(logits, targets,
-                            (ct_cross_entropy_options){.ignore = !known, .ignore_index = IGNORED});
+    ct_cross_entropy_options options = ct_cross_entropy_defaults();
+    options.ignore = !known;
+    options.ignore_index = IGNORED;
+    return ct_cross_entropy(logits, targets, &options);
 }
 
 double ct_decoder_flops(const ct_loss_config *config, double words, double width, double vocabulary,

@@ -37,7 +37,7 @@ int64_t ct_model_phase(const ct_model *model, int64_t epoch) {
 static ct_tensor *retrieval(const ct_step *step) {
     ct_ranking_options options = step->model->loss.ranking;
     if (ct_model_phase(step->model, step->epoch) == PHASE_SUM) options.hardest = false;
-    return ct_ranking_loss(step->images, step->captions, options);
+    return ct_ranking_loss(step->images, step->captions, &options);
 }
 
 /* ---- policies ------------------------------------------------------------------------------- */
@@ -100,7 +100,7 @@ static bool policies(const ct_step *step, ct_losses *losses) {
 static ct_tensor *instance(const ct_model *model, ct_tensor *embedding, ct_tensor *classes) {
     ct_tensor *hidden = ct_relu(ct_linear(ct_module_child(model->classifier, "hidden"), embedding));
     ct_tensor *logits = ct_linear(ct_module_child(model->classifier, "output"), hidden);
-    return ct_cross_entropy(logits, classes, (ct_cross_entropy_options){0});
+    return ct_cross_entropy(logits, classes, NULL);
 }
 
 /* ---- all ------------------------------------------------------------------------------------ */

@@ -108,7 +108,7 @@ static bool batchnorm_create(ct_graph_node *node, const ct_graph_context *contex
         .batch_statistics_in_eval =
             node->image && node->pooled && node->compat->released[CT_COMPAT_BATCH_EVAL],
     };
-    return ct_graph_own(node, ct_batch_norm_create(node->in, options));
+    return ct_graph_own(node, ct_batch_norm_create(node->in, &options));
 }
 
 /* Statistics over the captions' words alone: they are gathered, normalised, and put back with
@@ -150,7 +150,8 @@ static const ct_option layernorm_options[] = {
 static bool layernorm_create(ct_graph_node *node, const ct_graph_context *context) {
     (void)context;
     node->out = node->in;
-    return ct_graph_own(node, ct_layer_norm_create(node->in, ct_number(node, LAYERNORM_EPS)));
+    ct_layer_norm_options options = {.eps = ct_number(node, LAYERNORM_EPS)};
+    return ct_graph_own(node, ct_layer_norm_create(node->in, &options));
 }
 
 static ct_tensor *layernorm_forward(const ct_graph_node *node, ct_graph_state *state,

@@ -44,8 +44,7 @@ static bool create(ct_graph_node *node, const ct_graph_context *context) {
                                        "the module out instead") != NULL;
     if (!ct_graph_own(node, ct_module_create("policy_attention"))) return false;
     ct_module *module = node->module;
-    if (!ct_module_add(module, "gru", ct_gru_create(node->in, node->in, (ct_rnn_options){0})))
-        return false;
+    if (!ct_module_add(module, "gru", ct_gru_create(node->in, node->in, NULL))) return false;
     const char *mean = discrete ? "logits" : "mean";
     int64_t outputs = discrete ? heads * actions : heads;
     if (!ct_module_add(module, mean, ct_linear_create(2 * node->in, outputs, true))) return false;

@@ -61,8 +61,9 @@ static double rnn_flops(const ct_graph_node *node, double gates, double hidden, 
 
 static bool gru_create(ct_graph_node *node, const ct_graph_context *context) {
     node->out = rnn_width(node, context);
-    ct_rnn_options options = {.layers = (int)ct_number(node, RNN_LAYERS)};
-    return ct_graph_own(node, ct_gru_create(node->in, node->out, options));
+    ct_rnn_options options = ct_rnn_defaults();
+    options.layers = (int)ct_number(node, RNN_LAYERS);
+    return ct_graph_own(node, ct_gru_create(node->in, node->out, &options));
 }
 
 static ct_tensor *gru_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
@@ -84,8 +85,9 @@ const ct_graph_kind ct_kind_gru = {.name = "gru",
 
 static bool lstm_create(ct_graph_node *node, const ct_graph_context *context) {
     node->out = rnn_width(node, context);
-    ct_rnn_options options = {.layers = (int)ct_number(node, RNN_LAYERS)};
-    return ct_graph_own(node, ct_lstm_create(node->in, node->out, options));
+    ct_rnn_options options = ct_rnn_defaults();
+    options.layers = (int)ct_number(node, RNN_LAYERS);
+    return ct_graph_own(node, ct_lstm_create(node->in, node->out, &options));
 }
 
 static ct_tensor *lstm_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
@@ -123,8 +125,10 @@ static bool bigru_create(ct_graph_node *node, const ct_graph_context *context) {
     if (ct_number(node, RNN_MERGE) != MERGE_MEAN && node->out % 2)
         return ct_fail_at(node->place, "width is %lld, expected an even number for merge=concat",
                           (long long)node->out) != NULL;
-    ct_rnn_options options = {.layers = (int)ct_number(node, RNN_LAYERS), .bidirectional = true};
-    return ct_graph_own(node, ct_gru_create(node->in, bigru_hidden(node), options));
+    ct_rnn_options options = ct_rnn_defaults();
+    options.layers = (int)ct_number(node, RNN_LAYERS);
+    options.bidirectional = true;
+    return ct_graph_own(node, ct_gru_create(node->in, bigru_hidden(node), &options));
 }
 
 static ct_tensor *bigru_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {

@@ -193,7 +193,7 @@ static bool attention_create(ct_graph_node *node, const ct_graph_context *contex
     ct_attention_options options = {.heads = heads,
                                     .dropout = ct_number(node, ATTENTION_DROPOUT),
                                     .causal = ct_flag(node, ATTENTION_CAUSAL)};
-    return ct_graph_own(node, ct_attention_create(node->in, options));
+    return ct_graph_own(node, ct_attention_create(node->in, &options));
 }
 
 static ct_tensor *attention_forward(const ct_graph_node *node, ct_graph_state *state,
@@ -244,9 +244,11 @@ static bool conv1d_create(ct_graph_node *node, const ct_graph_context *context) 
     if (!causal && kernel % 2 == 0)
         return ct_fail_at(node->place, "kernel is %lld, expected an odd number (or causal=yes)",
                           (long long)kernel) != NULL;
-    ct_conv1d_options config = {
-        .dilation = dilation, .causal = causal, .padding = dilation * (kernel - 1) / 2};
-    return ct_graph_own(node, ct_conv1d_create(node->in, node->out, kernel, config));
+    ct_conv1d_options options = ct_conv1d_defaults();
+    options.dilation = dilation;
+    options.causal = causal;
+    options.padding = dilation * (kernel - 1) / 2;
+    return ct_graph_own(node, ct_conv1d_create(node->in, node->out, kernel, &options));
 }
 
 static ct_tensor *conv1d_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {

@@ -148,6 +148,11 @@ bool ct_nn_input(const char *op, const char *what, const ct_tensor *x, int ndim)
     return true;
 }
 
+bool ct_nn_option(const char *op, const char *field, double value, bool good,
+                  const char *expected) {
+    return good || ct_fail_bool("%s: %s is %.10g, expected %s", op, field, value, expected);
+}
+
 /* ---- tensors ---------------------------------------------------------------------------- */
 
 ct_module_entry *ct_module_entry_named(const ct_module *module, const char *name) {

@@ -56,6 +56,9 @@ ct_tensor *ct_module_weight(ct_module *module);
  * the error that made x NULL. */
 bool ct_nn_input(const char *op, const char *what, const ct_tensor *x, int ndim);
 
+/* `good`, or an error "op: field is value, expected ..." if it is not: an option looked at. */
+bool ct_nn_option(const char *op, const char *field, double value, bool good, const char *expected);
+
 /* Every entry below a module with its dotted name, in the order of ct_module_visit. */
 typedef struct {
     char *name;

@@ -13,16 +13,23 @@ static ct_tensor *self_attention(ct_module *attention, ct_tensor *x) {
     return ct_attention(attention, x, x, x, NULL);
 }
 
-ct_module *ct_attention_create(int64_t width, ct_attention_options options) {
-    if (options.heads == 0) options.heads = 1;
-    if (width < 1 || options.heads < 1 || width % options.heads != 0) {
+ct_attention_options ct_attention_defaults(void) { return (ct_attention_options){.heads = 1}; }
+
+ct_module *ct_attention_create(int64_t width, const ct_attention_options *options) {
+    ct_attention_options o = options ? *options : ct_attention_defaults();
+    if (width < 1) {
+        return ct_fail("attention: width %lld, expected a positive size", (long long)width);
+    }
+    if (!ct_nn_option("attention", "heads", o.heads, o.heads >= 1, "1 or more") ||
+        !ct_nn_option("attention", "dropout", o.dropout, o.dropout >= 0 && o.dropout < 1,
+                      "0 <= dropout < 1")) {
+        return NULL;
+    }
+    if (width % o.heads != 0) {
         return ct_fail("attention: width %lld in %d heads: expected a multiple", (long long)width,
-                       options.heads);
+                       o.heads);
     }
-    if (!(options.dropout >= 0 && options.dropout < 1)) {
-        return ct_fail("attention: dropout %g, expected 0 <= p < 1", options.dropout);
-    }
-    attention_self self = {width, options};
+    attention_self self = {width, o};
     ct_module *attention = ct_module_create_as("attention", &self, sizeof self, self_attention);
     if (!attention) return NULL;
     double bound = sqrt(6.0 / (double)(4 * width)); /* xavier uniform of (3E,E) */

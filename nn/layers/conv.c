@@ -4,28 +4,34 @@
 
 #include "nn/core/module.h"
 
-ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel, ct_conv1d_options config) {
-    if (config.stride == 0) config.stride = 1;
-    if (config.dilation == 0) config.dilation = 1;
-    if (in < 1 || out < 1 || kernel < 1 || config.stride < 1 || config.dilation < 1 ||
-        config.padding < 0) {
-        return ct_fail("conv1d: %lld -> %lld channels, kernel %lld, stride %lld, dilation %lld, "
-                       "padding %lld: expected positive sizes",
-                       (long long)in, (long long)out, (long long)kernel, (long long)config.stride,
-                       (long long)config.dilation, (long long)config.padding);
+ct_conv1d_options ct_conv1d_defaults(void) {
+    return (ct_conv1d_options){.stride = 1, .dilation = 1, .bias = true};
+}
+
+static bool check_options(const ct_conv1d_options *o) {
+    return ct_nn_option("conv1d", "stride", (double)o->stride, o->stride >= 1, "1 or more") &&
+           ct_nn_option("conv1d", "dilation", (double)o->dilation, o->dilation >= 1, "1 or more") &&
+           ct_nn_option("conv1d", "padding", (double)o->padding, o->padding >= 0, "0 or more");
+}
+
+ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel,
+                            const ct_conv1d_options *options) {
+    ct_conv1d_options o = options ? *options : ct_conv1d_defaults();
+    if (in < 1 || out < 1 || kernel < 1) {
+        return ct_fail("conv1d: %lld -> %lld channels, kernel %lld: expected positive sizes",
+                       (long long)in, (long long)out, (long long)kernel);
     }
-    ct_tensor_conv1d_options self = {.before = config.padding,
-                                     .after = config.padding,
-                                     .stride = config.stride,
-                                     .dilation = config.dilation};
-    if (config.causal) {
-        self.before = config.dilation * (kernel - 1);
+    if (!check_options(&o)) return NULL;
+    ct_tensor_conv1d_options self = {
+        .before = o.padding, .after = o.padding, .stride = o.stride, .dilation = o.dilation};
+    if (o.causal) {
+        self.before = o.dilation * (kernel - 1);
         self.after = 0;
     }
     ct_module *conv = ct_module_create_as("conv1d", &self, sizeof self, ct_conv1d);
     double bound = 1 / sqrt((double)(in * kernel));
     bool ok = conv && ct_module_uniform(conv, "weight", CT_SHAPE(out, in, kernel), bound) &&
-              (config.no_bias || ct_module_uniform(conv, "bias", CT_SHAPE(out), bound));
+              (!o.bias || ct_module_uniform(conv, "bias", CT_SHAPE(out), bound));
     return ct_module_if(conv, ok);
 }
 

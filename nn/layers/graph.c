@@ -7,7 +7,6 @@
 /* ---- region relations ------------------------------------------------------------------- */
 
 ct_module *ct_region_gcn_create(int64_t width, int64_t inner) {
-    if (inner == 0) inner = width;
     if (width < 1 || inner < 1) {
         return ct_fail("region_gcn: width %lld, inner %lld: expected positive sizes",
                        (long long)width, (long long)inner);
@@ -17,7 +16,9 @@ ct_module *ct_region_gcn_create(int64_t width, int64_t inner) {
     ct_module_add(gcn, "g", ct_linear_create(width, inner, true));
     ct_module *w = ct_module_add(gcn, "W", ct_sequential_create());
     ct_module_add(w, "0", ct_linear_create(inner, width, true));
-    ct_module *norm = ct_batch_norm_create(width, (ct_batch_norm_options){.axis = -1});
+    ct_batch_norm_options options = ct_batch_norm_defaults();
+    options.axis = -1;
+    ct_module *norm = ct_batch_norm_create(width, &options);
     ct_module_add(w, "1", norm);
     ct_module_add(gcn, "theta", ct_linear_create(width, inner, true));
     ct_module_add(gcn, "phi", ct_linear_create(width, inner, true));

@@ -4,16 +4,22 @@
 
 /* ---- batch norm (Ioffe and Szegedy 2015) ------------------------------------------------- */
 
-ct_module *ct_batch_norm_create(int64_t channels, ct_batch_norm_options options) {
-    if (options.momentum == 0) options.momentum = 0.1;
-    if (options.eps == 0) options.eps = 1e-5;
-    if (options.axis == 0) options.axis = 1;
-    if (channels < 1 || !(options.momentum > 0 && options.momentum <= 1) || !(options.eps > 0)) {
-        return ct_fail("batch_norm: %lld channels, momentum %g, eps %g: expected positive values, "
-                       "momentum at most 1",
-                       (long long)channels, options.momentum, options.eps);
+ct_batch_norm_options ct_batch_norm_defaults(void) {
+    return (ct_batch_norm_options){.momentum = 0.1, .eps = 1e-5, .axis = 1};
+}
+
+ct_module *ct_batch_norm_create(int64_t channels, const ct_batch_norm_options *options) {
+    ct_batch_norm_options o = options ? *options : ct_batch_norm_defaults();
+    if (channels < 1) {
+        return ct_fail("batch_norm: %lld channels, expected a positive number",
+                       (long long)channels);
     }
-    ct_module *norm = ct_module_create_as("batch_norm", &options, sizeof options, ct_batch_norm);
+    if (!ct_nn_option("batch_norm", "momentum", o.momentum, o.momentum >= 0 && o.momentum <= 1,
+                      "0 to 1") ||
+        !ct_nn_option("batch_norm", "eps", o.eps, o.eps >= 0, "0 or more")) {
+        return NULL;
+    }
+    ct_module *norm = ct_module_create_as("batch_norm", &o, sizeof o, ct_batch_norm);
     ct_shape shape = CT_SHAPE(channels);
     bool ok = norm && ct_module_constant(norm, "weight", shape, 1) &&
               ct_module_constant(norm, "bias", shape, 0) &&
@@ -145,17 +151,15 @@ ct_tensor *ct_batch_norm_masked(ct_module *norm, ct_tensor *x, ct_tensor *mask) 
 
 /* ---- layer norm (Ba et al. 2016) --------------------------------------------------------- */
 
-typedef struct {
-    double eps;
-} layer_norm_self;
+ct_layer_norm_options ct_layer_norm_defaults(void) { return (ct_layer_norm_options){.eps = 1e-5}; }
 
-ct_module *ct_layer_norm_create(int64_t width, double eps) {
-    layer_norm_self self = {eps == 0 ? 1e-5 : eps};
-    if (width < 1 || !(self.eps > 0)) {
-        return ct_fail("layer_norm: width %lld, eps %g: expected positive values", (long long)width,
-                       eps);
+ct_module *ct_layer_norm_create(int64_t width, const ct_layer_norm_options *options) {
+    ct_layer_norm_options o = options ? *options : ct_layer_norm_defaults();
+    if (width < 1) {
+        return ct_fail("layer_norm: width %lld, expected a positive size", (long long)width);
     }
-    ct_module *norm = ct_module_create_as("layer_norm", &self, sizeof self, ct_layer_norm);
+    if (!ct_nn_option("layer_norm", "eps", o.eps, o.eps >= 0, "0 or more")) return NULL;
+    ct_module *norm = ct_module_create_as("layer_norm", &o, sizeof o, ct_layer_norm);
     bool ok = norm && ct_module_constant(norm, "weight", CT_SHAPE(width), 1) &&
               ct_module_constant(norm, "bias", CT_SHAPE(width), 0);
     return ct_module_if(norm, ok);
@@ -163,9 +167,9 @@ ct_module *ct_layer_norm_create(int64_t width, double eps) {
 
 ct_tensor *ct_layer_norm(ct_module *norm, ct_tensor *x) {
     if (!ct_module_is("layer_norm", norm, "layer_norm")) return NULL;
-    const layer_norm_self *self = ct_module_self(norm);
+    const ct_layer_norm_options *options = ct_module_self(norm);
     return ct_layer_norm_with(x, ct_module_own(norm, "weight"), ct_module_own(norm, "bias"),
-                              self->eps);
+                              options->eps);
 }
 
 /* ---- l2 norm ---------------------------------------------------------------------------- */

@@ -19,7 +19,7 @@ typedef struct {
 
 /* ---- parameters ------------------------------------------------------------------------- */
 
-enum { NAME_SIZE = 48, MOST_STATES = 64 /* layers times directions */ };
+enum { NAME_SIZE = 48, MOST_LAYERS = 32, MOST_STATES = 2 * MOST_LAYERS };
 
 /* "weight_ih_l1_reverse" */
 static const char *parameter_name(char name[NAME_SIZE], const char *stem, int layer,
@@ -48,29 +48,34 @@ static bool add_direction(ct_module *module, const recurrent_self *self, bool bi
     return true;
 }
 
-static ct_module *create(const char *type, int64_t in, int64_t hidden, ct_rnn_options options,
-                         ct_forward_function forward) {
-    if (in < 1 || hidden < 1 || options.layers < 0) {
-        return ct_fail("%s: %lld inputs, %lld hidden, %d layers: expected positive sizes", type,
-                       (long long)in, (long long)hidden, options.layers);
+ct_rnn_options ct_rnn_defaults(void) { return (ct_rnn_options){.layers = 1, .bias = true}; }
+
+static bool check_options(const char *type, const ct_rnn_options *o) {
+    return ct_nn_option(type, "layers", o->layers, o->layers >= 1 && o->layers <= MOST_LAYERS,
+                        "1 to 32") &&
+           ct_nn_option(type, "dropout", o->dropout, o->dropout >= 0 && o->dropout < 1,
+                        "0 <= dropout < 1");
+}
+
+static ct_module *create(const char *type, int64_t in, int64_t hidden,
+                         const ct_rnn_options *options, ct_forward_function forward) {
+    ct_rnn_options o = options ? *options : ct_rnn_defaults();
+    if (in < 1 || hidden < 1) {
+        return ct_fail("%s: %lld inputs, %lld hidden: expected positive sizes", type, (long long)in,
+                       (long long)hidden);
     }
-    if (!(options.dropout >= 0 && options.dropout < 1)) {
-        return ct_fail("%s: dropout %g, expected 0 <= p < 1", type, options.dropout);
-    }
+    if (!check_options(type, &o)) return NULL;
     recurrent_self self = {.in = in,
                            .hidden = hidden,
-                           .layers = options.layers ? options.layers : 1,
-                           .directions = options.bidirectional ? 2 : 1,
+                           .layers = o.layers,
+                           .directions = o.bidirectional ? 2 : 1,
                            .lstm = type[0] == 'l',
-                           .dropout = options.dropout};
-    if (self.layers > MOST_STATES / 2) {
-        return ct_fail("%s: %d layers, expected at most %d", type, self.layers, MOST_STATES / 2);
-    }
+                           .dropout = o.dropout};
     ct_module *module = ct_module_create_as(type, &self, sizeof self, forward);
     bool ok = module != NULL;
     for (int layer = 0; ok && layer < self.layers; layer++) {
         for (int direction = 0; ok && direction < self.directions; direction++) {
-            ok = add_direction(module, &self, !options.no_bias, layer, direction);
+            ok = add_direction(module, &self, o.bias, layer, direction);
         }
     }
     return ct_module_if(module, ok);
@@ -165,7 +170,7 @@ static ct_tensor *gru_forward(ct_module *gru, ct_tensor *x) {
     return ct_gru(gru, x, NULL, NULL, NULL);
 }
 
-ct_module *ct_gru_create(int64_t in, int64_t hidden, ct_rnn_options options) {
+ct_module *ct_gru_create(int64_t in, int64_t hidden, const ct_rnn_options *options) {
     return create("gru", in, hidden, options, gru_forward);
 }
 
@@ -180,7 +185,7 @@ static ct_tensor *lstm_forward(ct_module *lstm, ct_tensor *x) {
     return ct_lstm(lstm, x, NULL, NULL, NULL, NULL, NULL);
 }
 
-ct_module *ct_lstm_create(int64_t in, int64_t hidden, ct_rnn_options options) {
+ct_module *ct_lstm_create(int64_t in, int64_t hidden, const ct_rnn_options *options) {
     return create("lstm", in, hidden, options, lstm_forward);
 }
 

@@ -4,9 +4,13 @@
 
 #include "nn/core/module.h"
 
-static ct_tensor *reduced(ct_tensor *x, ct_loss_reduction reduction) {
-    if (reduction == CT_REDUCE_NONE) return x;
-    return reduction == CT_REDUCE_SUM ? ct_sum_all(x) : ct_mean_all(x);
+static ct_tensor *reduced(const char *op, ct_tensor *x, ct_loss_reduction reduction) {
+    switch (reduction) {
+    case CT_REDUCE_MEAN: return ct_mean_all(x);
+    case CT_REDUCE_SUM: return ct_sum_all(x);
+    case CT_REDUCE_NONE: return x;
+    }
+    return ct_fail("%s: reduction is %d, expected one of ct_loss_reduction", op, (int)reduction);
 }
 
 static bool same_shape(const char *op, const char *what_a, const ct_tensor *a, const char *what_b,
@@ -21,32 +25,38 @@ static bool same_shape(const char *op, const char *what_a, const ct_tensor *a, c
 
 /* How many labels count, at least 1, as a scalar of the losses' dtype. */
 static ct_tensor *counted(const ct_tensor *rows, ct_tensor *labels,
-                          ct_cross_entropy_options options) {
+                          const ct_cross_entropy_options *options) {
     double all = (double)ct_count(labels);
-    if (!options.ignore) return ct_scalar(rows->dtype, rows->device, all < 1 ? 1 : all);
+    if (!options->ignore) return ct_scalar(rows->dtype, rows->device, all < 1 ? 1 : all);
     /* On the device: reading the number here would stop a GPU at every step. */
     ct_tensor *ignored =
-        ct_full(labels->dtype, labels->device, CT_SCALAR_SHAPE, (double)options.ignore_index);
+        ct_full(labels->dtype, labels->device, CT_SCALAR_SHAPE, (double)options->ignore_index);
     ct_tensor *counts =
         ct_tensor_cast(ct_tensor_compare(CT_COMPARE_not_equal, labels, ignored), rows->dtype);
     ct_tensor *count = ct_tensor_reduce(CT_SUM, counts, CT_ALL_AXES, false);
     return ct_tensor_unary(CT_UNARY_clamp, count, 1, all < 1 ? 1 : all);
 }
 
+ct_cross_entropy_options ct_cross_entropy_defaults(void) {
+    return (ct_cross_entropy_options){.ignore_index = -100, .reduction = CT_REDUCE_MEAN};
+}
+
 ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *labels,
-                            ct_cross_entropy_options options) {
+                            const ct_cross_entropy_options *options) {
+    ct_cross_entropy_options o = options ? *options : ct_cross_entropy_defaults();
     if (!ct_nn_input("cross_entropy", "labels", labels, -1)) return NULL;
-    if (!(options.smoothing >= 0 && options.smoothing <= 1)) {
-        return ct_fail("cross_entropy: smoothing %g, expected 0 to 1", options.smoothing);
+    if (!ct_nn_option("cross_entropy", "smoothing", o.smoothing,
+                      o.smoothing >= 0 && o.smoothing <= 1, "0 to 1")) {
+        return NULL;
     }
-    int64_t ignore_index = options.ignore ? options.ignore_index : INT64_MIN;
+    int64_t ignore_index = o.ignore ? o.ignore_index : INT64_MIN;
     ct_tensor *loss = NULL;
     CT_SCOPE {
-        ct_tensor *rows = ct_cross_entropy_rows(logits, labels, ignore_index, options.smoothing);
-        if (rows && options.reduction == CT_REDUCE_MEAN) {
-            loss = ct_div(ct_sum_all(rows), counted(rows, labels, options));
+        ct_tensor *rows = ct_cross_entropy_rows(logits, labels, ignore_index, o.smoothing);
+        if (rows && o.reduction == CT_REDUCE_MEAN) {
+            loss = ct_div(ct_sum_all(rows), counted(rows, labels, &o));
         } else {
-            loss = reduced(rows, options.reduction);
+            loss = reduced("cross_entropy", rows, o.reduction);
         }
         ct_keep(loss);
     }
@@ -61,7 +71,7 @@ ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *targets, ct_loss_red
          * for large |x|, and the right slope at x = 0. */
         ct_tensor *positive = ct_mul(targets, ct_softplus(ct_neg(logits)));
         ct_tensor *negative = ct_mul(ct_add_scalar(ct_neg(targets), 1), ct_softplus(logits));
-        loss = ct_keep(reduced(ct_add(positive, negative), reduction));
+        loss = ct_keep(reduced("bce_with_logits", ct_add(positive, negative), reduction));
     }
     return ct_adopt(loss);
 }
@@ -69,7 +79,7 @@ ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *targets, ct_loss_red
 ct_tensor *ct_mse(ct_tensor *prediction, ct_tensor *target, ct_loss_reduction reduction) {
     if (!same_shape("mse", "prediction", prediction, "target", target)) return NULL;
     ct_tensor *loss = NULL;
-    CT_SCOPE { loss = ct_keep(reduced(ct_square(ct_sub(prediction, target)), reduction)); }
+    CT_SCOPE { loss = ct_keep(reduced("mse", ct_square(ct_sub(prediction, target)), reduction)); }
     return ct_adopt(loss);
 }
 
@@ -94,28 +104,36 @@ static ct_tensor *order_with_nan_gradient(ct_tensor *a, ct_tensor *b) {
     return ct_neg(ct_pow_scalar(squares, 0.5));
 }
 
-static ct_tensor *trained_similarity(ct_tensor *a, ct_tensor *b, ct_ranking_options options) {
-    if (options.measure == CT_ORDER && options.nan_gradient) return order_with_nan_gradient(a, b);
-    return ct_similarity(a, b, options.measure);
+static ct_tensor *trained_similarity(ct_tensor *a, ct_tensor *b,
+                                     const ct_ranking_options *options) {
+    if (options->measure == CT_ORDER && options->nan_gradient) return order_with_nan_gradient(a, b);
+    return ct_similarity(a, b, options->measure);
 }
 
-ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions, ct_ranking_options options) {
-    if (!same_shape("ranking_loss", "images", images, "captions", captions)) return NULL;
-    ct_hinge_options captions_of_image = {.margin = options.margin,
-                                          .hardest = options.hardest,
-                                          .anchor = CT_HINGE_ROW,
-                                          .over = CT_HINGE_ROW};
+ct_ranking_options ct_ranking_defaults(void) {
+    return (ct_ranking_options){.margin = 0.2, .hardest = true, .measure = CT_COSINE};
+}
+
+ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions,
+                           const ct_ranking_options *options) {
+    ct_ranking_options o = options ? *options : ct_ranking_defaults();
+    if (!same_shape("ranking_loss", "images", images, "captions", captions) ||
+        !ct_nn_option("ranking_loss", "margin", o.margin, o.margin >= 0, "0 or more")) {
+        return NULL;
+    }
+    ct_hinge_options captions_of_image = {
+        .margin = o.margin, .hardest = o.hardest, .anchor = CT_HINGE_ROW, .over = CT_HINGE_ROW};
     ct_hinge_options images_of_caption = captions_of_image;
     images_of_caption.anchor = images_of_caption.over = CT_HINGE_COLUMN;
     ct_hinge_options within = captions_of_image;
-    if (options.released_intra) within.over = CT_HINGE_COLUMN;
+    if (o.released_intra) within.over = CT_HINGE_COLUMN;
     ct_tensor *loss = NULL;
     CT_SCOPE {
-        ct_tensor *s = trained_similarity(images, captions, options);
+        ct_tensor *s = trained_similarity(images, captions, &o);
         loss = ct_add(ct_hinge(s, captions_of_image), ct_hinge(s, images_of_caption));
-        if (options.intra_modal) {
-            ct_tensor *of_images = trained_similarity(images, images, options);
-            ct_tensor *of_captions = trained_similarity(captions, captions, options);
+        if (o.intra_modal) {
+            ct_tensor *of_images = trained_similarity(images, images, &o);
+            ct_tensor *of_captions = trained_similarity(captions, captions, &o);
             loss = ct_add(loss, ct_add(ct_hinge(of_images, within), ct_hinge(of_captions, within)));
         }
         ct_keep(loss);

@@ -79,49 +79,66 @@ static ct_optimizer *create(algorithm kind, ct_module *module, double lr) {
     return NULL;
 }
 
-static double or_default(double value, double otherwise) { return value == 0 ? otherwise : value; }
+ct_adam_options ct_adam_defaults(void) {
+    return (ct_adam_options){.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+}
 
-static ct_optimizer *create_adam(const char *op, ct_module *module, ct_adam_options config,
+ct_adamw_options ct_adamw_defaults(void) {
+    ct_adamw_options options = ct_adam_defaults();
+    options.weight_decay = 0.01;
+    return options;
+}
+
+ct_sgd_options ct_sgd_defaults(void) { return (ct_sgd_options){.lr = 1e-3}; }
+
+static bool not_negative(const char *op, const char *field, double value) {
+    return ct_nn_option(op, field, value, value >= 0 && isfinite(value), "0 or more");
+}
+
+static bool is_beta(const char *op, const char *field, double value) {
+    return ct_nn_option(op, field, value, value >= 0 && value < 1, "0 or more, below 1");
+}
+
+static ct_optimizer *create_adam(const char *op, ct_module *module, const ct_adam_options *o,
                                  bool decoupled) {
-    double lr = or_default(config.lr, 1e-3);
-    double beta1 = or_default(config.beta1, 0.9), beta2 = or_default(config.beta2, 0.999);
-    double eps = or_default(config.eps, 1e-8);
-    double decay = decoupled ? or_default(config.weight_decay, 0.01) : config.weight_decay;
-    bool betas = beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1;
-    if (!(lr >= 0 && eps >= 0 && decay >= 0 && betas)) {
-        return ct_fail("%s: lr %g, betas %g %g, eps %g, weight decay %g: expected none negative, "
-                       "betas below 1",
-                       op, lr, beta1, beta2, eps, decay);
+    if (!not_negative(op, "lr", o->lr) || !is_beta(op, "beta1", o->beta1) ||
+        !is_beta(op, "beta2", o->beta2) || !not_negative(op, "eps", o->eps) ||
+        !not_negative(op, "weight_decay", o->weight_decay)) {
+        return NULL;
     }
-    ct_optimizer *optimizer = create(ADAM, module, lr);
+    ct_optimizer *optimizer = create(ADAM, module, o->lr);
     if (!optimizer) return NULL;
-    optimizer->adam = (ct_tensor_adam_options){
-        .beta1 = beta1, .beta2 = beta2, .eps = eps, .weight_decay = decay, .decoupled = decoupled};
+    optimizer->adam = (ct_tensor_adam_options){.beta1 = o->beta1,
+                                               .beta2 = o->beta2,
+                                               .eps = o->eps,
+                                               .weight_decay = o->weight_decay,
+                                               .decoupled = decoupled};
     return optimizer;
 }
 
-ct_optimizer *ct_adam_create(ct_module *module, ct_adam_options config) {
-    return create_adam("adam", module, config, false);
+ct_optimizer *ct_adam_create(ct_module *module, const ct_adam_options *options) {
+    const ct_adam_options defaults = ct_adam_defaults();
+    return create_adam("adam", module, options ? options : &defaults, false);
 }
 
-ct_optimizer *ct_adamw_create(ct_module *module, ct_adam_options config) {
-    return create_adam("adamw", module, config, true);
+ct_optimizer *ct_adamw_create(ct_module *module, const ct_adamw_options *options) {
+    const ct_adamw_options defaults = ct_adamw_defaults();
+    return create_adam("adamw", module, options ? options : &defaults, true);
 }
 
-ct_optimizer *ct_sgd_create(ct_module *module, ct_sgd_options config) {
-    double lr = or_default(config.lr, 1e-3);
-    if (!(lr >= 0 && config.momentum >= 0 && config.weight_decay >= 0)) {
-        return ct_fail("sgd: lr %g, momentum %g, weight decay %g: expected none negative", lr,
-                       config.momentum, config.weight_decay);
+ct_optimizer *ct_sgd_create(ct_module *module, const ct_sgd_options *options) {
+    ct_sgd_options o = options ? *options : ct_sgd_defaults();
+    if (!not_negative("sgd", "lr", o.lr) || !not_negative("sgd", "momentum", o.momentum) ||
+        !not_negative("sgd", "weight_decay", o.weight_decay)) {
+        return NULL;
     }
-    if (config.nesterov && config.momentum == 0) {
+    if (o.nesterov && o.momentum == 0) {
         return ct_fail("sgd: Nesterov momentum needs a momentum above 0");
     }
-    ct_optimizer *optimizer = create(SGD, module, lr);
+    ct_optimizer *optimizer = create(SGD, module, o.lr);
     if (!optimizer) return NULL;
-    optimizer->sgd = (ct_tensor_sgd_options){.momentum = config.momentum,
-                                             .weight_decay = config.weight_decay,
-                                             .nesterov = config.nesterov};
+    optimizer->sgd = (ct_tensor_sgd_options){
+        .momentum = o.momentum, .weight_decay = o.weight_decay, .nesterov = o.nesterov};
     return optimizer;
 }
 

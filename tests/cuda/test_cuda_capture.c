@@ -288,9 +288,9 @@ static training make_training(void) {
     training t = {.net = ct_sequential_create()};
     ct_seed(11);
     ct_module_add(t.net, "0", ct_linear_create(IN, 24, true));
-    ct_module_add(t.net, "1", ct_batch_norm_create(24, (ct_batch_norm_options){.axis = 1}));
+    ct_module_add(t.net, "1", ct_batch_norm_create(24, NULL));
     ct_module_add(t.net, "2", ct_dropout_create(0.3));
-    ct_module_add(t.net, "3", ct_layer_norm_create(24, 0));
+    ct_module_add(t.net, "3", ct_layer_norm_create(24, NULL));
     ct_module_add(t.net, "4", ct_linear_create(24, CLASSES, true));
     ck_assert(ct_module_to_device(t.net, CT_CUDA));
     CT_SCOPE {
@@ -322,7 +322,7 @@ static bool descend(void *context, const char *name, ct_tensor *tensor, bool buf
 static void train(training *t) {
     CT_SCOPE {
         ct_tensor *logits = ct_forward(t->net, t->x);
-        ct_tensor *loss = ct_cross_entropy(logits, t->labels, (ct_cross_entropy_options){0});
+        ct_tensor *loss = ct_cross_entropy(logits, t->labels, NULL);
         ct_tensor_copy_to(t->loss, loss);
         ct_backward(loss);
         ct_module_visit(t->net, descend, NULL);

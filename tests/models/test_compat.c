@@ -501,7 +501,7 @@ static bool add_squares(void *context, const char *name, ct_tensor *x, bool buff
 static void check_decoder_update(const char *key, int counts, int times) {
     ct_model *model = model_with(FULL, key);
     ct_module *module = ct_model_module(model);
-    ct_optimizer *sgd = ct_sgd_create(module, (ct_sgd_options){.lr = 1});
+    ct_optimizer *sgd = ct_sgd_create(module, &(ct_sgd_options){.lr = 1});
     const char *untrained = ct_model_untrained_prefix(model);
     const char *repeated = ct_model_repeated_prefix(model);
     if (untrained) ck_assert(ct_optimizer_exclude(sgd, untrained));

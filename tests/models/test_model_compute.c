@@ -193,7 +193,9 @@ static bool all_have_gradients(void *context, const char *name, ct_tensor *tenso
 /* Three optimiser steps; the last backward's gradients stay for looking at. */
 static ct_model *trained(const char *text, unsigned terms) {
     ct_model *model = model_of(text, CT_F32);
-    ct_optimizer *adam = ct_adam_create(ct_model_module(model), (ct_adam_options){.lr = 1e-2});
+    ct_adam_options options = ct_adam_defaults();
+    options.lr = 1e-2;
+    ct_optimizer *adam = ct_adam_create(ct_model_module(model), &options);
     ct_rng rng = ct_rng_create(9, 0);
     for (int step = 0; step < 4; step++) CT_SCOPE {
             ct_batch batch = batch_of(CT_F32, 0);

@@ -105,8 +105,9 @@ static bool check_eval_buffer(void *context, const char *name, ct_tensor *tensor
 }
 
 static ct_optimizer *adam_of(const fixture_case *c, ct_model *model) {
-    double lr = atof(fixture_text(c, "lr"));
-    ct_optimizer *adam = ct_adam_create(ct_model_module(model), (ct_adam_options){.lr = lr});
+    ct_adam_options options = ct_adam_defaults();
+    options.lr = atof(fixture_text(c, "lr"));
+    ct_optimizer *adam = ct_adam_create(ct_model_module(model), &options);
     ct_optimizer_clip_norm(adam, 2.0);
     const char *fixed = ct_model_untrained_prefix(model);
     if (fixed) ct_optimizer_exclude(adam, fixed);

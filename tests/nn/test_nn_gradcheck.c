@@ -168,12 +168,12 @@ static ct_tensor *gru_output(const subject *s) {
 }
 
 START_TEST(gru) {
-    check_forward("gru", ct_gru_create(3, 4, (ct_rnn_options){0}), CT_SHAPE(2, 4, 3));
-    check_forward("gru without bias", ct_gru_create(3, 4, (ct_rnn_options){.no_bias = true}),
+    check_forward("gru", ct_gru_create(3, 4, NULL), CT_SHAPE(2, 4, 3));
+    check_forward("gru without bias", ct_gru_create(3, 4, &(ct_rnn_options){.layers = 1}),
                   CT_SHAPE(2, 4, 3));
     CT_SCOPE {
-        ct_rnn_options options = {.layers = 2, .bidirectional = true, .dropout = 0.3};
-        subject s = {.module = prepared(ct_gru_create(3, 2, options)),
+        ct_rnn_options options = {.layers = 2, .bidirectional = true, .bias = true, .dropout = 0.3};
+        subject s = {.module = prepared(ct_gru_create(3, 2, &options)),
                      .input = {real(CT_SHAPE(3, 4, 3), 1), real(CT_SHAPE(4, 3, 2), 2),
                                integers(CT_SHAPE(3), (int64_t[]){2, 4, 1})},
                      .output = gru_output};
@@ -189,10 +189,10 @@ static ct_tensor *lstm_output(const subject *s) {
 }
 
 START_TEST(lstm) {
-    check_forward("lstm", ct_lstm_create(3, 4, (ct_rnn_options){0}), CT_SHAPE(2, 4, 3));
+    check_forward("lstm", ct_lstm_create(3, 4, NULL), CT_SHAPE(2, 4, 3));
     CT_SCOPE {
-        ct_rnn_options options = {.layers = 2, .bidirectional = true, .dropout = 0.3};
-        subject s = {.module = prepared(ct_lstm_create(3, 2, options)),
+        ct_rnn_options options = {.layers = 2, .bidirectional = true, .bias = true, .dropout = 0.3};
+        subject s = {.module = prepared(ct_lstm_create(3, 2, &options)),
                      .input = {real(CT_SHAPE(3, 4, 3), 1), real(CT_SHAPE(4, 3, 2), 2),
                                real(CT_SHAPE(4, 3, 2), 3),
                                integers(CT_SHAPE(3), (int64_t[]){2, 4, 1})},
@@ -222,7 +222,7 @@ static ct_tensor *graph_output(const subject *s) {
 }
 
 START_TEST(graphs) {
-    check_forward("region_gcn", ct_region_gcn_create(4, 0), CT_SHAPE(2, 3, 4));
+    check_forward("region_gcn", ct_region_gcn_create(4, 4), CT_SHAPE(2, 3, 4));
     ct_module *gcn = ct_region_gcn_create(4, 3);
     ct_module_train(gcn, false);
     check_forward("region_gcn, evaluation, inner", gcn, CT_SHAPE(2, 3, 4));
@@ -247,12 +247,14 @@ static ct_tensor *attention_output(const subject *s) {
 
 START_TEST(attention) {
     ct_attention_options options = {.heads = 2, .causal = true, .dropout = 0.2};
-    check_forward("attention, causal, dropout", ct_attention_create(4, options), CT_SHAPE(2, 3, 4));
+    check_forward("attention, causal, dropout", ct_attention_create(4, &options),
+                  CT_SHAPE(2, 3, 4));
     CT_SCOPE {
         /* The second row's keys are all forbidden. */
         const uint8_t forbidden[] = {0, 1, 0, 0, 1, 1, 1, 1};
         ct_tensor *mask = ct_from_data(CT_U8, test_device(), CT_SHAPE(2, 1, 1, 4), forbidden);
-        subject s = {.module = prepared(ct_attention_create(4, (ct_attention_options){.heads = 2})),
+        subject s = {.module =
+                         prepared(ct_attention_create(4, &(ct_attention_options){.heads = 2})),
                      .input = {real(CT_SHAPE(2, 3, 4), 1), real(CT_SHAPE(2, 4, 4), 2),
                                real(CT_SHAPE(2, 4, 4), 3), mask},
                      .output = attention_output};
@@ -266,40 +268,41 @@ static ct_tensor *masked_norm_output(const subject *s) {
 }
 
 START_TEST(norms) {
-    check_forward("batch_norm (B,C)", ct_batch_norm_create(3, (ct_batch_norm_options){0}),
-                  CT_SHAPE(4, 3));
-    check_forward("batch_norm (B,C,L)", ct_batch_norm_create(3, (ct_batch_norm_options){0}),
-                  CT_SHAPE(2, 3, 4));
-    check_forward("batch_norm, channels last",
-                  ct_batch_norm_create(3, (ct_batch_norm_options){.axis = -1}), CT_SHAPE(2, 4, 3));
-    ct_module *norm = ct_batch_norm_create(3, (ct_batch_norm_options){0});
+    ct_batch_norm_options channels_last = ct_batch_norm_defaults(),
+                          batch_statistics = channels_last;
+    channels_last.axis = -1;
+    batch_statistics.batch_statistics_in_eval = true;
+    check_forward("batch_norm (B,C)", ct_batch_norm_create(3, NULL), CT_SHAPE(4, 3));
+    check_forward("batch_norm (B,C,L)", ct_batch_norm_create(3, NULL), CT_SHAPE(2, 3, 4));
+    check_forward("batch_norm, channels last", ct_batch_norm_create(3, &channels_last),
+                  CT_SHAPE(2, 4, 3));
+    ct_module *norm = ct_batch_norm_create(3, NULL);
     ct_module_train(norm, false);
     check_forward("batch_norm, evaluation", norm, CT_SHAPE(4, 3));
-    norm = ct_batch_norm_create(3, (ct_batch_norm_options){.batch_statistics_in_eval = true});
+    norm = ct_batch_norm_create(3, &batch_statistics);
     ct_module_train(norm, false);
     check_forward("batch_norm, batch statistics", norm, CT_SHAPE(4, 3));
     CT_SCOPE {
         ct_tensor *mask =
             ct_from_data(CT_U8, test_device(), CT_SHAPE(5, 1), (uint8_t[]){1, 0, 1, 1, 0});
-        norm = ct_batch_norm_create(3, (ct_batch_norm_options){.axis = -1});
+        norm = ct_batch_norm_create(3, &channels_last);
         subject s = {.module = prepared(norm),
                      .input = {real(CT_SHAPE(5, 3), 1), mask},
                      .output = masked_norm_output};
         check("batch_norm, masked", s);
     }
-    check_forward("layer_norm", ct_layer_norm_create(4, 0), CT_SHAPE(2, 3, 4));
+    check_forward("layer_norm", ct_layer_norm_create(4, NULL), CT_SHAPE(2, 3, 4));
     check_forward("l2_norm", ct_l2_normalize_create(-1), CT_SHAPE(2, 3, 4));
     check_forward("l2_norm over regions", ct_l2_normalize_create(1), CT_SHAPE(2, 3, 4));
 }
 END_TEST
 
 START_TEST(convolutions) {
-    ct_conv1d_options config = {.stride = 2, .dilation = 2, .padding = 1};
-    check_forward("conv1d", ct_conv1d_create(3, 2, 3, config), CT_SHAPE(2, 8, 3));
-    config = (ct_conv1d_options){.causal = true, .no_bias = true};
-    check_forward("conv1d, causal, no bias", ct_conv1d_create(3, 2, 3, config), CT_SHAPE(2, 5, 3));
-    check_forward("conv1d, weight norm",
-                  ct_weight_norm_apply(ct_conv1d_create(3, 2, 3, (ct_conv1d_options){0})),
+    ct_conv1d_options wide = {.stride = 2, .dilation = 2, .padding = 1, .bias = true};
+    ct_conv1d_options causal = {.stride = 1, .dilation = 1, .causal = true};
+    check_forward("conv1d", ct_conv1d_create(3, 2, 3, &wide), CT_SHAPE(2, 8, 3));
+    check_forward("conv1d, causal, no bias", ct_conv1d_create(3, 2, 3, &causal), CT_SHAPE(2, 5, 3));
+    check_forward("conv1d, weight norm", ct_weight_norm_apply(ct_conv1d_create(3, 2, 3, NULL)),
                   CT_SHAPE(2, 5, 3));
 }
 END_TEST
@@ -324,12 +327,12 @@ END_TEST
 
 static ct_tensor *cross_entropy_output(const subject *s) {
     ct_cross_entropy_options options = {.smoothing = s->option, .ignore = true, .ignore_index = 1};
-    return ct_cross_entropy(s->input[0], s->input[1], options);
+    return ct_cross_entropy(s->input[0], s->input[1], &options);
 }
 
 static ct_tensor *cross_entropy_rows(const subject *s) {
     ct_cross_entropy_options options = {.reduction = CT_REDUCE_NONE};
-    return ct_cross_entropy(s->input[0], s->input[1], options);
+    return ct_cross_entropy(s->input[0], s->input[1], &options);
 }
 
 static ct_tensor *bce_output(const subject *s) {
@@ -372,7 +375,7 @@ static ct_tensor *ranking_output(const subject *s) {
                                   .intra_modal = bits & 2,
                                   .released_intra = bits & 4,
                                   .measure = bits & 8 ? CT_ORDER : CT_COSINE};
-    return ct_ranking_loss(s->input[0], s->input[1], options);
+    return ct_ranking_loss(s->input[0], s->input[1], &options);
 }
 
 START_TEST(ranking) {

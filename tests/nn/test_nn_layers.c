@@ -46,29 +46,29 @@ START_TEST(initial_values_are_pytorchs) {
     check_range(m, "weight", 0.1);
     check_range(m, "bias", 0.1);
     ct_module_destroy(m);
-    m = ct_conv1d_create(20, 80, 5, (ct_conv1d_options){0});
+    m = ct_conv1d_create(20, 80, 5, NULL);
     check_range(m, "weight", 0.1);
     check_range(m, "bias", 0.1);
     ct_module_destroy(m);
-    m = ct_gru_create(30, 64, (ct_rnn_options){.layers = 2});
+    m = ct_gru_create(30, 64, &(ct_rnn_options){.layers = 2, .bias = true});
     check_range(m, "weight_ih_l0", 0.125);
     check_range(m, "weight_hh_l1", 0.125);
     check_range(m, "bias_hh_l1", 0.125);
     ct_module_destroy(m);
-    m = ct_lstm_create(30, 64, (ct_rnn_options){.bidirectional = true});
+    m = ct_lstm_create(30, 64, &(ct_rnn_options){.layers = 1, .bidirectional = true, .bias = true});
     check_range(m, "weight_ih_l0_reverse", 0.125);
     check_range(m, "bias_ih_l0", 0.125);
     ct_module_destroy(m);
     m = ct_gru_cell_create(30, 64);
     check_range(m, "weight_hh", 0.125);
     ct_module_destroy(m);
-    m = ct_attention_create(60, (ct_attention_options){.heads = 3});
+    m = ct_attention_create(60, &(ct_attention_options){.heads = 3});
     check_range(m, "in_proj_weight", sqrt(6.0 / 240));
     check_range(m, "out_proj.weight", 1 / sqrt(60));
     ck_assert(ct_get(ct_module_tensor(m, "out_proj.bias"), 3) == 0);
     ck_assert(ct_get(ct_module_tensor(m, "in_proj_bias"), 3) == 0);
     ct_module_destroy(m);
-    m = ct_region_gcn_create(50, 0);
+    m = ct_region_gcn_create(50, 50);
     check_range(m, "theta.weight", 1 / sqrt(50));
     check_range(m, "W.0.weight", 1 / sqrt(50));
     ck_assert(ct_get(ct_module_tensor(m, "W.1.weight"), 0) == 0);
@@ -140,8 +140,8 @@ static void naive_lstm(ct_module *m, const char *suffix, int in, const double *x
 }
 
 START_TEST(lstm_is_its_formulas) {
-    ct_rnn_options options = {.layers = 2, .bidirectional = true, .dropout = 0.9};
-    ct_module *m = f64(ct_lstm_create(C, H, options));
+    ct_rnn_options options = {.layers = 2, .bidirectional = true, .bias = true, .dropout = 0.9};
+    ct_module *m = f64(ct_lstm_create(C, H, &options));
     ct_module_train(m, false); /* no dropout */
     CT_SCOPE {
         ct_tensor *x = real(CT_SHAPE(B, T, C), 1), *h0 = real(CT_SHAPE(4, B, H), 2);
@@ -175,8 +175,8 @@ START_TEST(lstm_is_its_formulas) {
 END_TEST
 
 START_TEST(recurrent_refusals) {
-    ct_module *gru = ct_gru_create(3, 2, (ct_rnn_options){0});
-    ct_module *lstm = ct_lstm_create(3, 2, (ct_rnn_options){0});
+    ct_module *gru = ct_gru_create(3, 2, NULL);
+    ct_module *lstm = ct_lstm_create(3, 2, NULL);
     CT_SCOPE {
         ct_tensor *x = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 5, 3)), *h = NULL;
         ck_assert_ptr_null(ct_gru(gru, ct_slice(x, 2, 0, 2, 1), NULL, NULL, &h));
@@ -195,17 +195,18 @@ START_TEST(recurrent_refusals) {
     }
     ct_module_destroy(gru);
     ct_module_destroy(lstm);
-    ck_assert_ptr_null(ct_gru_create(3, 0, (ct_rnn_options){0}));
+    ck_assert_ptr_null(ct_gru_create(3, 0, NULL));
     assert_error("gru: 3 inputs, 0 hidden");
-    ck_assert_ptr_null(ct_lstm_create(3, 4, (ct_rnn_options){.dropout = 1}));
-    assert_error("lstm: dropout 1");
-    ck_assert_ptr_null(ct_gru_create(3, 4, (ct_rnn_options){.layers = 1000}));
-    assert_error("1000 layers");
+    ck_assert_ptr_null(ct_lstm_create(3, 4, &(ct_rnn_options){.layers = 1, .dropout = 1}));
+    assert_error("lstm: dropout is 1, expected 0 <= dropout < 1");
+    ck_assert_ptr_null(ct_gru_create(3, 4, &(ct_rnn_options){.layers = 1000}));
+    assert_error("gru: layers is 1000, expected 1 to 32");
 }
 END_TEST
 
 START_TEST(gru_drops_between_layers_in_training_only) {
-    ct_module *m = ct_gru_create(3, 8, (ct_rnn_options){.layers = 2, .dropout = 0.5});
+    ct_module *m =
+        ct_gru_create(3, 8, &(ct_rnn_options){.layers = 2, .bias = true, .dropout = 0.5});
     CT_SCOPE {
         ct_tensor *x = ct_tensor_cast(real(CT_SHAPE(2, 5, 3), 1), CT_F32);
         ct_tensor *a = ct_gru(m, x, NULL, NULL, NULL), *b = ct_gru(m, x, NULL, NULL, NULL);
@@ -265,7 +266,7 @@ static void naive_attention(ct_module *m, const ct_tensor *q, const ct_tensor *k
 
 static void check_attention(bool causal, bool masked) {
     ct_attention_options options = {.heads = HEADS, .causal = causal};
-    ct_module *m = f64(ct_attention_create(E, options));
+    ct_module *m = f64(ct_attention_create(E, &options));
     ct_rng rng = ct_rng_create(1, 1);
     ct_init_uniform(ct_module_tensor(m, "in_proj_bias"), -1, 1, &rng);
     ct_init_uniform(ct_module_tensor(m, "out_proj.bias"), -1, 1, &rng);
@@ -301,9 +302,9 @@ START_TEST(attention_is_its_formula) {
 END_TEST
 
 START_TEST(attention_refusals) {
-    ck_assert_ptr_null(ct_attention_create(5, (ct_attention_options){.heads = 2}));
+    ck_assert_ptr_null(ct_attention_create(5, &(ct_attention_options){.heads = 2}));
     assert_error("attention: width 5 in 2 heads");
-    ct_module *m = ct_attention_create(4, (ct_attention_options){.heads = 2});
+    ct_module *m = ct_attention_create(4, &(ct_attention_options){.heads = 2});
     CT_SCOPE {
         ct_tensor *q = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 3, 4));
         ct_tensor *k = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 5, 4));
@@ -347,15 +348,15 @@ END_TEST
 
 /* y[t][o] = bias[o] + sum over k, c of weight[o][c][k] x[t*stride + k*dilation - before][c] */
 static void check_conv(ct_conv1d_options config, int64_t before, int64_t steps) {
-    ct_module *m = f64(ct_conv1d_create(2, 3, 3, config));
-    int64_t stride = config.stride ? config.stride : 1;
-    int64_t dilation = config.dilation ? config.dilation : 1;
+    ct_module *m = f64(ct_conv1d_create(2, 3, 3, &config));
+    int64_t stride = config.stride;
+    int64_t dilation = config.dilation;
     CT_SCOPE {
         ct_tensor *x = real(CT_SHAPE(1, 7, 2), 1);
         double expected[32 * 3];
         for (int64_t t = 0; t < steps; t++) {
             for (int o = 0; o < 3; o++) {
-                double sum = config.no_bias ? 0 : at(m, "bias", 1, o, 0);
+                double sum = config.bias ? at(m, "bias", 1, o, 0) : 0;
                 for (int k = 0; k < 3; k++) {
                     int64_t from = t * stride + k * dilation - before;
                     for (int c = 0; c < 2 && from >= 0 && from < 7; c++) {
@@ -372,20 +373,81 @@ static void check_conv(ct_conv1d_options config, int64_t before, int64_t steps) 
 }
 
 START_TEST(conv1d_is_its_formula) {
-    check_conv((ct_conv1d_options){0}, 0, 5);
-    check_conv((ct_conv1d_options){.padding = 1, .no_bias = true}, 1, 7);
-    check_conv((ct_conv1d_options){.padding = 2, .stride = 2, .dilation = 2}, 2, 4);
-    check_conv((ct_conv1d_options){.causal = true, .dilation = 2, .padding = 9}, 4, 7);
-    ck_assert_ptr_null(ct_conv1d_create(2, 3, 0, (ct_conv1d_options){0}));
+    check_conv((ct_conv1d_options){.stride = 1, .dilation = 1, .bias = true}, 0, 5);
+    check_conv((ct_conv1d_options){.stride = 1, .dilation = 1, .padding = 1}, 1, 7);
+    check_conv((ct_conv1d_options){.padding = 2, .stride = 2, .dilation = 2, .bias = true}, 2, 4);
+    check_conv(
+        (ct_conv1d_options){.stride = 1, .dilation = 2, .padding = 9, .causal = true, .bias = true},
+        4, 7);
+    ck_assert_ptr_null(ct_conv1d_create(2, 3, 0, NULL));
     assert_error("kernel 0");
+}
+END_TEST
+
+/* ---- options ------------------------------------------------------------------------------- */
+
+/* A field at zero is zero: running statistics that stay, channels along the first axis. */
+START_TEST(options_are_taken_literally) {
+    ct_batch_norm_options options = ct_batch_norm_defaults();
+    options.momentum = options.eps = 0;
+    options.axis = 0;
+    ct_module *m = f64(ct_batch_norm_create(2, &options));
+    CT_SCOPE {
+        ct_tensor *x = ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(2, 2), (double[]){1, 3, 8, 12});
+        ct_tensor *y = ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(2, 2), (double[]){-1, 1, -1, 1});
+        assert_close(ct_batch_norm(m, x), y, 0, 0, "y");
+        ck_assert(ct_get(ct_module_tensor(m, "running_mean"), 1) == 0);
+        ck_assert(ct_get(ct_module_tensor(m, "running_var"), 1) == 1);
+        ck_assert(ct_item(ct_module_tensor(m, "num_batches_tracked")) == 1);
+    }
+    ct_module_destroy(m);
+    m = f64(ct_layer_norm_create(2, &(ct_layer_norm_options){.eps = 0}));
+    CT_SCOPE {
+        ct_tensor *x = ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(1, 2), (double[]){8, 12});
+        ct_tensor *y = ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(1, 2), (double[]){-1, 1});
+        assert_close(ct_layer_norm(m, x), y, 0, 0, "y");
+    }
+    ct_module_destroy(m);
+}
+END_TEST
+
+static void refused(ct_module *module, const char *message) {
+    ck_assert_ptr_null(module);
+    assert_error(message);
+}
+
+START_TEST(wrong_options_are_named) {
+    ct_rnn_options rnn = ct_rnn_defaults();
+    rnn.layers = 0;
+    refused(ct_gru_create(3, 4, &rnn), "gru: layers is 0, expected 1 to 32");
+    refused(ct_lstm_create(3, 4, &(ct_rnn_options){.layers = 33}), "lstm: layers is 33");
+    refused(ct_gru_create(3, 4, &(ct_rnn_options){.layers = 1, .dropout = NAN}), "dropout is nan");
+    refused(ct_attention_create(4, &(ct_attention_options){0}), "attention: heads is 0");
+    refused(ct_attention_create(4, &(ct_attention_options){.heads = 1, .dropout = 1}),
+            "attention: dropout is 1");
+    refused(ct_batch_norm_create(2, &(ct_batch_norm_options){.momentum = 2}),
+            "batch_norm: momentum is 2, expected 0 to 1");
+    refused(ct_batch_norm_create(2, &(ct_batch_norm_options){.eps = -1e-5}),
+            "batch_norm: eps is -1e-05, expected 0 or more");
+    refused(ct_layer_norm_create(2, &(ct_layer_norm_options){.eps = -1}), "layer_norm: eps is -1");
+    ct_conv1d_options conv = ct_conv1d_defaults();
+    conv.stride = 0;
+    refused(ct_conv1d_create(2, 3, 3, &conv), "conv1d: stride is 0, expected 1 or more");
+    conv = ct_conv1d_defaults();
+    conv.dilation = -1;
+    refused(ct_conv1d_create(2, 3, 3, &conv), "conv1d: dilation is -1");
+    conv = ct_conv1d_defaults();
+    conv.padding = -1;
+    refused(ct_conv1d_create(2, 3, 3, &conv), "conv1d: padding is -1");
 }
 END_TEST
 
 /* ---- normalisation, dropout ----------------------------------------------------------------- */
 
 START_TEST(batch_norm_modes) {
-    ct_batch_norm_options options = {.batch_statistics_in_eval = true, .momentum = 0.5};
-    ct_module *m = f64(ct_batch_norm_create(2, options));
+    ct_batch_norm_options options = {
+        .momentum = 0.5, .eps = 1e-5, .axis = 1, .batch_statistics_in_eval = true};
+    ct_module *m = f64(ct_batch_norm_create(2, &options));
     ct_module_train(m, false);
     CT_SCOPE {
         /* channel means 2 and 10, biased variances 1 and 4, unbiased 2 and 8 */
@@ -409,7 +471,7 @@ START_TEST(batch_norm_modes) {
         ck_assert(ct_item(ct_module_tensor(m, "num_batches_tracked")) == 1);
     }
     ct_module_destroy(m);
-    m = f64(ct_batch_norm_create(2, (ct_batch_norm_options){0}));
+    m = f64(ct_batch_norm_create(2, NULL));
     ct_module_train(m, false);
     CT_SCOPE {
         ct_tensor *x = real(CT_SHAPE(1, 2), 1);
@@ -418,16 +480,16 @@ START_TEST(batch_norm_modes) {
         ck_assert(ct_item(ct_module_tensor(m, "num_batches_tracked")) == 0);
     }
     ct_module_destroy(m);
-    ck_assert_ptr_null(ct_batch_norm_create(2, (ct_batch_norm_options){.momentum = 2}));
-    assert_error("momentum 2");
 }
 END_TEST
 
 /* The rows that count, alone, through the plain layer; the others hold NaN. */
 START_TEST(masked_batch_norm_is_that_of_its_rows) {
+    ct_batch_norm_options channels_last = ct_batch_norm_defaults();
+    channels_last.axis = -1;
     for (int training = 0; training < 2; training++) CT_SCOPE {
-            ct_module *plain = f64(ct_batch_norm_create(3, (ct_batch_norm_options){.axis = -1}));
-            ct_module *masked = f64(ct_batch_norm_create(3, (ct_batch_norm_options){.axis = -1}));
+            ct_module *plain = f64(ct_batch_norm_create(3, &channels_last));
+            ct_module *masked = f64(ct_batch_norm_create(3, &channels_last));
             ct_module_train(plain, training);
             ct_module_train(masked, training);
             const uint8_t counts[] = {1, 0, 1, 1, 0, 1};
@@ -453,7 +515,7 @@ START_TEST(masked_batch_norm_is_that_of_its_rows) {
 END_TEST
 
 START_TEST(layer_norm_is_its_formula) {
-    ct_module *m = f64(ct_layer_norm_create(4, 0.1));
+    ct_module *m = f64(ct_layer_norm_create(4, &(ct_layer_norm_options){.eps = 0.1}));
     CT_SCOPE {
         ct_tensor *x = real(CT_SHAPE(3, 4), 1);
         double expected[12];
@@ -499,5 +561,6 @@ END_TEST
 TEST_MAIN("nn layers", initial_values_are_pytorchs, the_seed_decides_initial_values,
           padding_row_stays_zero, lstm_is_its_formulas, recurrent_refusals,
           gru_drops_between_layers_in_training_only, attention_is_its_formula, attention_refusals,
-          graph_conv_is_its_formula, conv1d_is_its_formula, batch_norm_modes,
-          masked_batch_norm_is_that_of_its_rows, layer_norm_is_its_formula, dropout_keeps_the_mean)
+          graph_conv_is_its_formula, conv1d_is_its_formula, options_are_taken_literally,
+          wrong_options_are_named, batch_norm_modes, masked_batch_norm_is_that_of_its_rows,
+          layer_norm_is_its_formula, dropout_keeps_the_mean)

@@ -10,8 +10,8 @@ static ct_module *small_net(void) {
     ct_module *net = ct_module_create("net");
     ct_module_add(net, "fc", ct_linear_create(3, 2, true));
     ct_module *rnn = ct_module_add(net, "rnn", ct_module_create("list"));
-    ct_module_add(rnn, "0", ct_gru_create(2, 2, (ct_rnn_options){0}));
-    ct_module_add(net, "norm", ct_batch_norm_create(2, (ct_batch_norm_options){0}));
+    ct_module_add(rnn, "0", ct_gru_create(2, 2, NULL));
+    ct_module_add(net, "norm", ct_batch_norm_create(2, NULL));
     assert_no_error();
     return net;
 }
@@ -315,7 +315,7 @@ END_TEST
 /* The published region graph convolutions store 1x1 convolutions. */
 START_TEST(loads_1x1_convolutions_as_linear) {
     const char *path = in_folder("conv.safetensors");
-    ct_module *conv = ct_conv1d_create(3, 2, 1, (ct_conv1d_options){0});
+    ct_module *conv = ct_conv1d_create(3, 2, 1, NULL);
     ct_module *linear = ct_linear_create(3, 2, true);
     ck_assert(ct_module_save(conv, path));
     ck_assert_msg(ct_module_load(linear, path, true), "%s", ct_error());
@@ -334,8 +334,7 @@ END_TEST
 /* ---- weight normalisation ---------------------------------------------------------------- */
 
 START_TEST(weight_norm_replaces_weight) {
-    ct_module *modules[] = {ct_linear_create(3, 2, true),
-                            ct_conv1d_create(3, 2, 2, (ct_conv1d_options){0})};
+    ct_module *modules[] = {ct_linear_create(3, 2, true), ct_conv1d_create(3, 2, 2, NULL)};
     for (int k = 0; k < 2; k++) {
         CT_SCOPE {
             ct_tensor *x = ct_full(CT_F32, CT_CPU, CT_SHAPE(1, 4, 3), 0.7);
@@ -353,7 +352,7 @@ START_TEST(weight_norm_replaces_weight) {
         assert_error("expected a linear or conv1d with a weight");
         ct_module_destroy(modules[k]);
     }
-    ct_module *gru = ct_gru_create(2, 2, (ct_rnn_options){0});
+    ct_module *gru = ct_gru_create(2, 2, NULL);
     ck_assert_ptr_null(ct_weight_norm_apply(gru));
     assert_error("(gru)");
     ct_module_destroy(gru);

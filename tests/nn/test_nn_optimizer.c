@@ -23,9 +23,21 @@ static double value(ct_module *net, const char *name) {
     return ct_get(ct_module_tensor(net, name), 0);
 }
 
+static ct_optimizer *adam_at(ct_module *net, double lr) {
+    ct_adam_options options = ct_adam_defaults();
+    options.lr = lr;
+    return ct_adam_create(net, &options);
+}
+
+static ct_optimizer *adamw_at(ct_module *net, double lr) {
+    ct_adamw_options options = ct_adamw_defaults();
+    options.lr = lr;
+    return ct_adamw_create(net, &options);
+}
+
 START_TEST(skips_what_has_no_gradient) {
     ct_module *net = two_layers();
-    ct_optimizer *adam = ct_adamw_create(net, (ct_adam_options){.lr = 0.1});
+    ct_optimizer *adam = adamw_at(net, 0.1);
     double a = value(net, "a.weight"), b = value(net, "b.weight");
     set_grad(net, "a.weight", 1);
     ck_assert(ct_optimizer_step(adam));
@@ -47,7 +59,7 @@ END_TEST
 
 START_TEST(excludes_by_prefix) {
     ct_module *net = two_layers();
-    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_options){.lr = 1});
+    ct_optimizer *sgd = ct_sgd_create(net, &(ct_sgd_options){.lr = 1});
     ck_assert(ct_optimizer_exclude(sgd, "b."));
     double a = value(net, "a.bias"), b = value(net, "b.bias");
     set_grad(net, "a.bias", 3);
@@ -67,8 +79,7 @@ END_TEST
 START_TEST(learns_parts_at_rates_of_their_own) {
     for (int adam = 0; adam < 2; adam++) {
         ct_module *net = two_layers();
-        ct_optimizer *optimizer = adam ? ct_adam_create(net, (ct_adam_options){0})
-                                       : ct_sgd_create(net, (ct_sgd_options){0});
+        ct_optimizer *optimizer = adam ? ct_adam_create(net, NULL) : ct_sgd_create(net, NULL);
         ck_assert(ct_optimizer_scale_lr(optimizer, "a.weight", 0.25));
         ck_assert(ct_optimizer_scale_lr(optimizer, "b.", 0));
         ct_optimizer_set_lr(optimizer, 0.1);
@@ -94,7 +105,7 @@ END_TEST
 
 START_TEST(clips_over_all_parameters) {
     ct_module *net = two_layers();
-    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_options){.lr = 1});
+    ct_optimizer *sgd = ct_sgd_create(net, &(ct_sgd_options){.lr = 1});
     ct_optimizer_clip_norm(sgd, 2);
     double a = value(net, "a.bias"), b = value(net, "b.bias");
     set_grad(net, "a.bias", 3);
@@ -125,7 +136,7 @@ static void adam_by_hand(by_hand *p, double gradient) {
 
 START_TEST(repeats_what_is_listed_twice) {
     ct_module *net = two_layers();
-    ct_optimizer *adam = ct_adam_create(net, (ct_adam_options){.lr = 0.1});
+    ct_optimizer *adam = adam_at(net, 0.1);
     ck_assert(ct_optimizer_repeat(adam, "b."));
     ct_optimizer_clip_norm(adam, 2);
     by_hand a = {.value = value(net, "a.bias")}, b = {.value = value(net, "b.bias")};
@@ -154,7 +165,7 @@ END_TEST
 /* The second update of the first step goes on with the momentum of the first. */
 START_TEST(repeats_sgd_with_momentum) {
     ct_module *net = two_layers();
-    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_options){.lr = 1, .momentum = 0.5});
+    ct_optimizer *sgd = ct_sgd_create(net, &(ct_sgd_options){.lr = 1, .momentum = 0.5});
     ck_assert(ct_optimizer_repeat(sgd, "b."));
     double b = value(net, "b.bias");
     set_grad(net, "b.bias", 3);
@@ -176,7 +187,7 @@ START_TEST(a_step_in_parts) {
     for (int k = 0; k < 2; k++) {
         ct_module_add(net[k], "c", ct_linear_create(1, 1, true)); /* never gets a gradient */
         ct_module_to_dtype(net[k], CT_F64);
-        adam[k] = ct_adam_create(net[k], (ct_adam_options){.lr = 0.1});
+        adam[k] = adam_at(net[k], 0.1);
         ct_optimizer_clip_norm(adam[k], 2);
         ck_assert(ct_optimizer_repeat(adam[k], "b."));
         ct_tensor_fill(ct_module_tensor(net[k], "a.bias"), 1);
@@ -195,7 +206,7 @@ START_TEST(a_step_in_parts) {
         ck_assert(value(net[0], "b.bias") == value(net[1], "b.bias"));
     }
     for (int k = 0; k < 2; k++) ct_optimizer_destroy(adam[k]);
-    ct_optimizer *early = ct_adam_create(net[0], (ct_adam_options){0});
+    ct_optimizer *early = ct_adam_create(net[0], NULL);
     ck_assert(!ct_optimizer_update(early));
     assert_error("ct_optimizer_prepare comes first");
     ct_optimizer_destroy(early);
@@ -228,9 +239,13 @@ static void some_steps(ct_module *net, ct_optimizer *optimizer, int from, int to
 }
 
 static ct_optimizer *of_kind(int kind, ct_module *net) {
-    if (kind == 0) return ct_adam_create(net, (ct_adam_options){.weight_decay = 0.1});
-    if (kind == 1) return ct_adamw_create(net, (ct_adam_options){.lr = 0.01});
-    return ct_sgd_create(net, (ct_sgd_options){.momentum = 0.9, .nesterov = true});
+    if (kind == 0) {
+        ct_adam_options options = ct_adam_defaults();
+        options.weight_decay = 0.1;
+        return ct_adam_create(net, &options);
+    }
+    if (kind == 1) return adamw_at(net, 0.01);
+    return ct_sgd_create(net, &(ct_sgd_options){.lr = 1e-3, .momentum = 0.9, .nesterov = true});
 }
 
 static bool same_values(void *context, const char *name, ct_tensor *x, bool buffer) {
@@ -259,7 +274,7 @@ END_TEST
 
 START_TEST(refuses_wrong_state) {
     ct_module *net = two_layers();
-    ct_optimizer *adam = ct_adam_create(net, (ct_adam_options){0});
+    ct_optimizer *adam = ct_adam_create(net, NULL);
     CT_SCOPE {
         ct_tensor *x = ct_zeros(CT_F64, CT_CPU, CT_SHAPE(3));
         ck_assert(!ct_optimizer_set_state(adam, "exp_avg.a.weight", x));
@@ -280,7 +295,7 @@ END_TEST
 
 START_TEST(refuses_gradients_that_are_not_finite) {
     ct_module *net = two_layers();
-    ct_optimizer *adam = ct_adam_create(net, (ct_adam_options){0});
+    ct_optimizer *adam = ct_adam_create(net, NULL);
     double a = value(net, "a.weight");
     set_grad(net, "a.weight", 1);
     set_grad(net, "b.bias", NAN);
@@ -297,7 +312,7 @@ END_TEST
 
 START_TEST(notices_converted_parameters) {
     ct_module *net = two_layers();
-    ct_optimizer *adam = ct_adam_create(net, (ct_adam_options){0});
+    ct_optimizer *adam = ct_adam_create(net, NULL);
     ct_module_to_dtype(net, CT_F32);
     ck_assert(!ct_optimizer_step(adam));
     assert_error("'a.weight' was converted or removed");
@@ -306,23 +321,66 @@ START_TEST(notices_converted_parameters) {
 }
 END_TEST
 
+/* Zero is a value like any other, and NULL the defaults. */
+START_TEST(takes_options_literally) {
+    ct_module *net = two_layers();
+    ct_adamw_options still = ct_adamw_defaults();
+    still.weight_decay = 0;
+    ct_adam_options signs = ct_adam_defaults(); /* no memory: lr times the gradient's sign */
+    signs.lr = 0.1;
+    signs.beta1 = signs.beta2 = signs.eps = 0;
+    ct_optimizer *optimizer[] = {
+        ct_adamw_create(net, &still), ct_adamw_create(net, NULL), ct_adam_create(net, &signs),
+        ct_sgd_create(net, &(ct_sgd_options){.lr = 0, .momentum = 0.9}), ct_sgd_create(net, NULL)};
+    const double rate[] = {1e-3, 1e-3, 0.1, 0, 1e-3}, decay[] = {0, 0.01, 0, 0, 0};
+    const double gradient[] = {-2, 0.5}, sgd[] = {0, 0, 0, 0, 1};
+    for (int k = 0; k < 5; k++) {
+        for (int step = 0; step < 2; step++) {
+            double a = value(net, "a.weight"), g = gradient[step];
+            set_grad(net, "a.weight", g);
+            ck_assert_msg(ct_optimizer_lr(optimizer[k]) == rate[k], "optimiser %d", k);
+            ck_assert(ct_optimizer_step(optimizer[k]));
+            /* Adam's second step is by hand only without memory */
+            if (step == 1 && k < 2) continue;
+            double towards = sgd[k] != 0 ? g : g > 0 ? 1 : -1;
+            double expected = a - rate[k] * (decay[k] * a + towards);
+            ck_assert_msg(fabs(value(net, "a.weight") - expected) < 1e-10,
+                          "optimiser %d, step %d: %.17g, expected %.17g", k, step,
+                          value(net, "a.weight"), expected);
+        }
+        ct_optimizer_destroy(optimizer[k]);
+    }
+    ct_module_destroy(net);
+}
+END_TEST
+
+static void refuse_adam(ct_module *net, size_t field, double value, const char *message) {
+    ct_adam_options options = ct_adam_defaults();
+    memcpy((char *)&options + field, &value, sizeof value);
+    ck_assert_ptr_null(ct_adam_create(net, &options));
+    assert_error(message);
+    ck_assert_ptr_null(ct_adamw_create(net, &options));
+    assert_error(message);
+}
+
 START_TEST(refuses_wrong_options) {
     ct_module *net = two_layers();
-    ck_assert_ptr_null(ct_adam_create(net, (ct_adam_options){.lr = -1}));
-    assert_error("adam: lr -1");
-    ck_assert_ptr_null(ct_adamw_create(net, (ct_adam_options){.beta2 = 1}));
-    assert_error("adamw: ");
-    ck_assert_ptr_null(ct_sgd_create(net, (ct_sgd_options){.nesterov = true}));
+    refuse_adam(net, offsetof(ct_adam_options, lr), -1, ": lr is -1, expected 0 or more");
+    refuse_adam(net, offsetof(ct_adam_options, lr), NAN, ": lr is nan");
+    refuse_adam(net, offsetof(ct_adam_options, lr), INFINITY, ": lr is inf");
+    refuse_adam(net, offsetof(ct_adam_options, beta1), -0.1, ": beta1 is -0.1, expected 0 or more");
+    refuse_adam(net, offsetof(ct_adam_options, beta2), 1,
+                ": beta2 is 1, expected 0 or more, below");
+    refuse_adam(net, offsetof(ct_adam_options, eps), -1e-8, ": eps is -1e-08");
+    refuse_adam(net, offsetof(ct_adam_options, weight_decay), -1, ": weight_decay is -1");
+    ck_assert_ptr_null(ct_sgd_create(net, &(ct_sgd_options){.momentum = -1}));
+    assert_error("sgd: momentum is -1, expected 0 or more");
+    ck_assert_ptr_null(ct_sgd_create(net, &(ct_sgd_options){.nesterov = true}));
     assert_error("Nesterov");
-    ck_assert_ptr_null(ct_sgd_create(NULL, (ct_sgd_options){0}));
+    ck_assert_ptr_null(ct_sgd_create(NULL, NULL));
     assert_error("module is NULL");
     ck_assert(!ct_optimizer_step(NULL));
     assert_error("optimizer is NULL");
-    ct_optimizer *sgd = ct_sgd_create(net, (ct_sgd_options){0});
-    ck_assert(ct_optimizer_lr(sgd) == 1e-3);
-    ct_optimizer_set_lr(sgd, 0);
-    ck_assert(ct_optimizer_lr(sgd) == 0);
-    ct_optimizer_destroy(sgd);
     ct_module_destroy(net);
 }
 END_TEST
@@ -334,7 +392,7 @@ START_TEST(learns_xor) {
     ct_module_add(net, "hidden", ct_linear_create(2, 8, true));
     ct_module_add(net, "tanh", ct_activation_create("tanh"));
     ct_module_add(net, "out", ct_linear_create(8, 1, true));
-    ct_optimizer *adam = ct_adam_create(net, (ct_adam_options){.lr = 0.05});
+    ct_optimizer *adam = adam_at(net, 0.05);
     double loss = INFINITY;
     for (int step = 0; step < 300; step++) {
         CT_SCOPE {
@@ -358,4 +416,4 @@ TEST_MAIN("nn optimizer", skips_what_has_no_gradient, excludes_by_prefix,
           learns_parts_at_rates_of_their_own, clips_over_all_parameters,
           repeats_what_is_listed_twice, repeats_sgd_with_momentum, a_step_in_parts, resumes_exactly,
           refuses_wrong_state, refuses_gradients_that_are_not_finite, notices_converted_parameters,
-          refuses_wrong_options, learns_xor)
+          takes_options_literally, refuses_wrong_options, learns_xor)

@@ -90,6 +90,34 @@ START_TEST(reads_every_type) {
 }
 END_TEST
 
+/* What is not given is 0.01 for adamw and 0 else; what is given is taken as it stands. */
+START_TEST(decays_as_the_optimizer_does) {
+    static const struct {
+        const char *keys;
+        double decay;
+    } cases[] = {{"optimizer = adamw", 0.01},
+                 {"optimizer = adam", 0},
+                 {"optimizer = sgd", 0},
+                 {"optimizer = adamw\nweight_decay = 0", 0},
+                 {"weight_decay = 0.1\noptimizer = adamw", 0.1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "[data]\nfolder = x\n[train]\n%s\n", cases[i].keys);
+        ct_config *c = read_text(text, NULL, 0);
+        assert_no_error();
+        ck_assert_double_eq(c->weight_decay, cases[i].decay);
+        ct_config *again = read_text(c->text, NULL, 0);
+        ck_assert_double_eq(again->weight_decay, cases[i].decay);
+        ct_config_destroy(again);
+        ct_config_destroy(c);
+    }
+    const char *const adamw[] = {"train.optimizer=adamw"};
+    ct_config *c = read_text("[data]\nfolder = x\n", adamw, 1);
+    ck_assert_double_eq(c->weight_decay, 0.01);
+    ct_config_destroy(c);
+}
+END_TEST
+
 static const char model[] = "[data]\n"
                             "folder = flowers\n"
                             "[image]\n"
@@ -285,7 +313,7 @@ START_TEST(help_names_every_key) {
 }
 END_TEST
 
-TEST_MAIN("config", fills_in_defaults, reads_every_type, keeps_the_models_entries_in_order,
-          overrides_values, its_text_reproduces_it, names_what_is_wrong_in_the_file,
-          names_what_is_wrong_in_an_override, refuses_files_that_are_not_text,
-          leaves_an_earlier_error_alone, help_names_every_key)
+TEST_MAIN("config", fills_in_defaults, reads_every_type, decays_as_the_optimizer_does,
+          keeps_the_models_entries_in_order, overrides_values, its_text_reproduces_it,
+          names_what_is_wrong_in_the_file, names_what_is_wrong_in_an_override,
+          refuses_files_that_are_not_text, leaves_an_earlier_error_alone, help_names_every_key)

@@ -316,6 +316,18 @@ static char *default_run_folder(const char *file) {
     return folder;
 }
 
+/* What a key is that is not given; NULL: it must be. */
+static const char *default_of(const reader *r, const ct_config_key *key) {
+    if (!key->fallback) {
+        /* recorded batches take the place of the one key that must be given, [data] folder */
+        const char *file = r->value[find_key("recorded", "file")];
+        return file && *file ? "" : NULL;
+    }
+    const char *optimizer = r->value[find_key("train", "optimizer")];
+    bool adamw = optimizer && strcmp(optimizer, "adamw") == 0;
+    return adamw && strcmp(key->name, "weight_decay") == 0 ? "0.01" : key->fallback;
+}
+
 static bool fill_defaults(reader *r) {
     origin from = {.file = r->config->file};
     int run_folder = find_key("run", "folder");
@@ -325,12 +337,9 @@ static bool fill_defaults(reader *r) {
         free(folder);
         if (!done) return false;
     }
-    /* recorded batches take the place of the one key that must be given, [data] folder */
-    const char *file = r->value[find_key("recorded", "file")];
-    bool recorded = file && *file;
     for (int i = 0; i < ct_config_key_count; i++) {
         const ct_config_key *key = &ct_config_keys[i];
-        const char *fallback = key->fallback ? key->fallback : recorded ? "" : NULL;
+        const char *fallback = default_of(r, key);
         if (r->value[i] && (fallback || *r->value[i])) continue;
         if (!fallback) {
             return ct_fail_bool("%s: [%s] %s is missing: %s", from.file, key->section, key->name,

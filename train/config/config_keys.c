@@ -72,7 +72,7 @@ const ct_config_key ct_config_keys[] = {
      .count_offset = offsetof(ct_config, lr_factor_count),
      .help = "Parts that learn faster or slower: NAME:FACTOR, ...; image.attend:0.1"},
     {"train", "weight_decay", CT_KEY_NUMBER, "0", AT(weight_decay), .low = 0, .high = 1e6,
-     .help = "L2 penalty (adam, sgd) or decoupled decay (adamw)"},
+     .help = "L2 penalty (adam, sgd) or decoupled decay (adamw, where the default is 0.01)"},
     {"train", "momentum", CT_KEY_NUMBER, "0.9", AT(momentum), .low = 0, .high = 1,
      .help = "Momentum of sgd"},
     {"train", "clip_norm", CT_KEY_NUMBER, "2", AT(clip_norm), .low = 0, .high = 1e12,

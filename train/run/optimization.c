@@ -24,19 +24,22 @@ static bool scale_learning_rates(const ct_config *c, ct_optimizer *optimizer) {
     return true;
 }
 
+static ct_optimizer *create(const ct_config *c, ct_module *module) {
+    if (strcmp(c->optimizer, "sgd") == 0) {
+        ct_sgd_options options = {
+            .lr = c->lr, .momentum = c->momentum, .weight_decay = c->weight_decay};
+        return ct_sgd_create(module, &options);
+    }
+    ct_adam_options options = ct_adam_defaults();
+    options.lr = c->lr;
+    options.weight_decay = c->weight_decay;
+    bool decoupled = strcmp(c->optimizer, "adamw") == 0;
+    return (decoupled ? ct_adamw_create : ct_adam_create)(module, &options);
+}
+
 ct_optimizer *ct_configured_optimizer(const ct_config *c, ct_model *model) {
     ct_module *module = ct_model_module(model);
-    ct_adam_options adam = {.lr = c->lr, .weight_decay = c->weight_decay};
-    ct_optimizer *optimizer;
-    if (strcmp(c->optimizer, "sgd") == 0) {
-        optimizer = ct_sgd_create(module, (ct_sgd_options){.lr = c->lr,
-                                                           .momentum = c->momentum,
-                                                           .weight_decay = c->weight_decay});
-    } else if (strcmp(c->optimizer, "adamw") == 0) {
-        optimizer = ct_adamw_create(module, adam);
-    } else {
-        optimizer = ct_adam_create(module, adam);
-    }
+    ct_optimizer *optimizer = create(c, module);
     if (!optimizer) return NULL;
     ct_optimizer_clip_norm(optimizer, c->clip_norm);
     const char *untrained = ct_model_untrained_prefix(model);
