@@ -45,7 +45,8 @@ ct_rng *ct_default_rng(void);
 
 typedef struct ct_module ct_module;
 
-/* An empty container of type "module" named by its children. */
+/* An empty container; `type` is how tables and messages call it ("encoder") and may be any name:
+ * what a module is used as is told by the ct_X_create that made it. */
 ct_module *ct_module_create(const char *type);
 void ct_module_destroy(ct_module *module);
 /* Gives child to parent under a name (no dots, not taken); returns child. On error destroys
@@ -117,7 +118,8 @@ bool ct_module_load_as(ct_module *module, const char *path, const ct_state_form 
 /* A module of your own with one-input forward, for use in ct_sequential: */
 typedef ct_tensor *(*ct_forward_function)(ct_module *module, ct_tensor *x);
 void ct_module_set_forward(ct_module *module, ct_forward_function forward);
-/* Plain data of a module type: freed with `release` (may be NULL). */
+/* Plain data of a container of your own: freed with `release` (may be NULL), at once if it is not
+ * taken. An error for a module of the library, which has its own. */
 void ct_module_set_self(ct_module *module, void *self, void (*release)(void *self));
 void *ct_module_self(const ct_module *module);
 /* Runs a module that has a one-input forward. */

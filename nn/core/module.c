@@ -8,29 +8,32 @@
 
 /* ---- creation and destruction ----------------------------------------------------------- */
 
-ct_module *ct_module_create_as(const char *type, const void *self, size_t size,
-                               ct_forward_function forward) {
+ct_module *ct_module_create(const char *type) {
+    if (!type || !*type) return ct_fail("module_create: no type given");
     if (!ct_ok()) return NULL;
     ct_module *module = calloc(1, sizeof *module);
     if (!module) return ct_fail("%s: out of memory", type);
     module->type = strdup(type);
     module->training = true;
-    module->forward = forward;
-    if (size) {
-        module->self = malloc(size);
-        module->release = free;
-        if (module->self) memcpy(module->self, self, size);
-    }
-    if (!module->type || (size && !module->self)) {
-        ct_module_destroy(module);
-        return ct_fail("%s: out of memory", type);
-    }
-    return module;
+    if (module->type) return module;
+    ct_module_destroy(module);
+    return ct_fail("%s: out of memory", type);
 }
 
-ct_module *ct_module_create(const char *type) {
-    if (!type || !*type) return ct_fail("module_create: no type given");
-    return ct_module_create_as(type, NULL, 0, NULL);
+ct_module *ct_module_create_as(const ct_module_class *class, const void *self, size_t size) {
+    ct_module *module = ct_module_create(class->name);
+    if (!module) return NULL;
+    module->class = class;
+    module->forward = class->forward;
+    if (!size) return module;
+    module->self = malloc(size);
+    module->release = free;
+    if (module->self) {
+        memcpy(module->self, self, size);
+        return module;
+    }
+    ct_module_destroy(module);
+    return ct_fail("%s: out of memory", class->name);
 }
 
 ct_module *ct_module_if(ct_module *module, bool ok) {
@@ -132,9 +135,13 @@ const char *ct_module_label(const ct_module *module) {
     return text;
 }
 
-bool ct_module_is(const char *op, const ct_module *module, const char *type) {
+bool ct_module_is(const char *op, const ct_module *module, const ct_module_class *class) {
     if (!module) return ct_ok() ? ct_fail_bool("%s: module is NULL", op) : false;
-    if (strcmp(module->type, type) == 0) return true;
+    if (module->class == class) return true;
+    if (strcmp(module->type, class->name) == 0) {
+        return ct_fail_bool("%s: %s is a container called '%s', not one of ct_%s_create", op,
+                            ct_module_label(module), module->type, class->name);
+    }
     const char *article = strchr("aeiou", module->type[0]) ? "an" : "a";
     return ct_fail_bool("%s: %s is %s %s", op, ct_module_label(module), article, module->type);
 }
@@ -361,6 +368,12 @@ void ct_module_set_forward(ct_module *module, ct_forward_function forward) {
 
 void ct_module_set_self(ct_module *module, void *self, void (*release)(void *self)) {
     if (!module) {
+        if (release && self) release(self);
+        return;
+    }
+    if (module->class) {
+        ct_fail("module_set_self: %s is a %s, which has its own", ct_module_label(module),
+                module->type);
         if (release && self) release(self);
         return;
     }

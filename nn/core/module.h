@@ -11,7 +11,18 @@ typedef struct {
     bool buffer;
 } ct_module_entry;
 
+/* What a module is: one record a kind, compared by address. How a module is called says nothing, a
+ * container of a user's may be called "gru". */
+typedef struct {
+    const char *name;            /* "gru", of which ct_gru_create makes one */
+    ct_forward_function forward; /* of one input, or NULL */
+} ct_module_class;
+
+/* Those that another file asks for. */
+extern const ct_module_class ct_linear_class, ct_conv1d_class;
+
 struct ct_module {
+    const ct_module_class *class; /* NULL: a user's container */
     char *type;
     char *name; /* under its parent; NULL at the root */
     ct_module *parent;
@@ -27,12 +38,11 @@ struct ct_module {
 
 /* A module whose self is a copy of `size` bytes (none if 0); NULL and an error when out of
  * memory or if the thread already has an error. */
-ct_module *ct_module_create_as(const char *type, const void *self, size_t size,
-                               ct_forward_function forward);
+ct_module *ct_module_create_as(const ct_module_class *class, const void *self, size_t size);
 /* module if ok, else NULL after destroying it: the last line of a constructor. */
 ct_module *ct_module_if(ct_module *module, bool ok);
-/* True if module is of this type; else an error naming op, the module and both types. */
-bool ct_module_is(const char *op, const ct_module *module, const char *type);
+/* True if module is of this class; else an error naming op, the module and what it is. */
+bool ct_module_is(const char *op, const ct_module *module, const ct_module_class *class);
 /* "module 'rnn'", or "the module" at the root. Valid until the thread's next call: for messages. */
 const char *ct_module_label(const ct_module *module);
 

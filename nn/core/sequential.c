@@ -10,9 +10,9 @@ static ct_tensor *sequential_forward(ct_module *sequential, ct_tensor *x) {
     return x;
 }
 
-ct_module *ct_sequential_create(void) {
-    return ct_module_create_as("sequential", NULL, 0, sequential_forward);
-}
+static const ct_module_class sequential_class = {"sequential", sequential_forward};
+
+ct_module *ct_sequential_create(void) { return ct_module_create_as(&sequential_class, NULL, 0); }
 
 /* ---- activations ------------------------------------------------------------------------ */
 
@@ -39,13 +39,15 @@ static ct_tensor *activation_forward(ct_module *module, ct_tensor *x) {
     return ct_unary(activations[i].kind, x, activations[i].parameter, 0);
 }
 
+static const ct_module_class activation_class = {"activation", activation_forward};
+
 ct_module *ct_activation_create(const char *name) {
     const char *known[ACTIVATIONS];
     for (int i = 0; i < ACTIVATIONS; i++) {
         known[i] = activations[i].name;
         if (name && strcmp(name, known[i]) == 0) {
             activation_self self = {i};
-            return ct_module_create_as("activation", &self, sizeof self, activation_forward);
+            return ct_module_create_as(&activation_class, &self, sizeof self);
         }
     }
     if (!name) return ct_fail("activation: no name given");

@@ -13,6 +13,8 @@ static ct_tensor *self_attention(ct_module *attention, ct_tensor *x) {
     return ct_attention(attention, x, x, x, NULL);
 }
 
+static const ct_module_class attention_class = {"attention", self_attention};
+
 ct_attention_options ct_attention_defaults(void) { return (ct_attention_options){.heads = 1}; }
 
 ct_module *ct_attention_create(int64_t width, const ct_attention_options *options) {
@@ -30,7 +32,7 @@ ct_module *ct_attention_create(int64_t width, const ct_attention_options *option
                        o.heads);
     }
     attention_self self = {width, o};
-    ct_module *attention = ct_module_create_as("attention", &self, sizeof self, self_attention);
+    ct_module *attention = ct_module_create_as(&attention_class, &self, sizeof self);
     if (!attention) return NULL;
     double bound = sqrt(6.0 / (double)(4 * width)); /* xavier uniform of (3E,E) */
     ct_module *out = ct_linear_create(width, width, true);
@@ -87,7 +89,7 @@ static ct_tensor *attend(ct_module *attention, const attention_self *self, ct_te
 ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, ct_tensor *value,
                         ct_tensor *mask) {
     static const char *const names[] = {"query", "key", "value"};
-    if (!ct_module_is("attention", attention, "attention")) return NULL;
+    if (!ct_module_is("attention", attention, &attention_class)) return NULL;
     const attention_self *self = ct_module_self(attention);
     ct_tensor *const x[3] = {query, key, value};
     for (int i = 0; i < 3; i++) {

@@ -4,6 +4,8 @@
 
 #include "nn/core/module.h"
 
+const ct_module_class ct_conv1d_class = {"conv1d", ct_conv1d};
+
 ct_conv1d_options ct_conv1d_defaults(void) {
     return (ct_conv1d_options){.stride = 1, .dilation = 1, .bias = true};
 }
@@ -28,7 +30,7 @@ ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel,
         self.before = o.dilation * (kernel - 1);
         self.after = 0;
     }
-    ct_module *conv = ct_module_create_as("conv1d", &self, sizeof self, ct_conv1d);
+    ct_module *conv = ct_module_create_as(&ct_conv1d_class, &self, sizeof self);
     double bound = 1 / sqrt((double)(in * kernel));
     bool ok = conv && ct_module_uniform(conv, "weight", CT_SHAPE(out, in, kernel), bound) &&
               (!o.bias || ct_module_uniform(conv, "bias", CT_SHAPE(out), bound));
@@ -36,7 +38,7 @@ ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel,
 }
 
 ct_tensor *ct_conv1d(ct_module *conv, ct_tensor *x) {
-    if (!ct_module_is("conv1d", conv, "conv1d")) return NULL;
+    if (!ct_module_is("conv1d", conv, &ct_conv1d_class)) return NULL;
     const ct_tensor_conv1d_options *options = ct_module_self(conv);
     return ct_conv1d_with(x, ct_module_weight(conv), ct_module_own(conv, "bias"), *options);
 }

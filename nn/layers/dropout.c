@@ -6,14 +6,16 @@ typedef struct {
     double p;
 } dropout_self;
 
+static const ct_module_class dropout_class = {"dropout", ct_dropout};
+
 ct_module *ct_dropout_create(double p) {
     if (!(p >= 0 && p < 1)) return ct_fail("dropout: probability %g, expected 0 <= p < 1", p);
     dropout_self self = {p};
-    return ct_module_create_as("dropout", &self, sizeof self, ct_dropout);
+    return ct_module_create_as(&dropout_class, &self, sizeof self);
 }
 
 ct_tensor *ct_dropout(ct_module *dropout, ct_tensor *x) {
-    if (!ct_module_is("dropout", dropout, "dropout")) return NULL;
+    if (!ct_module_is("dropout", dropout, &dropout_class)) return NULL;
     const dropout_self *self = ct_module_self(dropout);
     return ct_dropout_with(x, dropout->training ? self->p : 0, ct_default_rng(), "dropout");
 }

@@ -6,19 +6,21 @@ typedef struct {
     int64_t padding; /* -1: none */
 } embedding_self;
 
+static const ct_module_class embedding_class = {"embedding", ct_embedding};
+
 ct_module *ct_embedding_create(int64_t count, int64_t width) {
     if (count < 1 || width < 1) {
         return ct_fail("embedding: %lld vectors of width %lld: expected positive sizes",
                        (long long)count, (long long)width);
     }
     embedding_self self = {.padding = -1};
-    ct_module *embedding = ct_module_create_as("embedding", &self, sizeof self, ct_embedding);
+    ct_module *embedding = ct_module_create_as(&embedding_class, &self, sizeof self);
     bool ok = embedding && ct_module_normal(embedding, "weight", CT_SHAPE(count, width));
     return ct_module_if(embedding, ok);
 }
 
 void ct_embedding_set_padding(ct_module *embedding, int64_t padding) {
-    if (!ct_module_is("embedding_set_padding", embedding, "embedding")) return;
+    if (!ct_module_is("embedding_set_padding", embedding, &embedding_class)) return;
     ct_tensor *weight = ct_module_own(embedding, "weight");
     if (padding < 0 || padding >= weight->shape.dim[0]) {
         ct_fail("embedding_set_padding: row %lld of weight %s", (long long)padding,
@@ -34,7 +36,7 @@ void ct_embedding_set_padding(ct_module *embedding, int64_t padding) {
 }
 
 ct_tensor *ct_embedding(ct_module *embedding, ct_tensor *index) {
-    if (!ct_module_is("embedding", embedding, "embedding")) return NULL;
+    if (!ct_module_is("embedding", embedding, &embedding_class)) return NULL;
     const embedding_self *self = ct_module_self(embedding);
     return ct_embedding_with(ct_module_own(embedding, "weight"), index, self->padding);
 }

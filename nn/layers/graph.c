@@ -6,12 +6,14 @@
 
 /* ---- region relations ------------------------------------------------------------------- */
 
+static const ct_module_class region_gcn_class = {"region_gcn", ct_region_gcn};
+
 ct_module *ct_region_gcn_create(int64_t width, int64_t inner) {
     if (width < 1 || inner < 1) {
         return ct_fail("region_gcn: width %lld, inner %lld: expected positive sizes",
                        (long long)width, (long long)inner);
     }
-    ct_module *gcn = ct_module_create_as("region_gcn", NULL, 0, ct_region_gcn);
+    ct_module *gcn = ct_module_create_as(&region_gcn_class, NULL, 0);
     if (!gcn) return NULL;
     ct_module_add(gcn, "g", ct_linear_create(width, inner, true));
     ct_module *w = ct_module_add(gcn, "W", ct_sequential_create());
@@ -30,7 +32,8 @@ ct_module *ct_region_gcn_create(int64_t width, int64_t inner) {
 }
 
 ct_tensor *ct_region_gcn(ct_module *gcn, ct_tensor *v) {
-    if (!ct_module_is("region_gcn", gcn, "region_gcn") || !ct_nn_input("region_gcn", "v", v, 3)) {
+    if (!ct_module_is("region_gcn", gcn, &region_gcn_class) ||
+        !ct_nn_input("region_gcn", "v", v, 3)) {
         return NULL;
     }
     ct_tensor *out = NULL;
@@ -47,12 +50,14 @@ ct_tensor *ct_region_gcn(ct_module *gcn, ct_tensor *v) {
 
 /* ---- given graph ------------------------------------------------------------------------ */
 
+static const ct_module_class graph_conv_class = {"graph_conv", NULL};
+
 ct_module *ct_graph_conv_create(int64_t in, int64_t out, bool bias) {
     if (in < 1 || out < 1) {
         return ct_fail("graph_conv: %lld inputs, %lld outputs: expected positive sizes",
                        (long long)in, (long long)out);
     }
-    ct_module *conv = ct_module_create_as("graph_conv", NULL, 0, NULL);
+    ct_module *conv = ct_module_create_as(&graph_conv_class, NULL, 0);
     double bound = 1 / sqrt((double)in);
     bool ok = conv && ct_module_uniform(conv, "weight", CT_SHAPE(out, in), bound) &&
               (!bias || ct_module_uniform(conv, "bias", CT_SHAPE(out), bound));
@@ -60,7 +65,7 @@ ct_module *ct_graph_conv_create(int64_t in, int64_t out, bool bias) {
 }
 
 ct_tensor *ct_graph_conv(ct_module *conv, ct_tensor *x, ct_tensor *adjacency) {
-    if (!ct_module_is("graph_conv", conv, "graph_conv")) return NULL;
+    if (!ct_module_is("graph_conv", conv, &graph_conv_class)) return NULL;
     ct_tensor *y = NULL;
     CT_SCOPE {
         ct_tensor *projected = ct_linear_with(x, ct_module_own(conv, "weight"), NULL);

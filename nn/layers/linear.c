@@ -4,12 +4,14 @@
 
 #include "nn/core/module.h"
 
+const ct_module_class ct_linear_class = {"linear", ct_linear};
+
 ct_module *ct_linear_create(int64_t in, int64_t out, bool bias) {
     if (in < 1 || out < 1) {
         return ct_fail("linear: %lld inputs, %lld outputs: expected positive sizes", (long long)in,
                        (long long)out);
     }
-    ct_module *linear = ct_module_create_as("linear", NULL, 0, ct_linear);
+    ct_module *linear = ct_module_create_as(&ct_linear_class, NULL, 0);
     double bound = 1 / sqrt((double)in);
     bool ok = linear && ct_module_uniform(linear, "weight", CT_SHAPE(out, in), bound) &&
               (!bias || ct_module_uniform(linear, "bias", CT_SHAPE(out), bound));
@@ -17,6 +19,6 @@ ct_module *ct_linear_create(int64_t in, int64_t out, bool bias) {
 }
 
 ct_tensor *ct_linear(ct_module *linear, ct_tensor *x) {
-    if (!ct_module_is("linear", linear, "linear")) return NULL;
+    if (!ct_module_is("linear", linear, &ct_linear_class)) return NULL;
     return ct_linear_with(x, ct_module_weight(linear), ct_module_own(linear, "bias"));
 }

@@ -4,6 +4,8 @@
 
 /* ---- batch norm (Ioffe and Szegedy 2015) ------------------------------------------------- */
 
+static const ct_module_class batch_norm_class = {"batch_norm", ct_batch_norm};
+
 ct_batch_norm_options ct_batch_norm_defaults(void) {
     return (ct_batch_norm_options){.momentum = 0.1, .eps = 1e-5, .axis = 1};
 }
@@ -19,7 +21,7 @@ ct_module *ct_batch_norm_create(int64_t channels, const ct_batch_norm_options *o
         !ct_nn_option("batch_norm", "eps", o.eps, o.eps >= 0, "0 or more")) {
         return NULL;
     }
-    ct_module *norm = ct_module_create_as("batch_norm", &o, sizeof o, ct_batch_norm);
+    ct_module *norm = ct_module_create_as(&batch_norm_class, &o, sizeof o);
     ct_shape shape = CT_SHAPE(channels);
     bool ok = norm && ct_module_constant(norm, "weight", shape, 1) &&
               ct_module_constant(norm, "bias", shape, 0) &&
@@ -71,7 +73,8 @@ static ct_tensor *normalise_batch(ct_module *norm, const ct_batch_norm_options *
 
 /* The channels' axis of x, -1 on error. */
 static int channel_axis(ct_module *norm, const ct_tensor *x) {
-    if (!ct_module_is("batch_norm", norm, "batch_norm") || !ct_nn_input("batch_norm", "x", x, -1)) {
+    if (!ct_module_is("batch_norm", norm, &batch_norm_class) ||
+        !ct_nn_input("batch_norm", "x", x, -1)) {
         return -1;
     }
     const ct_batch_norm_options *options = ct_module_self(norm);
@@ -151,6 +154,8 @@ ct_tensor *ct_batch_norm_masked(ct_module *norm, ct_tensor *x, ct_tensor *mask) 
 
 /* ---- layer norm (Ba et al. 2016) --------------------------------------------------------- */
 
+static const ct_module_class layer_norm_class = {"layer_norm", ct_layer_norm};
+
 ct_layer_norm_options ct_layer_norm_defaults(void) { return (ct_layer_norm_options){.eps = 1e-5}; }
 
 ct_module *ct_layer_norm_create(int64_t width, const ct_layer_norm_options *options) {
@@ -159,14 +164,14 @@ ct_module *ct_layer_norm_create(int64_t width, const ct_layer_norm_options *opti
         return ct_fail("layer_norm: width %lld, expected a positive size", (long long)width);
     }
     if (!ct_nn_option("layer_norm", "eps", o.eps, o.eps >= 0, "0 or more")) return NULL;
-    ct_module *norm = ct_module_create_as("layer_norm", &o, sizeof o, ct_layer_norm);
+    ct_module *norm = ct_module_create_as(&layer_norm_class, &o, sizeof o);
     bool ok = norm && ct_module_constant(norm, "weight", CT_SHAPE(width), 1) &&
               ct_module_constant(norm, "bias", CT_SHAPE(width), 0);
     return ct_module_if(norm, ok);
 }
 
 ct_tensor *ct_layer_norm(ct_module *norm, ct_tensor *x) {
-    if (!ct_module_is("layer_norm", norm, "layer_norm")) return NULL;
+    if (!ct_module_is("layer_norm", norm, &layer_norm_class)) return NULL;
     const ct_layer_norm_options *options = ct_module_self(norm);
     return ct_layer_norm_with(x, ct_module_own(norm, "weight"), ct_module_own(norm, "bias"),
                               options->eps);
@@ -183,7 +188,9 @@ static ct_tensor *l2_norm_forward(ct_module *norm, ct_tensor *x) {
     return ct_l2_normalize(x, self->axis);
 }
 
+static const ct_module_class l2_norm_class = {"l2_norm", l2_norm_forward};
+
 ct_module *ct_l2_normalize_create(int axis) {
     l2_norm_self self = {axis};
-    return ct_module_create_as("l2_norm", &self, sizeof self, l2_norm_forward);
+    return ct_module_create_as(&l2_norm_class, &self, sizeof self);
 }

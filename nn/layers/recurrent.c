@@ -17,6 +17,17 @@ typedef struct {
     ct_tensor *h, *c; /* c: LSTM only */
 } recurrent_state;
 
+static ct_tensor *gru_forward(ct_module *gru, ct_tensor *x) {
+    return ct_gru(gru, x, NULL, NULL, NULL);
+}
+
+static ct_tensor *lstm_forward(ct_module *lstm, ct_tensor *x) {
+    return ct_lstm(lstm, x, NULL, NULL, NULL, NULL, NULL);
+}
+
+static const ct_module_class gru_class = {"gru", gru_forward};
+static const ct_module_class lstm_class = {"lstm", lstm_forward};
+
 /* ---- parameters ------------------------------------------------------------------------- */
 
 enum { NAME_SIZE = 48, MOST_LAYERS = 32, MOST_STATES = 2 * MOST_LAYERS };
@@ -57,8 +68,9 @@ static bool check_options(const char *type, const ct_rnn_options *o) {
                         "0 <= dropout < 1");
 }
 
-static ct_module *create(const char *type, int64_t in, int64_t hidden,
-                         const ct_rnn_options *options, ct_forward_function forward) {
+static ct_module *create(const ct_module_class *class, int64_t in, int64_t hidden,
+                         const ct_rnn_options *options) {
+    const char *type = class->name;
     ct_rnn_options o = options ? *options : ct_rnn_defaults();
     if (in < 1 || hidden < 1) {
         return ct_fail("%s: %lld inputs, %lld hidden: expected positive sizes", type, (long long)in,
@@ -69,9 +81,9 @@ static ct_module *create(const char *type, int64_t in, int64_t hidden,
                            .hidden = hidden,
                            .layers = o.layers,
                            .directions = o.bidirectional ? 2 : 1,
-                           .lstm = type[0] == 'l',
+                           .lstm = class == &lstm_class,
                            .dropout = o.dropout};
-    ct_module *module = ct_module_create_as(type, &self, sizeof self, forward);
+    ct_module *module = ct_module_create_as(class, &self, sizeof self);
     bool ok = module != NULL;
     for (int layer = 0; ok && layer < self.layers; layer++) {
         for (int direction = 0; ok && direction < self.directions; direction++) {
@@ -135,11 +147,13 @@ static bool check_state(const char *op, const char *what, const recurrent_self *
                         ct_shape_text(expected));
 }
 
-static ct_tensor *run(const char *type, ct_module *module, ct_tensor *x, recurrent_state given,
-                      ct_tensor *lengths, ct_tensor **h_last, ct_tensor **c_last) {
+static ct_tensor *run(const ct_module_class *class, ct_module *module, ct_tensor *x,
+                      recurrent_state given, ct_tensor *lengths, ct_tensor **h_last,
+                      ct_tensor **c_last) {
+    const char *type = class->name;
     if (h_last) *h_last = NULL;
     if (c_last) *c_last = NULL;
-    if (!ct_module_is(type, module, type) || !ct_nn_input(type, "x", x, 3)) return NULL;
+    if (!ct_module_is(type, module, class) || !ct_nn_input(type, "x", x, 3)) return NULL;
     const recurrent_self *self = ct_module_self(module);
     if (x->shape.dim[2] != self->in) {
         return ct_fail("%s: x is %s, expected (B,T,%lld)", type, ct_tensor_text(x),
@@ -166,27 +180,19 @@ static ct_tensor *run(const char *type, ct_module *module, ct_tensor *x, recurre
 
 /* ---- GRU -------------------------------------------------------------------------------- */
 
-static ct_tensor *gru_forward(ct_module *gru, ct_tensor *x) {
-    return ct_gru(gru, x, NULL, NULL, NULL);
-}
-
 ct_module *ct_gru_create(int64_t in, int64_t hidden, const ct_rnn_options *options) {
-    return create("gru", in, hidden, options, gru_forward);
+    return create(&gru_class, in, hidden, options);
 }
 
 ct_tensor *ct_gru(ct_module *gru, ct_tensor *x, ct_tensor *h0, ct_tensor *lengths,
                   ct_tensor **h_last) {
-    return run("gru", gru, x, (recurrent_state){.h = h0}, lengths, h_last, NULL);
+    return run(&gru_class, gru, x, (recurrent_state){.h = h0}, lengths, h_last, NULL);
 }
 
 /* ---- LSTM ------------------------------------------------------------------------------- */
 
-static ct_tensor *lstm_forward(ct_module *lstm, ct_tensor *x) {
-    return ct_lstm(lstm, x, NULL, NULL, NULL, NULL, NULL);
-}
-
 ct_module *ct_lstm_create(int64_t in, int64_t hidden, const ct_rnn_options *options) {
-    return create("lstm", in, hidden, options, lstm_forward);
+    return create(&lstm_class, in, hidden, options);
 }
 
 ct_tensor *ct_lstm(ct_module *lstm, ct_tensor *x, ct_tensor *h0, ct_tensor *c0, ct_tensor *lengths,
@@ -194,19 +200,21 @@ ct_tensor *ct_lstm(ct_module *lstm, ct_tensor *x, ct_tensor *h0, ct_tensor *c0, 
     if ((h0 == NULL) != (c0 == NULL)) {
         return ct_ok() ? ct_fail("lstm: h0 and c0: give both or neither") : NULL;
     }
-    return run("lstm", lstm, x, (recurrent_state){h0, c0}, lengths, h_last, c_last);
+    return run(&lstm_class, lstm, x, (recurrent_state){h0, c0}, lengths, h_last, c_last);
 }
 
 /* ---- one step --------------------------------------------------------------------------- */
 
 static ct_tensor *cell_forward(ct_module *cell, ct_tensor *x) { return ct_gru_cell(cell, x, NULL); }
 
+static const ct_module_class cell_class = {"gru_cell", cell_forward};
+
 ct_module *ct_gru_cell_create(int64_t in, int64_t hidden) {
     if (in < 1 || hidden < 1) {
         return ct_fail("gru_cell: %lld inputs, %lld hidden: expected positive sizes", (long long)in,
                        (long long)hidden);
     }
-    ct_module *cell = ct_module_create_as("gru_cell", NULL, 0, cell_forward);
+    ct_module *cell = ct_module_create_as(&cell_class, NULL, 0);
     double bound = 1 / sqrt((double)hidden);
     bool ok = cell && ct_module_uniform(cell, "weight_ih", CT_SHAPE(3 * hidden, in), bound) &&
               ct_module_uniform(cell, "weight_hh", CT_SHAPE(3 * hidden, hidden), bound) &&
@@ -216,7 +224,7 @@ ct_module *ct_gru_cell_create(int64_t in, int64_t hidden) {
 }
 
 ct_tensor *ct_gru_cell(ct_module *cell, ct_tensor *x, ct_tensor *h) {
-    if (!ct_module_is("gru_cell", cell, "gru_cell") || !ct_nn_input("gru_cell", "x", x, 2)) {
+    if (!ct_module_is("gru_cell", cell, &cell_class) || !ct_nn_input("gru_cell", "x", x, 2)) {
         return NULL;
     }
     ct_tensor *y = ct_gru_with(ct_unsqueeze(x, 1), h, ct_module_own(cell, "weight_ih"),

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Weight normalisation (Salimans and Kingma 2016): weight = g v / |v|, one norm an output. */
-#include <string.h>
-
 #include "nn/core/module.h"
 
 /* Norms of v over all dimensions but the first, shape (out,1,...). */
@@ -15,7 +13,7 @@ static ct_tensor *output_norms(const ct_tensor *v) {
 ct_module *ct_weight_norm_apply(ct_module *module) {
     if (!module) return ct_ok() ? ct_fail("weight_norm: module is NULL") : NULL;
     ct_tensor *weight = ct_module_own(module, "weight");
-    bool known = strcmp(module->type, "linear") == 0 || strcmp(module->type, "conv1d") == 0;
+    bool known = module->class == &ct_linear_class || module->class == &ct_conv1d_class;
     if (!known || !weight) {
         return ct_fail("weight_norm: %s (%s): expected a linear or conv1d with a weight",
                        ct_module_label(module), module->type);

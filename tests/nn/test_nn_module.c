@@ -126,6 +126,98 @@ START_TEST(wrong_module_type_is_named) {
 }
 END_TEST
 
+/* ---- what a module is, and how it is called ------------------------------------------------- */
+
+typedef struct {
+    ct_tensor *x, *rows, *index, *square; /* (2,3,3), (2,3), i64 (2), (3,3) */
+} inputs;
+
+static ct_tensor *as_linear(ct_module *m, inputs in) { return ct_linear(m, in.rows); }
+static ct_tensor *as_embedding(ct_module *m, inputs in) { return ct_embedding(m, in.index); }
+static ct_tensor *as_padded(ct_module *m, inputs in) {
+    (void)in;
+    ct_embedding_set_padding(m, 0);
+    return NULL;
+}
+static ct_tensor *as_gru(ct_module *m, inputs in) { return ct_gru(m, in.x, NULL, NULL, NULL); }
+static ct_tensor *as_lstm(ct_module *m, inputs in) {
+    return ct_lstm(m, in.x, NULL, NULL, NULL, NULL, NULL);
+}
+static ct_tensor *as_cell(ct_module *m, inputs in) { return ct_gru_cell(m, in.rows, NULL); }
+static ct_tensor *as_region_gcn(ct_module *m, inputs in) { return ct_region_gcn(m, in.x); }
+static ct_tensor *as_graph_conv(ct_module *m, inputs in) {
+    return ct_graph_conv(m, in.x, in.square);
+}
+static ct_tensor *as_attention(ct_module *m, inputs in) {
+    return ct_attention(m, in.x, in.x, in.x, NULL);
+}
+static ct_tensor *as_batch_norm(ct_module *m, inputs in) { return ct_batch_norm(m, in.rows); }
+static ct_tensor *as_masked(ct_module *m, inputs in) {
+    return ct_batch_norm_masked(m, in.rows, ct_full(CT_U8, CT_CPU, CT_SHAPE(2, 1), 1));
+}
+static ct_tensor *as_layer_norm(ct_module *m, inputs in) { return ct_layer_norm(m, in.rows); }
+static ct_tensor *as_dropout(ct_module *m, inputs in) { return ct_dropout(m, in.rows); }
+static ct_tensor *as_conv1d(ct_module *m, inputs in) { return ct_conv1d(m, in.x); }
+static ct_tensor *as_weight_norm(ct_module *m, inputs in) {
+    (void)in;
+    return ct_weight_norm_apply(m) ? ct_module_tensor(m, "weight_g") : NULL;
+}
+static ct_tensor *as_any(ct_module *m, inputs in) { return ct_forward(m, in.rows); }
+
+static ct_tensor *(*const uses[])(ct_module *, inputs) = {
+    as_linear,     as_embedding,  as_padded,      as_gru,        as_lstm,   as_cell,
+    as_region_gcn, as_graph_conv, as_attention,   as_batch_norm, as_masked, as_layer_norm,
+    as_dropout,    as_conv1d,     as_weight_norm, as_any,
+};
+static const char *const type_names[] = {
+    "linear",     "embedding",  "gru",        "lstm",       "gru_cell", "region_gcn",
+    "graph_conv", "attention",  "batch_norm", "layer_norm", "l2_norm",  "dropout",
+    "conv1d",     "sequential", "activation", "module",
+};
+enum { USES = sizeof uses / sizeof *uses, TYPE_NAMES = sizeof type_names / sizeof *type_names };
+
+/* A container of any name has no self of the type so called: using it as one must not read it. */
+START_TEST(a_name_makes_no_module_a_layer) {
+    for (int i = 0; i < USES * TYPE_NAMES; i++) CT_SCOPE {
+            inputs in = {ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 3, 3)),
+                         ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 3)),
+                         ct_zeros(CT_I64, CT_CPU, CT_SHAPE(2)),
+                         ct_zeros(CT_F32, CT_CPU, CT_SHAPE(3, 3))};
+            ct_module *net = ct_module_create("net");
+            ct_module *m = ct_module_add(net, "mine", ct_module_create(type_names[i % TYPE_NAMES]));
+            ct_module_parameter(m, "weight", in.square);
+            assert_no_error();
+            ck_assert_ptr_null(uses[i / TYPE_NAMES](m, in));
+            assert_error("module 'mine'");
+            ct_module_destroy(net);
+        }
+}
+END_TEST
+
+START_TEST(a_namesake_is_told_from_the_layer) {
+    ct_module *mine = ct_module_create("gru");
+    CT_SCOPE {
+        ct_gru(mine, ct_zeros(CT_F32, CT_CPU, CT_SHAPE(1, 2, 3)), NULL, NULL, NULL);
+        assert_error("gru: the module is a container called 'gru', not one of ct_gru_create");
+    }
+    ct_module_destroy(mine);
+}
+END_TEST
+
+/* What a layer keeps beside its parameters is its own. */
+START_TEST(the_self_of_a_layer_stays) {
+    ct_module *norm = ct_layer_norm_create(3, NULL);
+    double *other = malloc(sizeof *other);
+    ct_module_set_self(norm, other, free);
+    assert_error("module_set_self: the module is a layer_norm, which has its own");
+    CT_SCOPE {
+        ck_assert_ptr_nonnull(ct_layer_norm(norm, ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 3))));
+        assert_no_error();
+    }
+    ct_module_destroy(norm);
+}
+END_TEST
+
 START_TEST(modes_reach_all_children) {
     ct_module *net = small_net();
     ct_module *gru = ct_module_child(ct_module_child(net, "rnn"), "0");
@@ -360,7 +452,8 @@ START_TEST(weight_norm_replaces_weight) {
 END_TEST
 
 TEST_MAIN("nn module", visits_in_order_with_dotted_names, children_are_found_and_named,
-          refuses_wrong_children, wrong_module_type_is_named, modes_reach_all_children,
+          refuses_wrong_children, wrong_module_type_is_named, a_name_makes_no_module_a_layer,
+          a_namesake_is_told_from_the_layer, the_self_of_a_layer_stays, modes_reach_all_children,
           own_module_types, converts_dtype, saves_and_loads,
           load_lists_everything_and_changes_nothing, loads_more_than_needed_if_not_strict,
           loads_1x1_convolutions_as_linear, weight_norm_replaces_weight)
