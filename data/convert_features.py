@@ -9,8 +9,9 @@ features are base64 of float32, features num_boxes x width. The ids file names o
 row i of the result is the image of its line i, and an image named twice fills both rows. Images
 that the ids file does not name are skipped. Needs Debian's python3-numpy.
 
-One line is in memory at a time, however large the files are. If an image is missing or a line is
-wrong, nothing is written and the exit status is 2.
+One line is in memory at a time, however large the files are. A record that is cut short or wrong is
+passed over and counted: published files have such, followed by the whole one. If an image never comes
+whole, nothing is written and the exit status is 2.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import argparse
 import base64
 import binascii
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ try:
     import numpy as np
 
     import feature_file
+    import wrong_file
 except ImportError as error:
     if error.name != "numpy":
         raise
@@ -45,6 +47,14 @@ DTYPES = {"f32": "<f4", "f16": "<f2"}
 
 class ConversionError(Exception):
     """What is wrong, in one line."""
+
+
+class WrongRecord(Exception):
+    """What is wrong with a record, in one line, and the image that it would be of."""
+
+    def __init__(self, image: str, what: str) -> None:
+        super().__init__(what)
+        self.image = image
 
 
 class Record(NamedTuple):
@@ -73,78 +83,123 @@ def read_ids(path: Path) -> dict[str, list[int]]:
     return rows
 
 
-def read_records(path: Path) -> Iterator[Record]:
+def split_record(place: str, line: bytes) -> Record:
+    fields = line.rstrip(b"\r\n").split(b"\t")
+    image = fields[0].decode("utf-8", "backslashreplace").strip()
+    if len(fields) != len(FIELDS):
+        raise WrongRecord(image, f"{place}: {len(fields)} fields parted by tabs, expected the {len(FIELDS)} fields "
+                          f"{' '.join(FIELDS)}")
+    return Record(place, image, fields[3].decode("utf-8", "backslashreplace").strip(), fields[5])
+
+
+def read_records(path: Path, wrong: Callable[[WrongRecord], None]) -> Iterator[Record]:
+    """The records that have all fields; of others `wrong` is told."""
+    kind = wrong_file.kind(path)
+    if kind:
+        raise ConversionError(f"{path}: {kind}; expected a TSV file of bottom-up attention")
     with open(path, "rb") as stream:
         number = 0
         while line := stream.readline(LONGEST_LINE):
             number += 1
             place = f"{path}:{number}"
-            if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
-                raise ConversionError(f"{place}: line of over {LONGEST_LINE} bytes")
-            fields = line.rstrip(b"\r\n").split(b"\t")
-            if len(fields) != len(FIELDS):
-                raise ConversionError(f"{place}: {len(fields)} fields parted by tabs, expected the "
-                                      f"{len(FIELDS)} fields {' '.join(FIELDS)}")
-            image, boxes = (fields[at].decode("utf-8", "backslashreplace").strip() for at in (0, 3))
-            yield Record(place, image, boxes, fields[5])
+            try:
+                if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                    while line and not line.endswith(b"\n"):
+                        line = stream.readline(LONGEST_LINE)
+                    raise WrongRecord("", f"{place}: line of over {LONGEST_LINE} bytes")
+                yield split_record(place, line)
+            except WrongRecord as error:
+                wrong(error)
 
 
 def decode(record: Record, regions: int, width: int, dtype: str) -> np.ndarray:
     """The features of one image, (regions, width), or what is wrong with them."""
     where = f"{record.place}: image {record.image}"
     if record.boxes != str(regions):
-        raise ConversionError(f"{where} has {record.boxes} boxes, expected {regions}")
+        raise WrongRecord(record.image, f"{where} has {record.boxes} boxes, expected {regions}")
     try:
         data = base64.b64decode(record.features, validate=True)
     except binascii.Error as error:
-        raise ConversionError(f"{where}: features are not base64: {error}") from None
+        raise WrongRecord(record.image, f"{where}: features are not base64: {error}") from None
     if len(data) != regions * width * 4:
-        raise ConversionError(f"{where}: features of {len(data)} bytes, expected "
-                              f"{regions} x {width} x 4 = {regions * width * 4}")
+        raise WrongRecord(record.image, f"{where}: features of {len(data)} bytes, expected {regions} x {width} x 4 = "
+                          f"{regions * width * 4}")
     with np.errstate(over="ignore"):
         features = np.frombuffer(data, "<f4").reshape(regions, width).astype(dtype)
     if not np.isfinite(features).all():
         region, place = np.argwhere(~np.isfinite(features))[0]
-        raise ConversionError(f"{where}: region {region}, number {place} is {features[region, place]}")
+        raise WrongRecord(record.image, f"{where}: region {region}, number {place} is {features[region, place]}")
     return features
 
 
-def missing_message(missing: list[str], total: int, ids: Path, report: Path | None) -> str:
+class PassedOver:
+    """Records that are cut short or wrong: how many, the first, and the first of each image."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: dict[str | None, WrongRecord] = {}
+
+    def add(self, error: WrongRecord) -> None:
+        self.count += 1
+        self.first.setdefault(None, error)
+        self.first.setdefault(error.image, error)
+
+
+def missing_message(missing: list[str], total: int, options: argparse.Namespace, passed: PassedOver) -> str:
+    """What is not there, and why, where a record of it was wrong."""
     shown = ", ".join(missing[:LISTED]) + (", ..." if len(missing) > LISTED else "")
     more = " (--missing FILE lists all)" if len(missing) > LISTED else ""
-    where = f" (all in {report})" if report else more
-    return f"{len(missing)} of the {total} images of {ids} are in none of the TSV files: {shown}{where}"
+    where = f" (all in {options.missing})" if options.missing else more
+    text = f"{len(missing)} of the {total} images of {options.ids} are whole in none of the TSV files: {shown}{where}"
+    if not passed.count:
+        return text
+    reason = next((passed.first[image] for image in missing if image in passed.first), passed.first[None])
+    return f"{text}; {passed.count} records were passed over, such as {reason}"
+
+
+def write_rows(out: feature_file.FeatureFile, rows: dict[str, list[int]], options: argparse.Namespace,
+               passed: PassedOver) -> tuple[set[str], int, int]:
+    """Writes every image that comes whole: which, how many records repeat one, how many are of others."""
+    written: set[str] = set()
+    repeated = others = 0
+    dtype = DTYPES[options.dtype]
+    for tsv in options.tsv:
+        for record in read_records(tsv, passed.add):
+            if record.image not in rows:
+                others += 1
+            elif record.image in written:  # published files repeat a few images where they were joined
+                repeated += 1
+            else:
+                try:
+                    features = decode(record, options.regions, options.width, dtype)
+                except WrongRecord as error:
+                    passed.add(error)
+                    continue
+                for row in rows[record.image]:
+                    out.write(row, features)
+                written.add(record.image)
+    return written, repeated, others
 
 
 def convert(options: argparse.Namespace) -> str:
     """Writes the file; what was done, in one line."""
     rows = read_ids(options.ids)
     images = sum(map(len, rows.values()))
-    written: set[str] = set()
-    records = repeated = 0
-    dtype = DTYPES[options.dtype]
+    passed = PassedOver()
     shape = (images, options.regions, options.width)
-    with feature_file.create(options.out, shape, dtype) as out:
-        for tsv in options.tsv:
-            for record in read_records(tsv):
-                records += 1
-                if record.image not in rows:
-                    continue
-                if record.image in written:  # published files repeat a few images where they were joined
-                    repeated += 1
-                    continue
-                features = decode(record, options.regions, options.width, dtype)
-                for row in rows[record.image]:
-                    out.write(row, features)
-                written.add(record.image)
+    with feature_file.create(options.out, shape, DTYPES[options.dtype]) as out:
+        written, repeated, others = write_rows(out, rows, options, passed)
         missing = [image for image in rows if image not in written]
         if missing:
             if options.missing:
                 options.missing.write_text("".join(image + "\n" for image in missing), encoding="utf-8")
-            raise ConversionError(missing_message(missing, len(rows), options.ids, options.missing))
-    return (f"{options.out}: {images} images, {options.regions} x {options.width} {options.dtype}; of {records} "
-            f"records {repeated} repeat an image (the first is kept), "
-            f"{records - repeated - len(written)} not asked for")
+            raise ConversionError(missing_message(missing, len(rows), options, passed))
+    said = (f"{options.out}: {images} images, {options.regions} x {options.width} {options.dtype}; of "
+            f"{len(written) + repeated + others + passed.count} records {repeated} repeat an image (the first is "
+            f"kept), {others} not asked for")
+    if passed.count:
+        said += f", {passed.count} cut short or wrong and passed over, such as {passed.first[None]}"
+    return said
 
 
 def positive(text: str) -> int:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import subprocess
 import sys
 import unittest
@@ -98,7 +99,7 @@ class Features(Scratch):
         self.write("ids.txt", "9\n17\n5\n6\n")
         error = self.fails(*self.arguments("a.tsv"))
         self.assertIn("3 of the 4 images of", error)
-        self.assertIn("none of the TSV files: 9, 5, 6\n", error)
+        self.assertIn("whole in none of the TSV files: 9, 5, 6\n", error)
 
     def test_many_missing_images_are_listed_in_a_file(self) -> None:
         self.write("ids.txt", "17\n" + "".join(f"x{number}\n" for number in range(12)))
@@ -122,9 +123,36 @@ class Features(Scratch):
         for message, bad in cases.items():
             with self.subTest(message):
                 self.write("a.tsv", good + bad)
+                self.write("ids.txt", "17\n9\n")
                 error = self.fails(*self.arguments("a.tsv"))
                 self.assertIn(message, error)
                 self.assertIn("a.tsv:2: ", error)
+                self.assertIn("1 of the 2 images of", error)
+
+    def test_wrong_records_are_passed_over(self) -> None:
+        """Published files have a record that is cut, and then the whole one."""
+        whole = line_of("9", self.images["9"])
+        wrong = {"cut in the features": whole[:-20] + "\n", "cut in the boxes": whole[:16] + "\n",
+                 "cut in the name": "9\n", "nothing": "\n", "of another image": line_of("3", np.zeros((1, 4))),
+                 "not a number": line_of("9", np.full((3, 4), np.nan))}
+        for name, record in wrong.items():
+            with self.subTest(name):
+                self.write("a.tsv", line_of("17", self.images["17"]) + record + whole)
+                self.write("ids.txt", "9\n17\n")
+                said = self.succeeds(*self.arguments("a.tsv"))
+                np.testing.assert_array_equal(self.result(), [self.images[name] for name in ("9", "17")])
+                if name == "of another image":
+                    self.assertIn("of 3 records 0 repeat an image (the first is kept), 1 not asked for\n", said)
+                else:
+                    self.assertIn("0 not asked for, 1 cut short or wrong and passed over, such as ", said)
+                    self.assertIn("a.tsv:2: ", said)
+
+    def test_files_of_another_kind_are_named(self) -> None:
+        for data, message in ((gzip.compress(b"1"), "a.tsv: gzip, expected what is in it: gunzip it"),
+                              (b"PK\x03\x04....", "a.tsv: a zip archive"),
+                              (b"\x80\x02}q\x00.", "a.tsv: a Python pickle")):
+            (self.folder / "a.tsv").write_bytes(data)
+            self.assertIn(message, self.fails(*self.arguments("a.tsv")))
 
     def test_a_cut_file_is_noticed(self) -> None:
         text = line_of("17", self.images["17"]) + line_of("9", self.images["9"])
