@@ -182,11 +182,23 @@ static const char *first_caption(const ct_split *split, int64_t image) {
     return "";
 }
 
+/* (I) of images (I,D): the same for images that are the same. */
+static ct_tensor *score_images(ct_tensor *images, ct_tensor *sentence, ct_measure measure) {
+    ct_distinct same = {0};
+    const ct_tensor *all[] = {images};
+    bool found = ct_distinct_tensors(&same, all, 1);
+    ct_tensor *rows = found ? ct_distinct_take(&same, images) : NULL;
+    ct_tensor *score = rows ? ct_similarity(rows, sentence, measure) : NULL;
+    score = score ? ct_distinct_spread(&same, score) : NULL;
+    ct_distinct_free(&same);
+    return score;
+}
+
 static bool add_scores(query *q, const ct_experiment *e, const ct_split *split) {
     CT_SCOPE {
         ct_tensor *images, *sentence = ct_embed_sentences(e, &q->sentence, 1);
         if (!sentence || !ct_embed_split(e, split, &images, NULL)) return false;
-        ct_tensor *score = ct_similarity(images, sentence, ct_model_measure(e->model));
+        ct_tensor *score = score_images(images, sentence, ct_model_measure(e->model));
         score = score ? ct_tensor_reshape(score, CT_SHAPE(split->image_count)) : NULL;
         score = score ? ct_tensor_cast(score, CT_F64) : NULL;
         if (!score) return false;

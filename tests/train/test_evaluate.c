@@ -259,6 +259,66 @@ START_TEST(equal_scores_count_against_the_model) {
 }
 END_TEST
 
+/* Rows that are equal in each model, of random numbers: products of other shapes round them
+ * otherwise. */
+static ct_tensor *repeated_rows(ct_rng *rng, int64_t rows, int64_t distinct, int64_t width,
+                                ct_dtype dtype) {
+    ct_tensor *x = ct_random_normal(rng, "x", dtype, CT_CPU, CT_SHAPE(distinct, width));
+    int64_t *from = malloc((size_t)rows * sizeof *from);
+    for (int64_t i = 0; i < rows; i++) from[i] = i * 7 % distinct;
+    ct_tensor *index = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(rows), from);
+    free(from);
+    return ct_l2_normalize(ct_tensor_index_select(x, 0, index), 1);
+}
+
+/* Each image and each caption stands there about three times: whoever finds one finds them all. */
+START_TEST(equal_rows_tie_in_every_tile) {
+    enum { IMAGES = 61, CAPTIONS = 211, WIDTH = 37 };
+    int64_t of[CAPTIONS], want_i2t[IMAGES], want_t2i[CAPTIONS], got_i2t[IMAGES], got_t2i[CAPTIONS];
+    ct_rng rng = ct_rng_create(5, 0);
+    for (int64_t c = 0; c < CAPTIONS; c++) of[c] = c < IMAGES ? c : c * 31 % IMAGES;
+    for (ct_dtype dtype = CT_F32; dtype <= CT_F64; dtype++) CT_SCOPE {
+            ct_embeddings model = {repeated_rows(&rng, IMAGES, 20, WIDTH, dtype),
+                                   repeated_rows(&rng, CAPTIONS, 70, WIDTH, dtype), CT_COSINE};
+            ct_retrieval_details want = {want_i2t, NULL, want_t2i, NULL};
+            ct_retrieval_details got = {got_i2t, NULL, got_t2i, NULL};
+            ck_assert(ct_rank_split(&model, 1, of, CT_TILE_SCORES, want));
+            /* equal images tie with one another: two others of each at least */
+            for (int64_t c = 0; c < CAPTIONS; c++) ck_assert_int_ge(want_t2i[c], 2);
+            for (int64_t tile = 1; tile < CAPTIONS * IMAGES; tile = tile * 3 + 1) {
+                ck_assert(ct_rank_split(&model, 1, of, tile, got));
+                same_integers(got_i2t, want_i2t, IMAGES, "i2t rank");
+                same_integers(got_t2i, want_t2i, CAPTIONS, "t2i rank");
+            }
+        }
+}
+END_TEST
+
+/* Image 1 has no caption: captions find it, and it asks for none. */
+START_TEST(images_without_captions_distract) {
+    int64_t of[2] = {0, 2};
+    CT_SCOPE {
+        const double images[] = {1, 0, 0, 1, 0, 1}, captions[] = {1, 0, 0, 1};
+        ct_embeddings model = {ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(3, 2), images),
+                               ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(2, 2), captions),
+                               CT_COSINE};
+        ct_retrieval m;
+        ck_assert(ct_evaluate_retrieval(&model, 1, of, &m, all));
+        ck_assert_int_eq(i2t_rank[0], 0);
+        ck_assert_int_eq(i2t_rank[1], -1);
+        ck_assert_int_eq(i2t_rank[2], 0);
+        ck_assert_int_eq(t2i_rank[0], 0);
+        ck_assert_int_eq(t2i_rank[1], 1);
+        ck_assert_double_eq(m.i2t.r1, 100);
+        ck_assert_double_eq(m.i2t.meanr, 1);
+        ck_assert_double_eq(m.t2i.r1, 50);
+        ck_assert_int_eq(m.images, 3);
+        ck_assert_int_eq(m.captions, 2);
+        ck_assert_int_eq(m.distractors, 1);
+    }
+}
+END_TEST
+
 /* ---- errors --------------------------------------------------------------------------------- */
 
 START_TEST(what_does_not_fit) {
@@ -271,8 +331,9 @@ START_TEST(what_does_not_fit) {
         ct_retrieval metrics;
         ck_assert(!ct_evaluate_retrieval(model, 2, of, &metrics, (ct_retrieval_details){0}));
         assert_error("model 2 has 3 images");
-        ck_assert(!ct_evaluate_retrieval(&model[1], 1, of, &metrics, (ct_retrieval_details){0}));
-        assert_error("image 2 has no caption");
+        int64_t all_of_first[4] = {0};
+        ck_assert(!ct_evaluate_folds(model, 1, all_of_first, 2, &metrics));
+        assert_error("images 1 to 1, one of the folds, have no caption");
         ck_assert(!ct_evaluate_folds(model, 1, of, 3, &metrics));
         assert_error("2 images do not divide into 3 folds");
         ct_set(model[0].captions, 3, NAN);
@@ -286,4 +347,5 @@ START_TEST(what_does_not_fit) {
 END_TEST
 
 TEST_MAIN("evaluate", recorded_metrics, recorded_metrics_whatever_the_precision, recorded_folds,
-          ranks_by_hand, equal_scores_count_against_the_model, what_does_not_fit)
+          ranks_by_hand, equal_scores_count_against_the_model, equal_rows_tie_in_every_tile,
+          images_without_captions_distract, what_does_not_fit)

@@ -8,7 +8,7 @@
 #ifndef CT_DATA_H
 #define CT_DATA_H
 
-#include "tensor/tensor.h"
+#include "train/data/distinct.h"
 
 /* ---- tokens: train/data/tokenize.c -------------------------------------------------------------
  */
@@ -90,6 +90,9 @@ typedef struct {
 bool ct_encode(const ct_encoder *encoder, const char *sentence, ct_caption *caption);
 void ct_caption_free(ct_caption *caption);
 
+/* Which of them a model reads alike. */
+bool ct_captions_distinct(const ct_caption *captions, int64_t count, ct_distinct *distinct);
+
 /* Captions side by side, filled up with <pad>. Targets are there where the decoder's tokens are not
  * what is read: the ids, cut to 60 with <end> kept, as the released code does. */
 typedef struct {
@@ -130,6 +133,7 @@ typedef struct {
     int file;                    /* {split}_ims.npy, opened for reading */
     int64_t file_start;          /* where its first feature lies */
     int64_t rows_an_image;       /* in the file; the first is read */
+    ct_distinct same_images;     /* which images have the same features; of ct_split_check */
 } ct_split;
 
 /* Errors name the file and line: features and captions that do not match, an empty caption, an
@@ -143,9 +147,9 @@ bool ct_split_encode(ct_split *split, const ct_encoder *encoder);
  * NaN or infinity, naming image, region and feature. `raw`: room for as many floats, used where
  * the file is f16. */
 bool ct_split_read_image(const ct_split *split, int64_t image, float *out, void *raw);
-/* Reads every image: for splits that are small and needed whole. The training split's are looked
- * at as they are read: COCO's are 33 GB. */
-bool ct_split_check(const ct_split *split);
+/* Reads every image, and finds those that are the same: for splits that are small and needed whole.
+ * The training split's are looked at as they are read: COCO's are 33 GB. */
+bool ct_split_check(ct_split *split);
 /* Keeps the first images whose captions number at most `captions`, and one image at least. */
 bool ct_split_cut(ct_split *split, int64_t captions);
 

@@ -89,6 +89,27 @@ void ct_caption_free(ct_caption *caption) {
     *caption = (ct_caption){0};
 }
 
+static bool ids_equal(const int64_t *a, int64_t a_count, const int64_t *b, int64_t b_count) {
+    return a_count == b_count && (!a_count || memcmp(a, b, (size_t)a_count * sizeof *a) == 0);
+}
+
+static uint64_t hash_caption(const void *context, int64_t i) {
+    const ct_caption *caption = (const ct_caption *)context + i;
+    uint64_t hash = ct_hash_words(0, caption->ids, (size_t)caption->length * sizeof *caption->ids);
+    return ct_hash_words(hash, caption->read, (size_t)caption->read_count * sizeof *caption->read);
+}
+
+static bool captions_equal(const void *context, int64_t i, int64_t k) {
+    const ct_caption *a = (const ct_caption *)context + i, *b = (const ct_caption *)context + k;
+    return ids_equal(a->ids, a->length, b->ids, b->length) &&
+           ids_equal(a->read, a->read_count, b->read, b->read_count);
+}
+
+bool ct_captions_distinct(const ct_caption *captions, int64_t count, ct_distinct *distinct) {
+    return ct_distinct_find(distinct, count,
+                            (ct_distinct_by){captions, hash_caption, captions_equal});
+}
+
 /* ---- captions side by side --------------------------------------------------------------- */
 
 /* T for captions of at most `longest` tokens. */

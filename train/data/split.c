@@ -132,15 +132,34 @@ bool ct_split_read_image(const ct_split *split, int64_t image, float *out, void 
                         (double)out[wrong]);
 }
 
-bool ct_split_check(const ct_split *split) {
+/* Room for two images and one as it is in the file. */
+typedef struct {
+    const ct_split *split;
+    float *a, *b, *raw;
+    size_t bytes;
+} comparison;
+
+static uint64_t hash_image(const void *context, int64_t image) {
+    const comparison *c = context;
+    if (!ct_split_read_image(c->split, image, c->a, c->raw)) return 0;
+    return ct_hash_words(0, c->a, c->bytes);
+}
+
+static bool images_equal(const void *context, int64_t a, int64_t b) {
+    const comparison *c = context;
+    return ct_split_read_image(c->split, a, c->a, c->raw) &&
+           ct_split_read_image(c->split, b, c->b, c->raw) && memcmp(c->a, c->b, c->bytes) == 0;
+}
+
+bool ct_split_check(ct_split *split) {
     if (!split) return false;
     size_t count = (size_t)(split->images->shape.dim[1] * split->images->shape.dim[2]);
-    float *x = malloc(2 * count * sizeof *x);
+    float *x = malloc(3 * count * sizeof *x);
     if (!x) return ct_fail_bool("%s: out of memory", split->folder);
-    bool done = true;
-    for (int64_t i = 0; done && i < split->image_count; i++) {
-        done = ct_split_read_image(split, i, x, x + count);
-    }
+    comparison c = {split, x, x + count, x + 2 * count, count * sizeof *x};
+    ct_distinct_free(&split->same_images);
+    bool done = ct_distinct_find(&split->same_images, split->image_count,
+                                 (ct_distinct_by){&c, hash_image, images_equal});
     free(x);
     return done;
 }
@@ -330,6 +349,7 @@ static void forget_encoded(ct_split *split) {
 void ct_split_destroy(ct_split *split) {
     if (!split) return;
     forget_encoded(split);
+    ct_distinct_free(&split->same_images);
     if (split->file >= 0) close(split->file);
     ct_release(split->images);
     free(split->name);
@@ -386,6 +406,7 @@ bool ct_split_cut(ct_split *split, int64_t captions) {
         ct_release(split->images);
         split->images = first;
     }
+    ct_distinct_free(&split->same_images);
     split->longest = 0;
     for (int64_t i = 0; i < split->caption_count; i++) {
         bool keep = split->image_of[i] < images;

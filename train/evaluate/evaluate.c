@@ -51,26 +51,28 @@ static bool check_embeddings(const ct_embeddings *models, int count, const int64
                                 (long long)images, (long long)captions);
         }
     }
-    char *seen = calloc((size_t)images + 1, 1);
-    if (!seen) return ct_fail_bool("evaluate: out of memory");
-    bool fits = true;
-    for (int64_t c = 0; c < captions && fits; c++) {
-        fits = image_of[c] >= 0 && image_of[c] < images;
-        if (fits) seen[image_of[c]] = 1;
+    if (captions < 1) return ct_fail_bool("evaluate: no caption");
+    for (int64_t c = 0; c < captions; c++) {
+        if (image_of[c] >= 0 && image_of[c] < images) continue;
+        return ct_fail_bool("evaluate: a caption's image is outside 0..%lld",
+                            (long long)images - 1);
     }
-    if (!fits) ct_fail("evaluate: a caption's image is outside 0..%lld", (long long)images - 1);
-    for (int64_t i = 0; i < images && fits; i++) {
-        fits = seen[i];
-        if (!fits) ct_fail("evaluate: image %lld has no caption", (long long)i);
-    }
-    free(seen);
-    return fits;
+    return true;
 }
 
 /* ---- evaluation -------------------------------------------------------------------------- */
 
 static void copy_ranks(int64_t *to, const int64_t *from, int64_t count) {
     for (int64_t i = 0; to && i < count; i++) to[i] = from[i];
+}
+
+/* Ranks of images that have a caption, moved to the front; how many. */
+static int64_t drop_distractors(int64_t *rank, int64_t images) {
+    int64_t kept = 0;
+    for (int64_t i = 0; i < images; i++) {
+        if (rank[i] >= 0) rank[kept++] = rank[i];
+    }
+    return kept;
 }
 
 bool ct_evaluate_retrieval(const ct_embeddings *models, int count, const int64_t *image_of,
@@ -84,9 +86,15 @@ bool ct_evaluate_retrieval(const ct_embeddings *models, int count, const int64_t
     if (done) {
         copy_ranks(details.i2t_rank, ranks.i2t_rank, images);
         copy_ranks(details.t2i_rank, ranks.t2i_rank, captions);
-        ct_recalls a = ct_recalls_of(ranks.i2t_rank, images);
+        int64_t asking = drop_distractors(ranks.i2t_rank, images);
+        ct_recalls a = ct_recalls_of(ranks.i2t_rank, asking);
         ct_recalls b = ct_recalls_of(ranks.t2i_rank, captions);
-        *metrics = (ct_retrieval){a, b, a.r1 + a.r5 + a.r10 + b.r1 + b.r5 + b.r10};
+        *metrics = (ct_retrieval){.i2t = a,
+                                  .t2i = b,
+                                  .rsum = a.r1 + a.r5 + a.r10 + b.r1 + b.r5 + b.r10,
+                                  .images = images,
+                                  .captions = captions,
+                                  .distractors = images - asking};
     }
     free(rank);
     return done;
@@ -120,6 +128,11 @@ static bool evaluate_part(const ct_embeddings *models, int count, const int64_t 
             rows[kept] = c;
             part_of[kept++] = image_of[c] - first;
         }
+        if (!kept) {
+            ct_fail("evaluate: images %lld to %lld, one of the folds, have no caption",
+                    (long long)first, (long long)(first + size - 1));
+            break;
+        }
         ct_tensor *index = ct_from_data(CT_I64, models[0].captions->device, CT_SHAPE(kept), rows);
         for (int m = 0; m < count; m++) {
             part[m] = (ct_embeddings){ct_tensor_slice(models[m].images, 0, first, first + size, 1),
@@ -151,7 +164,11 @@ bool ct_evaluate_folds(const ct_embeddings *models, int count, const int64_t *im
         add_recalls(&sum.i2t, &part.i2t, 1.0 / folds);
         add_recalls(&sum.t2i, &part.t2i, 1.0 / folds);
         sum.rsum += part.rsum / folds;
+        sum.distractors += part.distractors;
     }
+    sum.images = images / folds;
+    sum.captions = ct_dim(models[0].captions, 0) / folds;
+    sum.distractors /= folds;
     *metrics = sum;
     return true;
 }

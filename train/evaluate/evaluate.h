@@ -3,7 +3,8 @@
  *
  * Protocol (VSE++, section 4): every image has any number of captions. Image to
  * text: the rank of the best of an image's captions among all captions. Text to image: the rank of
- * the caption's image among all images. Ranks start at 0 and count the wrong answers that score at
+ * the caption's image among all images. An image without a caption is found in place of others by
+ * captions, and asks for nothing itself. Ranks start at 0 and count the wrong answers that score at
  * least as high as the right one: ties count against the model, so that one which gives
  * everything the same score has rank last, not first. medr is floor(median rank) + 1, meanr the
  * mean rank + 1; rsum is the sum of the six recalls, in percent.
@@ -20,6 +21,8 @@ typedef struct {
 typedef struct {
     ct_recalls i2t, t2i;
     double rsum;
+    int64_t images, captions; /* ranked together; of folds, in each on average */
+    int64_t distractors;      /* of the images: those without a caption */
 } ct_retrieval;
 
 /* One model's embeddings, already normalised as its measure wants: images (I,D), captions (C,D). */
@@ -30,13 +33,14 @@ typedef struct {
 
 /* 0-based ranks and best answers; any pointer may be NULL. */
 typedef struct {
-    int64_t *i2t_rank, *i2t_top; /* (I): rank, and the best caption */
+    int64_t *i2t_rank, *i2t_top; /* (I): rank, -1 without a caption, and the best caption */
     int64_t *t2i_rank, *t2i_top; /* (C): rank, and the best image */
 } ct_retrieval_details;
 
 /* Metrics of one model, or of an ensemble: the mean of `count` models' similarities. image_of (C)
- * is each caption's image row; every image needs a caption. Similarities are computed
- * once, in tiles of 32 MB (f32; an ensemble takes a few times that), whatever the sizes. */
+ * is each caption's image row. Similarities are computed
+ * in tiles of 32 MB (f32; an ensemble takes a few times that), whatever the sizes. Equal embeddings
+ * score alike to the last bit. */
 bool ct_evaluate_retrieval(const ct_embeddings *models, int count, const int64_t *image_of,
                            ct_retrieval *metrics, ct_retrieval_details details);
 

@@ -5,80 +5,75 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/data/distinct.h"
+
 /* ---- what is ranked ---------------------------------------------------------------------- */
 
-/* The similarity matrix is never whole: it is made in tiles, a group of consecutive images by the
- * captions of a group. Captions stand in the order of their images, so that the tiles on the
- * diagonal hold all the right answers: with those first, every tile is made once, and the right
- * answer's score is a number of the very matrix that it is compared with. */
+/* Equal rows tie exactly: scores are those of distinct rows, each pair of them made by one product,
+ * and stand for all rows that are equal. The matrix is never whole: it is made in tiles, first
+ * those that hold right answers, for their scores, then all, which count what scores at least as
+ * high; a tile that is made twice is made by the same product. */
 typedef struct {
-    const ct_embeddings *models;
     int count;
     ct_dtype dtype; /* of the scores: a model's own, or f64 for the mean of several */
-    int64_t images, captions, tile_scores;
-    int64_t *caption_at; /* (C): the caption at a place of that order */
-    int64_t *first;      /* (I+1): the place where an image's captions begin */
-    int64_t *group;      /* the image with which a group begins, then I */
-    int64_t groups;
-    ct_tensor **in_order; /* (count): captions in that order */
-    void *own;            /* (C) by place: a caption's score with its image */
-    void *best_own;       /* (I): the best of an image's captions */
-    int32_t *t2i_rank;    /* (C) by place */
+    int64_t images, captions;
+    const int64_t *image_of;
+    ct_distinct image, caption;       /* which of them are equal */
+    ct_embeddings *distinct;          /* (count): those rows alone */
+    int64_t image_step, caption_step; /* distinct rows of a tile */
+    void *own;                        /* (C) by place: a caption's score with its image */
+    void *best_own;                   /* (I): the best of an image's captions */
+    int32_t *t2i_rank;                /* (C) by place */
+    void *row;                        /* (C): a tile's row for all its captions */
     ct_retrieval_details out;
     double *top_score; /* (I), then (C): of the best answers so far; NULL if none is asked for */
 } ranking;
 
-/* By counting; captions that are in order stay where they are. */
-static void order_captions(ranking *r, const int64_t *image_of) {
-    for (int64_t c = 0; c < r->captions; c++) r->first[image_of[c] + 1]++;
-    for (int64_t i = 0; i < r->images; i++) r->first[i + 1] += r->first[i];
-    for (int64_t c = 0; c < r->captions; c++) r->caption_at[r->first[image_of[c]]++] = c;
-    for (int64_t i = r->images; i > 0; i--) r->first[i] = r->first[i - 1];
-    r->first[0] = 0;
+static ct_tensor **side(ct_embeddings *model, bool captions) {
+    return captions ? &model->captions : &model->images;
 }
 
-/* As few groups as keep tiles small; an image and all its captions are in one group. */
-static void make_groups(ranking *r) {
-    double tiles = (double)r->images * (double)r->captions / (double)r->tile_scores;
-    int64_t parts = tiles > 1 ? (int64_t)ceil(sqrt(tiles)) : 1;
-    int64_t most_images = (r->images + parts - 1) / parts;
-    int64_t most_captions = (r->captions + parts - 1) / parts;
-    for (int64_t begin = 0, end; begin < r->images; begin = end) {
-        r->group[r->groups++] = begin;
-        end = begin + 1;
-        while (end < r->images && end - begin < most_images &&
-               r->first[end + 1] - r->first[begin] <= most_captions) {
-            end++;
-        }
+/* Finds the equal rows of one side and leaves the distinct ones in r->distinct. */
+static bool find_distinct(ranking *r, bool captions, ct_distinct *found) {
+    const ct_tensor **all = calloc((size_t)r->count, sizeof *all);
+    for (int m = 0; all && m < r->count; m++) all[m] = *side(&r->distinct[m], captions);
+    bool done =
+        all ? ct_distinct_tensors(found, all, r->count) : ct_fail_bool("evaluate: out of memory");
+    for (int m = 0; done && m < r->count; m++) {
+        ct_tensor **x = side(&r->distinct[m], captions);
+        *x = ct_distinct_take(found, *x);
+        done = *x != NULL;
     }
-    r->group[r->groups] = r->images;
+    free(all);
+    return done;
 }
 
-static ct_tensor *captions_in_order(const ranking *r, ct_tensor *captions) {
-    bool in_order = true;
-    for (int64_t c = 0; c < r->captions && in_order; c++) in_order = r->caption_at[c] == c;
-    if (in_order) return captions;
-    ct_tensor *index = ct_from_data(CT_I64, captions->device, CT_SHAPE(r->captions), r->caption_at);
-    return index ? ct_tensor_index_select(captions, 0, index) : NULL;
+/* As few tiles as keep them small. */
+static void size_tiles(ranking *r, int64_t tile_scores) {
+    double tiles = (double)r->image.count * (double)r->caption.count / (double)tile_scores;
+    int64_t parts = tiles > 1 ? (int64_t)ceil(sqrt(tiles)) : 1;
+    r->image_step = (r->image.count + parts - 1) / parts;
+    r->caption_step = (r->caption.count + parts - 1) / parts;
 }
 
 /* ---- one tile ---------------------------------------------------------------------------- */
 
+/* Distinct images and captions; their captions' places. */
 typedef struct {
-    int64_t image, images, place, captions; /* first and how many */
-    bool diagonal;                          /* it holds its images' own captions */
-    const void *score;                      /* (images,captions) */
+    int64_t image, images, caption, captions; /* first and how many */
+    int64_t place, places;
+    const void *score; /* (images,captions) */
 } tile;
 
 /* The scores of a tile, the mean over the models, on the host; an error if any is not a number. */
 static bool score_tile(const ranking *r, tile *t) {
     ct_tensor *mean = NULL;
     for (int m = 0; m < r->count; m++) {
-        ct_tensor *images =
-            ct_tensor_slice(r->models[m].images, 0, t->image, t->image + t->images, 1);
+        const ct_embeddings *x = &r->distinct[m];
+        ct_tensor *images = ct_tensor_slice(x->images, 0, t->image, t->image + t->images, 1);
         ct_tensor *captions =
-            ct_tensor_slice(r->in_order[m], 0, t->place, t->place + t->captions, 1);
-        ct_tensor *score = ct_similarity(images, captions, r->models[m].measure);
+            ct_tensor_slice(x->captions, 0, t->caption, t->caption + t->captions, 1);
+        ct_tensor *score = ct_similarity(images, captions, x->measure);
         if (score && ct_tensor_has_nonfinite(score)) {
             return ct_fail_bool("evaluate: model %d gives NaN or infinite similarities", m + 1);
         }
@@ -94,49 +89,78 @@ static bool score_tile(const ranking *r, tile *t) {
     return ct_ok();
 }
 
-/* Counts, for each image, the captions that score at least as high as its own best, and for each
- * caption the images that score at least as high as its own: right answers included. The loops of
- * an evaluation, for f32 and f64. */
-#define DEFINE_COUNTING(real)                                                             \
-    static void find_own_##real(const ranking *r, const tile *t) {                        \
-        const real *score = t->score;                                                     \
-        real *own = r->own, *best = r->best_own;                                          \
-        for (int64_t i = t->image; i < t->image + t->images; i++, score += t->captions) { \
-            best[i] = -(real)HUGE_VAL;                                                    \
-            for (int64_t p = r->first[i]; p < r->first[i + 1]; p++) {                     \
-                own[p] = score[p - t->place];                                             \
-                if (own[p] > best[i]) best[i] = own[p];                                   \
-            }                                                                             \
-        }                                                                                 \
-    }                                                                                     \
-    static void count_##real(const ranking *r, const tile *t) {                           \
-        const real *own = (const real *)r->own + t->place, *score = t->score;             \
-        int32_t *t2i = r->t2i_rank + t->place;                                            \
-        for (int64_t i = t->image; i < t->image + t->images; i++, score += t->captions) { \
-            real best = ((const real *)r->best_own)[i];                                   \
-            int32_t above = 0;                                                            \
-            for (int64_t p = 0; p < t->captions; p++) {                                   \
-                above += score[p] >= best;                                                \
-                t2i[p] += score[p] >= own[p];                                             \
-            }                                                                             \
-            r->out.i2t_rank[i] += above;                                                  \
-        }                                                                                 \
-    }                                                                                     \
-    /* An image's own captions do not count for its rank. */                              \
-    static void uncount_own_##real(const ranking *r) {                                    \
-        const real *own = r->own, *best = r->best_own;                                    \
-        for (int64_t i = 0; i < r->images; i++) {                                         \
-            for (int64_t p = r->first[i]; p < r->first[i + 1]; p++) {                     \
-                r->out.i2t_rank[i] -= own[p] >= best[i];                                  \
-            }                                                                             \
-        }                                                                                 \
+/* The distinct image that a caption at a place belongs to. */
+static int64_t image_at(const ranking *r, int64_t place) {
+    return r->image.of[r->image_of[r->caption.place[place]]];
+}
+
+static bool holds_own(const ranking *r, const tile *t) {
+    for (int64_t p = t->place; p < t->place + t->places; p++) {
+        int64_t image = image_at(r, p) - t->image;
+        if (image >= 0 && image < t->images) return true;
+    }
+    return false;
+}
+
+/* Row i of a tile is of one distinct image; row_of spreads it over all captions of the tile.
+ * Counting, for f32 and f64, is the loop of an evaluation: for each image the captions that score
+ * at least as high as its own best, for each caption the images that score at least as high as its
+ * own; right answers included. */
+#define DEFINE_COUNTING(real)                                                                     \
+    static void find_own_##real(const ranking *r, const tile *t) {                                \
+        real *own = r->own, *best = r->best_own;                                                  \
+        for (int64_t p = t->place; p < t->place + t->places; p++) {                               \
+            int64_t caption = r->caption.place[p], image = image_at(r, p) - t->image;             \
+            if (image < 0 || image >= t->images) continue;                                        \
+            int64_t at = image * t->captions + r->caption.of[caption] - t->caption;               \
+            own[p] = ((const real *)t->score)[at];                                                \
+            real *of_image = &best[r->image_of[caption]];                                         \
+            if (own[p] > *of_image) *of_image = own[p];                                           \
+        }                                                                                         \
+    }                                                                                             \
+    static void no_own_##real(const ranking *r) {                                                 \
+        for (int64_t i = 0; i < r->images; i++) ((real *)r->best_own)[i] = -(real)HUGE_VAL;       \
+    }                                                                                             \
+    static const real *row_of_##real(const ranking *r, const tile *t, int64_t i) {                \
+        const real *score = (const real *)t->score + i * t->captions;                             \
+        if (t->captions == t->places) return score;                                               \
+        real *row = r->row;                                                                       \
+        for (int64_t k = 0, p = 0; k < t->captions; k++) {                                        \
+            int64_t end = r->caption.begin[t->caption + k + 1] - t->place;                        \
+            while (p < end) row[p++] = score[k];                                                  \
+        }                                                                                         \
+        return row;                                                                               \
+    }                                                                                             \
+    static void count_##real(const ranking *r, const tile *t) {                                   \
+        const real *own = (const real *)r->own + t->place;                                        \
+        int32_t *t2i = r->t2i_rank + t->place;                                                    \
+        for (int64_t k = 0; k < t->images; k++) {                                                 \
+            const real *row = row_of_##real(r, t, k);                                             \
+            int64_t first = r->image.begin[t->image + k], end = r->image.begin[t->image + k + 1]; \
+            for (int64_t i = first; i < end; i++) {                                               \
+                real best = ((const real *)r->best_own)[r->image.place[i]];                       \
+                int32_t above = 0;                                                                \
+                for (int64_t p = 0; p < t->places; p++) {                                         \
+                    above += row[p] >= best;                                                      \
+                    t2i[p] += row[p] >= own[p];                                                   \
+                }                                                                                 \
+                r->out.i2t_rank[r->image.place[i]] += above;                                      \
+            }                                                                                     \
+        }                                                                                         \
+    }                                                                                             \
+    /* An image's own captions do not count for its rank. */                                      \
+    static void uncount_own_##real(const ranking *r) {                                            \
+        const real *own = r->own, *best = r->best_own;                                            \
+        for (int64_t p = 0; p < r->captions; p++) {                                               \
+            int64_t image = r->image_of[r->caption.place[p]];                                     \
+            r->out.i2t_rank[image] -= own[p] >= best[image];                                      \
+        }                                                                                         \
     }
 DEFINE_COUNTING(float)
 DEFINE_COUNTING(double)
 
-static double score_at(const ranking *r, const tile *t, int64_t image, int64_t place) {
-    int64_t at = image * t->captions + place;
-    return r->dtype == CT_F32 ? ((const float *)t->score)[at] : ((const double *)t->score)[at];
+static double score_at(const ranking *r, const tile *t, int64_t i) {
+    return r->dtype == CT_F32 ? ((const float *)t->score)[i] : ((const double *)t->score)[i];
 }
 
 /* Of equal scores the first answer is the best, whatever the order of the tiles. */
@@ -146,49 +170,74 @@ static void keep_top(double *best, int64_t *top, double score, int64_t answer) {
     *top = answer;
 }
 
-static void find_tops(const ranking *r, const tile *t) {
+/* All images and captions that one score stands for. */
+static void keep_tops(const ranking *r, int64_t image, int64_t caption, double score) {
     double *i2t = r->top_score, *t2i = r->top_score + r->images;
+    for (int64_t k = r->image.begin[image]; r->out.i2t_top && k < r->image.begin[image + 1]; k++) {
+        int64_t i = r->image.place[k];
+        keep_top(&i2t[i], &r->out.i2t_top[i], score, r->caption.first[caption]);
+    }
+    for (int64_t k = r->caption.begin[caption]; r->out.t2i_top && k < r->caption.begin[caption + 1];
+         k++) {
+        int64_t c = r->caption.place[k];
+        keep_top(&t2i[c], &r->out.t2i_top[c], score, r->image.first[image]);
+    }
+}
+
+static void find_tops(const ranking *r, const tile *t) {
     for (int64_t i = 0; i < t->images; i++) {
-        for (int64_t p = 0; p < t->captions; p++) {
-            double score = score_at(r, t, i, p);
-            int64_t image = t->image + i, caption = r->caption_at[t->place + p];
-            if (r->out.i2t_top) {
-                keep_top(&i2t[image], &r->out.i2t_top[image], score, caption);
-            }
-            if (r->out.t2i_top) {
-                keep_top(&t2i[caption], &r->out.t2i_top[caption], score, image);
-            }
+        for (int64_t c = 0; c < t->captions; c++) {
+            keep_tops(r, t->image + i, t->caption + c, score_at(r, t, i * t->captions + c));
         }
     }
 }
 
-static bool rank_tile(const ranking *r, int64_t images, int64_t captions) {
-    int64_t image = r->group[images], image_end = r->group[images + 1];
-    int64_t place = r->first[r->group[captions]], place_end = r->first[r->group[captions + 1]];
+/* ---- all tiles --------------------------------------------------------------------------- */
+
+static void find_own(const ranking *r, const tile *t) {
+    (r->dtype == CT_F32 ? find_own_float : find_own_double)(r, t);
+}
+
+static void count(const ranking *r, const tile *t) {
+    (r->dtype == CT_F32 ? count_float : count_double)(r, t);
+    if (r->top_score) find_tops(r, t);
+}
+
+static tile tile_at(const ranking *r, int64_t image, int64_t caption) {
+    int64_t images = r->image.count - image, captions = r->caption.count - caption;
     tile t = {.image = image,
-              .images = image_end - image,
-              .place = place,
-              .captions = place_end - place,
-              .diagonal = images == captions};
-    bool f32 = r->dtype == CT_F32;
-    CT_SCOPE {
-        if (!score_tile(r, &t)) return false;
-        if (t.diagonal) (f32 ? find_own_float : find_own_double)(r, &t);
-        (f32 ? count_float : count_double)(r, &t);
-        if (r->top_score) find_tops(r, &t);
+              .images = images < r->image_step ? images : r->image_step,
+              .caption = caption,
+              .captions = captions < r->caption_step ? captions : r->caption_step};
+    t.place = r->caption.begin[t.caption];
+    t.places = r->caption.begin[t.caption + t.captions] - t.place;
+    return t;
+}
+
+/* What is done with a tile once its scores are there, or NULL; then with those that it is for. */
+static bool each_tile(const ranking *r, bool (*wanted)(const ranking *, const tile *),
+                      void (*first)(const ranking *, const tile *),
+                      void (*then)(const ranking *, const tile *)) {
+    for (int64_t i = 0; i < r->image.count; i += r->image_step) {
+        for (int64_t c = 0; c < r->caption.count; c += r->caption_step) {
+            tile t = tile_at(r, i, c);
+            if (wanted && !wanted(r, &t)) continue;
+            CT_SCOPE {
+                if (!score_tile(r, &t)) return false;
+                if (first) first(r, &t);
+                if (then) then(r, &t);
+            }
+        }
     }
     return true;
 }
 
-/* The diagonal first. */
-static bool rank_tiles(ranking *r) {
-    for (int64_t k = 0; k < r->groups; k++) {
-        if (!rank_tile(r, k, k)) return false;
-    }
-    for (int64_t i = 0; i < r->groups; i++) {
-        for (int64_t c = 0; c < r->groups; c++) {
-            if (c != i && !rank_tile(r, i, c)) return false;
-        }
+static bool rank_tiles(const ranking *r) {
+    (r->dtype == CT_F32 ? no_own_float : no_own_double)(r);
+    bool one = r->image_step == r->image.count && r->caption_step == r->caption.count;
+    if (one ? !each_tile(r, NULL, find_own, count)
+            : !each_tile(r, holds_own, find_own, NULL) || !each_tile(r, NULL, NULL, count)) {
+        return false;
     }
     (r->dtype == CT_F32 ? uncount_own_float : uncount_own_double)(r);
     return true;
@@ -201,43 +250,46 @@ static bool rank_tiles(ranking *r) {
 static void *make_room(ranking *r) {
     size_t i = (size_t)r->images, c = (size_t)r->captions;
     size_t top = r->out.i2t_top || r->out.t2i_top ? i + c : 0;
-    int64_t *room = calloc(3 * i + 3 * c + top + (size_t)r->count + 4, sizeof *room);
+    double *room = calloc(i + 3 * c + top + 1, sizeof *room), *at = room;
     if (!room) return ct_fail("evaluate: out of memory");
-    int64_t *at = room;
-    r->caption_at = at, at += c;
-    r->first = at, at += i + 1;
-    r->group = at, at += i + 1;
     r->best_own = at, at += i;
     r->own = at, at += c;
+    r->row = at, at += c;
     r->t2i_rank = (int32_t *)at, at += c;
-    r->in_order = (ct_tensor **)at, at += r->count;
-    r->top_score = top ? (double *)at : NULL;
+    r->top_score = top ? at : NULL;
     for (size_t k = 0; k < top; k++) r->top_score[k] = -HUGE_VAL;
     return room;
 }
 
-static bool rank_all(ranking *r, const int64_t *image_of) {
-    memset(r->out.i2t_rank, 0, (size_t)r->images * sizeof *r->out.i2t_rank);
-    order_captions(r, image_of);
-    make_groups(r);
-    CT_SCOPE {
-        for (int m = 0; m < r->count; m++) {
-            r->in_order[m] = captions_in_order(r, r->models[m].captions);
-            if (!r->in_order[m]) return false;
-        }
-        if (!rank_tiles(r)) return false;
-    }
+/* An image without a caption asks for nothing: its rank is -1. */
+static void write_ranks(const ranking *r) {
     for (int64_t p = 0; p < r->captions; p++) {
-        r->out.t2i_rank[r->caption_at[p]] = r->t2i_rank[p] - 1; /* its own image counted */
+        r->out.t2i_rank[r->caption.place[p]] = r->t2i_rank[p] - 1; /* its own image counted */
     }
-    return true;
+    for (int64_t i = 0; i < r->images; i++) {
+        double best = r->dtype == CT_F32 ? ((float *)r->best_own)[i] : ((double *)r->best_own)[i];
+        if (best == -HUGE_VAL) r->out.i2t_rank[i] = -1;
+    }
+}
+
+static bool rank_all(ranking *r, int64_t tile_scores) {
+    memset(r->out.i2t_rank, 0, (size_t)r->images * sizeof *r->out.i2t_rank);
+    bool done = false;
+    CT_SCOPE {
+        if (!find_distinct(r, false, &r->image) || !find_distinct(r, true, &r->caption)) break;
+        size_tiles(r, tile_scores);
+        done = rank_tiles(r);
+        if (done) write_ranks(r);
+    }
+    ct_distinct_free(&r->image);
+    ct_distinct_free(&r->caption);
+    return done;
 }
 
 bool ct_rank_split(const ct_embeddings *models, int count, const int64_t *image_of,
                    int64_t tile_scores, ct_retrieval_details out) {
-    ranking r = {.models = models,
-                 .count = count,
-                 .tile_scores = tile_scores,
+    ranking r = {.count = count,
+                 .image_of = image_of,
                  .out = out,
                  .dtype = count == 1 ? models[0].images->dtype : CT_F64,
                  .images = ct_dim(models[0].images, 0),
@@ -247,8 +299,13 @@ bool ct_rank_split(const ct_embeddings *models, int count, const int64_t *image_
     ct_device device = models[0].images->device;
     ct_precision precision = ct_precision_of(device);
     void *room = make_room(&r);
-    bool done = room && ct_set_precision(device, CT_PRECISION_FP32) && rank_all(&r, image_of);
+    r.distinct = calloc((size_t)count, sizeof *r.distinct);
+    if (r.distinct) memcpy(r.distinct, models, (size_t)count * sizeof *models);
+    else ct_fail("evaluate: out of memory");
+    bool done = room && r.distinct && ct_set_precision(device, CT_PRECISION_FP32) &&
+                rank_all(&r, tile_scores);
     ct_set_precision(device, precision);
+    free(r.distinct);
     free(room);
     return done;
 }

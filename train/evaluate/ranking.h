@@ -8,9 +8,9 @@
 /* Scores that are made at once: 32 MB in f32. What has no more is one product. */
 enum { CT_TILE_SCORES = 8 << 20 };
 
-/* Writes the ranks of every image and caption, and the best answers where out's i2t_top, t2i_top
- * are not NULL. The embeddings fit one another, and every image has a caption. About `tile_scores`
- * similarities are in memory at a time; more where one image has more captions than that. */
+/* Writes the ranks of every image (-1: it has no caption) and caption, and the best answers where
+ * out's i2t_top, t2i_top are not NULL. The embeddings fit one another. Equal rows tie exactly.
+ * About `tile_scores` similarities are in memory at a time. */
 bool ct_rank_split(const ct_embeddings *models, int count, const int64_t *image_of,
                    int64_t tile_scores, ct_retrieval_details out);
 

@@ -23,7 +23,8 @@ void ct_console_line(const char *format, ...) __attribute__((format(printf, 1, 2
 void ct_console_validation(const ct_console_step *step, int64_t number, const ct_retrieval *dev,
                            bool best);
 
-/* The table of recalls at the end: one row a split. */
+/* The table of recalls at the end: one row a split, with how many images and captions were ranked;
+ * below it, which of them have images without a caption. */
 void ct_console_table(const char *const *names, const ct_retrieval *rows, int count);
 
 #endif

@@ -301,9 +301,9 @@ static ct_rng evaluation_rng(const ct_experiment *e) {
     return ct_rng_create((uint64_t)e->config->seed, 0);
 }
 
-/* Features of images first .. first+count-1 in the configured dtype, where the model is. They are
- * read, not mapped: mapped pages would count as this program's memory. */
-static ct_tensor *read_images(const ct_experiment *e, const ct_split *split, int64_t first,
+/* Features of the images `which` in the configured dtype, where the model is. They are read, not
+ * mapped: mapped pages would count as this program's memory. */
+static ct_tensor *read_images(const ct_experiment *e, const ct_split *split, const int64_t *which,
                               int64_t count) {
     int64_t n = split->images->shape.dim[1], f = split->images->shape.dim[2];
     ct_tensor *images = ct_empty(CT_F32, CT_CPU, CT_SHAPE(count, n, f));
@@ -311,38 +311,32 @@ static ct_tensor *read_images(const ct_experiment *e, const ct_split *split, int
     if (!images || !raw) return NULL;
     float *out = ct_data(images);
     for (int64_t i = 0; i < count; i++) {
-        if (!ct_split_read_image(split, first + i, out + i * n * f, ct_data(raw))) return NULL;
+        if (!ct_split_read_image(split, which[i], out + i * n * f, ct_data(raw))) return NULL;
     }
     ct_batch batch = {.images = ct_tensor_cast(images, e->config->dtype)};
     to_model(e, &batch);
     return batch.images;
 }
 
-static bool embed_images(const ct_experiment *e, const ct_split *split, ct_tensor *out) {
-    int64_t block = e->config->evaluate_batch;
-    for (int64_t first = 0; first < split->image_count; first += block) {
-        int64_t left = split->image_count - first, count = left < block ? left : block;
-        CT_SCOPE {
-            ct_rng rng = evaluation_rng(e);
-            ct_tensor *images = read_images(e, split, first, count);
-            ct_tensor *y = images ? ct_model_embed_images(e->model, images, &rng) : NULL;
-            y = ct_model_ranked(e->model, y);
-            ct_tensor *rows = ct_tensor_slice(out, 0, first, first + count, 1);
-            if (!y || !ct_tensor_copy_to(rows, y)) return false;
-        }
-    }
-    return true;
+static ct_tensor *embed_images(const ct_experiment *e, const ct_split *split, const int64_t *which,
+                               int64_t count) {
+    ct_rng rng = evaluation_rng(e);
+    ct_tensor *images = read_images(e, split, which, count);
+    ct_tensor *y = images ? ct_model_embed_images(e->model, images, &rng) : NULL;
+    return y ? ct_model_ranked(e->model, y) : NULL;
 }
 
-/* Embeddings (count,D) of encoded captions. */
-static ct_tensor *embed_encoded(const ct_experiment *e, const ct_caption *captions, int64_t count) {
+/* Embeddings (count,D) of the captions `which`, or the first ones if it is NULL. */
+static ct_tensor *embed_encoded(const ct_experiment *e, const ct_caption *captions,
+                                const int64_t *which, int64_t count) {
     int64_t longest = 1;
     for (int64_t i = 0; i < count; i++) {
-        if (captions[i].length > longest) longest = captions[i].length;
+        int64_t length = captions[which ? which[i] : i].length;
+        if (length > longest) longest = length;
     }
     ct_caption_batch text;
     if (!ct_caption_batch_create(&text, e->encoder, count, longest)) return NULL;
-    ct_caption_batch_fill(&text, e->encoder, captions, NULL, count);
+    ct_caption_batch_fill(&text, e->encoder, captions, which, count);
     ct_batch batch = {0};
     set_captions(&batch, &text);
     ct_caption_batch_free(&text);
@@ -351,17 +345,49 @@ static ct_tensor *embed_encoded(const ct_experiment *e, const ct_caption *captio
     return ct_model_ranked(e->model, ct_model_embed_captions(e->model, &batch, &rng));
 }
 
-static bool embed_captions(const ct_experiment *e, const ct_split *split, ct_tensor *out) {
-    int64_t block = e->config->evaluate_batch;
-    for (int64_t first = 0; first < split->caption_count; first += block) {
-        int64_t left = split->caption_count - first, count = left < block ? left : block;
+static ct_tensor *embed_captions(const ct_experiment *e, const ct_split *split,
+                                 const int64_t *which, int64_t count) {
+    return embed_encoded(e, split->encoded, which, count);
+}
+
+/* Embeddings (rows,D) of a split's images or captions, [evaluate] batch of them at a time. What is
+ * the same is embedded once: in another batch its last bits could be others. */
+static ct_tensor *
+embed_rows(const ct_experiment *e, const ct_split *split, const ct_distinct *distinct,
+           ct_tensor *(*embed)(const ct_experiment *, const ct_split *, const int64_t *, int64_t)) {
+    int64_t block = e->config->evaluate_batch, width = ct_model_width(e->model);
+    ct_tensor *out = ct_empty(e->config->dtype, e->device, CT_SHAPE(distinct->count, width));
+    for (int64_t first = 0; out && first < distinct->count; first += block) {
+        int64_t left = distinct->count - first, count = left < block ? left : block;
         CT_SCOPE {
-            ct_tensor *y = embed_encoded(e, split->encoded + first, count);
+            ct_tensor *y = embed(e, split, distinct->first + first, count);
             ct_tensor *rows = ct_tensor_slice(out, 0, first, first + count, 1);
-            if (!y || !ct_tensor_copy_to(rows, y)) return false;
+            if (!y || !ct_tensor_copy_to(rows, y)) return NULL;
         }
     }
-    return true;
+    return out ? ct_distinct_spread(distinct, out) : NULL;
+}
+
+/* Under `image_batchnorm_eval = batch` an image's embedding is that of its batch: all are embedded
+ * as they come. */
+static ct_tensor *embed_split_images(const ct_experiment *e, const ct_split *split) {
+    bool of_batch;
+    if (!ct_compat_released(&e->config->model, "image_batchnorm_eval", &of_batch)) return NULL;
+    const ct_distinct *same = &split->same_images;
+    if (!of_batch && same->of) return embed_rows(e, split, same, embed_images);
+    ct_distinct each = {0};
+    bool made = ct_distinct_none(&each, split->image_count);
+    ct_tensor *images = made ? embed_rows(e, split, &each, embed_images) : NULL;
+    ct_distinct_free(&each);
+    return images;
+}
+
+static ct_tensor *embed_split_captions(const ct_experiment *e, const ct_split *split) {
+    ct_distinct same = {0};
+    bool found = ct_captions_distinct(split->encoded, split->caption_count, &same);
+    ct_tensor *captions = found ? embed_rows(e, split, &same, embed_captions) : NULL;
+    ct_distinct_free(&same);
+    return captions;
 }
 
 bool ct_embed_split(const ct_experiment *e, const ct_split *split, ct_tensor **images,
@@ -369,14 +395,10 @@ bool ct_embed_split(const ct_experiment *e, const ct_split *split, ct_tensor **i
     ct_module *module = ct_model_module(e->model);
     bool training = ct_module_training(module), done = false;
     ct_module_train(module, false);
-    int64_t width = ct_model_width(e->model), rows = split->caption_count;
     CT_NO_GRAD {
-        *images = ct_empty(e->config->dtype, e->device, CT_SHAPE(split->image_count, width));
-        done = *images && embed_images(e, split, *images);
-        if (done && captions) {
-            *captions = ct_empty(e->config->dtype, e->device, CT_SHAPE(rows, width));
-            done = *captions && embed_captions(e, split, *captions);
-        }
+        *images = embed_split_images(e, split);
+        if (captions) *captions = *images ? embed_split_captions(e, split) : NULL;
+        done = *images && (!captions || *captions);
     }
     ct_module_train(module, training);
     return done;
@@ -409,7 +431,7 @@ ct_tensor *ct_embed_sentences(const ct_experiment *e, const char *const *sentenc
     ct_tensor *y = NULL;
     ct_module_train(module, false);
     CT_NO_GRAD
-    if (encoded) y = embed_encoded(e, captions, count);
+    if (encoded) y = embed_encoded(e, captions, NULL, count);
     ct_module_train(module, training);
     for (int i = 0; captions && i < count; i++) ct_caption_free(&captions[i]);
     free(captions);
