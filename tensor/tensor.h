@@ -82,8 +82,10 @@ bool ct_device_open(ct_device device);
  * here or something has failed on it. */
 bool ct_device_wait(ct_device device);
 
-int64_t ct_shape_count(ct_shape shape); /* number of elements; 1 for a scalar */
-bool ct_shape_equal(ct_shape a, ct_shape b);
+/* Number of elements; 1 for a scalar; 0 and an error for what is no shape (more than 8 dimensions,
+ * a negative size, a product beyond int64). */
+int64_t ct_shape_count(ct_shape shape);
+bool ct_shape_equal(ct_shape a, ct_shape b); /* false for what is no shape */
 /* "(2,3)". The text lives in one of eight per-thread buffers used in turn: for messages only. */
 const char *ct_shape_text(ct_shape shape);
 /* "f32 (2,3)", or "NULL"; the same buffers. */
@@ -176,9 +178,11 @@ ct_tensor *ct_tensor_permute(const ct_tensor *x, const int *axes); /* ndim axes 
 /* Elements start, start+step, ... below stop along an axis. Negative start/stop count from the
  * end, stop is clamped to the size; step >= 1. */
 ct_tensor *ct_tensor_slice(const ct_tensor *x, int axis, int64_t start, int64_t stop, int64_t step);
-ct_tensor *ct_tensor_expand(const ct_tensor *x, ct_shape shape); /* broadcasting */
-ct_tensor *ct_tensor_squeeze(const ct_tensor *x, int axis);      /* a dimension of size 1 goes */
-ct_tensor *ct_tensor_unsqueeze(const ct_tensor *x, int axis);    /* one is put in at axis */
+/* Broadcasting: dimensions of size 1 grow, new ones come in front. -1: the size that x has there
+ * (of a dimension in front an error). */
+ct_tensor *ct_tensor_expand(const ct_tensor *x, ct_shape shape);
+ct_tensor *ct_tensor_squeeze(const ct_tensor *x, int axis);   /* a dimension of size 1 goes */
+ct_tensor *ct_tensor_unsqueeze(const ct_tensor *x, int axis); /* one is put in at axis */
 /* x itself (a new view) if contiguous, else a row-major copy. */
 ct_tensor *ct_tensor_contiguous(const ct_tensor *x);
 

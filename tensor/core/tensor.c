@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/core/shape.h"
 #include "tensor/device/backend.h"
 
 /* ---- names ------------------------------------------------------------------------------ */
@@ -42,53 +43,7 @@ bool ct_dtype_from_name(const char *name, ct_dtype *dtype) {
 
 const char *ct_device_name(ct_device device) { return device == CT_CUDA ? "cuda" : "cpu"; }
 
-/* ---- shapes ----------------------------------------------------------------------------- */
-
-int64_t ct_shape_count(ct_shape shape) {
-    int64_t count = 1;
-    for (int i = 0; i < shape.ndim; i++) count *= shape.dim[i];
-    return count;
-}
-
-bool ct_shape_equal(ct_shape a, ct_shape b) {
-    if (a.ndim != b.ndim) return false;
-    for (int i = 0; i < a.ndim; i++) {
-        if (a.dim[i] != b.dim[i]) return false;
-    }
-    return true;
-}
-
-/* Enough for 8 dimensions of 20 digits. */
-enum { TEXT_BUFFERS = 8, TEXT_LENGTH = 192 };
-
-static char *text_buffer(void) {
-    static _Thread_local char buffers[TEXT_BUFFERS][TEXT_LENGTH];
-    static _Thread_local int next;
-    return buffers[next++ % TEXT_BUFFERS];
-}
-
-static void write_shape(char *text, size_t size, ct_shape shape) {
-    size_t used = (size_t)snprintf(text, size, "(");
-    for (int i = 0; i < shape.ndim && used < size; i++) {
-        used += (size_t)snprintf(text + used, size - used, "%s%lld", i ? "," : "",
-                                 (long long)shape.dim[i]);
-    }
-    if (used < size) snprintf(text + used, size - used, ")");
-}
-
-const char *ct_shape_text(ct_shape shape) {
-    char *text = text_buffer();
-    write_shape(text, TEXT_LENGTH, shape);
-    return text;
-}
-
-const char *ct_tensor_text(const ct_tensor *x) {
-    if (!x) return "NULL";
-    char *text = text_buffer();
-    int used = snprintf(text, TEXT_LENGTH, "%s ", ct_dtype_name(x->dtype));
-    write_shape(text + used, (size_t)(TEXT_LENGTH - used), x->shape);
-    return text;
-}
+/* ---- sizes ----------------------------------------------------------------------------- */
 
 int ct_ndim(const ct_tensor *x) { return x ? x->shape.ndim : 0; }
 
@@ -114,26 +69,6 @@ bool ct_is_contiguous(const ct_tensor *x) {
 bool ct_is_exclusive(const ct_tensor *x) {
     return x && atomic_load(&x->refs) == 1 && atomic_load(&x->storage->refs) == 1 &&
            !x->storage->release;
-}
-
-/* A shape that can be stored: at most 8 dimensions, none negative, bytes within int64. */
-static bool check_shape(const char *op, ct_shape shape, ct_dtype dtype) {
-    if ((unsigned)dtype >= CT_DTYPE_COUNT) return ct_fail_bool("%s: unknown dtype", op);
-    if (shape.ndim < 0 || shape.ndim > CT_MAX_DIMS) {
-        return ct_fail_bool("%s: %d dimensions, expected 0 to %d", op, shape.ndim, CT_MAX_DIMS);
-    }
-    int64_t bytes = (int64_t)ct_dtype_size(dtype);
-    for (int i = 0; i < shape.ndim; i++) {
-        if (shape.dim[i] < 0) {
-            return ct_fail_bool("%s: negative size in shape %s", op, ct_shape_text(shape));
-        }
-        /* an empty dimension does not excuse the others: strides are products of all of them */
-        int64_t size = shape.dim[i] > 1 ? shape.dim[i] : 1;
-        if (__builtin_mul_overflow(bytes, size, &bytes)) {
-            return ct_fail_bool("%s: shape %s is too large", op, ct_shape_text(shape));
-        }
-    }
-    return true;
 }
 
 /* ---- storage ---------------------------------------------------------------------------- */
@@ -241,7 +176,7 @@ ct_tensor *ct_view(const ct_tensor *x, ct_shape shape, const int64_t *stride, in
 /* ---- creation --------------------------------------------------------------------------- */
 
 ct_tensor *ct_empty(ct_dtype dtype, ct_device device, ct_shape shape) {
-    if (!check_shape("empty", shape, dtype)) return NULL;
+    if (!ct_check_sizes("empty", shape, dtype)) return NULL;
     size_t bytes = (size_t)ct_shape_count(shape) * ct_dtype_size(dtype);
     ct_storage *storage = storage_create(device, bytes);
     return storage ? tensor_on(storage, dtype, shape, NULL, 0) : NULL;
@@ -276,6 +211,7 @@ ct_tensor *ct_from_doubles(ct_dtype dtype, ct_device device, ct_shape shape, con
 }
 
 ct_tensor *ct_arange(ct_dtype dtype, ct_device device, int64_t count) {
+    if (!ct_check_sizes("arange", CT_SHAPE(count), CT_I64)) return NULL;
     ct_tensor *x = ct_empty(CT_I64, device, CT_SHAPE(count));
     if (!x || !ct_backend_of(device)->arange(x)) return NULL;
     return dtype == CT_I64 ? x : ct_tensor_cast(x, dtype);
@@ -287,7 +223,7 @@ static void borrowed(void *context) { (void)context; }
 ct_tensor *ct_from_memory(ct_dtype dtype, ct_shape shape, void *data, void (*release)(void *),
                           void *context) {
     ct_storage *storage = NULL;
-    if (check_shape("from_memory", shape, dtype)) {
+    if (ct_check_sizes("from_memory", shape, dtype)) {
         storage = calloc(1, sizeof *storage);
         if (!storage) ct_fail("allocate: out of memory");
     }

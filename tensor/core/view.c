@@ -2,44 +2,25 @@
 /* Views: other shapes and strides on the same storage. */
 #include <string.h>
 
+#include "tensor/core/shape.h"
 #include "tensor/device/backend.h"
-
-int ct_axis(const char *what, int axis, int ndim) {
-    int resolved = axis < 0 ? axis + ndim : axis;
-    if (resolved >= 0 && resolved < ndim) return resolved;
-    ct_fail("%s: axis %d is outside a tensor of %d dimensions", what, axis, ndim);
-    return -1;
-}
-
-bool ct_broadcast_shape(const char *what, ct_shape a, ct_shape b, ct_shape *out) {
-    int ndim = a.ndim > b.ndim ? a.ndim : b.ndim;
-    out->ndim = ndim;
-    for (int i = 1; i <= ndim; i++) {
-        int64_t in_a = i <= a.ndim ? a.dim[a.ndim - i] : 1;
-        int64_t in_b = i <= b.ndim ? b.dim[b.ndim - i] : 1;
-        if (in_a != in_b && in_a != 1 && in_b != 1) {
-            return ct_fail_bool("%s: shapes %s and %s do not broadcast", what, ct_shape_text(a),
-                                ct_shape_text(b));
-        }
-        out->dim[ndim - i] = in_a == 1 ? in_b : in_a;
-    }
-    return true;
-}
 
 /* Replaces a -1 in `shape` by what remains of `count`; false and an error if it does not fit. */
 static bool resolve_shape(const ct_tensor *x, ct_shape *shape) {
-    int64_t count = ct_count(x), known = 1;
+    if (!ct_check_ndims("reshape", shape->ndim)) return false;
+    ct_shape given = *shape; /* with 1 for the -1 */
     int free_axis = -1;
     for (int i = 0; i < shape->ndim; i++) {
         if (shape->dim[i] == -1 && free_axis < 0) {
             free_axis = i;
+            given.dim[i] = 1;
         } else if (shape->dim[i] < 0) {
             return ct_fail_bool("reshape: %s asks for a negative size or for two of -1",
                                 ct_shape_text(*shape));
-        } else {
-            known *= shape->dim[i];
         }
     }
+    if (!ct_check_sizes("reshape", given, x->dtype)) return false;
+    int64_t count = ct_count(x), known = ct_shape_count(given);
     if (free_axis >= 0 && known > 0 && count % known == 0) {
         shape->dim[free_axis] = count / known;
         known *= count / known;
@@ -130,10 +111,11 @@ ct_tensor *ct_tensor_slice(const ct_tensor *x, int axis, int64_t start, int64_t 
     if (axis < 0) return NULL;
     if (step < 1) return ct_fail("slice: step %lld, expected at least 1", (long long)step);
     int64_t size = x->shape.dim[axis];
+    if (step > size) step = size > 0 ? size : 1; /* one element at most, either way */
     start = clamp_index(start, size);
     stop = clamp_index(stop, size);
     ct_shape shape = x->shape;
-    shape.dim[axis] = stop > start ? (stop - start + step - 1) / step : 0;
+    shape.dim[axis] = stop > start ? (stop - start - 1) / step + 1 : 0;
     int64_t stride[CT_MAX_DIMS];
     memcpy(stride, x->stride, sizeof stride);
     stride[axis] *= step;
@@ -142,19 +124,21 @@ ct_tensor *ct_tensor_slice(const ct_tensor *x, int axis, int64_t start, int64_t 
 }
 
 ct_tensor *ct_tensor_expand(const ct_tensor *x, ct_shape shape) {
-    if (!ct_check_input("expand", x)) return NULL;
+    if (!ct_check_input("expand", x) || !ct_check_ndims("expand", shape.ndim)) return NULL;
     int added = shape.ndim - x->shape.ndim;
     int64_t stride[CT_MAX_DIMS] = {0};
-    bool fits = added >= 0 && shape.ndim <= CT_MAX_DIMS;
+    bool fits = added >= 0;
     for (int i = 0; fits && i < x->shape.ndim; i++) {
-        int64_t size = x->shape.dim[i];
-        fits = size == shape.dim[added + i] || size == 1;
-        stride[added + i] = size == shape.dim[added + i] ? x->stride[i] : 0;
+        int64_t size = x->shape.dim[i], *wanted = &shape.dim[added + i];
+        if (*wanted == -1) *wanted = size;
+        fits = size == *wanted || size == 1;
+        stride[added + i] = size == *wanted ? x->stride[i] : 0;
     }
     if (!fits) {
         return ct_fail("expand: %s does not broadcast to %s", ct_tensor_text(x),
                        ct_shape_text(shape));
     }
+    if (!ct_check_sizes("expand", shape, x->dtype)) return NULL;
     return ct_view(x, shape, stride, x->offset);
 }
 

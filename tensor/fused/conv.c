@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* 1-d convolution, channels last: each is one product on unfolded rows, taken in groups of
  * sequences so that the unfolded rows stay small. */
+#include "tensor/core/shape.h"
 #include "tensor/fused/check.h"
 
 /* Bytes of unfolded rows at a time: enough rows for a product at full speed. */
@@ -32,8 +33,10 @@ static bool check_inputs(const char *op, conv *c, const ct_tensor *x, const ct_t
     if (!ok || !ct_check_shape(op, "weight", x, weight, CT_SHAPE(c->out, c->in, c->kernel))) {
         return false;
     }
-    int64_t span = options.dilation * (c->kernel - 1) + 1;
-    int64_t room = c->steps + options.before + options.after - span;
+    int64_t padded = ct_size_sum(c->steps, ct_size_sum(options.before, options.after));
+    if (!ct_check_sizes(op, CT_SHAPE(c->batch, padded, c->in), x->dtype)) return false;
+    int64_t span = ct_size_sum(ct_size_product(options.dilation, c->kernel - 1), 1);
+    int64_t room = padded - span;
     if (c->kernel < 1 || room < 0) {
         return ct_fail_bool("%s: %s, padded by %lld and %lld, is shorter than the kernel of %s", op,
                             ct_tensor_text(x), (long long)options.before, (long long)options.after,

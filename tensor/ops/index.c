@@ -2,6 +2,7 @@
 /* Softmax, indexing, joining and padding. */
 #include <string.h>
 
+#include "tensor/core/shape.h"
 #include "tensor/device/backend.h"
 
 /* ---- softmax ---------------------------------------------------------------------------- */
@@ -172,9 +173,9 @@ static bool check_joinable(ct_tensor *const *tensors, int count, int axis, ct_sh
                                 ct_shape_text(tensors[0]->shape), ct_shape_text(tensors[i]->shape),
                                 axis);
         }
-        shape->dim[axis] += tensors[i]->shape.dim[axis];
+        shape->dim[axis] = ct_size_sum(shape->dim[axis], tensors[i]->shape.dim[axis]);
     }
-    return true;
+    return ct_check_sizes("concat", *shape, tensors[0]->dtype);
 }
 
 /* y[.., start : start + size of x, ..] = x */
@@ -222,7 +223,8 @@ ct_tensor *ct_tensor_pad(const ct_tensor *x, int axis, int64_t before, int64_t a
                        (long long)after);
     }
     ct_shape shape = x->shape;
-    shape.dim[axis] += before + after;
+    shape.dim[axis] = ct_size_sum(shape.dim[axis], ct_size_sum(before, after));
+    if (!ct_check_sizes("pad", shape, x->dtype)) return NULL;
     ct_tensor *y = ct_empty(x->dtype, x->device, shape);
     if (!y || !copy_into(y, axis, before, x)) return NULL;
     int64_t end = before + x->shape.dim[axis];

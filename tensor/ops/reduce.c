@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "tensor/core/shape.h"
 #include "tensor/device/backend.h"
 
 static const char *const reduce_names[] = {
@@ -43,7 +44,7 @@ ct_tensor *ct_tensor_reduce(ct_reduce_kind kind, const ct_tensor *x, uint32_t ax
 }
 
 ct_tensor *ct_tensor_sum_to(const ct_tensor *x, ct_shape shape) {
-    if (!ct_check_float("sum_to", x)) return NULL;
+    if (!ct_check_float("sum_to", x) || !ct_check_sizes("sum_to", shape, x->dtype)) return NULL;
     int added = x->shape.ndim - shape.ndim;
     bool fits = added >= 0;
     uint32_t axes = 0;
