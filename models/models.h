@@ -74,12 +74,10 @@ void ct_model_destroy(ct_model *model);
 ct_module *ct_model_module(ct_model *model);
 int64_t ct_model_width(const ct_model *model); /* D, of both embeddings */
 ct_measure ct_model_measure(const ct_model *model);
-/* The beginning of the names of parameters that are not to be optimised (ct_optimizer_exclude):
- * "decoder." under `decoder_parameters = fixed`, else NULL. They do get gradients. */
-const char *ct_model_untrained_prefix(const ct_model *model);
-/* The same of parameters that are to be updated twice (ct_optimizer_repeat): "decoder." under
- * `decoder_updates = twice`, else NULL. */
-const char *ct_model_repeated_prefix(const ct_model *model);
+/* Says to an optimiser made of the model's module what [compat] says of the decoder's parameters:
+ * under `decoder_parameters = fixed` they get gradients but no updates, under `decoder_updates =
+ * twice` two a step. */
+bool ct_model_group_parameters(const ct_model *model, ct_optimizer *optimizer);
 /* The first training image's class in the instance loss: 0, or 1 under `classes = released`. */
 int64_t ct_model_first_class(const ct_model *model);
 /* The path of `words vectors=PATH`, copied; false if there is none (no error) or it does not

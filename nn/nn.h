@@ -184,13 +184,16 @@ ct_module *ct_attention_create(int64_t width, const ct_attention_options *option
 ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, ct_tensor *value,
                         ct_tensor *mask);
 
+/* What evaluation normalises by: the running statistics, or, as training does, those of the batch
+ * at hand, towards which the running ones then move too. */
+typedef enum { CT_RUNNING_STATISTICS, CT_BATCH_STATISTICS } ct_batch_norm_statistics;
 /* Batch norm over all dimensions but `axis` (1 for PyTorch's (B,C) and (B,C,L); -1 for channels
  * last). weight 1, bias 0, running_mean, running_var (unbiased), num_batches_tracked. */
 typedef struct {
-    double momentum;               /* of the running statistics, 0 (they stay) to 1; default 0.1 */
-    double eps;                    /* 0 or more; default 1e-5 */
-    int axis;                      /* of the channels; default 1 */
-    bool batch_statistics_in_eval; /* docs/model.md, image_batchnorm_eval; default false */
+    double momentum; /* of the running statistics, 0 (they stay) to 1; default 0.1 */
+    double eps;      /* 0 or more; default 1e-5 */
+    int axis;        /* of the channels; default 1 */
+    ct_batch_norm_statistics statistics; /* default CT_RUNNING_STATISTICS */
 } ct_batch_norm_options;
 ct_batch_norm_options ct_batch_norm_defaults(void);
 ct_module *ct_batch_norm_create(int64_t channels, const ct_batch_norm_options *options);
@@ -319,17 +322,19 @@ ct_optimizer *ct_adam_create(ct_module *module, const ct_adam_options *options);
 ct_optimizer *ct_adamw_create(ct_module *module, const ct_adamw_options *options);
 ct_optimizer *ct_sgd_create(ct_module *module, const ct_sgd_options *options);
 void ct_optimizer_destroy(ct_optimizer *optimizer);
-/* Leaves every parameter whose dotted name starts with prefix as it is, out of the norm, and its
- * gradient in place. An error if there is none. */
-bool ct_optimizer_exclude(ct_optimizer *optimizer, const char *prefix);
-/* Does to every parameter whose dotted name starts with prefix what PyTorch does to one that stands
- * twice in the optimiser's list: its gradient counts twice in the norm, is scaled by the clipping
- * factor twice, and then makes two updates a step (Adam's moments and step count advance twice). An
- * error if there is none. One that is excluded stays so. */
-bool ct_optimizer_repeat(ct_optimizer *optimizer, const char *prefix);
-/* Multiplies the learning rate of every parameter whose dotted name starts with prefix, now and as
- * it is set later; 1 at first, 0 or above. An error if there is none. */
-bool ct_optimizer_scale_lr(ct_optimizer *optimizer, const char *prefix, double factor);
+/* Parameter groups: those whose dotted names match a pattern, as a shell's does ("*.bias",
+ * "image.*"; a star takes dots too). What is said of a group holds from the next step on, later
+ * words over earlier ones; an error if no name matches. Before a step is recorded (below). */
+/* Their learning rate is `factor` times the optimiser's, now and as it is set later. */
+bool ct_optimizer_group_lr(ct_optimizer *optimizer, const char *pattern, double factor);
+/* Their weight decay, in place of the optimiser's. */
+bool ct_optimizer_group_weight_decay(ct_optimizer *optimizer, const char *pattern,
+                                     double weight_decay);
+/* How often a step updates them, 0 to 100. 0: they stay as they are, out of the norm, their
+ * gradients in place. n: as PyTorch does where they stand n times in the optimiser's list: a
+ * gradient counts n times in the norm, is scaled by the clipping factor n times, and then makes n
+ * updates (Adam's moments and step count advance n times). */
+bool ct_optimizer_group_updates(ct_optimizer *optimizer, const char *pattern, int updates);
 /* Gradients are scaled by min(1, norm/(total+1e-6)) over all parameters; 0: no clipping. */
 void ct_optimizer_clip_norm(ct_optimizer *optimizer, double norm);
 /* Updates the parameters and drops their gradients. A parameter without gradient is skipped. A

@@ -109,12 +109,13 @@ int64_t ct_model_width(const ct_model *model) { return model->image.width; }
 
 ct_measure ct_model_measure(const ct_model *model) { return model->loss.measure; }
 
-const char *ct_model_untrained_prefix(const ct_model *model) {
-    return model->decoder && model->compat.released[CT_COMPAT_DECODER_FIXED] ? "decoder." : NULL;
-}
-
-const char *ct_model_repeated_prefix(const ct_model *model) {
-    return model->decoder && model->compat.released[CT_COMPAT_DECODER_TWICE] ? "decoder." : NULL;
+bool ct_model_group_parameters(const ct_model *model, ct_optimizer *optimizer) {
+    const bool *released = model->compat.released;
+    if (!model->decoder) return true;
+    if (released[CT_COMPAT_DECODER_FIXED])
+        return ct_optimizer_group_updates(optimizer, "decoder.*", 0);
+    return !released[CT_COMPAT_DECODER_TWICE] ||
+           ct_optimizer_group_updates(optimizer, "decoder.*", 2);
 }
 
 int64_t ct_model_first_class(const ct_model *model) {

@@ -101,12 +101,12 @@ static const ct_option batchnorm_options[] = {
 static bool batchnorm_create(ct_graph_node *node, const ct_graph_context *context) {
     (void)context;
     node->out = node->in;
+    bool batch = node->image && node->pooled && node->compat->released[CT_COMPAT_BATCH_EVAL];
     ct_batch_norm_options options = {
         .momentum = ct_number(node, NORM_MOMENTUM),
         .eps = ct_number(node, NORM_EPS),
         .axis = node->pooled ? 1 : -1,
-        .batch_statistics_in_eval =
-            node->image && node->pooled && node->compat->released[CT_COMPAT_BATCH_EVAL],
+        .statistics = batch ? CT_BATCH_STATISTICS : CT_RUNNING_STATISTICS,
     };
     return ct_graph_own(node, ct_batch_norm_create(node->in, &options));
 }

@@ -18,7 +18,10 @@ ct_module *ct_batch_norm_create(int64_t channels, const ct_batch_norm_options *o
     }
     if (!ct_nn_option("batch_norm", "momentum", o.momentum, o.momentum >= 0 && o.momentum <= 1,
                       "0 to 1") ||
-        !ct_nn_option("batch_norm", "eps", o.eps, o.eps >= 0, "0 or more")) {
+        !ct_nn_option("batch_norm", "eps", o.eps, o.eps >= 0, "0 or more") ||
+        !ct_nn_option("batch_norm", "statistics", o.statistics,
+                      o.statistics == CT_RUNNING_STATISTICS || o.statistics == CT_BATCH_STATISTICS,
+                      "one of ct_batch_norm_statistics")) {
         return NULL;
     }
     ct_module *norm = ct_module_create_as(&batch_norm_class, &o, sizeof o);
@@ -97,7 +100,7 @@ static int channel_axis(ct_module *norm, const ct_tensor *x) {
 
 static bool takes_batch_statistics(const ct_module *norm) {
     const ct_batch_norm_options *options = ct_module_self(norm);
-    return norm->training || options->batch_statistics_in_eval;
+    return norm->training || options->statistics == CT_BATCH_STATISTICS;
 }
 
 static ct_tensor *normalise_fixed(ct_module *norm, ct_tensor *x, int axis) {

@@ -9,7 +9,9 @@
 CT_BOTH double ct_clip_factor(double norm, double limit, int times) {
     double factor = limit / (norm + 1e-6);
     double scale = limit > 0 && factor < 1 ? factor : 1;
-    return times == 2 ? scale * scale : scale;
+    double product = scale;
+    for (int i = 1; i < times; i++) product *= scale;
+    return product;
 }
 
 #endif

@@ -191,7 +191,7 @@ enum { CT_ADAM_RATES = 3, CT_SGD_RATES = 2 };
 typedef struct {
     const ct_tensor *norm; /* f64 scalar on the parameters' device; NULL: no clipping, no check */
     double limit;          /* 0: none */
-    int times;             /* 1; 2 for parameters that are listed twice */
+    int times;             /* 1 or more: as often as the parameter is listed */
 } ct_clip;
 
 typedef struct {

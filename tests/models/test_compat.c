@@ -502,10 +502,7 @@ static void check_decoder_update(const char *key, int counts, int times) {
     ct_model *model = model_with(FULL, key);
     ct_module *module = ct_model_module(model);
     ct_optimizer *sgd = ct_sgd_create(module, &(ct_sgd_options){.lr = 1});
-    const char *untrained = ct_model_untrained_prefix(model);
-    const char *repeated = ct_model_repeated_prefix(model);
-    if (untrained) ck_assert(ct_optimizer_exclude(sgd, untrained));
-    if (repeated) ck_assert(ct_optimizer_repeat(sgd, repeated));
+    ck_assert(ct_model_group_parameters(model, sgd));
     ct_optimizer_clip_norm(sgd, 0.5);
     CT_SCOPE {
         ck_assert(ct_backward(losses_of(model, 0, 0).term[CT_LOSS_TOTAL]));

@@ -324,13 +324,6 @@ START_TEST(preset_and_single_switches) {
     text = fixture_read(&ini, "[compat]\ntoken = plain\n");
     ck_assert(!ct_compat_released(text, "tokens", &released));
     assert_error("test.ini:2: [compat] token: unknown key; did you mean 'tokens'?");
-    ct_model *trained = fixture_model(FULL, sizes);
-    ct_model *fixed = fixture_model(FULL "[compat]\ndecoder_parameters = fixed\n", sizes);
-    assert_no_error();
-    ck_assert_ptr_null(ct_model_untrained_prefix(trained));
-    ck_assert_str_eq(ct_model_untrained_prefix(fixed), "decoder.");
-    ct_model_destroy(trained);
-    ct_model_destroy(fixed);
 }
 END_TEST
 

@@ -109,8 +109,7 @@ static ct_optimizer *adam_of(const fixture_case *c, ct_model *model) {
     options.lr = atof(fixture_text(c, "lr"));
     ct_optimizer *adam = ct_adam_create(ct_model_module(model), &options);
     ct_optimizer_clip_norm(adam, 2.0);
-    const char *fixed = ct_model_untrained_prefix(model);
-    if (fixed) ct_optimizer_exclude(adam, fixed);
+    ck_assert(ct_model_group_parameters(model, adam));
     return adam;
 }
 

@@ -271,7 +271,7 @@ START_TEST(norms) {
     ct_batch_norm_options channels_last = ct_batch_norm_defaults(),
                           batch_statistics = channels_last;
     channels_last.axis = -1;
-    batch_statistics.batch_statistics_in_eval = true;
+    batch_statistics.statistics = CT_BATCH_STATISTICS;
     check_forward("batch_norm (B,C)", ct_batch_norm_create(3, NULL), CT_SHAPE(4, 3));
     check_forward("batch_norm (B,C,L)", ct_batch_norm_create(3, NULL), CT_SHAPE(2, 3, 4));
     check_forward("batch_norm, channels last", ct_batch_norm_create(3, &channels_last),

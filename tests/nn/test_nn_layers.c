@@ -429,6 +429,8 @@ START_TEST(wrong_options_are_named) {
             "batch_norm: momentum is 2, expected 0 to 1");
     refused(ct_batch_norm_create(2, &(ct_batch_norm_options){.eps = -1e-5}),
             "batch_norm: eps is -1e-05, expected 0 or more");
+    refused(ct_batch_norm_create(2, &(ct_batch_norm_options){.statistics = 7}),
+            "batch_norm: statistics is 7");
     refused(ct_layer_norm_create(2, &(ct_layer_norm_options){.eps = -1}), "layer_norm: eps is -1");
     ct_conv1d_options conv = ct_conv1d_defaults();
     conv.stride = 0;
@@ -446,7 +448,7 @@ END_TEST
 
 START_TEST(batch_norm_modes) {
     ct_batch_norm_options options = {
-        .momentum = 0.5, .eps = 1e-5, .axis = 1, .batch_statistics_in_eval = true};
+        .momentum = 0.5, .eps = 1e-5, .axis = 1, .statistics = CT_BATCH_STATISTICS};
     ct_module *m = f64(ct_batch_norm_create(2, &options));
     ct_module_train(m, false);
     CT_SCOPE {

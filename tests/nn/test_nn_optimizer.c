@@ -57,10 +57,10 @@ START_TEST(skips_what_has_no_gradient) {
 }
 END_TEST
 
-START_TEST(excludes_by_prefix) {
+START_TEST(leaves_a_group_as_it_is) {
     ct_module *net = two_layers();
     ct_optimizer *sgd = ct_sgd_create(net, &(ct_sgd_options){.lr = 1});
-    ck_assert(ct_optimizer_exclude(sgd, "b."));
+    ck_assert(ct_optimizer_group_updates(sgd, "b.*", 0));
     double a = value(net, "a.bias"), b = value(net, "b.bias");
     set_grad(net, "a.bias", 3);
     set_grad(net, "b.bias", 400);
@@ -69,8 +69,8 @@ START_TEST(excludes_by_prefix) {
     ck_assert(fabs(ct_optimizer_grad_norm(sgd) - 3 * sqrt(2)) < 1e-14);
     ck_assert(fabs(value(net, "a.bias") - (a - 3)) < 1e-14);
     ck_assert(value(net, "b.bias") == b);
-    ck_assert(!ct_optimizer_exclude(sgd, "c."));
-    assert_error("starts with 'c.'");
+    ck_assert(!ct_optimizer_group_updates(sgd, "c.*", 0));
+    assert_error("no parameter's name matches 'c.*'");
     ct_optimizer_destroy(sgd);
     ct_module_destroy(net);
 }
@@ -80,8 +80,8 @@ START_TEST(learns_parts_at_rates_of_their_own) {
     for (int adam = 0; adam < 2; adam++) {
         ct_module *net = two_layers();
         ct_optimizer *optimizer = adam ? ct_adam_create(net, NULL) : ct_sgd_create(net, NULL);
-        ck_assert(ct_optimizer_scale_lr(optimizer, "a.weight", 0.25));
-        ck_assert(ct_optimizer_scale_lr(optimizer, "b.", 0));
+        ck_assert(ct_optimizer_group_lr(optimizer, "a.weight", 0.25));
+        ck_assert(ct_optimizer_group_lr(optimizer, "b.*", 0));
         ct_optimizer_set_lr(optimizer, 0.1);
         double weight = value(net, "a.weight"), bias = value(net, "a.bias"),
                b = value(net, "b.bias");
@@ -93,13 +93,66 @@ START_TEST(learns_parts_at_rates_of_their_own) {
         ck_assert(fabs(value(net, "a.weight") - (weight - 0.025)) < 1e-8);
         ck_assert(fabs(value(net, "a.bias") - (bias - 0.1)) < 1e-8);
         ck_assert(value(net, "b.bias") == b);
-        ck_assert(!ct_optimizer_scale_lr(optimizer, "c.", 1));
-        assert_error("starts with 'c.'");
-        ck_assert(!ct_optimizer_scale_lr(optimizer, "a.", -1));
-        assert_error("factor -1 of 'a.', expected 0 or more");
+        ck_assert(!ct_optimizer_group_lr(optimizer, "c.*", 1));
+        assert_error("no parameter's name matches 'c.*'");
+        ck_assert(!ct_optimizer_group_lr(optimizer, "a.*", -1));
+        assert_error("optimizer_group_lr: factor is -1, expected 0 or more");
         ct_optimizer_destroy(optimizer);
         ct_module_destroy(net);
     }
+}
+END_TEST
+
+/* Decay without biases, whatever the optimiser does with it; the gradient is zero. */
+START_TEST(decays_by_group) {
+    for (int kind = 0; kind < 3; kind++) {
+        ct_module *net = two_layers();
+        ct_adamw_options adam = ct_adamw_defaults();
+        adam.lr = adam.weight_decay = 0.1;
+        ct_sgd_options sgd = {.lr = 0.1, .weight_decay = 0.1};
+        ct_optimizer *optimizer = kind == 0   ? ct_adam_create(net, &adam)
+                                  : kind == 1 ? ct_adamw_create(net, &adam)
+                                              : ct_sgd_create(net, &sgd);
+        ck_assert(ct_optimizer_group_weight_decay(optimizer, "*.bias", 0));
+        ck_assert(ct_optimizer_group_weight_decay(optimizer, "b.w*", 0.5));
+        ck_assert(ct_optimizer_group_lr(optimizer, "b.*", 0.5)); /* groups add up */
+        static const char *const names[] = {"a.weight", "a.bias", "b.weight", "b.bias"};
+        static const double decay[] = {0.1, 0, 0.5, 0}, rate[] = {0.1, 0.1, 0.05, 0.05};
+        double before[4];
+        for (int i = 0; i < 4; i++) {
+            before[i] = value(net, names[i]);
+            set_grad(net, names[i], 0);
+        }
+        ck_assert(ct_optimizer_step(optimizer));
+        for (int i = 0; i < 4; i++) {
+            /* Adam makes a step of one rate of what the decay adds to the gradient */
+            double sign = decay[i] == 0 ? 0 : before[i] > 0 ? 1 : -1;
+            double down = kind == 0 ? sign : decay[i] * before[i];
+            ck_assert_msg(fabs(value(net, names[i]) - (before[i] - rate[i] * down)) < 1e-6,
+                          "optimiser %d, %s: %g from %g", kind, names[i], value(net, names[i]),
+                          before[i]);
+        }
+        ct_optimizer_destroy(optimizer);
+        ct_module_destroy(net);
+    }
+}
+END_TEST
+
+START_TEST(groups_are_checked) {
+    ct_module *net = two_layers();
+    ct_optimizer *sgd = ct_sgd_create(net, NULL);
+    ck_assert(!ct_optimizer_group_weight_decay(sgd, "*.bais", 0));
+    assert_error("optimizer_group_weight_decay: no parameter's name matches '*.bais'");
+    ck_assert(!ct_optimizer_group_weight_decay(sgd, "*", NAN));
+    assert_error("weight_decay is nan");
+    ck_assert(!ct_optimizer_group_updates(sgd, "*", -1));
+    assert_error("updates is -1, expected 0 to 100");
+    ck_assert(!ct_optimizer_group_lr(sgd, NULL, 1));
+    assert_error("pattern is NULL");
+    ck_assert(!ct_optimizer_group_lr(NULL, "*", 1));
+    assert_error("optimizer is NULL");
+    ct_optimizer_destroy(sgd);
+    ct_module_destroy(net);
 }
 END_TEST
 
@@ -137,7 +190,7 @@ static void adam_by_hand(by_hand *p, double gradient) {
 START_TEST(repeats_what_is_listed_twice) {
     ct_module *net = two_layers();
     ct_optimizer *adam = adam_at(net, 0.1);
-    ck_assert(ct_optimizer_repeat(adam, "b."));
+    ck_assert(ct_optimizer_group_updates(adam, "b.*", 2));
     ct_optimizer_clip_norm(adam, 2);
     by_hand a = {.value = value(net, "a.bias")}, b = {.value = value(net, "b.bias")};
     const double gradients[3][2] = {{3, 4}, {0.1, -0.2}, {-5, 1}}; /* the second is not clipped */
@@ -155,9 +208,34 @@ START_TEST(repeats_what_is_listed_twice) {
         ck_assert_double_eq_tol(value(net, "b.bias"), b.value, 1e-13);
         ck_assert_ptr_null(ct_grad(ct_module_tensor(net, "b.bias")));
     }
-    ck_assert(!ct_optimizer_repeat(adam, "c."));
-    assert_error("starts with 'c.'");
+    ck_assert(!ct_optimizer_group_updates(adam, "c.*", 2));
+    assert_error("no parameter's name matches 'c.*'");
     ct_optimizer_destroy(adam);
+    ct_module_destroy(net);
+}
+END_TEST
+
+/* Any number of times, beside others that are updated otherwise. */
+START_TEST(updates_three_times) {
+    ct_module *net = two_layers();
+    ct_optimizer *sgd = ct_sgd_create(net, &(ct_sgd_options){.lr = 1, .weight_decay = 0.25});
+    ck_assert(ct_optimizer_group_updates(sgd, "b.*", 3));
+    ck_assert(ct_optimizer_group_updates(sgd, "a.weight", 0));
+    ck_assert(ct_optimizer_group_weight_decay(sgd, "b.weight", 0));
+    ct_optimizer_clip_norm(sgd, 1);
+    double a = value(net, "a.bias"), b = value(net, "b.bias"), w = value(net, "b.weight");
+    set_grad(net, "a.bias", 2);
+    set_grad(net, "b.bias", 3);
+    set_grad(net, "b.weight", 4);
+    set_grad(net, "a.weight", 100);
+    ck_assert(ct_optimizer_step(sgd));
+    double norm = sqrt(2 * 4 + 3 * 9 + 3 * 2 * 16), scale = 1 / (norm + 1e-6);
+    ck_assert_double_eq_tol(ct_optimizer_grad_norm(sgd), norm, 1e-13);
+    ck_assert_double_eq_tol(value(net, "a.bias"), a - (2 * scale + 0.25 * a), 1e-14);
+    ck_assert_double_eq_tol(value(net, "b.weight"), w - 3 * 4 * pow(scale, 3), 1e-14);
+    for (int k = 0; k < 3; k++) b -= 3 * pow(scale, 3) + 0.25 * b;
+    ck_assert_double_eq_tol(value(net, "b.bias"), b, 1e-14);
+    ct_optimizer_destroy(sgd);
     ct_module_destroy(net);
 }
 END_TEST
@@ -166,12 +244,12 @@ END_TEST
 START_TEST(repeats_sgd_with_momentum) {
     ct_module *net = two_layers();
     ct_optimizer *sgd = ct_sgd_create(net, &(ct_sgd_options){.lr = 1, .momentum = 0.5});
-    ck_assert(ct_optimizer_repeat(sgd, "b."));
+    ck_assert(ct_optimizer_group_updates(sgd, "b.*", 2));
     double b = value(net, "b.bias");
     set_grad(net, "b.bias", 3);
     ck_assert(ct_optimizer_step(sgd));
     ck_assert_double_eq_tol(value(net, "b.bias"), b - 3 - (0.5 * 3 + 3), 1e-14);
-    ct_optimizer_exclude(sgd, "b.");
+    ct_optimizer_group_updates(sgd, "b.*", 0);
     set_grad(net, "b.bias", 3);
     ck_assert(ct_optimizer_step(sgd));
     ck_assert_double_eq_tol(value(net, "b.bias"), b - 7.5, 1e-14);
@@ -189,7 +267,7 @@ START_TEST(a_step_in_parts) {
         ct_module_to_dtype(net[k], CT_F64);
         adam[k] = adam_at(net[k], 0.1);
         ct_optimizer_clip_norm(adam[k], 2);
-        ck_assert(ct_optimizer_repeat(adam[k], "b."));
+        ck_assert(ct_optimizer_group_updates(adam[k], "b.*", 2));
         ct_tensor_fill(ct_module_tensor(net[k], "a.bias"), 1);
         ct_tensor_fill(ct_module_tensor(net[k], "b.bias"), 1);
     }
@@ -412,8 +490,9 @@ START_TEST(learns_xor) {
 }
 END_TEST
 
-TEST_MAIN("nn optimizer", skips_what_has_no_gradient, excludes_by_prefix,
-          learns_parts_at_rates_of_their_own, clips_over_all_parameters,
-          repeats_what_is_listed_twice, repeats_sgd_with_momentum, a_step_in_parts, resumes_exactly,
-          refuses_wrong_state, refuses_gradients_that_are_not_finite, notices_converted_parameters,
+TEST_MAIN("nn optimizer", skips_what_has_no_gradient, leaves_a_group_as_it_is,
+          learns_parts_at_rates_of_their_own, decays_by_group, groups_are_checked,
+          clips_over_all_parameters, repeats_what_is_listed_twice, repeats_sgd_with_momentum,
+          updates_three_times, a_step_in_parts, resumes_exactly, refuses_wrong_state,
+          refuses_gradients_that_are_not_finite, notices_converted_parameters,
           takes_options_literally, refuses_wrong_options, learns_xor)

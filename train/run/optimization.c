@@ -7,7 +7,7 @@
 /* Entries "image.attend:0.1" of [train] lr_factors: a module of the graph, with all below it. */
 static bool scale_learning_rates(const ct_config *c, ct_optimizer *optimizer) {
     for (int i = 0; i < c->lr_factor_count; i++) {
-        char name[128], rest;
+        char name[129], rest;
         double factor;
         if (sscanf(c->lr_factors[i], "%126[^:]:%lf%c", name, &factor, &rest) != 2 ||
             !(factor >= 0 && factor <= 1e6)) {
@@ -15,11 +15,11 @@ static bool scale_learning_rates(const ct_config *c, ct_optimizer *optimizer) {
                                 "0 to 1e6",
                                 c->file, c->lr_factors[i]);
         }
-        strcat(name, ".");
-        if (ct_optimizer_scale_lr(optimizer, name, factor)) continue;
+        strcat(name, ".*");
+        if (ct_optimizer_group_lr(optimizer, name, factor)) continue;
         ct_error_clear();
         return ct_fail_bool("%s: [train] lr_factors: the model has no part '%.*s' with parameters",
-                            c->file, (int)strlen(name) - 1, name);
+                            c->file, (int)strlen(name) - 2, name);
     }
     return true;
 }
@@ -42,11 +42,7 @@ ct_optimizer *ct_configured_optimizer(const ct_config *c, ct_model *model) {
     ct_optimizer *optimizer = create(c, module);
     if (!optimizer) return NULL;
     ct_optimizer_clip_norm(optimizer, c->clip_norm);
-    const char *untrained = ct_model_untrained_prefix(model);
-    const char *repeated = ct_model_repeated_prefix(model);
-    if ((!untrained || ct_optimizer_exclude(optimizer, untrained)) &&
-        (!repeated || ct_optimizer_repeat(optimizer, repeated)) &&
-        scale_learning_rates(c, optimizer)) {
+    if (ct_model_group_parameters(model, optimizer) && scale_learning_rates(c, optimizer)) {
         return optimizer;
     }
     ct_optimizer_destroy(optimizer);

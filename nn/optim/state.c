@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state of an optimiser, under names. */
+#include "nn/optim/optimizer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const moment_names[2][2] = {
+    [CT_OPTIMIZER_ADAM] = {"exp_avg", "exp_avg_sq"},
+    [CT_OPTIMIZER_SGD] = {"momentum_buffer", NULL},
+};
+
+static bool visit_tensor(const char *kind, const char *name, ct_tensor *x, ct_state_visitor visit,
+                         void *context) {
+    char *text;
+    if (asprintf(&text, "%s.%s", kind, name) < 0) {
+        return ct_fail_bool("optimizer_visit: out of memory");
+    }
+    bool ok = visit(context, text, x, true);
+    free(text);
+    return ok;
+}
+
+bool ct_optimizer_visit(ct_optimizer *optimizer, ct_state_visitor visit, void *context) {
+    if (!optimizer) return ct_ok() ? ct_fail_bool("optimizer_visit: optimizer is NULL") : false;
+    for (int i = 0; i < optimizer->count; i++) {
+        ct_optimizer_slot *s = &optimizer->slots[i];
+        for (int k = 0; k < 2; k++) {
+            const char *kind = moment_names[optimizer->kind][k];
+            if (s->moment[k] && !visit_tensor(kind, s->name, s->moment[k], visit, context)) {
+                return false;
+            }
+        }
+        if (optimizer->kind != CT_OPTIMIZER_ADAM || s->steps == 0) continue;
+        CT_SCOPE {
+            ct_tensor *steps = ct_from_data(CT_I64, CT_CPU, CT_SCALAR_SHAPE, &s->steps);
+            if (!steps || !visit_tensor("step", s->name, steps, visit, context)) return false;
+        }
+    }
+    return true;
+}
+
+/* The parameter's slot if text is "KIND.NAME" of one. */
+static ct_optimizer_slot *slot_named(ct_optimizer *optimizer, const char *kind, const char *text) {
+    size_t length = kind ? strlen(kind) : 0;
+    if (!kind || strncmp(text, kind, length) != 0 || text[length] != '.') return NULL;
+    for (int i = 0; i < optimizer->count; i++) {
+        if (strcmp(optimizer->slots[i].name, text + length + 1) == 0) return &optimizer->slots[i];
+    }
+    return NULL;
+}
+
+bool ct_optimizer_set_state(ct_optimizer *optimizer, const char *name, const ct_tensor *value) {
+    if (!optimizer || !name || !value) {
+        return ct_ok() ? ct_fail_bool("optimizer_set_state: NULL given") : false;
+    }
+    ct_optimizer_slot *s =
+        optimizer->kind == CT_OPTIMIZER_ADAM ? slot_named(optimizer, "step", name) : NULL;
+    if (s) {
+        double steps = ct_count(value) == 1 ? ct_item(value) : -1;
+        if (!(steps >= 0)) {
+            return ct_fail_bool("optimizer_set_state: '%s' is %s, expected one number", name,
+                                ct_tensor_text(value));
+        }
+        s->steps = (int64_t)steps;
+        return true;
+    }
+    for (int k = 0; k < 2; k++) {
+        s = slot_named(optimizer, moment_names[optimizer->kind][k], name);
+        if (!s) continue;
+        if (!ct_dtype_is_float(value->dtype) ||
+            !ct_state_shapes_fit(s->parameter->shape, value->shape)) {
+            return ct_fail_bool("optimizer_set_state: '%s' is %s, expected %s", name,
+                                ct_tensor_text(value), ct_tensor_text(s->parameter));
+        }
+        return ct_optimizer_moment(s, k) && ct_state_assign(s->moment[k], value);
+    }
+    return ct_fail_bool("optimizer_set_state: nothing is called '%s'", name);
+}
