@@ -15,6 +15,7 @@
 
 #include "autograd/profile.h"
 #include "train/evaluate/evaluate.h"
+#include "train/run/restart.h"
 
 enum { TIMES = 5 };
 
@@ -111,6 +112,7 @@ static int run(int64_t images, int64_t each, int64_t width, const char *folder) 
 }
 
 int main(int argc, char **argv) {
+    ct_restart_well(argv);
     int64_t size[3] = {5000, 5, 1024};
     for (int i = 0; i < 3 && i + 1 < argc; i++) size[i] = atoll(argv[i + 1]);
     if (size[0] < 1 || size[1] < 1 || size[2] < 1) {

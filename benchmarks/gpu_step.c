@@ -22,6 +22,7 @@
 #include "autograd/profile.h"
 #include "benchmarks/measure.h"
 #include "benchmarks/training.h"
+#include "train/run/restart.h"
 
 enum { MOST_OVERRIDES = 100 };
 
@@ -208,6 +209,7 @@ static bool serve(bench *b, int warm_up) {
 }
 
 int main(int argc, char **argv) {
+    ct_restart_well(argv);
     static const struct option options[] = {
         {"warm-up", required_argument, NULL, 'w'}, {"set", required_argument, NULL, 's'}, {0}};
     const char *override[MOST_OVERRIDES];

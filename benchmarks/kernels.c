@@ -19,6 +19,7 @@
 #include "autograd/autograd.h"
 #include "benchmarks/measure.h"
 #include "benchmarks/kernels.h"
+#include "train/run/restart.h"
 
 typedef struct {
     ct_device device;
@@ -251,6 +252,7 @@ static bool read_arguments(int argc, char **argv, bench *b) {
 }
 
 int main(int argc, char **argv) {
+    ct_restart_well(argv);
     bench b = {.device = CT_CUDA, .samples = 7, .rng = ct_rng_create(1, 0)};
     if (!read_arguments(argc, argv, &b)) {
         fprintf(stderr, "usage: kernels [--device cpu|cuda] [--tiny] [--probe] [--samples N]\n");

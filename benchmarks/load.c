@@ -15,6 +15,7 @@
 
 #include "autograd/profile.h"
 #include "train/run/experiment.h"
+#include "train/run/restart.h"
 
 enum { BATCHES = 20 };
 
@@ -83,6 +84,7 @@ static bool run(ct_config *config) {
 }
 
 int main(int argc, char **argv) {
+    ct_restart_well(argv);
     if (argc < 2) {
         fprintf(stderr, "usage: load CONFIG.INI [SECTION.KEY=VALUE ...]\n");
         return 2;

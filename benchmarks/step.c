@@ -18,6 +18,7 @@
 #include "autograd/profile.h"
 #include "benchmarks/measure.h"
 #include "benchmarks/training.h"
+#include "train/run/restart.h"
 
 enum { MOST_STEPS = 10000, MOST_OVERRIDES = 100 };
 
@@ -146,6 +147,7 @@ static bool read_arguments(int argc, char **argv, arguments *a) {
 }
 
 int main(int argc, char **argv) {
+    ct_restart_well(argv);
     arguments a = {.steps = 20, .warm_up = 5};
     if (!read_arguments(argc, argv, &a)) {
         fprintf(stderr, "usage: step CONFIG.INI [--steps N] [--warm-up N] "

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "train/commands.h"
+#include "train/run/restart.h"
 #include "train/run/trainer.h"
 
 const char *argp_program_version = "cotangent " CT_VERSION;
@@ -153,20 +153,8 @@ static bool run(const arguments *a, ct_config *config, int *status) {
     return outcome != CT_TRAIN_FAILED;
 }
 
-/* Threads that wait for work spin for a while; where another program wants the core, that costs
- * far more than it saves. libgomp reads how long from the environment before main runs: so set it
- * and start again. If that fails, all that is lost is time on a busy machine. */
-static void bound_spinning(char **argv) {
-    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
-    char program[4096]; /* its path, not the link: the process keeps its name */
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (length < 0 || setenv("GOMP_SPINCOUNT", "20000", 1) != 0) return;
-    program[length] = '\0';
-    execv(program, argv);
-}
-
 int main(int argc, char **argv) {
-    bound_spinning(argv);
+    ct_restart_well(argv);
     argp_err_exit_status = 2;
     arguments a = {.top = 10};
     struct argp argp = {options, parse, "CONFIG.INI", doc, 0, 0, 0};

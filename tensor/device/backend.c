@@ -38,6 +38,12 @@ static const struct {
     {"baseline", always, &ct_cpu_backend_baseline},
 };
 
+const char *ct_processor_isa(void) {
+    size_t i = 0;
+    while (!versions[i].supported()) i++;
+    return versions[i].name;
+}
+
 /* The best version that runs here, or the one that the environment variable CT_ISA names (so that
  * tests can run each); NULL with an error if that one is unknown or does not run here. */
 static const ct_backend *choose_cpu(void) {

@@ -112,6 +112,9 @@ typedef struct ct_backend {
 /* The backend of a device; NULL with an error if this build or machine has none. */
 const ct_backend *ct_backend_of(ct_device device);
 
+/* The best of "avx512", "avx2" and "baseline" that this processor runs. */
+const char *ct_processor_isa(void);
+
 /* A view on the same storage, in the innermost scope: what the view functions are made of. */
 ct_tensor *ct_view(const ct_tensor *x, ct_shape shape, const int64_t *stride, int64_t offset);
 

@@ -3,6 +3,7 @@
 #include <cblas.h>
 #include <omp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tensor/device/cuda_library.h"
@@ -12,6 +13,26 @@ void ct_set_threads(int threads) {
 }
 
 int ct_threads(void) { return omp_get_max_threads(); }
+
+/* What OpenBLAS calls its kernels for processors without AVX. It takes them for every processor
+ * that is newer than itself, by model number, whatever that one can do. */
+static bool without_avx(const char *kernels) {
+    static const char *const names[] = {"Katmai",        "Coppermine", "Northwood", "Prescott",
+                                        "Banias",        "Atom",       "Core2",     "Penryn",
+                                        "Dunnington",    "Nehalem",    "Athlon",    "Opteron",
+                                        "Opteron(SSE3)", "Barcelona",  "Bobcat",    "Nano"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(kernels, names[i]) == 0) return true;
+    }
+    return false;
+}
+
+const char *ct_better_blas_kernels(void) {
+    if (getenv("OPENBLAS_CORETYPE") || !without_avx(openblas_get_corename())) return NULL;
+    const char *isa = ct_processor_isa();
+    if (strcmp(isa, "avx512") == 0) return "SkylakeX";
+    return strcmp(isa, "avx2") == 0 ? "Haswell" : NULL;
+}
 
 const char *ct_machine_text(void) {
     static _Thread_local char text[512];
@@ -29,8 +50,11 @@ const char *ct_machine_text(void) {
         snprintf(device, sizeof device, "%s, products in %s; ", cuda->name,
                  ct_precision_name(ct_precision_of(CT_CUDA)));
     }
-    snprintf(text, sizeof text, "%s%s; %.*s, %s kernels, %s; %d threads of %d cores", device,
+    char advice[64] = "";
+    const char *better = ct_better_blas_kernels();
+    if (better) snprintf(advice, sizeof advice, " (slow here: set OPENBLAS_CORETYPE=%s)", better);
+    snprintf(text, sizeof text, "%s%s; %.*s, %s kernels%s, %s; %d threads of %d cores", device,
              backend ? backend->name : "no backend", (int)(name + 1 + version), config,
-             openblas_get_corename(), build, ct_threads(), omp_get_num_procs());
+             openblas_get_corename(), advice, build, ct_threads(), omp_get_num_procs());
     return text;
 }

@@ -138,7 +138,13 @@ ct_tensor *ct_tensor_pad(const ct_tensor *x, int axis, int64_t before, int64_t a
 void ct_set_threads(int threads); /* for kernels and BLAS that this thread calls; 0: all cores */
 int ct_threads(void);
 /* One line: the GPU if one is in use and the precision of its products, instruction set of the
- * CPU's kernels, BLAS library, its kernel, threads. */
+ * CPU's kernels, BLAS library, its kernels, threads. The thread's until its next call; not to be
+ * freed. */
 const char *ct_machine_text(void);
+/* OpenBLAS runs kernels without AVX on processors that are newer than itself: four times slower.
+ * Then this is the value for OPENBLAS_CORETYPE that suits the processor ("SkylakeX", "Haswell"; not
+ * to be freed); NULL where the kernels suit it, or the variable is set already. OpenBLAS reads it
+ * before main: a program sets it and starts itself again. */
+const char *ct_better_blas_kernels(void);
 
 #endif

@@ -219,6 +219,22 @@ START_TEST(any_number_of_threads) {
 }
 END_TEST
 
+/* Run with OPENBLAS_CORETYPE=Prescott, too: what a processor gets that OpenBLAS does not know. */
+START_TEST(kernels_without_avx_are_told) {
+    const char *set = getenv("OPENBLAS_CORETYPE");
+    bool prescott = set && strcmp(set, "Prescott") == 0;
+    setenv("OPENBLAS_CORETYPE", set ? set : "Haswell", 1);
+    ck_assert_ptr_null(ct_better_blas_kernels()); /* the user has chosen */
+    ck_assert_ptr_null(strstr(ct_machine_text(), "OPENBLAS_CORETYPE"));
+    unsetenv("OPENBLAS_CORETYPE");
+    const char *better = ct_better_blas_kernels();
+    ck_assert_int_eq(better != NULL, strstr(ct_machine_text(), "set OPENBLAS_CORETYPE=") != NULL);
+    if (!prescott || !__builtin_cpu_supports("avx2")) return;
+    ck_assert_str_eq(better, __builtin_cpu_supports("avx512bw") ? "SkylakeX" : "Haswell");
+    ck_assert_ptr_nonnull(strstr(ct_machine_text(), "Prescott kernels (slow here: set"));
+}
+END_TEST
+
 /* bf16 operands: the product of their values, in f32. */
 START_TEST(bf16_operands) {
     const ct_shape shapes[][2] = {{CT_SHAPE(31, 33), CT_SHAPE(33, 7)},
@@ -270,4 +286,4 @@ START_TEST(errors) {
 END_TEST
 
 TEST_MAIN("matmul", every_layout, batches, strided_batches, empty_sizes, in_place,
-          any_number_of_threads, bf16_operands, errors)
+          any_number_of_threads, kernels_without_avx_are_told, bf16_operands, errors)

@@ -284,6 +284,27 @@ START_TEST(evaluates_and_queries_what_it_trained) {
 }
 END_TEST
 
+/* OpenBLAS takes kernels without AVX for processors newer than itself; `train` sees to better ones,
+ * unless the user has chosen. */
+START_TEST(matrix_kernels_suit_the_processor) {
+    char *folder = tiny_experiment();
+    static char output[OUTPUT_SIZE];
+    unsetenv("OPENBLAS_CORETYPE");
+    unsetenv("GOMP_SPINCOUNT");
+    unsetenv("OMP_WAIT_POLICY");
+    ck_assert_int_eq(train(folder, "--dry-run", output), 0);
+    ck_assert_ptr_nonnull(strstr(output, "OpenBLAS"));
+    ck_assert_ptr_null(strstr(output, "set OPENBLAS_CORETYPE"));
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx2")) ck_assert_ptr_null(strstr(output, "Prescott kernels"));
+    setenv("OPENBLAS_CORETYPE", "Prescott", 1);
+    ck_assert_int_eq(train(folder, "--dry-run", output), 0);
+    ck_assert_ptr_nonnull(strstr(output, "Prescott kernels,"));
+#endif
+    folder_remove(folder);
+}
+END_TEST
+
 /* Captions split, dropped and padded as the released code does: a query, which goes through all of
  * it, ranks as the embeddings that --embed writes do. */
 START_TEST(reads_captions_as_released) {
@@ -432,6 +453,7 @@ END_TEST
 TEST_MAIN("train", leaves_results_and_learns, same_seed_same_bits,
           interrupted_and_resumed_same_bits, resume_takes_up_all_or_the_encoders,
           decoder_is_trained_fixed_or_updated_twice, a_run_is_not_overwritten_unasked,
-          a_run_comes_back_if_the_next_saves_nothing, evaluates_and_queries_what_it_trained,
-          reads_captions_as_released, embeddings_are_written, training_starts_from_given_weights,
-          weights_go_out_and_in, dry_run_prints_the_graph_and_writes_nothing)
+          a_run_comes_back_if_the_next_saves_nothing, matrix_kernels_suit_the_processor,
+          evaluates_and_queries_what_it_trained, reads_captions_as_released, embeddings_are_written,
+          training_starts_from_given_weights, weights_go_out_and_in,
+          dry_run_prints_the_graph_and_writes_nothing)
