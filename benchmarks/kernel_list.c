@@ -328,7 +328,7 @@ static bool make_gru(const ct_kernel_sizes *s, ct_device device, ct_rng *rng, ct
 static bool gru_gates(const ct_kernel_sizes *s, ct_tensor **x) {
     (void)s;
     const ct_backend *backend = ct_backend_of(x[0]->device);
-    return backend && backend->fused.gru_step(x[0], NULL, x[1], x[2], x[3], x[4], x[4]);
+    return backend && backend->gru_step(x[0], NULL, x[1], x[2], x[3], x[4], x[4]);
 }
 
 /* d, dh, d_bias, g, saved, previous */
@@ -344,7 +344,7 @@ static bool make_gru_grad(const ct_kernel_sizes *s, ct_device device, ct_rng *rn
 static bool gru_gates_grad(const ct_kernel_sizes *s, ct_tensor **x) {
     (void)s;
     const ct_backend *backend = ct_backend_of(x[0]->device);
-    return backend && backend->fused.gru_step_grad(x[0], x[1], x[2], x[3], x[4], x[5]);
+    return backend && backend->gru_step_grad(x[0], x[1], x[2], x[3], x[4], x[5]);
 }
 
 /* three quarters of saved and all of hidden and previous read; saved and h written */

@@ -2,7 +2,7 @@
 /* Unfolding for convolutions, and its adjoint. */
 #include <string.h>
 
-#include "tensor/cpu/fused.h"
+#include "tensor/cpu/cpu.h"
 
 /* Unfolding only moves elements: one loop for both sizes. */
 bool CT_CPU(unfold)(ct_tensor *u, const ct_tensor *x, ct_tensor_conv1d_options options) {
@@ -33,12 +33,3 @@ bool CT_CPU(unfold)(ct_tensor *u, const ct_tensor *x, ct_tensor_conv1d_options o
 #include "tensor/cpu/fused_conv_kernels.h"
 #include "tensor/cpu/real_f64.h"
 #include "tensor/cpu/fused_conv_kernels.h"
-
-bool CT_CPU(fold)(ct_tensor *x, const ct_tensor *u, ct_tensor_conv1d_options options) {
-    if (x->dtype == CT_F32) {
-        fold_f32(x, u, options);
-    } else {
-        fold_f64(x, u, options);
-    }
-    return true;
-}

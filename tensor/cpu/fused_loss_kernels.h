@@ -19,10 +19,11 @@ static real REAL_NAME(row_log_sum_exp)(const real *x, int64_t n, real *sum) {
     return shift + R_LOG(exps);
 }
 
-static void REAL_NAME(cross_entropy)(ct_tensor *loss, ct_tensor *log_sum_exp,
-                                     const ct_tensor *logits, const int64_t *label,
-                                     int64_t ignore_index, double smoothing) {
+bool REAL_KERNEL(cross_entropy)(ct_tensor *loss, ct_tensor *log_sum_exp, const ct_tensor *logits,
+                                const ct_tensor *labels, int64_t ignore_index, double smoothing) {
     int64_t rows = logits->shape.dim[0], classes = logits->shape.dim[1];
+    const int64_t *label = ct_cpu_data(labels);
+    if (!check_labels(label, logits, ignore_index)) return false;
     real *to = ct_cpu_data(loss), *lse = ct_cpu_data(log_sum_exp);
     const real *x = ct_cpu_data(logits);
     const real smooth = (real)smoothing, scale = R(1) / (real)classes;
@@ -40,14 +41,17 @@ static void REAL_NAME(cross_entropy)(ct_tensor *loss, ct_tensor *log_sum_exp,
             to[r] = lse[r] - row[label[r]];
         }
     }
+    return true;
 }
 
 /* g (softmax - (1-s) onehot - s/V) */
-static void REAL_NAME(cross_entropy_grad)(ct_tensor *g_logits, const ct_tensor *g,
-                                          const ct_tensor *logits, const int64_t *label,
-                                          const ct_tensor *log_sum_exp, int64_t ignore_index,
-                                          double smoothing) {
+bool REAL_KERNEL(cross_entropy_grad)(ct_tensor *g_logits, const ct_tensor *g,
+                                     const ct_tensor *logits, const ct_tensor *labels,
+                                     const ct_tensor *log_sum_exp, int64_t ignore_index,
+                                     double smoothing) {
     int64_t rows = logits->shape.dim[0], classes = logits->shape.dim[1];
+    const int64_t *label = ct_cpu_data(labels);
+    if (!check_labels(label, logits, ignore_index)) return false;
     real *to = ct_cpu_data(g_logits);
     const real *x = ct_cpu_data(logits), *lse = ct_cpu_data(log_sum_exp), *gr = ct_cpu_data(g);
     const real share = (real)(smoothing / (double)classes), hit = (real)(1 - smoothing);
@@ -65,4 +69,5 @@ static void REAL_NAME(cross_entropy_grad)(ct_tensor *g_logits, const ct_tensor *
         for (int64_t i = 0; i < classes; i++) out[i] = scale * (R_EXP(row[i] - shift) - share);
         out[label[r]] -= scale * hit;
     }
+    return true;
 }

@@ -232,16 +232,16 @@ static void REAL_NAME(grad_blocks)(real *gx, const real *g, const real *x, const
 
 /* ---- batch norm ------------------------------------------------------------------------- */
 
-static bool REAL_NAME(batch_norm_statistics)(ct_tensor *mean, ct_tensor *variance, ct_tensor *rstd,
-                                             const ct_tensor *x, double eps) {
+bool REAL_KERNEL(batch_norm_statistics)(ct_tensor *mean, ct_tensor *variance, ct_tensor *rstd,
+                                        const ct_tensor *x, double eps) {
     if (x->shape.dim[2] == 1) return REAL_NAME(statistics_rows)(mean, variance, rstd, x, eps);
     REAL_NAME(statistics_blocks)(mean, variance, rstd, x, eps);
     return true;
 }
 
-static bool REAL_NAME(batch_norm_apply)(ct_tensor *y, const ct_tensor *x, const ct_tensor *mean,
-                                        const ct_tensor *rstd, const ct_tensor *weight,
-                                        const ct_tensor *bias) {
+bool REAL_KERNEL(batch_norm_apply)(ct_tensor *y, const ct_tensor *x, const ct_tensor *mean,
+                                   const ct_tensor *rstd, const ct_tensor *weight,
+                                   const ct_tensor *bias) {
     int64_t outer = x->shape.dim[0], channels = x->shape.dim[1], inner = x->shape.dim[2];
     size_t bytes = (size_t)(2 * channels + 1) * sizeof(real);
     real *scale = ct_cpu_allocate(bytes);
@@ -265,10 +265,10 @@ static bool REAL_NAME(batch_norm_apply)(ct_tensor *y, const ct_tensor *x, const 
 }
 
 /* With batch statistics: gx = w rstd (g - mean(g) - xhat mean(g xhat)). */
-static bool REAL_NAME(batch_norm_grad)(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
-                                       const ct_tensor *g, const ct_tensor *x,
-                                       const ct_tensor *mean, const ct_tensor *rstd,
-                                       const ct_tensor *weight, bool batch_statistics) {
+bool REAL_KERNEL(batch_norm_grad)(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
+                                  const ct_tensor *g, const ct_tensor *x, const ct_tensor *mean,
+                                  const ct_tensor *rstd, const ct_tensor *weight,
+                                  bool batch_statistics) {
     int64_t outer = x->shape.dim[0], channels = x->shape.dim[1], inner = x->shape.dim[2];
     const real *gd = ct_cpu_data(g), *xd = ct_cpu_data(x), *m = ct_cpu_data(mean);
     const real *r = ct_cpu_data(rstd), *w = ct_cpu_data_or_null(weight);
@@ -324,9 +324,8 @@ static void REAL_NAME(layer_norm_row)(real *y, real *mean, real *rstd, const rea
     }
 }
 
-static void REAL_NAME(layer_norm)(ct_tensor *y, ct_tensor *mean, ct_tensor *rstd,
-                                  const ct_tensor *x, const ct_tensor *weight,
-                                  const ct_tensor *bias, double eps) {
+bool REAL_KERNEL(layer_norm)(ct_tensor *y, ct_tensor *mean, ct_tensor *rstd, const ct_tensor *x,
+                             const ct_tensor *weight, const ct_tensor *bias, double eps) {
     int64_t rows = x->shape.dim[0], width = x->shape.dim[1];
     real *to = ct_cpu_data(y), *m = ct_cpu_data(mean), *s = ct_cpu_data(rstd);
     const real *from = ct_cpu_data(x), *w = ct_cpu_data_or_null(weight);
@@ -336,6 +335,7 @@ static void REAL_NAME(layer_norm)(ct_tensor *y, ct_tensor *mean, ct_tensor *rstd
     for (int64_t r = 0; r < rows; r++) {
         REAL_NAME(layer_norm_row)(to + r * width, m + r, s + r, from + r * width, w, b, width, eps);
     }
+    return true;
 }
 
 /* gx = rstd (gw - mean(gw) - xhat mean(gw xhat)), gw = g * weight; sums of g and g xhat. */
@@ -364,10 +364,9 @@ static void REAL_NAME(layer_norm_row_grad)(real *gx, real *sum_product, real *su
     }
 }
 
-static bool REAL_NAME(layer_norm_grad)(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
-                                       const ct_tensor *g, const ct_tensor *x,
-                                       const ct_tensor *mean, const ct_tensor *rstd,
-                                       const ct_tensor *weight) {
+bool REAL_KERNEL(layer_norm_grad)(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
+                                  const ct_tensor *g, const ct_tensor *x, const ct_tensor *mean,
+                                  const ct_tensor *rstd, const ct_tensor *weight) {
     int64_t rows = x->shape.dim[0], width = x->shape.dim[1];
     int64_t chunks = (rows + ROW_CHUNK - 1) / ROW_CHUNK;
     size_t bytes = (size_t)(2 * chunks * width + 1) * sizeof(real);
@@ -453,7 +452,7 @@ static void REAL_NAME(l2_columns_grad)(real *gx, const real *g, const real *y, c
     }
 }
 
-static void REAL_NAME(l2_normalize)(ct_tensor *y, ct_tensor *norm, const ct_tensor *x) {
+bool REAL_KERNEL(l2_normalize)(ct_tensor *y, ct_tensor *norm, const ct_tensor *x) {
     int64_t outer = x->shape.dim[0], n = x->shape.dim[1], inner = x->shape.dim[2];
     int64_t blocks = (inner + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
     real *to = ct_cpu_data(y), *norms = ct_cpu_data(norm);
@@ -470,10 +469,11 @@ static void REAL_NAME(l2_normalize)(ct_tensor *y, ct_tensor *norm, const ct_tens
             (to + start, norms + o * inner + c, from + start, n, inner, columns);
         }
     }
+    return true;
 }
 
-static void REAL_NAME(l2_normalize_grad)(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y,
-                                         const ct_tensor *norm) {
+bool REAL_KERNEL(l2_normalize_grad)(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y,
+                                    const ct_tensor *norm) {
     int64_t outer = y->shape.dim[0], n = y->shape.dim[1], inner = y->shape.dim[2];
     int64_t blocks = (inner + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
     real *to = ct_cpu_data(gx);
@@ -490,4 +490,5 @@ static void REAL_NAME(l2_normalize_grad)(ct_tensor *gx, const ct_tensor *g, cons
             (to + start, gd + start, yd + start, norms + o * inner + c, n, inner, columns);
         }
     }
+    return true;
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "tensor/fused/clip.h"
-#include "tensor/cpu/fused.h"
+#include "tensor/cpu/cpu.h"
 
 enum { CHUNK = 16384, UPDATE_COST = 4 };
 

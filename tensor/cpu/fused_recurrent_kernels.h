@@ -32,9 +32,12 @@ static void REAL_NAME(gru_row)(real *h, real *saved, const real *hidden, const r
     }
 }
 
-static void REAL_NAME(gru_step)(ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
-                                const ct_tensor *previous, const ct_tensor *b_ih,
-                                const ct_tensor *b_hh, const real *zeros) {
+bool REAL_KERNEL(gru_step)(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
+                           const ct_tensor *hidden, const ct_tensor *previous,
+                           const ct_tensor *b_ih, const ct_tensor *b_hh) {
+    (void)rounded; /* products take h as it is */
+    real *zeros = NULL;
+    if ((!hidden || !previous || !b_ih) && !(zeros = zero_row(h))) return false;
     int64_t count = h->shape.dim[0], width = h->shape.dim[1];
     REAL_NAME(rows) to = REAL_NAME(rows_of)(h, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
     REAL_NAME(rows) u = REAL_NAME(rows_of)(hidden, zeros);
@@ -47,6 +50,8 @@ static void REAL_NAME(gru_step)(ct_tensor *h, ct_tensor *saved, const ct_tensor 
         (to.data + i * to.distance, gates.data + i * gates.distance, u.data + i * u.distance,
          p.data + i * p.distance, bi, bh, width);
     }
+    free(zeros);
+    return true;
 }
 
 /* One row of a block of `columns` columns; all pointers at the block's first column. */
@@ -74,9 +79,10 @@ static void REAL_NAME(gru_row_grad)(real *d, real *dh, real sums[4][COLUMN_BLOCK
 }
 
 /* Threads take blocks of columns, so that a column's sum has one order. */
-static void REAL_NAME(gru_step_grad)(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias,
-                                     const ct_tensor *g, const ct_tensor *saved,
-                                     const ct_tensor *previous, const real *zeros) {
+bool REAL_KERNEL(gru_step_grad)(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, const ct_tensor *g,
+                                const ct_tensor *saved, const ct_tensor *previous) {
+    real *zeros = NULL;
+    if ((!g || !previous) && !(zeros = zero_row(dh))) return false;
     int64_t count = dh->shape.dim[0], width = dh->shape.dim[1];
     int64_t blocks = (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
     REAL_NAME(rows) to = REAL_NAME(rows_of)(d, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
@@ -97,6 +103,8 @@ static void REAL_NAME(gru_step_grad)(ct_tensor *d, ct_tensor *dh, ct_tensor *d_b
             for (int64_t i = 0; i < columns; i++) bias[gate * width + c + i] += sums[gate][i];
         }
     }
+    free(zeros);
+    return true;
 }
 
 /* ---- LSTM ------------------------------------------------------------------------------- */
@@ -120,9 +128,12 @@ static void REAL_NAME(lstm_row)(real *h, real *saved, const real *hidden, const 
     }
 }
 
-static void REAL_NAME(lstm_step)(ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
-                                 const ct_tensor *c_previous, const ct_tensor *b_ih,
-                                 const ct_tensor *b_hh, const real *zeros) {
+bool REAL_KERNEL(lstm_step)(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
+                            const ct_tensor *hidden, const ct_tensor *c_previous,
+                            const ct_tensor *b_ih, const ct_tensor *b_hh) {
+    (void)rounded; /* products take h as it is */
+    real *zeros = NULL;
+    if ((!hidden || !c_previous || !b_ih) && !(zeros = zero_row(h))) return false;
     int64_t count = h->shape.dim[0], width = h->shape.dim[1];
     REAL_NAME(rows) to = REAL_NAME(rows_of)(h, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
     REAL_NAME(rows) u = REAL_NAME(rows_of)(hidden, zeros);
@@ -135,6 +146,8 @@ static void REAL_NAME(lstm_step)(ct_tensor *h, ct_tensor *saved, const ct_tensor
         (to.data + i * to.distance, gates.data + i * gates.distance, u.data + i * u.distance,
          p.data + i * p.distance, bi, bh, width);
     }
+    free(zeros);
+    return true;
 }
 
 static void REAL_NAME(lstm_row_grad)(real *d, const real *dh, real *dc, real sums[4][COLUMN_BLOCK],
@@ -162,9 +175,11 @@ static void REAL_NAME(lstm_row_grad)(real *d, const real *dh, real *dc, real sum
     }
 }
 
-static void REAL_NAME(lstm_step_grad)(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc,
-                                      ct_tensor *d_bias, const ct_tensor *g, const ct_tensor *saved,
-                                      const ct_tensor *c_previous, const real *zeros) {
+bool REAL_KERNEL(lstm_step_grad)(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc,
+                                 ct_tensor *d_bias, const ct_tensor *g, const ct_tensor *saved,
+                                 const ct_tensor *c_previous) {
+    real *zeros = NULL;
+    if ((!g || !c_previous) && !(zeros = zero_row(dh))) return false;
     int64_t count = dh->shape.dim[0], width = dh->shape.dim[1];
     int64_t blocks = (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
     REAL_NAME(rows) to = REAL_NAME(rows_of)(d, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
@@ -185,4 +200,6 @@ static void REAL_NAME(lstm_step_grad)(ct_tensor *d, const ct_tensor *dh, ct_tens
             for (int64_t i = 0; i < columns; i++) bias[gate * width + c + i] += sums[gate][i];
         }
     }
+    free(zeros);
+    return true;
 }

@@ -52,50 +52,6 @@ bool CT_CPU(index_select)(ct_tensor *y, const ct_tensor *x, int axis, const ct_t
     return true;
 }
 
-/* Columns that one thread adds to at a time. */
-enum { COLUMNS = 64 };
-
-#define DEFINE_INDEX(T)                                                                            \
-    static void index_add_##T(T *y, const T *x, around a, const int64_t *index, int64_t count,     \
-                              int64_t first, int64_t columns) {                                    \
-        for (int64_t i = 0; i < count; i++) {                                                      \
-            T *to = y + index[i] * a.inner + first;                                                \
-            const T *from = x + i * a.inner + first;                                               \
-            _Pragma("omp simd") for (int64_t k = 0; k < columns; k++) to[k] += from[k];            \
-        }                                                                                          \
-    }                                                                                              \
-    static void scatter_add_##T(T *y, const T *x, around a, const int64_t *index, int64_t count) { \
-        for (int64_t i = 0; i < count; i++) {                                                      \
-            for (int64_t k = 0; k < a.inner; k++) {                                                \
-                y[index[i * a.inner + k] * a.inner + k] += x[i * a.inner + k];                     \
-            }                                                                                      \
-        }                                                                                          \
-    }
-DEFINE_INDEX(float)
-DEFINE_INDEX(double)
-
-bool CT_CPU(index_add)(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x) {
-    around a = around_axis(y, axis);
-    if (!check_indices("index_add", index, a.size)) return false;
-    const int64_t *j = ct_cpu_data(index);
-    int64_t count = ct_count(index), blocks = (a.inner + COLUMNS - 1) / COLUMNS;
-    int threads = ct_cpu_threads(ct_count(x));
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t i = 0; i < a.outer * blocks; i++) {
-        int64_t outer = i / blocks, first = i % blocks * COLUMNS;
-        int64_t columns = a.inner - first < COLUMNS ? a.inner - first : COLUMNS;
-        int64_t to = outer * a.size * a.inner, from = outer * count * a.inner;
-        if (y->dtype == CT_F32) {
-            index_add_float((float *)ct_cpu_data(y) + to, (const float *)ct_cpu_data(x) + from, a,
-                            j, count, first, columns);
-        } else {
-            index_add_double((double *)ct_cpu_data(y) + to, (const double *)ct_cpu_data(x) + from,
-                             a, j, count, first, columns);
-        }
-    }
-    return true;
-}
-
 #define DEFINE_GATHER(T)                                                           \
     static void gather_##T(void *y, const void *x, around a, const int64_t *index, \
                            int64_t count) {                                        \
@@ -133,22 +89,12 @@ bool CT_CPU(gather)(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor 
     return true;
 }
 
-bool CT_CPU(scatter_add)(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x) {
-    around a = around_axis(y, axis);
-    if (!check_indices("scatter_add", index, a.size)) return false;
-    int64_t count = x->shape.dim[axis], line = count * a.inner;
-    int threads = ct_cpu_threads(ct_count(x));
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t i = 0; i < a.outer; i++) {
-        const int64_t *j = (const int64_t *)ct_cpu_data(index) + i * line;
-        int64_t to = i * a.size * a.inner, from = i * line;
-        if (y->dtype == CT_F32) {
-            scatter_add_float((float *)ct_cpu_data(y) + to, (const float *)ct_cpu_data(x) + from, a,
-                              j, count);
-        } else {
-            scatter_add_double((double *)ct_cpu_data(y) + to, (const double *)ct_cpu_data(x) + from,
-                               a, j, count);
-        }
-    }
-    return true;
-}
+/* ---- additions -------------------------------------------------------------------------- */
+
+/* Columns that one thread adds to at a time. */
+enum { COLUMNS = 64 };
+
+#include "tensor/cpu/real_f32.h"
+#include "tensor/cpu/index_kernels.h"
+#include "tensor/cpu/real_f64.h"
+#include "tensor/cpu/index_kernels.h"

@@ -63,10 +63,11 @@ static void REAL_NAME(act)(const ct_policy_result *to, int64_t i, real mu, real 
         R(-0.5) * normal_2 * normal_2 - R(0.5) * rho - half_log_two_pi;
 }
 
-static void REAL_NAME(policy_head)(const ct_policy_result *to, const ct_tensor *logits,
-                                   const ct_tensor *rho, const ct_policy_noise *noise,
-                                   ct_policy_options options) {
+bool REAL_KERNEL(policy_head)(const ct_policy_result *to, const ct_tensor *logits,
+                              const ct_tensor *rho, const ct_policy_noise *noise,
+                              ct_policy_options options) {
     int64_t heads = ct_count(rho), n = logits->shape.dim[2];
+    if (noise->index && !check_index(noise->index, n)) return false;
     const real *x = ct_cpu_data(logits), *u = ct_cpu_data_or_null(noise->uniform);
     const real *r = ct_cpu_data(rho), *v = ct_cpu_data_or_null(noise->choice);
     const real *normal = ct_cpu_data(noise->normal);
@@ -93,14 +94,15 @@ static void REAL_NAME(policy_head)(const ct_policy_result *to, const ct_tensor *
         log_discrete[i] = chosen - log_sum;
         REAL_NAME(act)(to, i, (real)k / (real)n, r[i], normal[i], normal_2[i], scale);
     }
+    return true;
 }
 
 /* d log y[k] / d logit = (onehot - y) rate;  d log N / d mu = z / sigma, which reaches the logits
  * as if mu were sum_a (a/A) y[a]: a/A less its mean, times y rate;  d log N / d rho = (z^2-1)/2. */
-static void REAL_NAME(policy_head_grad)(ct_tensor *g_logits, ct_tensor *g_rho,
-                                        const ct_tensor *g_discrete, const ct_tensor *g_continuous,
-                                        const ct_tensor *rho, const ct_policy_result *from,
-                                        real rate) {
+bool REAL_KERNEL(policy_head_grad)(ct_tensor *g_logits, ct_tensor *g_rho,
+                                   const ct_tensor *g_discrete, const ct_tensor *g_continuous,
+                                   const ct_tensor *rho, const ct_policy_result *from,
+                                   ct_policy_options options) {
     int64_t heads = ct_count(rho), n = from->y->shape.dim[2];
     const real *gd = ct_cpu_data_or_null(g_discrete), *gc = ct_cpu_data_or_null(g_continuous);
     const real *r = ct_cpu_data(rho), *y = ct_cpu_data(from->y);
@@ -108,6 +110,7 @@ static void REAL_NAME(policy_head_grad)(ct_tensor *g_logits, ct_tensor *g_rho,
     const int64_t *index = ct_cpu_data(from->index);
     real *to = ct_cpu_data(g_logits), *to_rho = ct_cpu_data(g_rho);
     const real step = R(1) / (real)n;
+    const real rate = (real)(options.perturbed ? 1 / options.temperature : 1);
     int threads = ct_cpu_threads(2 * heads * n);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t i = 0; i < heads; i++) {
@@ -126,4 +129,5 @@ static void REAL_NAME(policy_head_grad)(ct_tensor *g_logits, ct_tensor *g_rho,
         }
         out[index[i]] += discrete;
     }
+    return true;
 }

@@ -29,7 +29,7 @@ static int64_t REAL_NAME(hardest)(const real *s, int64_t n, int64_t k, ct_hinge_
     return position;
 }
 
-static void REAL_NAME(hinge)(ct_tensor *loss, const ct_tensor *s, ct_hinge_options options) {
+bool REAL_KERNEL(hinge)(ct_tensor *loss, const ct_tensor *s, ct_hinge_options options) {
     int64_t n = s->shape.dim[0];
     const real *x = ct_cpu_data(s);
     double total = 0;
@@ -45,6 +45,7 @@ static void REAL_NAME(hinge)(ct_tensor *loss, const ct_tensor *s, ct_hinge_optio
         }
     }
     *(real *)ct_cpu_data(loss) = (real)total;
+    return true;
 }
 
 /* A positive cost passes the gradient to S[i][j], and with the other sign to its diagonal. */
@@ -55,8 +56,8 @@ static void REAL_NAME(add_hinge_grad)(real *gs, int64_t n, int64_t position, ct_
     gs[d * n + d] -= g;
 }
 
-static void REAL_NAME(hinge_grad)(ct_tensor *gs, const ct_tensor *g, const ct_tensor *s,
-                                  ct_hinge_options options) {
+bool REAL_KERNEL(hinge_grad)(ct_tensor *gs, const ct_tensor *g, const ct_tensor *s,
+                             ct_hinge_options options) {
     int64_t n = s->shape.dim[0];
     const real *x = ct_cpu_data(s), scale = *(const real *)ct_cpu_data(g);
     real *to = ct_cpu_data(gs);
@@ -73,13 +74,15 @@ static void REAL_NAME(hinge_grad)(ct_tensor *gs, const ct_tensor *g, const ct_te
             if (c != R(0)) REAL_NAME(add_hinge_grad)(to, n, k * n + j, options.anchor, scale);
         }
     }
+    return true;
 }
 
 /* ---- ranks ------------------------------------------------------------------------------ */
 
-static void REAL_NAME(diagonal_ranks)(int64_t *rank, const ct_tensor *s, bool by_column) {
+bool REAL_KERNEL(diagonal_ranks)(ct_tensor *ranks, const ct_tensor *s, bool by_column) {
     int64_t n = s->shape.dim[0];
     const real *x = ct_cpu_data(s);
+    int64_t *rank = ct_cpu_data(ranks);
     if (n > 0) memset(rank, 0, (size_t)n * sizeof *rank);
     for (int64_t i = 0; i < n; i++) {
         for (int64_t j = 0; j < n; j++) {
@@ -87,6 +90,7 @@ static void REAL_NAME(diagonal_ranks)(int64_t *rank, const ct_tensor *s, bool by
             rank[query] += x[i * n + j] > x[query * n + query];
         }
     }
+    return true;
 }
 
 /* ---- order similarity ------------------------------------------------------------------- */
@@ -103,7 +107,7 @@ static real REAL_NAME(order_distance)(const real *a, const real *b, int64_t widt
 }
 
 /* Tiles of a stay in the cache while all of b passes by. */
-static void REAL_NAME(order_similarity)(ct_tensor *s, const ct_tensor *a, const ct_tensor *b) {
+bool REAL_KERNEL(order_similarity)(ct_tensor *s, const ct_tensor *a, const ct_tensor *b) {
     int64_t n = s->shape.dim[0], m = s->shape.dim[1], width = a->shape.dim[1];
     const real *x = ct_cpu_data(a), *y = ct_cpu_data(b);
     real *to = ct_cpu_data(s);
@@ -119,6 +123,7 @@ static void REAL_NAME(order_similarity)(ct_tensor *s, const ct_tensor *a, const 
             }
         }
     }
+    return true;
 }
 
 /* to += scale * max(0, b - a) */
@@ -152,11 +157,12 @@ static void REAL_NAME(order_side_grad)(real *to, const real *g, const real *s, c
     }
 }
 
-static void REAL_NAME(order_similarity_grad)(ct_tensor *ga, ct_tensor *gb, const ct_tensor *g,
-                                             const ct_tensor *a, const ct_tensor *b,
-                                             const ct_tensor *s) {
+bool REAL_KERNEL(order_similarity_grad)(ct_tensor *ga, ct_tensor *gb, const ct_tensor *g,
+                                        const ct_tensor *a, const ct_tensor *b,
+                                        const ct_tensor *s) {
     int64_t n = s->shape.dim[0], m = s->shape.dim[1], width = a->shape.dim[1];
     const real *x = ct_cpu_data(a), *y = ct_cpu_data(b), *gd = ct_cpu_data(g), *sd = ct_cpu_data(s);
     if (ga) REAL_NAME(order_side_grad)(ct_cpu_data(ga), gd, sd, x, y, n, m, width, false);
     if (gb) REAL_NAME(order_side_grad)(ct_cpu_data(gb), gd, sd, x, y, n, m, width, true);
+    return true;
 }

@@ -205,8 +205,8 @@ static bool multiply(ct_tensor *c, double alpha, const ct_tensor *a, const ct_te
     return true;
 }
 
-bool ct_cpu_matmul(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b,
-                   double beta) {
+bool CT_CPU(matmul)(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b,
+                    double beta) {
     if (ct_count(c) == 0) return true;
     if (a->shape.dim[a->shape.ndim - 1] == 0) return scale(c, beta);
     bool done = false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One line along an axis, for one type: a template, included by cpu/order.c after real_f32.h or
+/* Kernels along an axis for one type: a template, included by cpu/order.c after real_f32.h or
  * real_f64.h. NaN counts as larger than every number. */
 
 /* a comes before b in ascending or descending order. */
@@ -57,4 +57,58 @@ static void REAL_NAME(argsort_line)(int64_t *to, const real *x, int64_t stride, 
         other = swap;
     }
     for (int64_t i = 0; i < n; i++) to[i] = from[i].index;
+}
+
+/* ---- entries ---------------------------------------------------------------------------- */
+
+bool REAL_KERNEL(arg_reduce)(bool largest, ct_tensor *y, const ct_tensor *x, int axis) {
+    int64_t lines = line_count(x, axis), n = x->shape.dim[axis];
+    int threads = ct_cpu_threads(lines * n);
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t i = 0; i < lines; i++) {
+        int64_t from = line_offset(x, axis, i), stride = x->stride[axis];
+        int64_t *to = (int64_t *)ct_cpu_data(y) + line_offset(y, axis, i);
+        *to = REAL_NAME(arg_line)((const real *)ct_cpu_data(x) + from, stride, n, largest);
+    }
+    return true;
+}
+
+bool REAL_KERNEL(cumsum)(ct_tensor *y, const ct_tensor *x, int axis, bool reverse) {
+    int64_t lines = line_count(x, axis), n = x->shape.dim[axis];
+    if (n == 0) return true;
+    int64_t from_stride = x->stride[axis], to_stride = y->stride[axis];
+    int threads = ct_cpu_threads(lines * n);
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t i = 0; i < lines; i++) {
+        int64_t from = line_offset(x, axis, i) + (reverse ? (n - 1) * from_stride : 0);
+        int64_t to = line_offset(y, axis, i) + (reverse ? (n - 1) * to_stride : 0);
+        int64_t sx = reverse ? -from_stride : from_stride, sy = reverse ? -to_stride : to_stride;
+        REAL_NAME(cumsum_line)
+        ((real *)ct_cpu_data(y) + to, sy, (const real *)ct_cpu_data(x) + from, sx, n);
+    }
+    return true;
+}
+
+bool REAL_KERNEL(argsort)(ct_tensor *y, const ct_tensor *x, bool descending) {
+    int axis = x->shape.ndim - 1;
+    int64_t lines = line_count(x, axis), n = x->shape.dim[axis];
+    if (lines * n == 0) return true;
+    int threads = ct_cpu_threads(8 * lines * n);
+    if (threads > lines) threads = (int)lines;
+    /* a thread's items and the other half of each merge */
+    size_t bytes = 2 * (size_t)n * sizeof(REAL_NAME(item));
+    char *work = malloc((size_t)threads * bytes);
+    if (!work) return ct_fail_bool("argsort: out of memory");
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static, 1)
+    for (int t = 0; t < threads; t++) {
+        void *own = work + (size_t)t * bytes;
+        for (int64_t i = lines * t / threads; i < lines * (t + 1) / threads; i++) {
+            int64_t from = line_offset(x, axis, i), stride = x->stride[axis];
+            int64_t *to = (int64_t *)ct_cpu_data(y) + line_offset(y, axis, i);
+            REAL_NAME(argsort_line)
+            (to, (const real *)ct_cpu_data(x) + from, stride, n, descending, own);
+        }
+    }
+    free(work);
+    return true;
 }

@@ -2,6 +2,10 @@
 /* tensor/ops/pointwise.def as loops, and tables of them. */
 #include "tensor/cpu/iterate.h"
 
+/* Of operations with an elementary function; the cheap ones are then a little too eager to use
+ * threads, which costs less than waiting for a slow one. */
+enum { UNARY_COST = 4 };
+
 #include "tensor/cpu/real_f32.h"
 #include "tensor/cpu/pointwise_kernels.h"
 #include "tensor/cpu/real_f64.h"
@@ -43,36 +47,6 @@ DEFINE_WHERE(uint16_t)
 DEFINE_WHERE(uint32_t)
 DEFINE_WHERE(uint64_t)
 
-/* ---- tables ----------------------------------------------------------------------------- */
-
-/* An operation's kernels in f32 and f64, and the cost of an element relative to an addition. */
-typedef struct {
-    ct_map_kernel f32, f64;
-} kernel_pair;
-
-static const kernel_pair unary_kernels[] = {
-#define CT_UNARY(name, nparams, value, derivative, lo, hi) {unary_##name##_f32, unary_##name##_f64},
-#include "tensor/ops/pointwise.def"
-};
-
-static const kernel_pair unary_grad_kernels[] = {
-#define CT_UNARY(name, nparams, value, derivative, lo, hi) \
-    {unary_grad_##name##_f32, unary_grad_##name##_f64},
-#include "tensor/ops/pointwise.def"
-};
-
-static const kernel_pair binary_kernels[] = {
-#define CT_BINARY(name, value, da, db, lo, hi) {binary_##name##_f32, binary_##name##_f64},
-#include "tensor/ops/pointwise.def"
-};
-
-static const kernel_pair binary_grad_kernels[][2] = {
-#define CT_BINARY(name, value, da, db, lo, hi)                 \
-    {{binary_grad_a_##name##_f32, binary_grad_a_##name##_f64}, \
-     {binary_grad_b_##name##_f32, binary_grad_b_##name##_f64}},
-#include "tensor/ops/pointwise.def"
-};
-
 static const ct_map_kernel compare_kernels[][CT_DTYPE_COUNT] = {
 #define CT_COMPARE(name, value)           \
     {[CT_F32] = compare_##name##_float,   \
@@ -82,41 +56,6 @@ static const ct_map_kernel compare_kernels[][CT_DTYPE_COUNT] = {
      [CT_U8] = compare_##name##_uint8_t},
 #include "tensor/ops/pointwise.def"
 };
-
-/* Of operations with an elementary function; the cheap ones are then a little too eager to use
- * threads, which costs less than waiting for a slow one. */
-enum { UNARY_COST = 4 };
-
-static ct_map_kernel of_dtype(kernel_pair kernels, ct_dtype dtype) {
-    return dtype == CT_F32 ? kernels.f32 : kernels.f64;
-}
-
-bool CT_CPU(unary)(ct_unary_kind kind, ct_tensor *y, const ct_tensor *x, double p, double q) {
-    ct_map_kernel kernel = of_dtype(unary_kernels[kind], y->dtype);
-    CT_CPU(map)(kernel, y, 1, &x, (const double[]){p, q}, UNARY_COST);
-    return true;
-}
-
-bool CT_CPU(unary_grad)(ct_unary_kind kind, ct_tensor *gx, const ct_tensor *g, const ct_tensor *x,
-                        const ct_tensor *y, double p, double q) {
-    ct_map_kernel kernel = of_dtype(unary_grad_kernels[kind], gx->dtype);
-    const ct_tensor *inputs[] = {g, x, y};
-    CT_CPU(map)(kernel, gx, 3, inputs, (const double[]){p, q}, UNARY_COST);
-    return true;
-}
-
-bool CT_CPU(binary)(ct_binary_kind kind, ct_tensor *y, const ct_tensor *a, const ct_tensor *b) {
-    const ct_tensor *inputs[] = {a, b};
-    CT_CPU(map)(of_dtype(binary_kernels[kind], y->dtype), y, 2, inputs, NULL, 1);
-    return true;
-}
-
-bool CT_CPU(binary_grad)(ct_binary_kind kind, int which, ct_tensor *gx, const ct_tensor *g,
-                         const ct_tensor *a, const ct_tensor *b) {
-    const ct_tensor *inputs[] = {g, a, b};
-    CT_CPU(map)(of_dtype(binary_grad_kernels[kind][which], gx->dtype), gx, 3, inputs, NULL, 1);
-    return true;
-}
 
 bool CT_CPU(compare)(ct_compare_kind kind, ct_tensor *y, const ct_tensor *a, const ct_tensor *b) {
     const ct_tensor *inputs[] = {a, b};
@@ -133,11 +72,5 @@ bool CT_CPU(where)(ct_tensor *y, const ct_tensor *condition, const ct_tensor *a,
                            : size == 4 ? where_uint32_t
                                        : where_uint64_t;
     CT_CPU(map)(kernel, y, 3, inputs, NULL, 1);
-    return true;
-}
-
-bool CT_CPU(add_to)(ct_tensor *y, double alpha, const ct_tensor *x) {
-    const ct_tensor *inputs[] = {y, x};
-    CT_CPU(map)(y->dtype == CT_F32 ? add_to_f32 : add_to_f64, y, 2, inputs, &alpha, 1);
     return true;
 }

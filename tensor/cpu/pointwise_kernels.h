@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The loops of tensor/ops/pointwise.def for one type: a template, included by cpu/pointwise.c after
- * real_f32.h or real_f64.h. Each is a ct_map_kernel. `omp simd` says that y may be one of the
- * inputs, but never overlaps one shifted. */
+/* The loops of tensor/ops/pointwise.def for one type, and tables of them: a template, included by
+ * cpu/pointwise.c after real_f32.h or real_f64.h. Each loop is a ct_map_kernel. `omp simd` says
+ * that y may be one of the inputs, but never overlaps one shifted. */
 
 #define CT_UNARY(name, nparams, value, derivative, lo, hi)                                \
     static void REAL_NAME(unary_##name)(void *out, const void *const *in, int64_t n,      \
@@ -59,10 +59,62 @@
 #include "tensor/ops/pointwise.def"
 #undef CT_BINARY_DERIVATIVE
 
-static void REAL_NAME(add_to)(void *out, const void *const *in, int64_t n, const double *params) {
+static void REAL_NAME(add_scaled)(void *out, const void *const *in, int64_t n,
+                                  const double *params) {
     real *y = out;
     const real *from = in[0], *x = in[1];
     const real alpha = (real)params[0];
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) y[i] = from[i] + alpha * x[i];
+}
+
+/* ---- entries ---------------------------------------------------------------------------- */
+
+bool REAL_KERNEL(unary)(ct_unary_kind kind, ct_tensor *y, const ct_tensor *x, double p, double q) {
+    static const ct_map_kernel loops[] = {
+#define CT_UNARY(name, nparams, value, derivative, lo, hi) REAL_NAME(unary_##name),
+#include "tensor/ops/pointwise.def"
+    };
+    CT_CPU(map)(loops[kind], y, 1, &x, (const double[]){p, q}, UNARY_COST);
+    return true;
+}
+
+bool REAL_KERNEL(unary_grad)(ct_unary_kind kind, ct_tensor *gx, const ct_tensor *g,
+                             const ct_tensor *x, const ct_tensor *y, double p, double q) {
+    static const ct_map_kernel loops[] = {
+#define CT_UNARY(name, nparams, value, derivative, lo, hi) REAL_NAME(unary_grad_##name),
+#include "tensor/ops/pointwise.def"
+    };
+    const ct_tensor *inputs[] = {g, x, y};
+    CT_CPU(map)(loops[kind], gx, 3, inputs, (const double[]){p, q}, UNARY_COST);
+    return true;
+}
+
+bool REAL_KERNEL(binary)(ct_binary_kind kind, ct_tensor *y, const ct_tensor *a,
+                         const ct_tensor *b) {
+    static const ct_map_kernel loops[] = {
+#define CT_BINARY(name, value, da, db, lo, hi) REAL_NAME(binary_##name),
+#include "tensor/ops/pointwise.def"
+    };
+    const ct_tensor *inputs[] = {a, b};
+    CT_CPU(map)(loops[kind], y, 2, inputs, NULL, 1);
+    return true;
+}
+
+bool REAL_KERNEL(binary_grad)(ct_binary_kind kind, int which, ct_tensor *gx, const ct_tensor *g,
+                              const ct_tensor *a, const ct_tensor *b) {
+    static const ct_map_kernel loops[][2] = {
+#define CT_BINARY(name, value, da, db, lo, hi) \
+    {REAL_NAME(binary_grad_a_##name), REAL_NAME(binary_grad_b_##name)},
+#include "tensor/ops/pointwise.def"
+    };
+    const ct_tensor *inputs[] = {g, a, b};
+    CT_CPU(map)(loops[kind][which], gx, 3, inputs, NULL, 1);
+    return true;
+}
+
+bool REAL_KERNEL(add_to)(ct_tensor *y, double alpha, const ct_tensor *x) {
+    const ct_tensor *inputs[] = {y, x};
+    CT_CPU(map)(REAL_NAME(add_scaled), y, 2, inputs, &alpha, 1);
+    return true;
 }

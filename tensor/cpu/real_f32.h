@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Makes `real` and R_* mean f32, for kernel templates (files included once per type). */
+#include "tensor/cpu/cpu.h"
 #include "tensor/cpu/math.h"
 #include "tensor/cpu/real_undef.h"
 
 #define real float
-#define REAL_NAME(name) name##_f32
+#define REAL_NAME(name) name##_f32           /* static, of one file */
+#define REAL_KERNEL(name) CT_CPU(name##_f32) /* a row of tensor/device/kernels.def */
 #define R(c) ((float)(c))
 #define R_EXP(x) ct_exp_f32(x)
 #define R_LOG(x) ct_log_f32(x)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Makes `real` and R_* mean f64, for kernel templates (files included once per type). */
+#include "tensor/cpu/cpu.h"
 #include "tensor/cpu/math.h"
 #include "tensor/cpu/real_undef.h"
 
 #define real double
-#define REAL_NAME(name) name##_f64
+#define REAL_NAME(name) name##_f64           /* static, of one file */
+#define REAL_KERNEL(name) CT_CPU(name##_f64) /* a row of tensor/device/kernels.def */
 #define R(c) ((double)(c))
 #define R_EXP(x) exp(x)
 #define R_LOG(x) log(x)

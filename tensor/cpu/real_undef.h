@@ -2,6 +2,7 @@
 /* The names that real_f32.h and real_f64.h define. */
 #undef real
 #undef REAL_NAME
+#undef REAL_KERNEL
 #undef R
 #undef R_EXP
 #undef R_LOG

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Softmax of one row, for one type: a template, included by cpu/softmax.c after real_f32.h or
+/* Softmax for one type: a template, included by cpu/softmax.c after real_f32.h or
  * real_f64.h. Element i of a row goes to lane i % LANES; the last, incomplete group of lanes is
  * filled up, so that short rows (36 regions, say) also run in whole vectors. Lanes are joined
  * pairwise. */
@@ -108,4 +108,33 @@ static void REAL_NAME(softmax_grad_row)(real *gx, const real *g, const real *y, 
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) gx[i] = y[i] * (g[i] - sum);
     }
+}
+
+/* ---- entries ---------------------------------------------------------------------------- */
+
+bool REAL_KERNEL(softmax)(ct_tensor *y, const ct_tensor *x, bool logarithm) {
+    int64_t n = x->shape.dim[x->shape.ndim - 1], count = ct_count(x);
+    int64_t rows = n ? count / n : 0;
+    real *to = ct_cpu_data(y);
+    const real *from = ct_cpu_data(x);
+    int threads = ct_cpu_threads(count * COST);
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t i = 0; i < rows; i++) {
+        REAL_NAME(softmax_row)(to + i * n, from + i * n, n, logarithm);
+    }
+    return true;
+}
+
+bool REAL_KERNEL(softmax_grad)(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y,
+                               bool logarithm) {
+    int64_t n = y->shape.dim[y->shape.ndim - 1], count = ct_count(y);
+    int64_t rows = n ? count / n : 0;
+    real *to = ct_cpu_data(gx);
+    const real *gradient = ct_cpu_data(g), *value = ct_cpu_data(y);
+    int threads = ct_cpu_threads(count * COST);
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t i = 0; i < rows; i++) {
+        REAL_NAME(softmax_grad_row)(to + i * n, gradient + i * n, value + i * n, n, logarithm);
+    }
+    return true;
 }

@@ -2,7 +2,7 @@
 /* The CUDA kernels, one family a file, as in tensor/cpu/. Internal to tensor/cuda/.
  *
  * The conventions of these files are in docs/cuda.md; what a kernel may assume of its arguments is
- * written in tensor/device/backend.h. The same sources are compiled for the host by the tests.
+ * written in tensor/device/kernels.def. The same sources are compiled for the host by the tests.
  */
 #ifndef CT_CUDA_H
 #define CT_CUDA_H
@@ -167,53 +167,23 @@ static __device__ inline void ct_report_wrong(ct_report *report, int kind, int64
     report->limit = limit;
 }
 
-/* ---- the families ----------------------------------------------------------------------- */
+/* ---- the kernels ------------------------------------------------------------------------ */
 
-/* copy.cu */
-bool ct_cuda_copy(ct_tensor *y, const ct_tensor *x);
-bool ct_cuda_fill(ct_tensor *y, double value);
-bool ct_cuda_arange(ct_tensor *y);
+/* Of tensor/device/kernels.def. A CT_REAL_KERNEL's file defines the template, with `real` float or
+ * double, and says CT_BOTH_REALS(name) after it; the choice between the two is table.cu's. */
+#define CT_KERNEL(name, parameters) bool ct_cuda_##name parameters;
+#define CT_REAL_KERNEL(name, of, parameters, arguments)      \
+    template <typename real> bool ct_cuda_##name parameters; \
+    bool ct_cuda_##name parameters;
+#include "tensor/device/kernels.def"
 
-/* pointwise.cu */
-bool ct_cuda_unary(ct_unary_kind kind, ct_tensor *y, const ct_tensor *x, double p, double q);
-bool ct_cuda_unary_grad(ct_unary_kind kind, ct_tensor *gx, const ct_tensor *g, const ct_tensor *x,
-                        const ct_tensor *y, double p, double q);
-bool ct_cuda_binary(ct_binary_kind kind, ct_tensor *y, const ct_tensor *a, const ct_tensor *b);
-bool ct_cuda_binary_grad(ct_binary_kind kind, int which, ct_tensor *gx, const ct_tensor *g,
-                         const ct_tensor *a, const ct_tensor *b);
-bool ct_cuda_compare(ct_compare_kind kind, ct_tensor *y, const ct_tensor *a, const ct_tensor *b);
-bool ct_cuda_where(ct_tensor *y, const ct_tensor *condition, const ct_tensor *a,
-                   const ct_tensor *b);
-bool ct_cuda_add_to(ct_tensor *y, double alpha, const ct_tensor *x);
-
-/* reduce.cu */
-bool ct_cuda_reduce(ct_reduce_kind kind, ct_tensor *y, const ct_tensor *x);
-bool ct_cuda_has_nonfinite(const ct_tensor *x, bool *found);
-
-/* order.cu */
-bool ct_cuda_arg_reduce(bool largest, ct_tensor *y, const ct_tensor *x, int axis);
-bool ct_cuda_cumsum(ct_tensor *y, const ct_tensor *x, int axis, bool reverse);
-bool ct_cuda_argsort(ct_tensor *y, const ct_tensor *x, bool descending);
+#define CT_BOTH_REALS(name)                                         \
+    template decltype(ct_cuda_##name<float>) ct_cuda_##name<float>; \
+    template decltype(ct_cuda_##name<double>) ct_cuda_##name<double>
 
 /* matmul.cu */
 bool ct_cuda_open_cublas(); /* else with the first product */
-bool ct_cuda_matmul(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b,
-                    double beta);
 bool ct_cuda_set_precision(ct_precision wanted);
-
-/* softmax.cu */
-bool ct_cuda_softmax(ct_tensor *y, const ct_tensor *x, bool logarithm);
-bool ct_cuda_softmax_grad(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y, bool logarithm);
-
-/* index.cu */
-bool ct_cuda_index_select(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor *index);
-bool ct_cuda_index_add(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x);
-bool ct_cuda_gather(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor *index);
-bool ct_cuda_scatter_add(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x);
-
-/* random.cu */
-bool ct_cuda_uniform(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
-bool ct_cuda_normal(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
 
 /* upload.cu */
 void *ct_cuda_host_allocate(size_t bytes);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Unfolding for convolutions, and its adjoint: a block for a row of channels. */
-#include "tensor/cuda/fused.h"
+#include "tensor/cuda/cuda.h"
 #include "tensor/cuda/rows.h"
 
 /* Unfolding only moves elements: one kernel for each size. */
@@ -64,15 +64,11 @@ bool ct_cuda_unfold(ct_tensor *u, const ct_tensor *x, ct_tensor_conv1d_options o
 }
 
 template <typename real>
-static bool launch_fold(ct_tensor *x, const ct_tensor *u, ct_tensor_conv1d_options options) {
+bool ct_cuda_fold(ct_tensor *x, const ct_tensor *u, ct_tensor_conv1d_options options) {
     int64_t rows = x->shape.dim[0] * x->shape.dim[1], width = x->shape.dim[2];
     if (rows * width == 0) return true;
     return CT_LAUNCH(fold<real>, ct_row_blocks(rows), ct_row_threads(width), 0,
                      ct_cuda_data<real>(x), ct_cuda_data<real>(u), rows, x->shape.dim[1],
                      u->shape.dim[1], u->shape.dim[2], width, options);
 }
-
-bool ct_cuda_fold(ct_tensor *x, const ct_tensor *u, ct_tensor_conv1d_options options) {
-    return x->dtype == CT_F32 ? launch_fold<float>(x, u, options)
-                              : launch_fold<double>(x, u, options);
-}
+CT_BOTH_REALS(fold);

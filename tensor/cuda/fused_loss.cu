@@ -2,7 +2,7 @@
 /* Cross entropy: a block for a row of logits, which is read once. */
 #include <float.h>
 
-#include "tensor/cuda/fused.h"
+#include "tensor/cuda/cuda.h"
 #include "tensor/cuda/real.h"
 #include "tensor/cuda/rows.h"
 
@@ -105,8 +105,8 @@ static __global__ void __launch_bounds__(CT_ROW_THREADS)
 /* ---- launches --------------------------------------------------------------------------- */
 
 template <typename real>
-static bool launch(ct_tensor *loss, ct_tensor *log_sum_exp, const ct_tensor *logits,
-                   const ct_tensor *labels, int64_t ignore_index, double smoothing) {
+bool ct_cuda_cross_entropy(ct_tensor *loss, ct_tensor *log_sum_exp, const ct_tensor *logits,
+                           const ct_tensor *labels, int64_t ignore_index, double smoothing) {
     int64_t rows = logits->shape.dim[0], classes = logits->shape.dim[1];
     if (rows == 0) return true;
     return CT_LAUNCH(cross_entropy<real>, ct_row_blocks(rows), ct_row_threads(classes), 0,
@@ -114,18 +114,12 @@ static bool launch(ct_tensor *loss, ct_tensor *log_sum_exp, const ct_tensor *log
                      ct_cuda_data<real>(logits), ct_cuda_data<int64_t>(labels), rows, classes,
                      ignore_index, (real)smoothing, ct_cuda_report);
 }
-
-bool ct_cuda_cross_entropy(ct_tensor *loss, ct_tensor *log_sum_exp, const ct_tensor *logits,
-                           const ct_tensor *labels, int64_t ignore_index, double smoothing) {
-    return logits->dtype == CT_F32
-               ? launch<float>(loss, log_sum_exp, logits, labels, ignore_index, smoothing)
-               : launch<double>(loss, log_sum_exp, logits, labels, ignore_index, smoothing);
-}
+CT_BOTH_REALS(cross_entropy);
 
 template <typename real>
-static bool launch_grad(ct_tensor *g_logits, const ct_tensor *g, const ct_tensor *logits,
-                        const ct_tensor *labels, const ct_tensor *log_sum_exp, int64_t ignore_index,
-                        double smoothing) {
+bool ct_cuda_cross_entropy_grad(ct_tensor *g_logits, const ct_tensor *g, const ct_tensor *logits,
+                                const ct_tensor *labels, const ct_tensor *log_sum_exp,
+                                int64_t ignore_index, double smoothing) {
     int64_t rows = logits->shape.dim[0], classes = logits->shape.dim[1];
     if (rows == 0) return true;
     return CT_LAUNCH(cross_entropy_grad<real>, ct_row_blocks(rows), ct_row_threads(classes), 0,
@@ -134,12 +128,4 @@ static bool launch_grad(ct_tensor *g_logits, const ct_tensor *g, const ct_tensor
                      ct_cuda_data<real>(log_sum_exp), rows, classes, ignore_index,
                      (real)(smoothing / (double)classes), (real)(1 - smoothing), ct_cuda_report);
 }
-
-bool ct_cuda_cross_entropy_grad(ct_tensor *g_logits, const ct_tensor *g, const ct_tensor *logits,
-                                const ct_tensor *labels, const ct_tensor *log_sum_exp,
-                                int64_t ignore_index, double smoothing) {
-    return logits->dtype == CT_F32 ? launch_grad<float>(g_logits, g, logits, labels, log_sum_exp,
-                                                        ignore_index, smoothing)
-                                   : launch_grad<double>(g_logits, g, logits, labels, log_sum_exp,
-                                                         ignore_index, smoothing);
-}
+CT_BOTH_REALS(cross_entropy_grad);

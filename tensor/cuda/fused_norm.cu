@@ -3,7 +3,7 @@
  *
  * Sums over rows, of each channel, are taken in f64: by blocks that own some columns and a part of
  * the rows, and then over the parts, in their order. Sums along a row are a block's. */
-#include "tensor/cuda/fused.h"
+#include "tensor/cuda/cuda.h"
 #include "tensor/cuda/real.h"
 #include "tensor/cuda/rows.h"
 
@@ -138,8 +138,8 @@ static __global__ void write_statistics(real *mean, real *variance, real *rstd, 
 }
 
 template <typename real>
-static bool launch_statistics(ct_tensor *mean, ct_tensor *variance, ct_tensor *rstd,
-                              const ct_tensor *x, double eps) {
+bool ct_cuda_batch_norm_statistics(ct_tensor *mean, ct_tensor *variance, ct_tensor *rstd,
+                                   const ct_tensor *x, double eps) {
     int64_t outer = x->shape.dim[0], channels = x->shape.dim[1], inner = x->shape.dim[2];
     if (channels == 0) return true;
     const real *data = ct_cuda_data<real>(x);
@@ -151,12 +151,7 @@ static bool launch_statistics(ct_tensor *mean, ct_tensor *variance, ct_tensor *r
                      ct_cuda_data<real>(rstd), parts, part_total(outer * inner), data, channels,
                      inner, (double)(outer * inner), eps);
 }
-
-bool ct_cuda_batch_norm_statistics(ct_tensor *mean, ct_tensor *variance, ct_tensor *rstd,
-                                   const ct_tensor *x, double eps) {
-    return x->dtype == CT_F32 ? launch_statistics<float>(mean, variance, rstd, x, eps)
-                              : launch_statistics<double>(mean, variance, rstd, x, eps);
-}
+CT_BOTH_REALS(batch_norm_statistics);
 
 /* The channels of W neighbours: neighbours too (channels last), or one and the same. */
 template <typename real> struct channels_of {
@@ -228,8 +223,9 @@ static bool packs_of_channels(const ct_tensor *x, const ct_tensor *const (&all)[
 }
 
 template <typename real>
-static bool launch_apply(ct_tensor *y, const ct_tensor *x, const ct_tensor *mean,
-                         const ct_tensor *rstd, const ct_tensor *weight, const ct_tensor *bias) {
+bool ct_cuda_batch_norm_apply(ct_tensor *y, const ct_tensor *x, const ct_tensor *mean,
+                              const ct_tensor *rstd, const ct_tensor *weight,
+                              const ct_tensor *bias) {
     int64_t count = ct_cuda_count(x);
     if (count == 0) return true;
     constexpr int W = ct_lanes<real>;
@@ -241,13 +237,7 @@ static bool launch_apply(ct_tensor *y, const ct_tensor *x, const ct_tensor *mean
                           ct_cuda_data<real>(mean), ct_cuda_data<real>(rstd),
                           ct_cuda_data<real>(weight), ct_cuda_data<real>(bias), count, of);
 }
-
-bool ct_cuda_batch_norm_apply(ct_tensor *y, const ct_tensor *x, const ct_tensor *mean,
-                              const ct_tensor *rstd, const ct_tensor *weight,
-                              const ct_tensor *bias) {
-    return x->dtype == CT_F32 ? launch_apply<float>(y, x, mean, rstd, weight, bias)
-                              : launch_apply<double>(y, x, mean, rstd, weight, bias);
-}
+CT_BOTH_REALS(batch_norm_apply);
 
 /* The sums of g and, times rstd where given, of the other term. */
 template <typename real>
@@ -277,10 +267,10 @@ static bool launch_batch_grad_sums(ct_tensor *g_weight, ct_tensor *g_bias, const
 }
 
 template <typename real>
-static bool launch_batch_grad(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
-                              const ct_tensor *g, const ct_tensor *x, const ct_tensor *mean,
-                              const ct_tensor *rstd, const ct_tensor *weight,
-                              bool batch_statistics) {
+bool ct_cuda_batch_norm_grad(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
+                             const ct_tensor *g, const ct_tensor *x, const ct_tensor *mean,
+                             const ct_tensor *rstd, const ct_tensor *weight,
+                             bool batch_statistics) {
     int64_t count = ct_cuda_count(x), channels = x->shape.dim[1], inner = x->shape.dim[2];
     if (channels == 0) return true;
     if (!launch_batch_grad_sums<real>(g_weight, g_bias, g, x, mean, rstd)) return false;
@@ -296,16 +286,7 @@ static bool launch_batch_grad(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_b
                           ct_cuda_data<real>(weight), ct_cuda_data<real>(g_weight),
                           ct_cuda_data<real>(g_bias), share, count, of);
 }
-
-bool ct_cuda_batch_norm_grad(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
-                             const ct_tensor *g, const ct_tensor *x, const ct_tensor *mean,
-                             const ct_tensor *rstd, const ct_tensor *weight,
-                             bool batch_statistics) {
-    return x->dtype == CT_F32 ? launch_batch_grad<float>(gx, g_weight, g_bias, g, x, mean, rstd,
-                                                         weight, batch_statistics)
-                              : launch_batch_grad<double>(gx, g_weight, g_bias, g, x, mean, rstd,
-                                                          weight, batch_statistics);
-}
+CT_BOTH_REALS(batch_norm_grad);
 
 /* ---- layer norm ------------------------------------------------------------------------- */
 
@@ -347,8 +328,8 @@ static __global__ void __launch_bounds__(CT_ROW_THREADS)
 }
 
 template <typename real>
-static bool launch_layer_norm(ct_tensor *y, ct_tensor *mean, ct_tensor *rstd, const ct_tensor *x,
-                              const ct_tensor *weight, const ct_tensor *bias, double eps) {
+bool ct_cuda_layer_norm(ct_tensor *y, ct_tensor *mean, ct_tensor *rstd, const ct_tensor *x,
+                        const ct_tensor *weight, const ct_tensor *bias, double eps) {
     int64_t rows = x->shape.dim[0], width = x->shape.dim[1];
     if (rows == 0) return true;
     return CT_LAUNCH(layer_norm<real>, ct_row_blocks(rows), ct_row_threads(width), 0,
@@ -356,12 +337,7 @@ static bool launch_layer_norm(ct_tensor *y, ct_tensor *mean, ct_tensor *rstd, co
                      ct_cuda_data<real>(x), ct_cuda_data<real>(weight), ct_cuda_data<real>(bias),
                      rows, width, eps);
 }
-
-bool ct_cuda_layer_norm(ct_tensor *y, ct_tensor *mean, ct_tensor *rstd, const ct_tensor *x,
-                        const ct_tensor *weight, const ct_tensor *bias, double eps) {
-    return x->dtype == CT_F32 ? launch_layer_norm<float>(y, mean, rstd, x, weight, bias, eps)
-                              : launch_layer_norm<double>(y, mean, rstd, x, weight, bias, eps);
-}
+CT_BOTH_REALS(layer_norm);
 
 /* gx = rstd (gw - mean(gw) - xhat mean(gw xhat)), gw = g * weight. */
 template <typename real>
@@ -410,9 +386,9 @@ static bool launch_layer_grad_sums(ct_tensor *g_weight, ct_tensor *g_bias, const
 }
 
 template <typename real>
-static bool launch_layer_grad(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
-                              const ct_tensor *g, const ct_tensor *x, const ct_tensor *mean,
-                              const ct_tensor *rstd, const ct_tensor *weight) {
+bool ct_cuda_layer_norm_grad(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
+                             const ct_tensor *g, const ct_tensor *x, const ct_tensor *mean,
+                             const ct_tensor *rstd, const ct_tensor *weight) {
     int64_t rows = x->shape.dim[0], width = x->shape.dim[1];
     if (width == 0) return true;
     if (g_weight && !launch_layer_grad_sums<real>(g_weight, g_bias, g, x, mean, rstd)) {
@@ -424,14 +400,7 @@ static bool launch_layer_grad(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_b
                      ct_cuda_data<real>(mean), ct_cuda_data<real>(rstd), ct_cuda_data<real>(weight),
                      rows, width);
 }
-
-bool ct_cuda_layer_norm_grad(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
-                             const ct_tensor *g, const ct_tensor *x, const ct_tensor *mean,
-                             const ct_tensor *rstd, const ct_tensor *weight) {
-    return x->dtype == CT_F32
-               ? launch_layer_grad<float>(gx, g_weight, g_bias, g, x, mean, rstd, weight)
-               : launch_layer_grad<double>(gx, g_weight, g_bias, g, x, mean, rstd, weight);
-}
+CT_BOTH_REALS(layer_norm_grad);
 
 /* ---- l2 norm ---------------------------------------------------------------------------- */
 
@@ -478,7 +447,8 @@ static __global__ void l2_columns(real *y, real *norm, const real *x, int64_t co
     }
 }
 
-template <typename real> static bool launch_l2(ct_tensor *y, ct_tensor *norm, const ct_tensor *x) {
+template <typename real>
+bool ct_cuda_l2_normalize(ct_tensor *y, ct_tensor *norm, const ct_tensor *x) {
     int64_t outer = x->shape.dim[0], n = x->shape.dim[1], inner = x->shape.dim[2];
     if (outer * inner == 0) return true;
     real *to = ct_cuda_data<real>(y), *norms = ct_cuda_data<real>(norm);
@@ -488,10 +458,7 @@ template <typename real> static bool launch_l2(ct_tensor *y, ct_tensor *norm, co
                       : CT_LAUNCH(l2_columns<real>, ct_cuda_blocks(outer * inner), CT_THREADS, 0,
                                   to, norms, from, outer * inner, n, inner);
 }
-
-bool ct_cuda_l2_normalize(ct_tensor *y, ct_tensor *norm, const ct_tensor *x) {
-    return x->dtype == CT_F32 ? launch_l2<float>(y, norm, x) : launch_l2<double>(y, norm, x);
-}
+CT_BOTH_REALS(l2_normalize);
 
 /* gx = (g - y (g . y)) / norm, 0 where the norm is. */
 template <typename real>
@@ -531,8 +498,8 @@ static __global__ void l2_columns_grad(real *gx, const real *g, const real *y, c
 }
 
 template <typename real>
-static bool launch_l2_grad(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y,
-                           const ct_tensor *norm) {
+bool ct_cuda_l2_normalize_grad(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y,
+                               const ct_tensor *norm) {
     int64_t outer = y->shape.dim[0], n = y->shape.dim[1], inner = y->shape.dim[2];
     if (outer * n * inner == 0) return true;
     real *to = ct_cuda_data<real>(gx);
@@ -543,9 +510,4 @@ static bool launch_l2_grad(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y
                       : CT_LAUNCH(l2_columns_grad<real>, ct_cuda_blocks(outer * inner), CT_THREADS,
                                   0, to, gd, yd, norms, outer * inner, n, inner);
 }
-
-bool ct_cuda_l2_normalize_grad(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y,
-                               const ct_tensor *norm) {
-    return y->dtype == CT_F32 ? launch_l2_grad<float>(gx, g, y, norm)
-                              : launch_l2_grad<double>(gx, g, y, norm);
-}
+CT_BOTH_REALS(l2_normalize_grad);

@@ -2,7 +2,7 @@
 /* Adam and SGD over all parameters at once, and the norm of all gradients. What is to be worked on
  * comes to the kernel as a table, among its arguments; a block takes a chunk of one parameter. */
 #include "tensor/fused/clip.h"
-#include "tensor/cuda/fused.h"
+#include "tensor/cuda/cuda.h"
 #include "tensor/cuda/real.h"
 #include "tensor/cuda/rows.h"
 

@@ -2,7 +2,7 @@
 /* Gates of the GRU and the LSTM, one step of many sequences. Formulas as in
  * tensor/cpu/fused_recurrent_kernels.h. */
 #include "tensor/core/convert.h"
-#include "tensor/cuda/fused.h"
+#include "tensor/cuda/cuda.h"
 #include "tensor/cuda/real.h"
 #include "tensor/cuda/rows.h"
 
@@ -125,22 +125,21 @@ static bool launch_step(const char *name, step_kernel<real> *of_packs, step_kern
                           to, in, ct_rows_of<real>(previous), rows, width);
 }
 
-#define LAUNCH_STEP(kernel, real, ...) \
-    launch_step<real>(#kernel, kernel<real, ct_lanes<real>>, kernel<real, 1>, __VA_ARGS__)
-
+template <typename real>
 bool ct_cuda_gru_step(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved, const ct_tensor *hidden,
                       const ct_tensor *previous, const ct_tensor *b_ih, const ct_tensor *b_hh) {
-    return h->dtype == CT_F32
-               ? LAUNCH_STEP(gru_step, float, h, rounded, saved, hidden, previous, b_ih, b_hh)
-               : LAUNCH_STEP(gru_step, double, h, rounded, saved, hidden, previous, b_ih, b_hh);
+    return launch_step<real>("gru_step", gru_step<real, ct_lanes<real>>, gru_step<real, 1>, h,
+                             rounded, saved, hidden, previous, b_ih, b_hh);
 }
+CT_BOTH_REALS(gru_step);
 
+template <typename real>
 bool ct_cuda_lstm_step(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved, const ct_tensor *hidden,
                        const ct_tensor *c_previous, const ct_tensor *b_ih, const ct_tensor *b_hh) {
-    return h->dtype == CT_F32
-               ? LAUNCH_STEP(lstm_step, float, h, rounded, saved, hidden, c_previous, b_ih, b_hh)
-               : LAUNCH_STEP(lstm_step, double, h, rounded, saved, hidden, c_previous, b_ih, b_hh);
+    return launch_step<real>("lstm_step", lstm_step<real, ct_lanes<real>>, lstm_step<real, 1>, h,
+                             rounded, saved, hidden, c_previous, b_ih, b_hh);
 }
+CT_BOTH_REALS(lstm_step);
 
 /* ---- gradients -------------------------------------------------------------------------- */
 
@@ -217,13 +216,17 @@ static bool launch_gru_grad(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, cons
                      width);
 }
 
+template <typename real>
 bool ct_cuda_gru_step_grad(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, const ct_tensor *g,
                            const ct_tensor *saved, const ct_tensor *previous) {
-    return (d->dtype == CT_BF16 ? launch_gru_grad<float, ct_bf16>
-            : d->dtype == CT_F32
-                ? launch_gru_grad<float, float>
-                : launch_gru_grad<double, double>)(d, dh, d_bias, g, saved, previous);
+    if constexpr (sizeof(real) == sizeof(float)) {
+        if (d->dtype == CT_BF16) {
+            return launch_gru_grad<real, ct_bf16>(d, dh, d_bias, g, saved, previous);
+        }
+    }
+    return launch_gru_grad<real, real>(d, dh, d_bias, g, saved, previous);
 }
+CT_BOTH_REALS(gru_step_grad);
 
 template <typename real, typename To>
 static bool launch_lstm_grad(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc, ct_tensor *d_bias,
@@ -237,11 +240,15 @@ static bool launch_lstm_grad(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc, c
                      ct_rows_of<real>(c_previous), rows, width);
 }
 
+template <typename real>
 bool ct_cuda_lstm_step_grad(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc, ct_tensor *d_bias,
                             const ct_tensor *g, const ct_tensor *saved,
                             const ct_tensor *c_previous) {
-    return (d->dtype == CT_BF16 ? launch_lstm_grad<float, ct_bf16>
-            : d->dtype == CT_F32
-                ? launch_lstm_grad<float, float>
-                : launch_lstm_grad<double, double>)(d, dh, dc, d_bias, g, saved, c_previous);
+    if constexpr (sizeof(real) == sizeof(float)) {
+        if (d->dtype == CT_BF16) {
+            return launch_lstm_grad<real, ct_bf16>(d, dh, dc, d_bias, g, saved, c_previous);
+        }
+    }
+    return launch_lstm_grad<real, real>(d, dh, dc, d_bias, g, saved, c_previous);
 }
+CT_BOTH_REALS(lstm_step_grad);

@@ -199,6 +199,7 @@ static bool sort_indices(const char *name, ct_sorting<uint64_t> *s, const ct_ten
            ct_sort(s);
 }
 
+template <typename real>
 bool ct_cuda_index_add(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x) {
     around a = around_axis(y, axis, index->shape.dim[0]), list = {1, a.size, 1, a.count};
     if (a.count == 0) return true;
@@ -207,34 +208,28 @@ bool ct_cuda_index_add(ct_tensor *y, int axis, const ct_tensor *index, const ct_
     ct_sorting<uint64_t> s = ct_sorting_in<uint64_t>(room.data, 1, a.count);
     if (!sort_indices("index_add", &s, index, list, CT_REPORT_INDEX_ADD)) return false;
     if (ct_cuda_count(x) == 0) return true;
-    unsigned blocks = ct_cuda_blocks(ct_cuda_count(x));
-    return y->dtype == CT_F32
-               ? CT_LAUNCH(index_add<float>, blocks, CT_THREADS, 0, ct_cuda_data<float>(y),
-                           ct_cuda_data<float>(x), s.key, s.position, a)
-               : CT_LAUNCH(index_add<double>, blocks, CT_THREADS, 0, ct_cuda_data<double>(y),
-                           ct_cuda_data<double>(x), s.key, s.position, a);
+    return CT_LAUNCH(index_add<real>, ct_cuda_blocks(ct_cuda_count(x)), CT_THREADS, 0,
+                     ct_cuda_data<real>(y), ct_cuda_data<real>(x), s.key, s.position, a);
 }
+CT_BOTH_REALS(index_add);
 
 template <typename real>
-static bool launch_scatter_add(real *y, const ct_tensor *index, const real *x, const around &a) {
+bool ct_cuda_scatter_add(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x) {
+    around a = around_axis(y, axis, x->shape.dim[axis]);
+    if (ct_cuda_count(x) == 0) return true;
+    real *to = ct_cuda_data<real>(y);
+    const real *from = ct_cuda_data<real>(x);
     enum { SHORT = 64 };
     if (a.count <= SHORT) {
         return CT_LAUNCH(scatter_add_short<real>, ct_cuda_blocks(a.outer * a.inner), CT_THREADS, 0,
-                         y, x, ct_cuda_data<int64_t>(index), a, ct_cuda_report);
+                         to, from, ct_cuda_data<int64_t>(index), a, ct_cuda_report);
     }
     int64_t lines = a.outer * a.inner;
     ct_scratch room(ct_sort_bytes<uint64_t>(lines, a.count));
     if (!room.data) return false;
     ct_sorting<uint64_t> s = ct_sorting_in<uint64_t>(room.data, lines, a.count);
     return sort_indices("scatter_add", &s, index, a, CT_REPORT_SCATTER_ADD) &&
-           CT_LAUNCH(scatter_add<real>, ct_cuda_blocks(lines * a.count), CT_THREADS, 0, y, x, s.key,
-                     s.position, a);
+           CT_LAUNCH(scatter_add<real>, ct_cuda_blocks(lines * a.count), CT_THREADS, 0, to, from,
+                     s.key, s.position, a);
 }
-
-bool ct_cuda_scatter_add(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x) {
-    around a = around_axis(y, axis, x->shape.dim[axis]);
-    if (ct_cuda_count(x) == 0) return true;
-    return y->dtype == CT_F32
-               ? launch_scatter_add(ct_cuda_data<float>(y), index, ct_cuda_data<float>(x), a)
-               : launch_scatter_add(ct_cuda_data<double>(y), index, ct_cuda_data<double>(x), a);
-}
+CT_BOTH_REALS(scatter_add);

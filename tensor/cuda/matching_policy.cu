@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The discrete-continuous policy head: a block for the actions of one head, which are read once.
  * Formulas as in tensor/cpu/matching_policy_kernels.h. */
-#include "tensor/cuda/fused.h"
+#include "tensor/cuda/cuda.h"
 #include "tensor/cuda/real.h"
 #include "tensor/cuda/rows.h"
 
@@ -162,8 +162,8 @@ static __global__ void __launch_bounds__(CT_ROW_THREADS)
 }
 
 template <typename real>
-static bool launch(const ct_policy_result *to, const ct_tensor *logits, const ct_tensor *rho,
-                   const ct_policy_noise *noise, ct_policy_options options) {
+bool ct_cuda_policy_head(const ct_policy_result *to, const ct_tensor *logits, const ct_tensor *rho,
+                         const ct_policy_noise *noise, ct_policy_options options) {
     int64_t heads = ct_cuda_count(rho), n = logits->shape.dim[2];
     if (n > INT32_MAX / 2) return ct_host->fail_bool("policy head: %lld actions", (long long)n);
     if (heads == 0) return true;
@@ -191,13 +191,7 @@ static bool launch(const ct_policy_result *to, const ct_tensor *logits, const ct
     return CT_LAUNCH(policy_head<real>, ct_row_blocks(heads), ct_row_threads(n), shared ? bytes : 0,
                      p, ct_cuda_report);
 }
-
-bool ct_cuda_policy_head(const ct_policy_result *result, const ct_tensor *logits,
-                         const ct_tensor *rho, const ct_policy_noise *noise,
-                         ct_policy_options options) {
-    return logits->dtype == CT_F32 ? launch<float>(result, logits, rho, noise, options)
-                                   : launch<double>(result, logits, rho, noise, options);
-}
+CT_BOTH_REALS(policy_head);
 
 /* ---- gradient --------------------------------------------------------------------------- */
 
@@ -236,10 +230,11 @@ static __global__ void __launch_bounds__(CT_ROW_THREADS)
 }
 
 template <typename real>
-static bool launch_grad(ct_tensor *g_logits, ct_tensor *g_rho, const ct_tensor *g_discrete,
-                        const ct_tensor *g_continuous, const ct_tensor *rho,
-                        const ct_policy_result *result, double rate) {
+bool ct_cuda_policy_head_grad(ct_tensor *g_logits, ct_tensor *g_rho, const ct_tensor *g_discrete,
+                              const ct_tensor *g_continuous, const ct_tensor *rho,
+                              const ct_policy_result *result, ct_policy_options options) {
     int64_t heads = ct_cuda_count(rho), n = result->y->shape.dim[2];
+    double rate = options.perturbed ? 1 / options.temperature : 1;
     if (heads * n == 0) return true;
     return CT_LAUNCH(policy_head_grad<real>, ct_row_blocks(heads), ct_row_threads(n), 0,
                      ct_cuda_data<real>(g_logits), ct_cuda_data<real>(g_rho),
@@ -248,12 +243,4 @@ static bool launch_grad(ct_tensor *g_logits, ct_tensor *g_rho, const ct_tensor *
                      ct_cuda_data<real>(result->sample), ct_cuda_data<int64_t>(result->index),
                      heads, n, (real)rate);
 }
-
-bool ct_cuda_policy_head_grad(ct_tensor *g_logits, ct_tensor *g_rho, const ct_tensor *g_discrete,
-                              const ct_tensor *g_continuous, const ct_tensor *rho,
-                              const ct_policy_result *result, ct_policy_options options) {
-    double rate = options.perturbed ? 1 / options.temperature : 1;
-    return rho->dtype == CT_F32
-               ? launch_grad<float>(g_logits, g_rho, g_discrete, g_continuous, rho, result, rate)
-               : launch_grad<double>(g_logits, g_rho, g_discrete, g_continuous, rho, result, rate);
-}
+CT_BOTH_REALS(policy_head_grad);

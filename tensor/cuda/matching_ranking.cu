@@ -2,7 +2,7 @@
 /* Hinge, order similarity and ranks of similarity matrices. Formulas as in
  * tensor/cpu/matching_ranking_kernels.h. */
 #include "tensor/cuda/block.h"
-#include "tensor/cuda/fused.h"
+#include "tensor/cuda/cuda.h"
 #include "tensor/cuda/real.h"
 
 /* ---- something of every row, or every column, of a square matrix ------------------------ */
@@ -119,7 +119,7 @@ template <typename real> static __global__ void total(real *y, const double *x, 
 }
 
 template <typename real>
-static bool launch_hinge(ct_tensor *loss, const ct_tensor *s, ct_hinge_options o) {
+bool ct_cuda_hinge(ct_tensor *loss, const ct_tensor *s, ct_hinge_options o) {
     int64_t n = s->shape.dim[0];
     ct_scratch scratch((size_t)n * sizeof(double));
     double *sums = static_cast<double *>(scratch.data);
@@ -134,11 +134,7 @@ static bool launch_hinge(ct_tensor *loss, const ct_tensor *s, ct_hinge_options o
     }
     return ok && CT_LAUNCH(total<real>, 1, CT_THREADS, 0, ct_cuda_data<real>(loss), sums, n);
 }
-
-bool ct_cuda_hinge(ct_tensor *loss, const ct_tensor *s, ct_hinge_options options) {
-    return s->dtype == CT_F32 ? launch_hinge<float>(loss, s, options)
-                              : launch_hinge<double>(loss, s, options);
-}
+CT_BOTH_REALS(hinge);
 
 /* A positive cost passes the gradient to S[i][j], and with the other sign to its diagonal. */
 template <typename real>
@@ -154,8 +150,7 @@ static __global__ void hinge_grad(real *gs, const real *g, hinge_costs<real> cos
 }
 
 template <typename real>
-static bool launch_hinge_grad(ct_tensor *gs, const ct_tensor *g, const ct_tensor *s,
-                              ct_hinge_options o) {
+bool ct_cuda_hinge_grad(ct_tensor *gs, const ct_tensor *g, const ct_tensor *s, ct_hinge_options o) {
     int64_t n = s->shape.dim[0];
     if (n == 0) return true;
     ct_scratch scratch((size_t)n * (sizeof(int64_t) + sizeof(int)));
@@ -175,12 +170,7 @@ static bool launch_hinge_grad(ct_tensor *gs, const ct_tensor *g, const ct_tensor
            CT_LAUNCH(hinge_grad<real>, ct_cuda_blocks(n * n), CT_THREADS, 0, ct_cuda_data<real>(gs),
                      ct_cuda_data<real>(g), costs, position, takes_part);
 }
-
-bool ct_cuda_hinge_grad(ct_tensor *gs, const ct_tensor *g, const ct_tensor *s,
-                        ct_hinge_options options) {
-    return s->dtype == CT_F32 ? launch_hinge_grad<float>(gs, g, s, options)
-                              : launch_hinge_grad<double>(gs, g, s, options);
-}
+CT_BOTH_REALS(hinge_grad);
 
 /* ---- ranks ------------------------------------------------------------------------------ */
 
@@ -200,16 +190,12 @@ template <typename real> struct rank_line {
 };
 
 template <typename real>
-static bool launch_ranks(ct_tensor *rank, const ct_tensor *s, bool by_column) {
+bool ct_cuda_diagonal_ranks(ct_tensor *rank, const ct_tensor *s, bool by_column) {
     int64_t n = s->shape.dim[0];
     rank_line<real> line = {ct_cuda_data<real>(s), n, by_column, ct_cuda_data<int64_t>(rank)};
     return n == 0 || launch_lines(line, n, by_column);
 }
-
-bool ct_cuda_diagonal_ranks(ct_tensor *rank, const ct_tensor *s, bool by_column) {
-    return s->dtype == CT_F32 ? launch_ranks<float>(rank, s, by_column)
-                              : launch_ranks<double>(rank, s, by_column);
-}
+CT_BOTH_REALS(diagonal_ranks);
 
 /* ---- order similarity ------------------------------------------------------------------- */
 
@@ -262,17 +248,14 @@ static __global__ void order_similarity(real *s, const real *a, const real *b, i
 }
 
 template <typename real>
-static bool launch_order(ct_tensor *s, const ct_tensor *a, const ct_tensor *b) {
+bool ct_cuda_order_similarity(ct_tensor *s, const ct_tensor *a, const ct_tensor *b) {
     int64_t n = s->shape.dim[0], m = s->shape.dim[1];
     if (n * m == 0) return true;
     return CT_LAUNCH(order_similarity<real>, tiles(m, TILE, n, TILE), dim3(TILE, TILE), 0,
                      ct_cuda_data<real>(s), ct_cuda_data<real>(a), ct_cuda_data<real>(b), n, m,
                      a->shape.dim[1]);
 }
-
-bool ct_cuda_order_similarity(ct_tensor *s, const ct_tensor *a, const ct_tensor *b) {
-    return s->dtype == CT_F32 ? launch_order<float>(s, a, b) : launch_order<double>(s, a, b);
-}
+CT_BOTH_REALS(order_similarity);
 
 enum { SIDE_ROWS = 8 };
 
@@ -323,11 +306,9 @@ static bool launch_side(ct_tensor *to, const ct_tensor *g, const ct_tensor *s, c
                      y->shape.dim[0], width, side_b);
 }
 
+template <typename real>
 bool ct_cuda_order_similarity_grad(ct_tensor *ga, ct_tensor *gb, const ct_tensor *g,
                                    const ct_tensor *a, const ct_tensor *b, const ct_tensor *s) {
-    if (s->dtype == CT_F32) {
-        return launch_side<float>(ga, g, s, a, b, false) &&
-               launch_side<float>(gb, g, s, b, a, true);
-    }
-    return launch_side<double>(ga, g, s, a, b, false) && launch_side<double>(gb, g, s, b, a, true);
+    return launch_side<real>(ga, g, s, a, b, false) && launch_side<real>(gb, g, s, b, a, true);
 }
+CT_BOTH_REALS(order_similarity_grad);

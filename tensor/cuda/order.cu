@@ -90,7 +90,10 @@ static __global__ void arg_reduce_by(const lines_of l, bool largest) {
     }
 }
 
-template <typename real> static bool launch_arg_reduce(const lines_of &l, bool largest) {
+template <typename real>
+bool ct_cuda_arg_reduce(bool largest, ct_tensor *y, const ct_tensor *x, int axis) {
+    lines_of l = lines_along(y, x, axis);
+    if (l.start.count == 0) return true;
     int threads = threads_of(l);
     auto arg_reduce = threads == 1         ? arg_reduce_by<real, 1>
                       : threads == CT_WARP ? arg_reduce_by<real, CT_WARP>
@@ -98,13 +101,7 @@ template <typename real> static bool launch_arg_reduce(const lines_of &l, bool l
     return CT_LAUNCH(arg_reduce, ct_cuda_blocks(l.start.count * threads), CT_THREADS, 0, l,
                      largest);
 }
-
-bool ct_cuda_arg_reduce(bool largest, ct_tensor *y, const ct_tensor *x, int axis) {
-    lines_of l = lines_along(y, x, axis);
-    if (l.start.count == 0) return true;
-    return x->dtype == CT_F32 ? launch_arg_reduce<float>(l, largest)
-                              : launch_arg_reduce<double>(l, largest);
-}
+CT_BOTH_REALS(arg_reduce);
 
 /* ---- running sums ----------------------------------------------------------------------- */
 
@@ -160,20 +157,17 @@ static __global__ void cumsum_by(const lines_of l, bool reverse) {
     }
 }
 
-template <typename real> static bool launch_cumsum(const lines_of &l, bool reverse) {
+template <typename real>
+bool ct_cuda_cumsum(ct_tensor *y, const ct_tensor *x, int axis, bool reverse) {
+    lines_of l = lines_along(y, x, axis);
+    if (l.start.count * l.n == 0) return true;
     int threads = threads_of(l);
     auto cumsum = threads == 1         ? cumsum_by<real, 1>
                   : threads == CT_WARP ? cumsum_by<real, CT_WARP>
                                        : cumsum_by<real, CT_THREADS>;
     return CT_LAUNCH(cumsum, ct_cuda_blocks(l.start.count * threads), CT_THREADS, 0, l, reverse);
 }
-
-bool ct_cuda_cumsum(ct_tensor *y, const ct_tensor *x, int axis, bool reverse) {
-    lines_of l = lines_along(y, x, axis);
-    if (l.start.count * l.n == 0) return true;
-    return x->dtype == CT_F32 ? launch_cumsum<float>(l, reverse)
-                              : launch_cumsum<double>(l, reverse);
-}
+CT_BOTH_REALS(cumsum);
 
 /* ---- sorting ---------------------------------------------------------------------------- */
 
@@ -208,7 +202,14 @@ static __global__ void write_positions(const lines_of l, const int32_t *position
     }
 }
 
-template <typename real, typename Key> static bool argsort(const lines_of &l, bool descending) {
+template <typename real> bool ct_cuda_argsort(ct_tensor *y, const ct_tensor *x, bool descending) {
+    typedef decltype(key_of(real())) Key;
+    lines_of l = lines_along(y, x, x->shape.ndim - 1);
+    if (l.start.count * l.n == 0) return true;
+    if (l.n > INT32_MAX) {
+        return ct_host->fail_bool("argsort: %s has more than 2^31 elements in a line",
+                                  ct_host->tensor_text(x));
+    }
     ct_scratch room(ct_sort_bytes<Key>(l.start.count, l.n));
     if (!room.data) return false;
     ct_sorting<Key> s = ct_sorting_in<Key>(room.data, l.start.count, l.n);
@@ -216,14 +217,4 @@ template <typename real, typename Key> static bool argsort(const lines_of &l, bo
     return CT_LAUNCH((make_keys<real, Key>), blocks, CT_THREADS, 0, s.key, l, descending) &&
            ct_sort(&s) && CT_LAUNCH(write_positions, blocks, CT_THREADS, 0, l, s.position);
 }
-
-bool ct_cuda_argsort(ct_tensor *y, const ct_tensor *x, bool descending) {
-    lines_of l = lines_along(y, x, x->shape.ndim - 1);
-    if (l.start.count * l.n == 0) return true;
-    if (l.n > INT32_MAX) {
-        return ct_host->fail_bool("argsort: %s has more than 2^31 elements in a line",
-                                  ct_host->tensor_text(x));
-    }
-    return x->dtype == CT_F32 ? argsort<float, uint32_t>(l, descending)
-                              : argsort<double, uint64_t>(l, descending);
-}
+CT_BOTH_REALS(argsort);

@@ -103,7 +103,9 @@ template <typename real> static __global__ void add_to(const ct_walk<2> w, real 
 #define LAUNCH(kernel, w, ...) CT_LAUNCH(kernel, ct_walk_blocks(w), CT_THREADS, 0, __VA_ARGS__)
 
 template <typename real>
-static bool launch_unary(ct_unary_kind kind, const ct_walk<2> &w, double p, double q) {
+bool ct_cuda_unary(ct_unary_kind kind, ct_tensor *y, const ct_tensor *x, double p, double q) {
+    ct_walk<2> w = ct_walk_of({y, x});
+    if (w.count == 0) return true;
     switch (kind) {
 #define CT_UNARY(name, ...) \
     case CT_UNARY_##name:   \
@@ -113,16 +115,13 @@ static bool launch_unary(ct_unary_kind kind, const ct_walk<2> &w, double p, doub
     }
     return false;
 }
-
-bool ct_cuda_unary(ct_unary_kind kind, ct_tensor *y, const ct_tensor *x, double p, double q) {
-    ct_walk<2> w = ct_walk_of({y, x});
-    if (w.count == 0) return true;
-    return y->dtype == CT_F32 ? launch_unary<float>(kind, w, p, q)
-                              : launch_unary<double>(kind, w, p, q);
-}
+CT_BOTH_REALS(unary);
 
 template <typename real>
-static bool launch_unary_grad(ct_unary_kind kind, const ct_walk<4> &w, double p, double q) {
+bool ct_cuda_unary_grad(ct_unary_kind kind, ct_tensor *gx, const ct_tensor *g, const ct_tensor *x,
+                        const ct_tensor *y, double p, double q) {
+    ct_walk<4> w = ct_walk_of({gx, g, x, y});
+    if (w.count == 0) return true;
     switch (kind) {
 #define CT_UNARY(name, ...) \
     case CT_UNARY_##name:   \
@@ -132,16 +131,12 @@ static bool launch_unary_grad(ct_unary_kind kind, const ct_walk<4> &w, double p,
     }
     return false;
 }
+CT_BOTH_REALS(unary_grad);
 
-bool ct_cuda_unary_grad(ct_unary_kind kind, ct_tensor *gx, const ct_tensor *g, const ct_tensor *x,
-                        const ct_tensor *y, double p, double q) {
-    ct_walk<4> w = ct_walk_of({gx, g, x, y});
+template <typename real>
+bool ct_cuda_binary(ct_binary_kind kind, ct_tensor *y, const ct_tensor *a, const ct_tensor *b) {
+    ct_walk<3> w = ct_walk_of({y, a, b});
     if (w.count == 0) return true;
-    return gx->dtype == CT_F32 ? launch_unary_grad<float>(kind, w, p, q)
-                               : launch_unary_grad<double>(kind, w, p, q);
-}
-
-template <typename real> static bool launch_binary(ct_binary_kind kind, const ct_walk<3> &w) {
     switch (kind) {
 #define CT_BINARY(name, ...) \
     case CT_BINARY_##name:   \
@@ -151,15 +146,13 @@ template <typename real> static bool launch_binary(ct_binary_kind kind, const ct
     }
     return false;
 }
-
-bool ct_cuda_binary(ct_binary_kind kind, ct_tensor *y, const ct_tensor *a, const ct_tensor *b) {
-    ct_walk<3> w = ct_walk_of({y, a, b});
-    if (w.count == 0) return true;
-    return y->dtype == CT_F32 ? launch_binary<float>(kind, w) : launch_binary<double>(kind, w);
-}
+CT_BOTH_REALS(binary);
 
 template <typename real>
-static bool launch_binary_grad(ct_binary_kind kind, int which, const ct_walk<4> &w) {
+bool ct_cuda_binary_grad(ct_binary_kind kind, int which, ct_tensor *gx, const ct_tensor *g,
+                         const ct_tensor *a, const ct_tensor *b) {
+    ct_walk<4> w = ct_walk_of({gx, g, a, b});
+    if (w.count == 0) return true;
     switch (kind) {
 #define CT_BINARY(name, ...) \
     case CT_BINARY_##name:   \
@@ -169,14 +162,7 @@ static bool launch_binary_grad(ct_binary_kind kind, int which, const ct_walk<4> 
     }
     return false;
 }
-
-bool ct_cuda_binary_grad(ct_binary_kind kind, int which, ct_tensor *gx, const ct_tensor *g,
-                         const ct_tensor *a, const ct_tensor *b) {
-    ct_walk<4> w = ct_walk_of({gx, g, a, b});
-    if (w.count == 0) return true;
-    return gx->dtype == CT_F32 ? launch_binary_grad<float>(kind, which, w)
-                               : launch_binary_grad<double>(kind, which, w);
-}
+CT_BOTH_REALS(binary_grad);
 
 template <typename T> static bool launch_compare(ct_compare_kind kind, const ct_walk<3> &w) {
     switch (kind) {
@@ -213,9 +199,8 @@ bool ct_cuda_where(ct_tensor *y, const ct_tensor *condition, const ct_tensor *a,
     }
 }
 
-bool ct_cuda_add_to(ct_tensor *y, double alpha, const ct_tensor *x) {
+template <typename real> bool ct_cuda_add_to(ct_tensor *y, double alpha, const ct_tensor *x) {
     ct_walk<2> w = ct_walk_of({y, x});
-    if (w.count == 0) return true;
-    return y->dtype == CT_F32 ? LAUNCH(add_to<float>, w, w, alpha)
-                              : LAUNCH(add_to<double>, w, w, alpha);
+    return w.count == 0 || LAUNCH(add_to<real>, w, w, alpha);
 }
+CT_BOTH_REALS(add_to);

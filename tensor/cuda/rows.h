@@ -54,7 +54,7 @@ static __device__ inline int64_t ct_quotient(int64_t a, int64_t b) {
 
 /* ---- rows at any constant distance ------------------------------------------------------ */
 
-/* "Rows" of tensor/device/backend_fused.h. data is NULL for a tensor that is not there: all zeros.
+/* "Rows" of tensor/device/kernels.def. data is NULL for a tensor that is not there: all zeros.
  */
 template <typename real> struct ct_rows {
     real *data;

@@ -121,8 +121,8 @@ static unsigned blocks_of(int64_t rows, int64_t n) {
     return ct_cuda_blocks(rows * (n > LONGEST_OF_WARP ? CT_THREADS : CT_WARP));
 }
 
-template <typename real>
-static bool launch_softmax(ct_tensor *y, const ct_tensor *x, bool logarithm) {
+template <typename real> bool ct_cuda_softmax(ct_tensor *y, const ct_tensor *x, bool logarithm) {
+    if (ct_cuda_count(x) == 0) return true;
     int64_t n = x->shape.dim[x->shape.ndim - 1], rows = ct_cuda_count(x) / n;
     auto softmax = n <= 2 * CT_WARP       ? softmax_by_warp<real, 2>
                    : n <= 8 * CT_WARP     ? softmax_by_warp<real, 8>
@@ -131,16 +131,11 @@ static bool launch_softmax(ct_tensor *y, const ct_tensor *x, bool logarithm) {
     return CT_LAUNCH(softmax, blocks_of(rows, n), CT_THREADS, 0, ct_cuda_data<real>(y),
                      ct_cuda_data<real>(x), rows, n, logarithm);
 }
-
-bool ct_cuda_softmax(ct_tensor *y, const ct_tensor *x, bool logarithm) {
-    if (ct_cuda_count(x) == 0) return true;
-    return x->dtype == CT_F32 ? launch_softmax<float>(y, x, logarithm)
-                              : launch_softmax<double>(y, x, logarithm);
-}
+CT_BOTH_REALS(softmax);
 
 template <typename real>
-static bool launch_softmax_grad(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y,
-                                bool logarithm) {
+bool ct_cuda_softmax_grad(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y, bool logarithm) {
+    if (ct_cuda_count(y) == 0) return true;
     int64_t n = y->shape.dim[y->shape.ndim - 1], rows = ct_cuda_count(y) / n;
     auto softmax_grad = n <= 2 * CT_WARP       ? softmax_grad_by_warp<real, 2>
                         : n <= 8 * CT_WARP     ? softmax_grad_by_warp<real, 8>
@@ -149,9 +144,4 @@ static bool launch_softmax_grad(ct_tensor *gx, const ct_tensor *g, const ct_tens
     return CT_LAUNCH(softmax_grad, blocks_of(rows, n), CT_THREADS, 0, ct_cuda_data<real>(gx),
                      ct_cuda_data<real>(g), ct_cuda_data<real>(y), rows, n, logarithm);
 }
-
-bool ct_cuda_softmax_grad(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y, bool logarithm) {
-    if (ct_cuda_count(y) == 0) return true;
-    return y->dtype == CT_F32 ? launch_softmax_grad<float>(gx, g, y, logarithm)
-                              : launch_softmax_grad<double>(gx, g, y, logarithm);
-}
+CT_BOTH_REALS(softmax_grad);

@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A device: memory and the kernels that compute on it. Internal to tensor/.
  *
- * tensor/ops and tensor/fused check shapes, resolve broadcasting and allocate; a kernel is called
- * with what is already right: outputs allocated, all tensors on its device, dtypes as documented,
- * operands of a pointwise kernel expanded to the output's shape (stride 0 where broadcast). A
- * kernel returns false only for what cannot be known before (a failing launch, an index out of
- * range), having called ct_fail.
- *
+ * The kernels and what each may assume are listed in tensor/device/kernels.def, one row a kernel.
  * tensor/cpu and tensor/cuda hold the same list of files, one a kernel family.
  */
 #ifndef CT_BACKEND_H
 #define CT_BACKEND_H
 
-#include "tensor/device/backend_fused.h"
 #include "tensor/tensor.h"
 
 struct ct_storage {
@@ -38,49 +32,13 @@ typedef struct ct_backend {
     int64_t (*memory_peak)(void); /* ct_device_memory_peak; NULL: that of tensors */
     bool (*trim)(void);           /* ct_memory_trim; NULL: nothing is kept */
 
-    /* any dtypes; x expanded to y's shape */
-    bool (*copy)(ct_tensor *y, const ct_tensor *x); /* converts */
-    bool (*fill)(ct_tensor *y, double value);
-    bool (*arange)(ct_tensor *y); /* i64, contiguous: 0, 1, ... */
+    /* how matrix products of f32 are computed; NULL: fp32 alone */
+    bool (*set_precision)(ct_precision precision);
 
-    /* pointwise, f32 and f64 */
-    bool (*unary)(ct_unary_kind kind, ct_tensor *y, const ct_tensor *x, double p, double q);
-    bool (*unary_grad)(ct_unary_kind kind, ct_tensor *gx, const ct_tensor *g, const ct_tensor *x,
-                       const ct_tensor *y, double p, double q);
-    bool (*binary)(ct_binary_kind kind, ct_tensor *y, const ct_tensor *a, const ct_tensor *b);
-    bool (*binary_grad)(ct_binary_kind kind, int which, ct_tensor *gx, const ct_tensor *g,
-                        const ct_tensor *a, const ct_tensor *b);
-    bool (*compare)(ct_compare_kind kind, ct_tensor *y, const ct_tensor *a, const ct_tensor *b);
-    bool (*where)(ct_tensor *y, const ct_tensor *condition, const ct_tensor *a, const ct_tensor *b);
-    bool (*add_to)(ct_tensor *y, double alpha, const ct_tensor *x); /* x expanded to y */
-
-    /* reductions; y has x's shape with the reduced dimensions 1 */
-    bool (*reduce)(ct_reduce_kind kind, ct_tensor *y, const ct_tensor *x);
-    bool (*arg_reduce)(bool largest, ct_tensor *y, const ct_tensor *x, int axis);
-    bool (*cumsum)(ct_tensor *y, const ct_tensor *x, int axis, bool reverse);
-    bool (*argsort)(ct_tensor *y, const ct_tensor *x, bool descending); /* last axis */
-    /* f64 scalar: root of the sum of all squares; tensors contiguous f32 or f64 */
-    bool (*global_norm)(ct_tensor *norm, ct_tensor *const *tensors, int count);
-    bool (*has_nonfinite)(const ct_tensor *x, bool *found); /* f32 or f64 */
-
-    /* c (batch.., m, n) = alpha a b + beta c; a and b already expanded to c's batch shape, of c's
-     * dtype or, where that is f32, both bf16 */
-    bool (*matmul)(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b, double beta);
-    bool (*set_precision)(ct_precision precision); /* of f32 operands; NULL: fp32 alone */
-
-    /* softmax over the last axis; all contiguous */
-    bool (*softmax)(ct_tensor *y, const ct_tensor *x, bool logarithm);
-    bool (*softmax_grad)(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y, bool logarithm);
-
-    /* all contiguous, index i64 */
-    bool (*index_select)(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor *index);
-    bool (*index_add)(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x);
-    bool (*gather)(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor *index);
-    bool (*scatter_add)(ct_tensor *y, int axis, const ct_tensor *index, const ct_tensor *x);
-
-    /* y contiguous f32 or f64 */
-    bool (*uniform)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
-    bool (*normal)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset);
+    /* the kernels */
+#define CT_KERNEL(name, parameters) bool(*name) parameters;
+#define CT_REAL_KERNEL(name, of, parameters, arguments) bool(*name) parameters;
+#include "tensor/device/kernels.def"
 
     /* tensor/device/upload.h; NULL, all of them: copies are made at once, host memory is any. The
      * copies of a handle are asked for between begin and end, and made after what was asked before
@@ -105,8 +63,6 @@ typedef struct ct_backend {
     ct_recording *(*capture_end)(bool keep, const ct_rng *rng);
     bool (*capture_run)(ct_recording *recording, uint64_t offset);
     void (*capture_destroy)(ct_recording *recording);
-
-    ct_fused_backend fused;
 } ct_backend;
 
 /* The backend of a device; NULL with an error if this build or machine has none. */

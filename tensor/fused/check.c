@@ -45,8 +45,6 @@ ct_tensor *ct_empty_like(const ct_tensor *x, ct_shape shape) {
     return ct_empty(x->dtype, x->device, shape);
 }
 
-const ct_fused_backend *ct_fused_of(const ct_tensor *x) { return &ct_backend_of(x->device)->fused; }
-
 ct_shape ct_around_axis(ct_shape shape, int axis) {
     int64_t outer = 1, inner = 1;
     for (int i = 0; i < axis; i++) outer *= shape.dim[i];

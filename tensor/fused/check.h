@@ -23,9 +23,6 @@ const ct_tensor *ct_dense(const ct_tensor *x, bool *ok);
 /* An uninitialised tensor of x's dtype and device. */
 ct_tensor *ct_empty_like(const ct_tensor *x, ct_shape shape);
 
-/* The fused kernels of x's device. x has been checked, so there is a backend. */
-const ct_fused_backend *ct_fused_of(const ct_tensor *x);
-
 /* x contiguous seen as (outer, size of axis, inner). */
 ct_shape ct_around_axis(ct_shape shape, int axis);
 

@@ -75,7 +75,7 @@ static ct_tensor *as_matrix(const ct_tensor *x, int64_t columns) {
 static ct_tensor *unfold_group(const conv *c, ct_tensor *rows, int64_t first) {
     ct_tensor *from = group_of(c, c->x, first);
     ct_tensor *to = from ? ct_tensor_slice(rows, 0, 0, from->shape.dim[0], 1) : NULL;
-    if (!to || !ct_fused_of(to)->unfold(to, from, c->options)) return NULL;
+    if (!to || !ct_backend_of(to->device)->unfold(to, from, c->options)) return NULL;
     return as_matrix(to, c->kernel * c->in);
 }
 
@@ -124,7 +124,7 @@ static ct_tensor *input_gradient(const conv *c, const ct_tensor *g, const ct_ten
         if (!from || !g_group ||
             !ct_tensor_matmul_to(as_matrix(from, c->kernel * c->in), 1, as_matrix(g_group, c->out),
                                  matrix, 0) ||
-            !ct_fused_of(gx)->fold(to, from, c->options)) {
+            !ct_backend_of(gx->device)->fold(to, from, c->options)) {
             return NULL;
         }
     }

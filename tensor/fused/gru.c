@@ -56,7 +56,8 @@ static bool run_steps(const gru *net, ct_tensor *states, ct_tensor *saved) {
         ct_tensor *h = ct_sequence_step(plan, states, s, n, 0, width);
         ct_tensor *gates = ct_sequence_step(plan, saved, s, n, 0, 4 * width);
         if (!h || !gates || (room && !rounded)) return false;
-        if (!ct_fused_of(h)->gru_step(h, rounded, gates, hidden, before, net->b_ih, net->b_hh)) {
+        if (!ct_backend_of(h->device)->gru_step(h, rounded, gates, hidden, before, net->b_ih,
+                                                net->b_hh)) {
             return false;
         }
     }
@@ -98,7 +99,7 @@ ct_gru_result ct_tensor_gru(const ct_tensor *x, const ct_tensor *h0, const ct_te
 
 /* ---- gradient --------------------------------------------------------------------------- */
 
-/* Column blocks of d: see gru_step_grad in tensor/device/backend_fused.h. */
+/* Column blocks of d: see gru_step_grad in tensor/device/kernels.def. */
 enum { D_N, D_R, D_Z, D_HIDDEN_N };
 
 static ct_tensor *d_columns(const ct_tensor *d, int64_t width, int from, int to) {
@@ -121,7 +122,8 @@ static bool run_back(const gru *net, const ct_tensor *g, const ct_tensor *states
         ct_tensor *d_step = ct_sequence_step(plan, d, s, n, 0, 4 * width);
         ct_tensor *dh_step = ct_tensor_slice(dh, 0, 0, n, 1);
         if ((g && !g_step) || !gates || !d_step || !dh_step) return false;
-        if (!ct_fused_of(dh)->gru_step_grad(d_step, dh_step, d_bias, g_step, gates, before)) {
+        if (!ct_backend_of(dh->device)
+                 ->gru_step_grad(d_step, dh_step, d_bias, g_step, gates, before)) {
             return false;
         }
         ct_tensor *d_hidden = d_columns(d_step, width, D_R, D_HIDDEN_N + 1);

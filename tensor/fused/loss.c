@@ -23,7 +23,9 @@ ct_tensor *ct_tensor_cross_entropy(const ct_tensor *logits, const ct_tensor *lab
         const ct_tensor *x = ct_dense(logits, &ok), *label = ct_dense(labels, &ok);
         ct_tensor *row_loss = ct_empty_like(logits, rows), *lse = ct_empty_like(logits, rows);
         if (!ok || !row_loss || !lse) break;
-        if (!ct_fused_of(x)->cross_entropy(row_loss, lse, x, label, ignore_index, smoothing)) break;
+        if (!ct_backend_of(x->device)->cross_entropy(row_loss, lse, x, label, ignore_index,
+                                                     smoothing))
+            break;
         loss = ct_keep(row_loss);
         *log_sum_exp = ct_keep(lse);
     }
@@ -48,7 +50,8 @@ ct_tensor *ct_tensor_cross_entropy_grad(const ct_tensor *g, const ct_tensor *log
         const ct_tensor *lse = ct_dense(log_sum_exp, &ok), *row_g = ct_dense(g, &ok);
         ct_tensor *gx = ct_empty_like(logits, logits->shape);
         if (ok && gx &&
-            ct_fused_of(x)->cross_entropy_grad(gx, row_g, x, label, lse, ignore_index, smoothing)) {
+            ct_backend_of(x->device)->cross_entropy_grad(gx, row_g, x, label, lse, ignore_index,
+                                                         smoothing)) {
             grad = ct_keep(gx);
         }
     }

@@ -75,7 +75,8 @@ static bool run_steps(const lstm *net, ct_tensor *states, ct_tensor *saved) {
         ct_tensor *h = ct_sequence_step(plan, states, s, n, 0, width);
         ct_tensor *gates = ct_sequence_step(plan, saved, s, n, 0, SAVED_COLUMNS * width);
         if (!h || !gates || (room && !rounded)) return false;
-        if (!ct_fused_of(h)->lstm_step(h, rounded, gates, hidden, c_before, net->b_ih, net->b_hh)) {
+        if (!ct_backend_of(h->device)->lstm_step(h, rounded, gates, hidden, c_before, net->b_ih,
+                                                 net->b_hh)) {
             return false;
         }
     }
@@ -145,7 +146,8 @@ static bool step_back(const lstm *net, lstm_back *work, int64_t s) {
         !ct_tensor_add_to(dc, 1, ct_sequence_step(plan, work->g_cells, s, n, 0, width))) {
         return false;
     }
-    if (!ct_fused_of(d)->lstm_step_grad(d, dh, dc, work->d_bias, g, gates, c_before)) return false;
+    if (!ct_backend_of(d->device)->lstm_step_grad(d, dh, dc, work->d_bias, g, gates, c_before))
+        return false;
     return !before || ct_tensor_matmul_to(dh, 1, d, net->w_hh, 0);
 }
 

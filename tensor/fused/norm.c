@@ -35,7 +35,9 @@ static ct_tensor *apply(const char *op, const ct_tensor *x, int axis, const ct_t
     ct_tensor *y = ct_empty_like(x, x->shape);
     ct_tensor *y_view = y ? ct_tensor_reshape(y, view->shape) : NULL;
     if (!y_view) return NULL;
-    return ct_fused_of(y)->batch_norm_apply(y_view, view, mean, rstd, weight, bias) ? y : NULL;
+    return ct_backend_of(y->device)->batch_norm_apply(y_view, view, mean, rstd, weight, bias)
+               ? y
+               : NULL;
 }
 
 static ct_norm_result batch_norm(const ct_tensor *x, int axis, const ct_tensor *weight,
@@ -52,8 +54,8 @@ static ct_norm_result batch_norm(const ct_tensor *x, int axis, const ct_tensor *
     result.variance = ct_empty_like(x, channels);
     result.rstd = ct_empty_like(x, channels);
     if (!result.mean || !result.variance || !result.rstd) return none;
-    if (!ct_fused_of(x)->batch_norm_statistics(result.mean, result.variance, result.rstd, view,
-                                               eps)) {
+    if (!ct_backend_of(x->device)->batch_norm_statistics(result.mean, result.variance, result.rstd,
+                                                         view, eps)) {
         return none;
     }
     result.y = apply("batch norm", x, axis, result.mean, result.rstd, weight, bias);
@@ -100,8 +102,8 @@ static ct_norm_grad batch_norm_grad(const ct_tensor *g, const ct_tensor *x, int 
     grad.bias = ct_empty_like(x, CT_SHAPE(channels));
     ct_tensor *gx_view = grad.x ? ct_tensor_reshape(grad.x, x_view->shape) : NULL;
     if (!gx_view || !grad.weight || !grad.bias) return none;
-    if (!ct_fused_of(x)->batch_norm_grad(gx_view, grad.weight, grad.bias, g_view, x_view, mean,
-                                         rstd, weight, batch_statistics)) {
+    if (!ct_backend_of(x->device)->batch_norm_grad(gx_view, grad.weight, grad.bias, g_view, x_view,
+                                                   mean, rstd, weight, batch_statistics)) {
         return none;
     }
     if (!weight) grad.weight = grad.bias = NULL;
@@ -150,7 +152,8 @@ static ct_norm_result layer_norm(const ct_tensor *x, const ct_tensor *weight, co
     result.mean = ct_empty_like(x, row_shape(x));
     result.rstd = ct_empty_like(x, row_shape(x));
     if (!result.y || !result.mean || !result.rstd) return none;
-    return ct_fused_of(x)->layer_norm(result.y, result.mean, result.rstd, rows, weight, bias, eps)
+    return ct_backend_of(x->device)->layer_norm(result.y, result.mean, result.rstd, rows, weight,
+                                                bias, eps)
                ? result
                : none;
 }
@@ -189,8 +192,8 @@ static ct_norm_grad layer_norm_grad(const ct_tensor *g, const ct_tensor *x, cons
         ok = ok && grad.weight && grad.bias;
     }
     ok = ok && grad.x &&
-         ct_fused_of(x)->layer_norm_grad(grad.x, grad.weight, grad.bias, g, rows, mean, rstd,
-                                         weight);
+         ct_backend_of(x->device)->layer_norm_grad(grad.x, grad.weight, grad.bias, g, rows, mean,
+                                                   rstd, weight);
     return ok ? grad : none;
 }
 
@@ -224,7 +227,7 @@ ct_tensor *ct_tensor_l2_normalize(const ct_tensor *x, int axis, ct_tensor **norm
         y = ct_empty_like(x, x->shape);
         *norm = ct_empty_like(x, norm_shape(x, axis < 0 ? axis + x->shape.ndim : axis));
         ct_tensor *y_view = y ? ct_tensor_reshape(y, view->shape) : NULL;
-        if (!y_view || !*norm || !ct_fused_of(x)->l2_normalize(y_view, *norm, view)) {
+        if (!y_view || !*norm || !ct_backend_of(x->device)->l2_normalize(y_view, *norm, view)) {
             y = *norm = NULL;
         }
         ct_keep(y);
@@ -248,7 +251,7 @@ ct_tensor *ct_tensor_l2_normalize_grad(const ct_tensor *g, const ct_tensor *y,
         norm = ct_dense(norm, &ok);
         ct_tensor *result = ct_empty_like(y, y->shape);
         ct_tensor *out = result ? ct_tensor_reshape(result, view->shape) : NULL;
-        if (ok && out && ct_fused_of(y)->l2_normalize_grad(out, g, view, norm)) {
+        if (ok && out && ct_backend_of(y->device)->l2_normalize_grad(out, g, view, norm)) {
             gx = ct_keep(result);
         }
     }

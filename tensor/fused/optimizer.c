@@ -84,8 +84,8 @@ bool ct_tensor_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor
             return false;
         }
     }
-    return !first ||
-           ct_fused_of(first)->adam(params, grads, exp_avg, exp_avg_sq, rates, count, options);
+    return !first || ct_backend_of(first->device)
+                         ->adam(params, grads, exp_avg, exp_avg_sq, rates, count, options);
 }
 
 bool ct_tensor_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
@@ -100,5 +100,6 @@ bool ct_tensor_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor 
             return false;
         }
     }
-    return !first || ct_fused_of(first)->sgd(params, grads, buffers, rates, count, options);
+    return !first ||
+           ct_backend_of(first->device)->sgd(params, grads, buffers, rates, count, options);
 }

@@ -67,7 +67,8 @@ static ct_policy_result policy_head(const ct_tensor *logits, const ct_tensor *rh
         !result.y || !result.sample) {
         return none;
     }
-    return ct_fused_of(rho)->policy_head(&result, logits, rho, &noise, options) ? result : none;
+    return ct_backend_of(rho->device)->policy_head(&result, logits, rho, &noise, options) ? result
+                                                                                          : none;
 }
 
 ct_policy_result ct_tensor_policy_head(const ct_tensor *logits, const ct_tensor *rho,
@@ -107,8 +108,8 @@ void ct_tensor_policy_head_grad(const ct_tensor *g_discrete, const ct_tensor *g_
         g_continuous = ct_dense(g_continuous, &ok);
         ct_tensor *to_logits = ct_empty_like(y, y->shape), *to_rho = ct_empty_like(y, heads);
         if (!ok || !to_logits || !to_rho) break;
-        if (!ct_fused_of(y)->policy_head_grad(to_logits, to_rho, g_discrete, g_continuous, rho,
-                                              result, options)) {
+        if (!ct_backend_of(y->device)->policy_head_grad(to_logits, to_rho, g_discrete, g_continuous,
+                                                        rho, result, options)) {
             break;
         }
         *g_logits = ct_keep(to_logits);

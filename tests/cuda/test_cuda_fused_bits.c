@@ -20,7 +20,7 @@ static ct_tensor *input(ct_dtype dtype, ct_shape shape, uint64_t seed) {
 typedef void computation(ct_dtype dtype, results *to);
 
 static void recurrent(ct_dtype dtype, results *to) {
-    const ct_fused_backend *cuda = &ct_backend_of(CT_CUDA)->fused;
+    const ct_backend *cuda = ct_backend_of(CT_CUDA);
     ct_tensor *d = input(dtype, CT_SHAPE(70, 4 * 33), 1), *dh = input(dtype, CT_SHAPE(70, 33), 2);
     ct_tensor *sums = input(CT_F64, CT_SHAPE(4 * 33), 3), *dc = input(dtype, CT_SHAPE(70, 33), 4);
     ct_tensor *g = input(dtype, CT_SHAPE(70, 33), 5), *h = input(dtype, CT_SHAPE(70, 33), 6);

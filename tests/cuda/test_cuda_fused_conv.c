@@ -18,8 +18,8 @@ enum { CASES = sizeof cases / sizeof *cases, LARGE = 1 };
 typedef ct_tensor *place(const ct_tensor *x);
 
 static void check(ct_dtype dtype, int i, place *on) {
-    const ct_fused_backend *cpu = &ct_backend_of(CT_CPU)->fused;
-    const ct_fused_backend *cuda = &ct_backend_of(CT_CUDA)->fused;
+    const ct_backend *cpu = ct_backend_of(CT_CPU);
+    const ct_backend *cuda = ct_backend_of(CT_CUDA);
     ct_tensor_conv1d_options o = cases[i].options;
     int64_t n = cases[i].n, steps = cases[i].steps, channels = cases[i].channels;
     int64_t kernel = cases[i].kernel, span = o.dilation * (kernel - 1) + 1;

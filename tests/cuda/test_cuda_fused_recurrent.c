@@ -71,8 +71,8 @@ static void assert_rounded(const both *m, const both *of, const char *what) {
 }
 
 static void check_gru(const step_case *c) {
-    const ct_fused_backend *cpu = &ct_backend_of(CT_CPU)->fused;
-    const ct_fused_backend *cuda = &ct_backend_of(CT_CUDA)->fused;
+    const ct_backend *cpu = ct_backend_of(CT_CPU);
+    const ct_backend *cuda = ct_backend_of(CT_CUDA);
     both h = matrix(c->dtype, c->rows, c->width, c->where, 1);
     both saved = matrix(c->dtype, c->rows, 4 * c->width, c->where, 2);
     both hidden = optional(c, 3 * c->width, 3), previous = optional(c, c->width, 4);
@@ -104,8 +104,8 @@ static void check_gru(const step_case *c) {
 }
 
 static void check_lstm(const step_case *c) {
-    const ct_fused_backend *cpu = &ct_backend_of(CT_CPU)->fused;
-    const ct_fused_backend *cuda = &ct_backend_of(CT_CUDA)->fused;
+    const ct_backend *cpu = ct_backend_of(CT_CPU);
+    const ct_backend *cuda = ct_backend_of(CT_CUDA);
     both h = matrix(c->dtype, c->rows, c->width, c->where, 1);
     both saved = matrix(c->dtype, c->rows, 5 * c->width, c->where, 2);
     both hidden = optional(c, 4 * c->width, 3), previous = optional(c, c->width, 4);
