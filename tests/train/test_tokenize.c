@@ -133,6 +133,34 @@ START_TEST(takes_long_text) {
 }
 END_TEST
 
+/* Runs of everything that a rule looks for, each with and without a word behind it: what is split
+ * in linear time takes a moment, where each character more made a rule look at all of them again.
+ */
+START_TEST(takes_linear_time_for_any_run) {
+    enum { LENGTH = 100000 };
+    static const char *const runs[] = {
+        " ",  ".", ")", "\"", "'", "`",  ")\"> ",    ". ",           ".) ",
+        "' ", "-", "?", ",",  ";", "\t", "\xc2\xa0", "\xe2\x80\x99", "\xce\xa3"};
+    static const char *const ends[] = {"", "x", ".", " x.\""};
+    static char text[LENGTH + 64];
+    ct_tokenizer *tokenizer = ct_tokenizer_create(CT_TOKENS_PLAIN);
+    for (size_t r = 0; r < sizeof runs / sizeof *runs; r++) {
+        for (size_t e = 0; e < sizeof ends / sizeof *ends; e++) {
+            char *at = stpcpy(text, "a.");
+            while (at - text < LENGTH) at = stpcpy(at, runs[r]);
+            strcpy(at, ends[e]);
+            int count;
+            char **tokens = ct_tokenizer_split(tokenizer, text, &count);
+            assert_no_error();
+            ck_assert_int_gt(count, 0);
+            ck_assert_ptr_null(tokens[count]);
+            ct_tokens_free(tokens);
+        }
+    }
+    ct_tokenizer_destroy(tokenizer);
+}
+END_TEST
+
 START_TEST(refuses_invalid_utf8) {
     static const char *const texts[] = {"caf\xe9", "\xc3", "a \xed\xa0\x80",
                                         "\xf8\x88\x80\x80\x80"};
@@ -152,4 +180,4 @@ END_TEST
 
 TEST_MAIN("tokenize", splits_as_nltk, splits_as_released, splits_as_released_for_vectors,
           follows_python_in_the_corners, gives_no_token_for_no_word, takes_long_text,
-          refuses_invalid_utf8)
+          takes_linear_time_for_any_run, refuses_invalid_utf8)
