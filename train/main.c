@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command line of `train`. */
 #include <argp.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "train/commands.h"
+#include "train/run/console.h"
 #include "train/run/restart.h"
 #include "train/run/trainer.h"
 
@@ -28,8 +31,10 @@ static const char doc[] =
     "A run leaves in its folder ([run] folder): best.safetensors, last.safetensors, "
     "metrics.jsonl, an event file for TensorBoard, results.json, vocabulary.json and config.ini. "
     "Exit status: 0 when done, "
-    "2 for anything wrong in what was given (one line says what), 130 after Ctrl-C (the state is "
-    "saved).";
+    "2 for anything wrong in what was given (one line says what), 130 when interrupted (the state "
+    "is saved): by Ctrl-C, SIGTERM, SIGHUP (a closed terminal), SIGUSR1, SIGUSR2 (batch systems, "
+    "before a job's time is over) or SIGXCPU. A second Ctrl-C ends it at once. Training goes on "
+    "where what it prints is no longer read (| head).";
 
 enum {
     OPT_HELP_CONFIG = 256,
@@ -147,14 +152,33 @@ static bool run(const arguments *a, ct_config *config, int *status) {
         const char *split = a->split ? a->split : config->test_splits[0];
         return ct_query_command(config, split, a->query, a->top, weights);
     }
+    ct_console_needs_no_reader();
     ct_train_outcome outcome =
         ct_train_run(config, (ct_train_options){a->mode, a->init, a->steps, a->dump_steps});
     if (outcome == CT_TRAIN_INTERRUPTED) *status = 130;
     return outcome != CT_TRAIN_FAILED;
 }
 
+/* What a closed descriptor's number would be given to, a checkpoint even, is not printed into. */
+static void open_standard_files(void) {
+    int file;
+    do file = open("/dev/null", O_RDWR);
+    while (file >= 0 && file <= STDERR_FILENO);
+    if (file >= 0) close(file);
+}
+
+/* What was asked for and could not be printed was not done. */
+static void check_output(void) {
+    int wrong = ct_console_wrong();
+    if (!wrong) return;
+    fprintf(stderr, "train: standard output: %s\n", strerror(wrong));
+    _exit(2);
+}
+
 int main(int argc, char **argv) {
     ct_restart_well(argv);
+    open_standard_files();
+    atexit(check_output);
     argp_err_exit_status = 2;
     arguments a = {.top = 10};
     struct argp argp = {options, parse, "CONFIG.INI", doc, 0, 0, 0};

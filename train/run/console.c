@@ -1,12 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/run/console.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 static bool bar_shown;
+static bool needs_no_reader;
+static int wrong; /* errno of the first print that failed */
+
+/* ---- a reader that is gone --------------------------------------------------------------- */
+
+static void flush(void) {
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || wrong) return;
+    wrong = errno ? errno : EIO;
+    if (!needs_no_reader) return;
+    fprintf(stderr,
+            "train: nothing more can be printed (%s): training goes on, see the run folder\n",
+            strerror(wrong));
+}
+
+void ct_console_needs_no_reader(void) {
+    needs_no_reader = true;
+    signal(SIGPIPE, SIG_IGN);
+}
+
+int ct_console_wrong(void) {
+    flush();
+    return needs_no_reader ? 0 : wrong;
+}
+
+/* ---- while it goes on -------------------------------------------------------------------- */
 
 static void duration(double seconds, char text[32]) {
     long s = seconds > 0 ? (long)(seconds + 0.5) : 0;
@@ -30,14 +57,14 @@ void ct_console_progress(const ct_console_step *step) {
     printf("\repoch %lld/%lld [%s] %lld/%lld  loss %.4g  %.0f pairs/s  %s left\033[K",
            (long long)step->epoch + 1, (long long)step->epochs, bar, (long long)step->batch,
            (long long)step->batches, step->loss, step->pairs_per_second, left);
-    fflush(stdout);
+    flush();
     bar_shown = true;
 }
 
 void ct_console_end_progress(void) {
     if (bar_shown) printf("\r\033[K");
     bar_shown = false;
-    fflush(stdout);
+    flush();
 }
 
 void ct_console_line(const char *format, ...) {
@@ -47,7 +74,7 @@ void ct_console_line(const char *format, ...) {
     vprintf(format, arguments);
     va_end(arguments);
     putchar('\n');
-    fflush(stdout);
+    flush();
 }
 
 void ct_console_validation(const ct_console_step *step, int64_t number, const ct_retrieval *dev,

@@ -5,6 +5,12 @@
 
 #include "train/evaluate/evaluate.h"
 
+/* A training's results are in its folder: from now on it goes on where nobody reads what is printed
+ * (`train my.ini | head`, a full disk), and says so once on stderr. */
+void ct_console_needs_no_reader(void);
+/* errno of the first print that failed, where a reader is needed; 0: all is printed. */
+int ct_console_wrong(void);
+
 typedef struct {
     int64_t epoch, epochs;  /* from 0 */
     int64_t batch, batches; /* of the epoch, done */

@@ -10,11 +10,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "train/run/run_lock.h"
 #include "train/run/tensor_list.h"
 
 struct ct_dump {
     const ct_experiment *experiment;
     char *folder;
+    ct_run_lock *lock;
     bool released;
     ct_tensor_list list; /* of the step at work */
 };
@@ -36,7 +38,6 @@ static bool clear_step(const char *folder, const char *name, ct_run_mode mode) {
 }
 
 static bool prepare_folder(const char *folder, ct_run_mode mode) {
-    if (!ct_make_folders(folder)) return false;
     if (mode == CT_RUN_RESUME) return true;
     DIR *entries = opendir(folder);
     if (!entries) return ct_fail_bool("%s: cannot be read: %s", folder, strerror(errno));
@@ -50,21 +51,24 @@ static bool prepare_folder(const char *folder, ct_run_mode mode) {
 }
 
 ct_dump *ct_dump_open(const ct_experiment *experiment, const char *folder, ct_run_mode mode) {
-    if (!prepare_folder(folder, mode)) return NULL;
     ct_dump *dump = calloc(1, sizeof *dump);
-    char *copy = strdup(folder);
-    if (!dump || !copy) {
-        free(dump);
-        free(copy);
-        return ct_fail("dump: out of memory");
+    if (!dump) return ct_fail("dump: out of memory");
+    dump->experiment = experiment;
+    dump->released = strcmp(experiment->config->names, "released") == 0;
+    dump->folder = strdup(folder);
+    if (!dump->folder) ct_fail("dump: out of memory");
+    if (dump->folder && ct_make_folders(folder) &&
+        (dump->lock = ct_run_lock_take(folder, "steps.lock")) && prepare_folder(folder, mode)) {
+        return dump;
     }
-    *dump = (ct_dump){experiment, copy, strcmp(experiment->config->names, "released") == 0, {0}};
-    return dump;
+    ct_dump_close(dump);
+    return NULL;
 }
 
 void ct_dump_close(ct_dump *dump) {
     if (!dump) return;
     ct_tensor_list_clear(&dump->list);
+    ct_run_lock_release(dump->lock);
     free(dump->folder);
     free(dump);
 }

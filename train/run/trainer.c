@@ -10,6 +10,7 @@
 #include "train/data/batches.h"
 #include "train/run/console.h"
 #include "train/run/optimization.h"
+#include "train/run/run_lock.h"
 #include "train/run/run_log.h"
 #include "train/run/steps.h"
 #include "train/run/stop.h"
@@ -20,7 +21,8 @@ typedef struct {
     ct_experiment *experiment;
     ct_split *dev, **tests; /* tests: one for each of config->test_splits; NULL: none */
     ct_batches *batches;
-    ct_dump *dump; /* or NULL */
+    ct_run_lock *lock; /* on the run folder */
+    ct_dump *dump;     /* or NULL */
     ct_optimizer *optimizer;
     ct_steps *steps;
     ct_run_log *log;
@@ -100,6 +102,8 @@ static bool set_up(trainer *t) {
     t->last_path = ct_path(c->run_folder, "last.safetensors");
     t->best_path = ct_path(c->run_folder, "best.safetensors");
     if (!t->optimizer || !t->last_path || !t->best_path) return false;
+    if (!ct_make_folders(c->run_folder)) return false;
+    if (!(t->lock = ct_run_lock_take(c->run_folder, "lock"))) return false;
     const char *dump = t->options.dump_folder;
     if (dump && !(t->dump = ct_dump_open(t->experiment, dump, t->options.mode))) return false;
     /* The last of what may be wrong before a step is behind us. */
@@ -300,54 +304,62 @@ static double peak_bytes(void) {
     return 1024.0 * (double)usage.ru_maxrss;
 }
 
-static bool evaluate_tests(const trainer *t, ct_retrieval *rows) {
-    for (int i = 0; i < t->config->test_split_count; i++) {
-        if (!ct_evaluate_split(t->experiment, t->tests[i], true, &rows[i])) return false;
+/* Dev and the test splits, as far as it is not asked to stop: how many. */
+static int evaluate_all(const trainer *t, ct_retrieval *dev, ct_retrieval *rows) {
+    int done = 0, count = 1 + t->config->test_split_count;
+    for (; done < count && !ct_stop_asked(); done++) {
+        const ct_split *split = done ? t->tests[done - 1] : t->dev;
+        ct_retrieval *metrics = done ? &rows[done - 1] : dev;
+        if (!ct_evaluate_split(t->experiment, split, done > 0, metrics)) break;
     }
-    return true;
-}
-
-/* The best model on dev, evaluated on the test splits. */
-static bool finish(trainer *t) {
-    const ct_config *c = t->config;
-    ct_module *module = ct_model_module(t->experiment->model);
-    ct_retrieval *rows = calloc((size_t)c->test_split_count + 1, sizeof *rows);
-    char *path = ct_path(c->run_folder, "results.json");
-    ct_retrieval dev;
-    bool done = rows && path && ct_module_load(module, t->best_path, true) &&
-                ct_evaluate_split(t->experiment, t->dev, false, &dev) && evaluate_tests(t, rows);
-    if (done) {
-        ct_results results = {
-            .names = (const char *const *)c->test_splits,
-            .rows = rows,
-            .count = c->test_split_count,
-            .dev = &dev,
-            .best_epoch = t->progress.best_epoch + 1,
-            .best_step = t->progress.best_step,
-            .steps = t->progress.step,
-            .parameters = ct_module_parameter_count(module),
-            .wall_seconds = now() - t->started,
-            .train_seconds = t->progress.seconds + now() - t->started,
-            .peak_bytes = peak_bytes(),
-        };
-        done = ct_results_write(path, c, &results);
-        if (done) {
-            ct_console_line("\nbest model: epoch %lld, step %lld (chosen on %s)",
-                            (long long)t->progress.best_epoch + 1, (long long)t->progress.best_step,
-                            c->dev_split);
-            ct_console_table(results.names, rows, results.count);
-            ct_console_line("%s", path);
-        }
-    }
-    free(rows);
-    free(path);
     return done;
 }
 
+static bool write_results(const trainer *t, const ct_retrieval *dev, const ct_retrieval *rows) {
+    const ct_config *c = t->config;
+    ct_results results = {
+        .names = (const char *const *)c->test_splits,
+        .rows = rows,
+        .count = c->test_split_count,
+        .dev = dev,
+        .best_epoch = t->progress.best_epoch + 1,
+        .best_step = t->progress.best_step,
+        .steps = t->progress.step,
+        .parameters = ct_module_parameter_count(ct_model_module(t->experiment->model)),
+        .wall_seconds = now() - t->started,
+        .train_seconds = t->progress.seconds + now() - t->started,
+        .peak_bytes = peak_bytes(),
+    };
+    char *path = ct_path(c->run_folder, "results.json");
+    bool written = path && ct_results_write(path, c, &results);
+    if (written) {
+        ct_console_line("\nbest model: epoch %lld, step %lld (chosen on %s)",
+                        (long long)results.best_epoch, (long long)results.best_step, c->dev_split);
+        ct_console_table(results.names, rows, results.count);
+        ct_console_line("%s", path);
+    }
+    free(path);
+    return written;
+}
+
+/* The best model on dev, evaluated on the test splits. Interrupted, it is done by --resume. */
+static ct_train_outcome finish(const trainer *t) {
+    int count = t->config->test_split_count, done = 0;
+    ct_retrieval dev, *rows = calloc((size_t)count + 1, sizeof *rows);
+    if (!rows) ct_fail("out of memory");
+    if (rows && ct_module_load(ct_model_module(t->experiment->model), t->best_path, true)) {
+        done = evaluate_all(t, &dev, rows);
+    }
+    bool written = done == 1 + count && write_results(t, &dev, rows);
+    free(rows);
+    if (written) return CT_TRAIN_DONE;
+    return ct_ok() ? CT_TRAIN_INTERRUPTED : CT_TRAIN_FAILED;
+}
+
 /* Without a dev split there is no best model to evaluate. */
-static bool finish_recorded(const trainer *t) {
+static ct_train_outcome finish_recorded(const trainer *t) {
     ct_console_line("trained to the end; saved %s", t->last_path);
-    return ct_ok();
+    return CT_TRAIN_DONE;
 }
 
 static void print_start(const trainer *t) {
@@ -365,29 +377,31 @@ static void print_start(const trainer *t) {
                     (long long)parameters, ct_machine_text());
 }
 
+static ct_train_outcome train_and_finish(trainer *t) {
+    print_start(t);
+    ct_stop_watch();
+    ct_train_outcome outcome = train_all(t);
+    ct_console_end_progress();
+    long long step = (long long)t->progress.step, repeated = (long long)ct_steps_repeated(t->steps);
+    if (repeated) {
+        ct_console_line("%lld of %lld steps repeated a recorded one", repeated,
+                        step - (long long)t->first_step);
+    }
+    if (outcome == CT_TRAIN_DONE) outcome = t->dev ? finish(t) : finish_recorded(t);
+    ct_stop_unwatch();
+    if (outcome == CT_TRAIN_INTERRUPTED || outcome == CT_TRAIN_STOPPED) {
+        ct_console_line("%s after step %lld; saved %s (go on with --resume)",
+                        outcome == CT_TRAIN_STOPPED ? "stopped" : "interrupted", step,
+                        t->last_path);
+    }
+    return outcome;
+}
+
 ct_train_outcome ct_train_run(ct_config *config, ct_train_options options) {
     trainer t = {.config = config, .options = options};
-    ct_train_outcome outcome = CT_TRAIN_FAILED;
-    if (set_up(&t)) {
-        print_start(&t);
-        ct_stop_watch();
-        outcome = train_all(&t);
-        ct_stop_unwatch();
-        ct_console_end_progress();
-        int64_t repeated = ct_steps_repeated(t.steps);
-        if (repeated) {
-            ct_console_line("%lld of %lld steps repeated a recorded one", (long long)repeated,
-                            (long long)(t.progress.step - t.first_step));
-        }
-        if (outcome == CT_TRAIN_INTERRUPTED || outcome == CT_TRAIN_STOPPED) {
-            ct_console_line("%s after step %lld; saved %s (go on with --resume)",
-                            outcome == CT_TRAIN_STOPPED ? "stopped" : "interrupted",
-                            (long long)t.progress.step, t.last_path);
-        } else if (outcome == CT_TRAIN_DONE && !(t.dev ? finish(&t) : finish_recorded(&t))) {
-            outcome = CT_TRAIN_FAILED;
-        }
-    }
+    ct_train_outcome outcome = set_up(&t) ? train_and_finish(&t) : CT_TRAIN_FAILED;
     tear_down(&t);
     if (outcome == CT_TRAIN_FAILED && t.replaces) ct_run_folder_restore(config);
+    ct_run_lock_release(t.lock);
     return outcome;
 }

@@ -18,7 +18,7 @@ typedef enum {
     CT_TRAIN_FAILED,
     CT_TRAIN_DONE,
     CT_TRAIN_STOPPED,    /* after options.steps, before the end */
-    CT_TRAIN_INTERRUPTED /* by SIGINT or SIGTERM */
+    CT_TRAIN_INTERRUPTED /* by a signal (train/run/stop.h) */
 } ct_train_outcome;
 
 /* Trains to the end, or until it is to stop: then the state is saved for CT_RUN_RESUME. On

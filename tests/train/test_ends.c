@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ordinary ends of a long job, and who owns a run's folder meanwhile. */
+#include <signal.h>
+#include <stdarg.h>
+
+#include "tests/train/program.h"
+
+/* Starts `train tiny.ini OPTIONS` in a process of its own, what it prints in FOLDER/out. */
+static pid_t start(const char *folder, const char *options) {
+    char command[2048];
+    snprintf(command, sizeof command, "exec '%s' %s/tiny.ini %s > %s/out 2>&1", getenv("CT_TRAIN"),
+             folder, options, folder);
+    pid_t child = fork();
+    if (child == 0) {
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(99);
+    }
+    ck_assert_int_gt(child, 0);
+    return child;
+}
+
+static void assert_printed(const char *folder, const char *text) {
+    char *output = ct_file_read(in_folder(folder, "out"), NULL);
+    assert_no_error();
+    ck_assert_msg(strstr(output, text) != NULL, "'%s' not in\n%s", text, output);
+    free(output);
+}
+
+/* Waits until it has printed a text; it has ended before if that is not to come. */
+static void wait_for(const char *folder, pid_t child, const char *text) {
+    for (;;) {
+        usleep(5000);
+        bool ended = kill(child, 0) != 0;
+        char *output = access(in_folder(folder, "out"), F_OK) == 0
+                           ? ct_file_read(in_folder(folder, "out"), NULL)
+                           : NULL;
+        bool there = output && strstr(output, text);
+        if (ended && !there) ck_abort_msg("'%s' not in\n%s", text, output ? output : "");
+        free(output);
+        if (there) return;
+    }
+}
+
+/* Its exit status, or 128 + the signal that ended it. */
+static int end_of(pid_t child) {
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int train(const char *folder, const char *options, char *output) {
+    char arguments[2048];
+    snprintf(arguments, sizeof arguments, "%s/tiny.ini %s", folder, options);
+    return run_train(arguments, output);
+}
+
+/* Whatever asks it to stop: the same status, and it goes on where it was. */
+START_TEST(every_signal_that_ends_a_job_saves) {
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU};
+    char *folder = tiny_experiment();
+    static char output[OUTPUT_SIZE];
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        pid_t child = start(folder, "--overwrite --set train.epochs=100000 --set train.schedule="
+                                    "constant");
+        wait_for(folder, child, "epoch  1");
+        ck_assert_int_eq(kill(child, signals[i]), 0);
+        ck_assert_msg(end_of(child) == 130, "signal %d", signals[i]);
+        assert_printed(folder, "interrupted after step ");
+        ck_assert_int_eq(train(folder,
+                               "--resume --steps 2 --set train.epochs=100000 "
+                               "--set train.schedule=constant",
+                               output),
+                         0);
+        ck_assert_msg(strstr(output, "stopped after step ") != NULL, "%s", output);
+    }
+    folder_remove(folder);
+}
+END_TEST
+
+/* The terminal's kernel and its shell both send SIGHUP; the limit of processor time asks every
+ * second. */
+START_TEST(what_is_asked_again_is_no_second_ctrl_c) {
+    char *folder = tiny_experiment();
+    pid_t child = start(folder, "--set train.epochs=100000");
+    wait_for(folder, child, "epoch  1");
+    for (int i = 0; i < 20; i++) kill(child, i % 2 ? SIGHUP : SIGXCPU);
+    ck_assert_int_eq(end_of(child), 130);
+    folder_remove(folder);
+}
+END_TEST
+
+/* As nohup starts it. */
+START_TEST(a_hangup_that_is_ignored_stays_so) {
+    char *folder = tiny_experiment();
+    signal(SIGHUP, SIG_IGN);
+    pid_t child = start(folder, "--set train.epochs=100000");
+    signal(SIGHUP, SIG_DFL);
+    wait_for(folder, child, "epoch  1");
+    kill(child, SIGHUP);
+    wait_for(folder, child, "epoch 30");
+    kill(child, SIGTERM);
+    ck_assert_int_eq(end_of(child), 130);
+    folder_remove(folder);
+}
+END_TEST
+
+static int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static int shell(const char *format, ...) {
+    char command[2048];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(command, sizeof command, format, arguments);
+    va_end(arguments);
+    int status = system(command);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Training goes on to the same bits, and says so; commands whose output is the result fail. */
+START_TEST(a_reader_that_is_gone_loses_nothing) {
+    char *folder = tiny_experiment();
+    const char *program = getenv("CT_TRAIN");
+    ck_assert_int_eq(train(folder, "", NULL), 0);
+    static const char *const sinks[] = {"| true", "> /dev/full", ">&-"};
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(shell("rm -rf %s/other; { '%s' %s/tiny.ini --set run.folder=%s/other 2> "
+                               "%s/out; echo $? > %s/status; } %s",
+                               folder, program, folder, folder, folder, folder, sinks[i]),
+                         0);
+        ck_assert_int_eq(shell("grep -qx 0 %s/status", folder), 0);
+        assert_same_file(in_folder(folder, "run/best.safetensors"),
+                         in_folder(folder, "other/best.safetensors"));
+        ck_assert_int_eq(access(in_folder(folder, "other/results.json"), R_OK), 0);
+        if (i < 2) assert_printed(folder, "train: nothing more can be printed (");
+        if (i < 2) assert_printed(folder, "): training goes on");
+        static const char *const commands[] = {"--evaluate test", "--dry-run", "--query star",
+                                               "--help", "--help-config"};
+        for (size_t k = 0; i == 1 && k < sizeof commands / sizeof *commands; k++) {
+            ck_assert_int_eq(shell("'%s' %s/tiny.ini %s > /dev/full 2> %s/out", program, folder,
+                                   commands[k], folder),
+                             2);
+            assert_printed(folder, "train: standard output: No space left on device\n");
+        }
+    }
+    folder_remove(folder);
+}
+END_TEST
+
+/* One run at a time trains in a folder, but others may look. */
+START_TEST(a_folder_has_one_owner) {
+    char *folder = tiny_experiment(), owner[64], options[512];
+    static char output[OUTPUT_SIZE];
+    pid_t child = start(folder, "--set train.epochs=100000");
+    wait_for(folder, child, "epoch  1");
+    snprintf(owner, sizeof owner, "/run: process %d on ", (int)child);
+    REFUSED(folder, "", owner, " is at work there: wait for its end, or take another folder");
+    REFUSED(folder, "--overwrite", owner);
+    REFUSED(folder, "--resume", owner);
+    ck_assert_msg(train(folder, "--evaluate test", output) == 0, "%s", output);
+    ck_assert_msg(train(folder, "--query star", output) == 0, "%s", output);
+    snprintf(options, sizeof options, "--export %s/weights", folder);
+    ck_assert_msg(train(folder, options, output) == 0, "%s", output);
+    ck_assert_msg(train(folder, "--dry-run", output) == 0, "%s", output);
+    wait_for(folder, child, "epoch 20"); /* nothing of it was touched */
+    kill(child, SIGKILL);
+    ck_assert_int_eq(end_of(child), 128 + SIGKILL);
+    ck_assert_int_eq(access(in_folder(folder, "run/lock"), F_OK), 0);
+    const char *go_on = "--resume --steps 1 --set train.epochs=100000";
+    ck_assert_msg(train(folder, go_on, output) == 0, "%s", output);
+    ck_assert_int_ne(access(in_folder(folder, "run/lock"), F_OK), 0);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(so_has_a_folder_of_dumped_steps) {
+    char *folder = tiny_experiment(), options[512], owner[64];
+    snprintf(options, sizeof options, "--set train.epochs=100000 --dump-steps %s/steps", folder);
+    pid_t child = start(folder, options);
+    wait_for(folder, child, "epoch  1");
+    snprintf(owner, sizeof owner, "/steps: process %d on ", (int)child);
+    snprintf(options, sizeof options, "--overwrite --set run.folder=%s/other --dump-steps %s/steps",
+             folder, folder);
+    REFUSED(folder, options, owner);
+    ck_assert_int_eq(access(in_folder(folder, "steps/step_000001.safetensors"), F_OK), 0);
+    kill(child, SIGTERM);
+    ck_assert_int_eq(end_of(child), 130);
+    folder_remove(folder);
+}
+END_TEST
+
+TEST_MAIN("ends", every_signal_that_ends_a_job_saves, what_is_asked_again_is_no_second_ctrl_c,
+          a_hangup_that_is_ignored_stays_so, a_reader_that_is_gone_loses_nothing,
+          a_folder_has_one_owner, so_has_a_folder_of_dumped_steps)

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/run/run_lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "train/run/console.h"
+#include "train/run/experiment.h"
+
+struct ct_run_lock {
+    char *path;
+    int file;
+};
+
+/* "process 1234 on HOST", as the owner wrote it. */
+static void read_owner(int file, char *owner, size_t size) {
+    ssize_t got = pread(file, owner, size - 1, 0);
+    owner[got > 0 ? got : 0] = '\0';
+    owner[strcspn(owner, "\n")] = '\0';
+    if (!*owner) snprintf(owner, size, "another process");
+}
+
+static void write_owner(int file) {
+    char host[256] = "", owner[320];
+    gethostname(host, sizeof host - 1);
+    int length = snprintf(owner, sizeof owner, "process %d on %s\n", (int)getpid(), host);
+    /* without it the lock is as good: only the message to another one is the poorer */
+    if (ftruncate(file, 0) < 0 || pwrite(file, owner, (size_t)length, 0) < 0) return;
+}
+
+/* Whether the file is still the one at the path: its owner removes it when it ends. */
+static bool is_at(int file, const char *path) {
+    struct stat opened, there;
+    return fstat(file, &opened) == 0 && stat(path, &there) == 0 && opened.st_dev == there.st_dev &&
+           opened.st_ino == there.st_ino;
+}
+
+/* The file, locked; -1 and an error otherwise. */
+static int open_locked(const char *folder, const char *path) {
+    for (;;) {
+        int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (file < 0) {
+            ct_fail("%s: cannot be made: %s", path, strerror(errno));
+            return -1;
+        }
+        int wrong = flock(file, LOCK_EX | LOCK_NB) < 0 ? errno : 0;
+        if (wrong == EWOULDBLOCK) {
+            char owner[320];
+            read_owner(file, owner, sizeof owner);
+            ct_fail("%s: %s is at work there: wait for its end, or take another folder", folder,
+                    owner);
+            close(file);
+            return -1;
+        }
+        if (wrong) {
+            ct_console_line("%s: cannot be locked (%s): nothing keeps another run out", path,
+                            strerror(wrong));
+        }
+        if (is_at(file, path)) return file;
+        close(file);
+    }
+}
+
+ct_run_lock *ct_run_lock_take(const char *folder, const char *name) {
+    ct_run_lock *lock = calloc(1, sizeof *lock);
+    if (!lock) return ct_fail("out of memory");
+    lock->path = ct_path(folder, name);
+    lock->file = lock->path ? open_locked(folder, lock->path) : -1;
+    if (lock->file < 0) {
+        free(lock->path);
+        free(lock);
+        return NULL;
+    }
+    write_owner(lock->file);
+    return lock;
+}
+
+void ct_run_lock_release(ct_run_lock *lock) {
+    if (!lock) return;
+    unlink(lock->path); /* while it is held: no one else's goes */
+    close(lock->file);
+    free(lock->path);
+    free(lock);
+}
