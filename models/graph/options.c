@@ -29,31 +29,47 @@ void *ct_fail_at(ct_place place, const char *format, ...) {
 /* ---- the form of an entry ----------------------------------------------------------------- */
 
 typedef struct {
+    ct_place place;
     const char *from; /* what is left of the value */
     char *out;        /* where the next word is copied */
 } ct_words;
 
-/* The next word, copied; a '+' that is not part of an option's value is a word of its own. NULL
- * at the end. */
+/* The quote that closes the one at `p`, with the word's end behind it. */
+static const char *closing_quote(const ct_words *words, const char *p) {
+    const char *closing = strchr(p + 1, '"');
+    if (closing && (!closing[1] || isspace((unsigned char)closing[1]))) return closing;
+    return ct_fail_at(words->place,
+                      "expected a second '\"', and a space or the end behind it, "
+                      "after '%s'",
+                      p);
+}
+
+/* The next word, copied; a '+' that is not part of an option's value is a word of its own, and a
+ * value may stand in double quotes. NULL at the end and on error. */
 static char *take_word(ct_words *words) {
     const char *p = words->from;
     while (isspace((unsigned char)*p)) p++;
     if (!*p) return NULL;
-    const char *start = p;
+    char *copy = words->out, *out = copy;
     bool value = false;
     for (; *p && !isspace((unsigned char)*p); p++) {
-        if (*p == '=') value = true;
         if (*p == '+' && !value) {
-            if (p == start) p++;
+            if (out == copy) *out++ = *p++;
             break;
         }
+        if (*p == '"' && value && out[-1] == '=') {
+            const char *closing = closing_quote(words, p);
+            if (!closing) return NULL;
+            out = mempcpy(out, p + 1, (size_t)(closing - p) - 1);
+            p = closing;
+            continue;
+        }
+        if (*p == '=') value = true;
+        *out++ = *p;
     }
-    size_t length = (size_t)(p - start);
-    char *copy = words->out;
-    memcpy(copy, start, length);
-    copy[length] = 0;
+    *out = 0;
     words->from = p;
-    words->out += length + 1;
+    words->out = out + 1;
     return copy;
 }
 
@@ -102,7 +118,7 @@ bool ct_spec_parse(ct_spec *spec, const ct_description *description, int entry) 
     const char *value = description->entries[entry].value;
     spec->text = malloc(2 * strlen(value) + 1); /* each word may be one character and its NUL */
     if (!spec->text) return ct_fail("description: out of memory") != NULL;
-    ct_words words = {value, spec->text};
+    ct_words words = {spec->place, value, spec->text};
     for (bool more = true; more;) {
         const char *module = take_word(&words);
         if (!module || !strcmp(module, "+") || strchr(module, '='))
@@ -111,7 +127,7 @@ bool ct_spec_parse(ct_spec *spec, const ct_description *description, int entry) 
                               module ? module : "") != NULL;
         if (!parse_part(spec, &words, module, &more)) return false;
     }
-    return true;
+    return ct_ok();
 }
 
 void ct_spec_free(ct_spec *spec) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading the right-hand sides of a description: "module option=value ... x N" and "a + b".
+/* Reading the right-hand sides of a description: "module option=value ... x N" and "a + b"; a value
+ * with spaces stands in double quotes.
  * Internal to models/.
  */
 #ifndef CT_MODELS_OPTIONS_H

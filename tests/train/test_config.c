@@ -197,8 +197,8 @@ START_TEST(its_text_reproduces_it) {
 END_TEST
 
 START_TEST(names_what_is_wrong_in_the_file) {
-    char long_line[400], long_section[200];
-    snprintf(long_line, sizeof long_line, "[data]\nfolder = %0250d\n", 0);
+    char long_name[200], long_section[200];
+    snprintf(long_name, sizeof long_name, "[image]\n%080d = linear\n", 0);
     snprintf(long_section, sizeof long_section, "[%080d]\n", 0);
     const struct {
         const char *text, *message;
@@ -231,7 +231,8 @@ START_TEST(names_what_is_wrong_in_the_file) {
          "small.ini:2: expected [section], key = value, or ; comment"},
         {"[train]\n= 3\n", "small.ini:2: [train] unknown key ''"},
         {"[train\nepochs = 3\n", "small.ini:1: expected [section]"},
-        {long_line, "small.ini:2: the line has 259 bytes, expected at most 190"},
+        {long_name, "small.ini:2: [image] '000000000000000000000000000000000000000000000000...': "
+                    "names have at most 48 bytes"},
         {long_section, "small.ini:1: unknown section [000"},
         {"[train]\n", "[data] folder is missing: Folder with {split}_ims.npy"},
         {"", "[data] folder is missing"},
@@ -244,9 +245,7 @@ START_TEST(names_what_is_wrong_in_the_file) {
 END_TEST
 
 START_TEST(names_what_is_wrong_in_an_override) {
-    char long_value[400];
-    snprintf(long_value, sizeof long_value, "data.folder=%0250d", 0);
-    const struct {
+    static const struct {
         const char *setting, *message;
     } cases[] = {
         {"train.epoch=3", "--set train.epoch=3: unknown key 'epoch'; did you mean 'epochs'?"},
@@ -257,16 +256,65 @@ START_TEST(names_what_is_wrong_in_an_override) {
         {".lr=3", "expected section.key=value"},
         {"train.=3", "expected section.key=value"},
         {"train.l r=3", "expected section.key=value"},
-        {"data.folder=a ;b", "no ' ;'"},
-        {"data.folder=;b", "no ' ;'"},
+        {"data.folder=a\" ;b", "no ' ;'"},
+        {"image.fc=linear ;b", "no ' ;'"},
         {"data.folder=a\nb", "one line"},
-        {"data.folder= a", "no space at its ends"},
+        {"image.fc= linear", "no space at its ends"},
         {"loss.none=", "--set loss.none=: there is no 'none' in [loss] to take out"},
-        {long_value, "too long"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ck_assert_ptr_null(read_one(minimal, cases[i].setting));
         assert_error(cases[i].message);
+    }
+}
+END_TEST
+
+/* Of any length, with any characters but the quote: in the file, by --set, and in the text that is
+ * saved with a run. */
+START_TEST(paths_are_any_text) {
+    enum { LONG = 3000 };
+    static char text[3 * LONG], setting[2 * LONG], path[2 * LONG], longest[LONG + 1];
+    memset(longest, 'x', LONG);
+    const char *const folders[] = {"my data", " data ", "a ;b", ";b",
+                                   "a = b",   "#a",     "it's", longest};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        snprintf(text, sizeof text,
+                 "[data]\nfolder = \"%s\" ; a comment\n[text]\nembed = words "
+                 "vectors=\"%s/glove 6B.txt\" width=4 ; and \"one\"\n",
+                 folders[i], folders[i]);
+        ct_config *c = read_text(text, NULL, 0);
+        assert_no_error();
+        snprintf(setting, sizeof setting, "data.folder=%s", folders[i]);
+        ct_config *by_set = read_one(minimal, setting), *again = read_text(c->text, NULL, 0);
+        ct_config *by_set_again = by_set ? read_text(by_set->text, NULL, 0) : NULL;
+        assert_no_error();
+        ck_assert_str_eq(c->folder, folders[i]);
+        ck_assert_str_eq(by_set->folder, folders[i]);
+        ck_assert_str_eq(again->folder, folders[i]);
+        ck_assert_str_eq(by_set_again->folder, folders[i]);
+        ck_assert_str_eq(again->text, c->text);
+        snprintf(text, sizeof text, "%s/glove 6B.txt", folders[i]);
+        ck_assert(ct_description_word_vectors(&again->model, path, sizeof path));
+        ck_assert_str_eq(path, text);
+        ct_config_destroy(by_set_again);
+        ct_config_destroy(by_set);
+        ct_config_destroy(again);
+        ct_config_destroy(c);
+    }
+}
+END_TEST
+
+START_TEST(names_what_is_wrong_in_a_quoted_option) {
+    static const char *const values[] = {"words vectors=\"a b", "words vectors=\"a b\"c",
+                                         "words vectors=\"a\"\"b\""};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        char text[256], path[64];
+        snprintf(text, sizeof text, "%s[text]\nembed = %s\n", minimal, values[i]);
+        ct_config *c = read_text(text, NULL, 0);
+        assert_no_error();
+        ck_assert(!ct_description_word_vectors(&c->model, path, sizeof path));
+        assert_error("small.ini:4: [text] embed: expected a second '\"', and a space or the end");
+        ct_config_destroy(c);
     }
 }
 END_TEST
@@ -315,5 +363,6 @@ END_TEST
 
 TEST_MAIN("config", fills_in_defaults, reads_every_type, decays_as_the_optimizer_does,
           keeps_the_models_entries_in_order, overrides_values, its_text_reproduces_it,
-          names_what_is_wrong_in_the_file, names_what_is_wrong_in_an_override,
-          refuses_files_that_are_not_text, leaves_an_earlier_error_alone, help_names_every_key)
+          names_what_is_wrong_in_the_file, names_what_is_wrong_in_an_override, paths_are_any_text,
+          names_what_is_wrong_in_a_quoted_option, refuses_files_that_are_not_text,
+          leaves_an_earlier_error_alone, help_names_every_key)

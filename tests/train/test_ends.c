@@ -10,6 +10,7 @@ static pid_t start(const char *folder, const char *options) {
     char command[2048];
     snprintf(command, sizeof command, "exec '%s' %s/tiny.ini %s > %s/out 2>&1", getenv("CT_TRAIN"),
              folder, options, folder);
+    unlink(in_folder(folder, "out")); /* an earlier one's */
     pid_t child = fork();
     if (child == 0) {
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);

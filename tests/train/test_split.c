@@ -204,8 +204,49 @@ START_TEST(joins_images_that_stand_several_times) {
     published.images_repeated = 1;
     write_repeated(folder, 2, 3, false);
     ck_assert_ptr_null(ct_split_open(folder, "train", published));
-    assert_error("rows 0 and 1 are the same, and there are as many as captions: say with [data] "
-                 "images_repeated");
+    assert_error(
+        "train_ims.npy: rows 0 to 2 are the same image, and so are every 3 behind them: say "
+        "so with [data] images_repeated = 3");
+    folder_remove(folder);
+}
+END_TEST
+
+/* The same with an ids file of rows: as many rows as captions, or fewer captions than rows. */
+START_TEST(joins_rows_that_an_ids_file_names) {
+    static const struct {
+        const char *captions, *ids;
+        int64_t image_of[6];
+    } cases[] = {
+        {"a\nb\nc\nd\ne\nf\n", "0\n1\n2\n3\n4\n5\n", {0, 0, 0, 1, 1, 1}},
+        {"a\nb\nc\nd\ne\nf\n", "5\n0\n3\n1\n4\n2\n", {1, 0, 1, 0, 1, 0}},
+        {"a\nb\nc\n", "0\n3\n0\n", {0, 1, 0}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *folder = make_folder(1, cases[i].captions, cases[i].ids);
+        write_repeated(folder, 2, 3, false);
+        ck_assert_ptr_null(ct_split_open(folder, "train", AS_IS));
+        assert_error("say so with [data] images_repeated = 3");
+        ct_split *split = ct_split_open(folder, "train", (ct_split_options){.images_repeated = 3});
+        assert_no_error();
+        ck_assert_int_eq(split->image_count, 2);
+        for (int64_t k = 0; k < split->caption_count; k++) {
+            ck_assert_int_eq(split->image_of[k], cases[i].image_of[k]);
+        }
+        ct_split_destroy(split);
+        folder_remove(folder);
+    }
+    /* two pictures that happen to be the same are no such thing */
+    char *folder = make_folder(1, "a\nb\nc\nd\n", "0\n1\n2\n3\n");
+    CT_SCOPE {
+        ct_tensor *x = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(4, REGIONS, WIDTH));
+        for (int64_t i = 0; i < REGIONS * WIDTH; i++) ct_set(x, 2 * REGIONS * WIDTH + i, 1);
+        for (int64_t i = 0; i < REGIONS * WIDTH; i++) ct_set(x, 3 * REGIONS * WIDTH + i, 2);
+        ct_npy_save(in_folder(folder, "train_ims.npy"), x);
+    }
+    ct_split *split = ct_split_open(folder, "train", AS_IS);
+    assert_no_error();
+    ck_assert_int_eq(split->image_count, 4);
+    ct_split_destroy(split);
     folder_remove(folder);
 }
 END_TEST
@@ -280,4 +321,5 @@ END_TEST
 
 TEST_MAIN("split", numbers_captions_evenly, reads_image_numbers, names_file_and_line,
           refuses_other_features, finds_features_that_are_not_finite, reads_images_of_both_dtypes,
-          joins_images_that_stand_several_times, encodes_every_caption, is_cut_to_whole_images)
+          joins_images_that_stand_several_times, joins_rows_that_an_ids_file_names,
+          encodes_every_caption, is_cut_to_whole_images)

@@ -322,7 +322,7 @@ START_TEST(refuses_a_line_without_end) {
     ct_vocabulary *v = pets();
     uint8_t *known;
     ck_assert_ptr_null(ct_word_vectors_read(path, v, NULL, &known));
-    assert_error("glove.txt:2: a line of more than 16777216 bytes, expected a word");
+    assert_error("glove.txt:2: a line of more than 16777216 bytes, expected lines of text");
     ct_vocabulary_destroy(v);
     folder_remove(folder);
 }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/config/config.h"
 
-#include <errno.h>
-#include <ini.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,13 +8,10 @@
 
 #include "tensor/core/nearest.h"
 #include "train/config/config_keys.h"
+#include "train/config/ini.h"
+#include "train/data/text.h"
 
-enum {
-    /* inih silently cuts what is longer: lines at its buffer, which read_line is told the size
-     * of, names of sections and keys at 49 bytes. */
-    LONGEST_LINE = 190,
-    LONGEST_NAME = 48,
-};
+enum { LONGEST_NAME = 48 }; /* of a key: tensors and columns are named after it */
 
 static const char *const model_sections[] = {"image", "text", "loss", "compat"};
 enum { MODEL_SECTIONS = sizeof model_sections / sizeof *model_sections };
@@ -24,8 +19,6 @@ enum { MODEL_SECTIONS = sizeof model_sections / sizeof *model_sections };
 /* A configuration being read. */
 typedef struct {
     ct_config *config;
-    const char *at;                  /* what is left of the file's text */
-    int line;                        /* last line handed to inih */
     char *value[CT_CONFIG_MAX_KEYS]; /* as written; NULL: not given */
     int value_line[CT_CONFIG_MAX_KEYS];
     ct_description_entry *entries;
@@ -123,8 +116,11 @@ static bool set_key(reader *r, origin from, int i, const char *value) {
     if (r->value[i] && !from.setting) {
         return duplicate(from, key->section, key->name, r->value_line[i]);
     }
+    char *text = ct_ini_unquoted(value);
+    if (!text) return ct_fail_bool("config: out of memory");
     ct_config_clear(r->config, key);
-    const char *wanted = ct_config_store(r->config, key, value);
+    const char *wanted = ct_config_store(r->config, key, text);
+    free(text);
     if (wanted && from.setting) return fail_at(from, key->section, "expected %s", wanted);
     if (wanted) {
         return fail_at(from, key->section, "%s = %s: expected %s", key->name, value, wanted);
@@ -185,11 +181,9 @@ static bool set_entry(reader *r, origin from, const char *section, const char *n
 static bool set(reader *r, origin from, const char *section, const char *name, const char *value) {
     if (!*section) return fail_at(from, NULL, "'%s' stands before any [section]", name);
     if (!is_section(section)) return unknown_section(from, section);
-    if (strlen(name) > LONGEST_NAME || strlen(name) + strlen(value) > LONGEST_LINE - 3) {
-        return fail_at(from, section,
-                       "'%.*s' and its value are too long: names have at most %d "
-                       "bytes, lines %d",
-                       LONGEST_NAME, name, LONGEST_NAME, LONGEST_LINE);
+    if (strlen(name) > LONGEST_NAME) {
+        return fail_at(from, section, "'%.*s...': names have at most %d bytes", LONGEST_NAME, name,
+                       LONGEST_NAME);
     }
     if (ct_model_section(section)) return set_entry(r, from, section, name, value);
     int i = find_key(section, name);
@@ -198,70 +192,34 @@ static bool set(reader *r, origin from, const char *section, const char *name, c
 
 /* ---- the file ---------------------------------------------------------------------------- */
 
-/* inih calls the handler only for keys, and names what it cannot read only at the end; so the
- * header of a section, which may be empty, and a line that is nothing are looked at here. */
-static bool check_line(reader *r, const char *line, size_t length) {
-    origin from = {.file = r->config->file, .line = r->line};
-    bool header = *line == '[';
-    const char *end = memchr(line, ']', length);
-    if (header ? !end : !memchr(line, '=', length) && !memchr(line, ':', length)) {
-        return fail_at(from, NULL, "expected [section], key = value, or ; comment");
+/* `section` is the one that the line stands in. */
+static bool take_line(reader *r, int number, char *line, const char **section) {
+    origin from = {.file = r->config->file, .line = number};
+    ct_ini_line found = ct_ini_parse(line);
+    switch (found.kind) {
+    case CT_INI_NOTHING: return true;
+    case CT_INI_SECTION:
+        *section = found.name;
+        return is_section(found.name) || unknown_section(from, found.name);
+    case CT_INI_SETTING: return set(r, from, *section, found.name, found.value);
+    case CT_INI_WRONG: break;
     }
-    if (!header) return true;
-    char name[LONGEST_NAME + 1];
-    size_t size = (size_t)(end - line - 1);
-    if (size >= sizeof name) return fail_at(from, NULL, "unknown section %.60s...", line);
-    memcpy(name, line + 1, size);
-    name[size] = 0;
-    return is_section(name) || unknown_section(from, name);
-}
-
-/* Gives inih a line, so that lines can be counted and long ones refused. Spaces at its beginning
- * go: inih would take the line for more of the value before. */
-static char *read_line(char *out, int size, void *context) {
-    reader *r = context;
-    if (!*r->at || !ct_ok()) return NULL;
-    r->line++;
-    size_t whole = strcspn(r->at, "\n"), skip = strspn(r->at, " \t\r");
-    const char *line = r->at + (skip < whole ? skip : whole);
-    size_t length = (size_t)(r->at + whole - line);
-    r->at += whole + (r->at[whole] == '\n');
-    if (*line == ';' || *line == '#') length = 0;
-    if (length > LONGEST_LINE || length + 3 > (size_t)size) {
-        fail_at((origin){.file = r->config->file, .line = r->line}, NULL,
-                "the line has %zu bytes, expected at most %d", length, LONGEST_LINE);
-        return NULL;
-    }
-    if (length && !check_line(r, line, length)) return NULL;
-    memcpy(out, line, length);
-    memcpy(out + length, "\n", 2);
-    return out;
-}
-
-static int handle(void *context, const char *section, const char *name, const char *value) {
-    reader *r = context;
-    if (ct_ok()) set(r, (origin){.file = r->config->file, .line = r->line}, section, name, value);
-    return 1; /* our errors are ct_error(); 0 is inih's for what it cannot read */
+    return fail_at(from, NULL, "expected [section], key = value, or ; comment");
 }
 
 static bool read_file(reader *r) {
     size_t bytes;
-    char *text = ct_file_read(r->config->file, &bytes);
-    if (!text) return false;
-    static const char mark[] = "\xef\xbb\xbf"; /* of UTF-8, as some editors write it */
-    r->at = strncmp(text, mark, 3) == 0 ? text + 3 : text;
-    if (strlen(text) != bytes) {
-        ct_fail("%s: a NUL byte, expected a text file", r->config->file);
-    } else {
-        int wrong = ini_parse_stream(read_line, r, handle, r);
-        if (wrong > 0) {
-            ct_fail("%s:%d: expected [section], key = value, or ; comment", r->config->file, wrong);
-        } else if (wrong < 0) {
-            ct_fail("%s: out of memory", r->config->file);
-        }
+    int64_t count = 0;
+    char *text = ct_text_read(r->config->file, &bytes);
+    char **lines = text ? ct_text_lines(text, bytes, &count) : NULL;
+    const char *section = "";
+    bool taken = lines != NULL;
+    for (int64_t i = 0; taken && i < count; i++) {
+        taken = take_line(r, (int)i + 1, lines[i], &section);
     }
+    free(lines);
     free(text);
-    return ct_ok();
+    return taken;
 }
 
 /* ---- --set ------------------------------------------------------------------------------- */
@@ -276,11 +234,21 @@ static bool is_name(const char *text, size_t length) {
     return length > 0;
 }
 
-/* What would not come back from the INI text saved with the run. */
-static bool is_value(const char *text) {
-    size_t length = strlen(text);
-    return *text != ';' && !strstr(text, " ;") && !strpbrk(text, "\t\r\n") &&
-           (!length || (text[0] != ' ' && text[length - 1] != ' '));
+/* The value as it is to be written into the INI text that is saved with the run, from malloc: a
+ * key's is quoted where it would not come back from there as it is. */
+static char *writable(origin from, const char *section, const char *value) {
+    bool quoted = !ct_ini_comes_back(value);
+    if (quoted && (ct_model_section(section) || strpbrk(value, "\"\r\n"))) {
+        fail_at(from, NULL,
+                "a value has no space at its ends, no ' ;' outside double quotes and "
+                "one line");
+        return NULL;
+    }
+    char *text = NULL;
+    if (asprintf(&text, quoted ? "\"%s\"" : "%s", value) < 0) {
+        return ct_fail("config: out of memory");
+    }
+    return text;
 }
 
 static bool override(reader *r, const char *setting) {
@@ -290,15 +258,14 @@ static bool override(reader *r, const char *setting) {
         !is_name(dot + 1, (size_t)(equals - dot - 1))) {
         return fail_at(from, NULL, "expected section.key=value");
     }
-    if (!is_value(equals + 1)) {
-        return fail_at(from, NULL, "a value has no space at its ends, no ' ;' and one line");
-    }
     char *section = strndup(setting, (size_t)(dot - setting));
     char *name = strndup(dot + 1, (size_t)(equals - dot - 1));
-    bool done = section && name ? set(r, from, section, name, equals + 1)
-                                : ct_fail_bool("config: out of memory");
+    if (!section || !name) ct_fail("config: out of memory");
+    char *value = ct_ok() ? writable(from, section, equals + 1) : NULL;
+    bool done = value && set(r, from, section, name, value);
     free(section);
     free(name);
+    free(value);
     return done;
 }
 
@@ -333,9 +300,13 @@ static bool fill_defaults(reader *r) {
     int run_folder = find_key("run", "folder");
     if (!r->value[run_folder] || !*r->value[run_folder]) {
         char *folder = default_run_folder(r->config->file);
-        bool done = folder && set(r, (origin){.setting = "run.folder"}, "run", "folder", folder);
+        from.setting = "run.folder";
+        char *value = folder ? writable(from, "run", folder) : NULL;
+        bool done = value && set(r, from, "run", "folder", value);
         free(folder);
+        free(value);
         if (!done) return false;
+        from.setting = NULL;
     }
     for (int i = 0; i < ct_config_key_count; i++) {
         const ct_config_key *key = &ct_config_keys[i];

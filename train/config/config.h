@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration of a run: an INI file, read with inih, checked key by key.
+/* The configuration of a run: an INI file, checked key by key.
  *
  * Every key stands once in one table (config.c) with its section, type, default and a sentence
  * of help; `train --help-config` prints that table. An unknown key or section is an error naming

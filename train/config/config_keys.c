@@ -32,7 +32,9 @@ const ct_config_key ct_config_keys[] = {
      .help = "{split}_ids.txt: the image row of each caption, or the data set's own numbers, which "
              "are not read"},
     {"data", "images_repeated", CT_KEY_WHOLE, "1", AT(images_repeated), .low = 1, .high = 1e6,
-     .help = "How often each image stands in a split with as many image rows as captions"},
+     .help =
+         "How often each image stands, in rows next to each other, in splits with as many image "
+         "rows as captions; its rows in {split}_ids.txt are joined too"},
     {"data", "dev_captions", CT_KEY_WHOLE, "5000", AT(dev_captions), .low = 0, .high = 1e12,
      .help = "At most so many captions of the dev split are used; 0: all"},
     {"data", "shuffle", CT_KEY_FLAG, "yes", AT(shuffle),
@@ -235,8 +237,12 @@ void ct_config_clear(ct_config *config, const ct_config_key *key) {
 void ct_config_print_help(void *file) {
     FILE *out = file;
     const char *section = "";
-    fprintf(out, "A configuration is an INI file: [section], key = value, ; comment.\n"
-                 "Every key, with its default:\n");
+    fprintf(
+        out,
+        "A configuration is an INI file in UTF-8: [section], key = value, ; comment. A value may\n"
+        "stand in double quotes; one with a ' ;' in it must, and an option's with a space:\n"
+        "embed = words vectors=\"my folder/glove.txt\".\n"
+        "Every key, with its default:\n");
     for (int i = 0; i < ct_config_key_count; i++) {
         const ct_config_key *key = &ct_config_keys[i];
         if (strcmp(section, key->section) != 0) fprintf(out, "\n[%s]\n", key->section);

@@ -116,7 +116,8 @@ void ct_caption_batch_fill(ct_caption_batch *batch, const ct_encoder *encoder,
 
 typedef struct {
     int64_t images_repeated; /* how often each image stands, in rows next to each other, in a split
-                              * that has as many rows as captions; 0 and 1: once */
+                              * that has as many rows as captions, or whose rows do; 0 and 1: once,
+                              * and a split in which all stand several times is an error */
     bool ids_are_names;      /* {split}_ids.txt has the data set's own numbers: it is not read */
 } ct_split_options;
 

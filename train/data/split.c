@@ -7,16 +7,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <unistr.h>
 
 #include "tensor/core/convert.h"
 #include "train/data/data.h"
+#include "train/data/text.h"
 
-/* ---- text files -------------------------------------------------------------------------- */
+/* ---- names -------------------------------------------------------------------------- */
 
 /* Where a message points to: FOLDER/NAME_caps.txt. */
 typedef struct {
-    char path[512];
+    char path[4096];
 } file_name;
 
 static file_name name_file(const ct_split *split, const char *suffix) {
@@ -31,28 +31,6 @@ static char *file_path(const ct_split *split, const char *suffix) {
         return ct_fail("%s: out of memory", split->folder);
     }
     return path;
-}
-
-/* Ends each line with a NUL in place ("\n" or "\r\n") and returns their beginnings, from malloc;
- * a last line need not be ended. */
-static char **cut_lines(char *text, size_t bytes, int64_t *count) {
-    int64_t lines = 0;
-    char *end = text + bytes;
-    for (char *at = text; (at = memchr(at, '\n', (size_t)(end - at))); at++) lines++;
-    if (bytes && end[-1] != '\n') lines++;
-    char **begin = malloc(((size_t)lines + 1) * sizeof *begin);
-    if (!begin) return ct_fail("out of memory for %" PRId64 " lines", lines);
-    char *at = text;
-    for (int64_t i = 0; i < lines; i++) {
-        begin[i] = at;
-        char *newline = memchr(at, '\n', (size_t)(end - at));
-        char *stop = newline ? newline : end;
-        at = newline ? newline + 1 : end;
-        *stop = 0;
-        if (stop > begin[i] && stop[-1] == '\r') stop[-1] = 0;
-    }
-    *count = lines;
-    return begin;
 }
 
 /* ---- features ---------------------------------------------------------------------------- */
@@ -174,41 +152,56 @@ static bool rows_equal(const ct_split *split, int64_t a, int64_t b, char *room, 
            memcmp(room, room + bytes, bytes) == 0;
 }
 
-/* Of each row the first region is compared: all of them may be tens of gigabytes. */
-static bool rows_repeat(const ct_split *split, int64_t times, char *room) {
+/* The first row that is not as the one that begins its group of `times` rows; the number of rows if
+ * there is none; -1 on error. Of each row the first region is compared: all of them may be tens of
+ * gigabytes. */
+static int64_t first_unlike(const ct_split *split, int64_t times, char *room) {
     size_t region = row_bytes(split) / (size_t)split->images->shape.dim[1];
-    for (int64_t row = 0; row < split->image_count; row++) {
+    int64_t row = 0;
+    for (; row < split->image_count; row++) {
         int64_t first = row - row % times;
-        if (row == first || rows_equal(split, first, row, room, region)) continue;
-        if (!ct_ok()) return false;
-        return ct_fail_bool("%s: rows %" PRId64 " and %" PRId64 " differ, expected each image "
-                            "%" PRId64 " times ([data] images_repeated)",
-                            name_file(split, "ims.npy").path, first, row, times);
+        if (row != first && !rows_equal(split, first, row, room, region)) break;
     }
-    return true;
+    return ct_ok() ? row : -1;
 }
 
-/* As many rows as captions may be one caption an image, or images that stand several times. */
-static bool rows_differ(const ct_split *split, char *room) {
-    if (split->image_count < 2 || !rows_equal(split, 0, 1, room, row_bytes(split))) return ct_ok();
-    return ct_fail_bool("%s: rows 0 and 1 are the same, and there are as many as captions: say "
-                        "with [data] images_repeated how often each image stands there, or give "
-                        "%s_ids.txt",
-                        name_file(split, "ims.npy").path, split->name);
+/* How many rows from the first on are the same. */
+static int64_t first_run(const ct_split *split, char *room) {
+    int64_t run = 1;
+    while (run < split->image_count && rows_equal(split, 0, run, room, row_bytes(split))) run++;
+    return run;
 }
 
-static bool join_repeated_images(ct_split *split, int64_t times) {
-    if (split->image_count != split->caption_count) return true;
-    if (times > 1 && split->image_count % times) {
+/* Where it is not said that images stand several times: whether they do, the same times each. */
+static bool refuse_repeated(const ct_split *split, char *room) {
+    int64_t run = first_run(split, room);
+    bool groups = run > 1 && run < split->image_count && split->image_count % run == 0;
+    if (!groups || first_unlike(split, run, room) < split->image_count) return ct_ok();
+    return ct_fail_bool("%s: rows 0 to %" PRId64 " are the same image, and so are every %" PRId64
+                        " behind them: say so with [data] images_repeated = %" PRId64,
+                        name_file(split, "ims.npy").path, run - 1, run, run);
+}
+
+/* Whether images are to be joined: those of a split with as many rows as captions must stand so
+ * many times, others may. */
+static bool are_repeated(const ct_split *split, int64_t times, char *room, bool *repeated) {
+    bool must = split->image_count == split->caption_count;
+    *repeated = split->image_count % times == 0;
+    if (!*repeated && must) {
         return ct_fail_bool("%s: %" PRId64 " rows, expected each image %" PRId64
                             " times ([data] images_repeated)",
                             name_file(split, "ims.npy").path, split->image_count, times);
     }
-    char *room = malloc(2 * row_bytes(split));
-    if (!room) return ct_fail_bool("%s: out of memory", split->folder);
-    bool done = times > 1 ? rows_repeat(split, times, room) : rows_differ(split, room);
-    free(room);
-    if (!done || times <= 1) return done;
+    if (!*repeated) return true;
+    int64_t row = first_unlike(split, times, room);
+    *repeated = row == split->image_count;
+    if (row < 0 || *repeated || !must) return ct_ok();
+    return ct_fail_bool("%s: rows %" PRId64 " and %" PRId64 " differ, expected each image "
+                        "%" PRId64 " times ([data] images_repeated)",
+                        name_file(split, "ims.npy").path, row - row % times, row, times);
+}
+
+static bool join_rows(ct_split *split, int64_t times) {
     CT_SCOPE {
         ct_tensor *x = split->images;
         ct_tensor *images = ct_keep(ct_tensor_slice(x, 0, 0, split->image_count, times));
@@ -221,28 +214,32 @@ static bool join_repeated_images(ct_split *split, int64_t times) {
     return true;
 }
 
+/* However captions are matched: one image in several rows would be several answers, of which one
+ * alone counts as right. */
+static bool join_repeated_images(ct_split *split, int64_t times) {
+    char *room = malloc(2 * row_bytes(split));
+    if (!room) return ct_fail_bool("%s: out of memory", split->folder);
+    bool repeated = false;
+    bool done =
+        times > 1 ? are_repeated(split, times, room, &repeated) : refuse_repeated(split, room);
+    free(room);
+    return done && (!repeated || join_rows(split, times));
+}
+
 /* ---- captions ---------------------------------------------------------------------------- */
 
 static bool read_captions(ct_split *split) {
     char *path = file_path(split, "caps.txt");
     size_t bytes = 0;
-    split->caption_text = path ? ct_file_read(path, &bytes) : NULL;
-    if (split->caption_text && strlen(split->caption_text) != bytes) {
-        int64_t line = 1;
-        for (const char *at = split->caption_text; *at; at++) line += *at == '\n';
-        ct_fail("%s:%" PRId64 ": a NUL byte, expected text", path, line);
-    } else if (split->caption_text) {
-        split->captions = cut_lines(split->caption_text, bytes, &split->caption_count);
+    split->caption_text = path ? ct_text_read(path, &bytes) : NULL;
+    if (split->caption_text) {
+        split->captions = ct_text_lines(split->caption_text, bytes, &split->caption_count);
         if (split->captions && !split->caption_count) ct_fail("%s: no captions", path);
     }
     for (int64_t i = 0; ct_ok() && i < split->caption_count; i++) {
         const char *caption = split->captions[i];
         if (!caption[strspn(caption, " \t\v\f\r")]) {
             ct_fail("%s:%" PRId64 ": empty caption", path, i + 1);
-        }
-        const uint8_t *text = (const uint8_t *)caption, *wrong = u8_check(text, strlen(caption));
-        if (wrong) {
-            ct_fail("%s:%" PRId64 ": invalid UTF-8 at byte %td", path, i + 1, wrong - text + 1);
         }
     }
     free(path);
@@ -300,9 +297,11 @@ static bool assign_images(ct_split *split, ct_split_options options) {
     } else {
         size_t bytes = 0;
         int64_t count = 0;
-        char *text = ct_file_read(path, &bytes);
-        char **lines = text ? cut_lines(text, bytes, &count) : NULL;
-        done = lines && read_ids(split, path, lines, count);
+        char *text = ct_text_read(path, &bytes);
+        char **lines = text ? ct_text_lines(text, bytes, &count) : NULL;
+        done = lines && read_ids(split, path, lines, count) &&
+               join_repeated_images(split, options.images_repeated);
+        for (int64_t i = 0; done && i < count; i++) split->image_of[i] /= split->rows_an_image;
         free(lines);
         free(text);
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "train/data/data.h"
+#include "train/data/text.h"
 #include "train/data/word_table.h"
 
 static const char *const special_words[] = {
@@ -123,7 +124,7 @@ static bool take_words(ct_vocabulary *v, const char *path, const json_t *root) {
 ct_vocabulary *ct_vocabulary_read(const char *path) {
     size_t size;
     ct_vocabulary *v = create();
-    char *text = v ? ct_file_read(path, &size) : NULL;
+    char *text = v ? ct_text_read(path, &size) : NULL;
     json_error_t error;
     json_t *root = text ? json_loadb(text, size, JSON_REJECT_DUPLICATES, &error) : NULL;
     if (text && !root) ct_fail("%s:%d: %s", path, error.line, error.text);

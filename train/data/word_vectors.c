@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,17 +9,14 @@
 #include <unistd.h>
 
 #include "train/data/data.h"
+#include "train/data/text.h"
 #include "train/data/word_table.h"
 
-enum { WIDEST = 65536, BLOCK = 1 << 20, LONGEST_LINE = 1 << 24 };
+enum { WIDEST = 65536 };
 
 /* The text file being read, and what is found. */
 typedef struct {
     const char *path;
-    int file;
-    char *text; /* what is read of it; room for a NUL behind */
-    size_t capacity;
-    size_t at, end; /* lines from `at` on are not taken yet */
     int64_t line;
     int64_t width; /* numbers a line; 0 before the first line */
     ct_word_table words;
@@ -142,54 +137,13 @@ static bool take_line(reading *r, char *line, size_t length) {
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
-/* Reads on behind what is not taken yet; false at the end of the file (no error) or on error. */
-static bool read_block(reading *r) {
-    size_t left = r->end - r->at;
-    if (left > LONGEST_LINE) {
-        return ct_fail_bool("%s:%" PRId64 ": a line of more than %d bytes, expected a word and its "
-                            "numbers",
-                            r->path, r->line + 1, LONGEST_LINE);
-    }
-    if (r->capacity - left < BLOCK + 1) {
-        char *more = realloc(r->text, 2 * r->capacity + BLOCK + 1);
-        if (!more) return ct_fail_bool("%s: out of memory", r->path);
-        r->text = more;
-        r->capacity = 2 * r->capacity + BLOCK + 1;
-    }
-    memmove(r->text, r->text + r->at, left);
-    r->at = 0;
-    r->end = left;
-    ssize_t got;
-    do got = read(r->file, r->text + left, BLOCK);
-    while (got < 0 && errno == EINTR);
-    if (got < 0) return ct_fail_bool("%s: %s", r->path, strerror(errno));
-    r->end += (size_t)got;
-    return got > 0;
-}
-
-/* The next line, ended by a NUL in place of "\n"; NULL at the end or on error. */
-static char *next_line(reading *r, size_t *length) {
-    size_t seen = 0;
-    char *newline = NULL;
-    do {
-        seen = r->end - r->at;
-        if (r->text) newline = memchr(r->text + r->at, '\n', seen);
-    } while (!newline && read_block(r));
-    if (!newline && (!seen || !ct_ok())) return NULL;
-    char *line = r->text + r->at;
-    *length = newline ? (size_t)(newline - line) : seen;
-    line[*length] = 0;
-    r->at += *length + (newline != NULL);
-    r->line++;
-    return line;
-}
-
-static bool read_lines(reading *r) {
+static bool read_lines(reading *r, ct_text *text) {
     char *line;
     size_t length;
     bool done = true;
-    while (done && (line = next_line(r, &length))) {
-        while (length && strchr("\r\n ", line[length - 1])) line[--length] = 0;
+    while (done && (line = ct_text_next(text, &length))) {
+        r->line = ct_text_line(text);
+        while (length && line[length - 1] == ' ') line[--length] = 0;
         if (length) done = take_line(r, line, length);
     }
     if (!done || !ct_ok()) return false;
@@ -197,12 +151,11 @@ static bool read_lines(reading *r) {
     return r->found > 0 || ct_fail_bool("%s: none of the vocabulary's words is in it", r->path);
 }
 
+/* A word that is not UTF-8 is no word of a vocabulary: such lines are passed over as others are. */
 static bool read_text(reading *r) {
-    r->file = open(r->path, O_RDONLY | O_CLOEXEC);
-    if (r->file < 0) return ct_fail_bool("%s: %s", r->path, strerror(errno));
-    bool done = read_lines(r);
-    close(r->file);
-    free(r->text);
+    ct_text *text = ct_text_open(r->path, true);
+    bool done = text && read_lines(r, text);
+    ct_text_close(text);
     return done;
 }
 
