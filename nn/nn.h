@@ -29,6 +29,8 @@
 #ifndef CT_NN_H
 #define CT_NN_H
 
+#include <stdio.h>
+
 #include "autograd/autograd.h"
 
 #ifdef __cplusplus
@@ -70,6 +72,12 @@ bool ct_module_visit(ct_module *module, ct_state_visitor visit, void *context);
 /* The tensor with a dotted name, borrowed; NULL without an error if there is none. */
 ct_tensor *ct_module_tensor(ct_module *module, const char *name);
 int64_t ct_module_parameter_count(ct_module *module); /* elements that are trained */
+/* Prints a module as a table: a line a tensor, by modules ("rnn.0"), with the module's type, the
+ * tensor's name, dtype, shape and number of elements, and whether it is trained, frozen or a
+ * buffer; then their sums. False and an error for a NULL module or if it cannot be written. */
+bool ct_module_print(FILE *file, const ct_module *module);
+/* The same text in a block from malloc that is the caller's; NULL and an error likewise. */
+char *ct_module_print_text(const ct_module *module);
 
 void ct_module_train(ct_module *module, bool training); /* with all children; starts true */
 bool ct_module_training(const ct_module *module);

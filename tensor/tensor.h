@@ -196,6 +196,7 @@ int ct_axis(const char *what, int axis, int ndim);
 #include "tensor/device/capture.h"
 #include "tensor/device/upload.h"
 #include "tensor/io/files.h"
+#include "tensor/io/print.h"
 
 #ifdef __cplusplus
 }

@@ -57,6 +57,42 @@ START_TEST(visits_in_order_with_dotted_names) {
 }
 END_TEST
 
+START_TEST(prints_a_table) {
+    ct_module *net = small_net();
+    ct_module_require_grad(ct_module_child(net, "rnn"), false);
+    char *text = ct_module_print_text(net);
+    assert_no_error();
+    ck_assert_str_eq(text, "module  type        parameter            shape      elements\n"
+                           "        net\n"
+                           "fc      linear      weight               f32 (2,3)         6  trained\n"
+                           "                    bias                 f32 (2)           2  trained\n"
+                           "rnn     list\n"
+                           "rnn.0   gru         weight_ih_l0         f32 (6,2)        12  frozen\n"
+                           "                    weight_hh_l0         f32 (6,2)        12  frozen\n"
+                           "                    bias_ih_l0           f32 (6)           6  frozen\n"
+                           "                    bias_hh_l0           f32 (6)           6  frozen\n"
+                           "norm    batch_norm  weight               f32 (2)           2  trained\n"
+                           "                    bias                 f32 (2)           2  trained\n"
+                           "                    running_mean         f32 (2)           2  buffer\n"
+                           "                    running_var          f32 (2)           2  buffer\n"
+                           "                    num_batches_tracked  i64 ()            1  buffer\n"
+                           "48 parameters: 12 trained, 36 frozen; 5 elements in buffers\n");
+    char *printed = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&printed, &size);
+    ck_assert(ct_module_print(file, net));
+    fclose(file);
+    ck_assert_str_eq(printed, text);
+    free(printed);
+    free(text);
+    ck_assert(!ct_module_print(stdout, NULL));
+    assert_error("module_print: module is NULL");
+    ck_assert(!ct_module_print(NULL, net));
+    assert_error("module_print: the file is NULL");
+    ct_module_destroy(net);
+}
+END_TEST
+
 START_TEST(children_are_found_and_named) {
     ct_module *net = small_net();
     const char *name = NULL;
@@ -451,9 +487,10 @@ START_TEST(weight_norm_replaces_weight) {
 }
 END_TEST
 
-TEST_MAIN("nn module", visits_in_order_with_dotted_names, children_are_found_and_named,
-          refuses_wrong_children, wrong_module_type_is_named, a_name_makes_no_module_a_layer,
-          a_namesake_is_told_from_the_layer, the_self_of_a_layer_stays, modes_reach_all_children,
-          own_module_types, converts_dtype, saves_and_loads,
-          load_lists_everything_and_changes_nothing, loads_more_than_needed_if_not_strict,
-          loads_1x1_convolutions_as_linear, weight_norm_replaces_weight)
+TEST_MAIN("nn module", visits_in_order_with_dotted_names, prints_a_table,
+          children_are_found_and_named, refuses_wrong_children, wrong_module_type_is_named,
+          a_name_makes_no_module_a_layer, a_namesake_is_told_from_the_layer,
+          the_self_of_a_layer_stays, modes_reach_all_children, own_module_types, converts_dtype,
+          saves_and_loads, load_lists_everything_and_changes_nothing,
+          loads_more_than_needed_if_not_strict, loads_1x1_convolutions_as_linear,
+          weight_norm_replaces_weight)
