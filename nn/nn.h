@@ -242,6 +242,46 @@ ct_module *ct_sequential_create(void);
 /* A pointwise activation as a module, by name: relu, tanh, sigmoid, gelu, silu, elu, ... */
 ct_module *ct_activation_create(const char *name);
 
+/* ---- batches: nn/data/batcher.c ----------------------------------------------------------
+ *
+ *     ct_tensor *arrays[] = {images, labels}, *batch[2];
+ *     ct_batcher *batcher = ct_batcher_create(arrays, 2, NULL);
+ *     for (int64_t epoch = 0; epoch < 10; epoch++) {
+ *         ct_batcher_start(batcher, epoch, 0);
+ *         for (bool more = true; more;) CT_SCOPE {
+ *             more = ct_batcher_next(batcher, batch);
+ *             if (more) train(batch[0], batch[1]);
+ *         }
+ *     }
+ */
+
+typedef struct {
+    int64_t batch;    /* examples a batch, 1 or more; default 32 */
+    bool shuffle;     /* in an order drawn from (seed, epoch); default true */
+    bool drop_last;   /* leaves out an epoch's last batch if it is smaller; default false */
+    uint64_t seed;    /* default 0 */
+    ct_device device; /* where batches are given; default CT_CPU */
+} ct_batcher_options;
+ct_batcher_options ct_batcher_defaults(void);
+
+/* Batches of the rows of `count` CPU tensors of any dtypes, (examples,...) with as many examples in
+ * each: row i of all belongs together. They may be memory-mapped (ct_npy_open): a thread reads two
+ * batches ahead. The batcher keeps them; they must not change meanwhile. For one thread at a time.
+ */
+typedef struct ct_batcher ct_batcher;
+ct_batcher *ct_batcher_create(ct_tensor *const *arrays, int count,
+                              const ct_batcher_options *options);
+void ct_batcher_destroy(ct_batcher *batcher);
+int64_t ct_batcher_batches(const ct_batcher *batcher); /* of an epoch; 0 for NULL */
+/* Goes to batch `first` of `epoch`, both from 0; needed before the first ct_batcher_next of each
+ * epoch. The same epoch of the same seed has the same batches, wherever it is begun. */
+bool ct_batcher_start(ct_batcher *batcher, int64_t epoch, int64_t first);
+/* The next batch into batch[0] to batch[count - 1], (B,...) each, new tensors in the innermost
+ * scope; false with NULLs at the epoch's end (no error), or on error. */
+bool ct_batcher_next(ct_batcher *batcher, ct_tensor **batch);
+/* Where it goes on, for a checkpoint: what ct_batcher_start takes. */
+void ct_batcher_position(const ct_batcher *batcher, int64_t *epoch, int64_t *next);
+
 /* ---- initialisers: fill a tensor in place, drawn from rng -------------------------------- */
 
 bool ct_init_uniform(ct_tensor *x, double low, double high, ct_rng *rng);
