@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/core/overlap.h"
 #include "tensor/core/shape.h"
 #include "tensor/device/backend.h"
 
@@ -302,6 +303,7 @@ double ct_get(const ct_tensor *x, int64_t position) {
 
 bool ct_set(ct_tensor *x, int64_t position, double value) {
     bool set = false;
+    if (!ct_check_writable("set", x)) return false;
     CT_SCOPE {
         ct_tensor *one = element("set", x, position);
         set = one && ct_tensor_fill(one, value);

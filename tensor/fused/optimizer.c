@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Adam and SGD over a list of parameters: the numbers of an update, and checks. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "tensor/fused/check.h"
 
@@ -69,6 +70,61 @@ static bool check_params(const char *op, ct_tensor *const *params, ct_tensor *co
     return !*first || !norm || check_numbers(op, "the norm", norm, 1, (*first)->device);
 }
 
+/* A run of bytes that an update reads or writes. */
+typedef struct {
+    const char *first, *end;
+    bool written;
+} block;
+
+static block block_of(const ct_tensor *x, bool written) {
+    if (ct_count(x) == 0) return (block){NULL, NULL, false};
+    int64_t size = (int64_t)ct_dtype_size(x->dtype);
+    const char *first = (const char *)x->storage->data + x->offset * size;
+    return (block){first, first + ct_count(x) * size, written};
+}
+
+static int by_address(const void *a, const void *b) {
+    const block *x = a, *y = b;
+    return (x->first > y->first) - (x->first < y->first);
+}
+
+/* In the order of addresses, no block begins before the end of one that it may not touch. */
+static bool are_apart(block *blocks, int count) {
+    const char *end = NULL, *written_end = NULL;
+    qsort(blocks, (size_t)count, sizeof *blocks, by_address);
+    for (int i = 0; i < count; i++) {
+        const block *b = &blocks[i];
+        const char *before = b->written ? end : written_end;
+        if (b->first == b->end) continue;
+        if (before && b->first < before) return false;
+        if (!end || b->end > end) end = b->end;
+        if (b->written && (!written_end || b->end > written_end)) written_end = b->end;
+    }
+    return true;
+}
+
+/* What is updated shares no memory with anything else, so that the order of updates is nothing to
+ * the result. `state`: two lists, NULL for one that there is not. */
+static bool check_apart(const char *op, ct_tensor *const *params, ct_tensor *const *grads,
+                        ct_tensor *const *const state[2], int count) {
+    block *blocks = malloc((size_t)(4 * count + 1) * sizeof *blocks);
+    int used = 0;
+    if (!blocks) return ct_fail_bool("%s: out of memory", op);
+    for (int i = 0; i < count; i++) {
+        if (!grads[i]) continue;
+        blocks[used++] = block_of(params[i], true);
+        blocks[used++] = block_of(grads[i], false);
+        for (int j = 0; j < 2; j++) {
+            if (state[j]) blocks[used++] = block_of(state[j][i], true);
+        }
+    }
+    bool apart = are_apart(blocks, used);
+    free(blocks);
+    return apart || ct_fail_bool("%s: parameters, their gradients and their state share memory "
+                                 "(a parameter that is listed twice?)",
+                                 op);
+}
+
 bool ct_tensor_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
                     ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
                     ct_tensor_adam_options options) {
@@ -83,6 +139,10 @@ bool ct_tensor_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor
             !check_companion("adam", "exp_avg_sq", i, params[i], exp_avg_sq[i])) {
             return false;
         }
+    }
+    if (!check_apart("adam", params, grads, (ct_tensor *const *const[]){exp_avg, exp_avg_sq},
+                     count)) {
+        return false;
     }
     return !first || ct_backend_of(first->device)
                          ->adam(params, grads, exp_avg, exp_avg_sq, rates, count, options);
@@ -99,6 +159,10 @@ bool ct_tensor_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor 
         if (grads[i] && !check_companion("sgd", "the momentum buffer", i, params[i], buffers[i])) {
             return false;
         }
+    }
+    ct_tensor *const *state = options.momentum != 0 ? buffers : NULL;
+    if (!check_apart("sgd", params, grads, (ct_tensor *const *const[]){state, NULL}, count)) {
+        return false;
     }
     return !first ||
            ct_backend_of(first->device)->sgd(params, grads, buffers, rates, count, options);

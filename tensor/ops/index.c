@@ -2,6 +2,7 @@
 /* Softmax, indexing, joining and padding. */
 #include <string.h>
 
+#include "tensor/core/overlap.h"
 #include "tensor/core/shape.h"
 #include "tensor/device/backend.h"
 
@@ -96,11 +97,14 @@ static bool add_at(bool (*add)(ct_tensor *, int, const ct_tensor *, const ct_ten
                    const char *op, ct_tensor *y, int axis, const ct_tensor *index,
                    const ct_tensor *x) {
     bool done = false;
+    if (!ct_check_writable(op, y)) return false;
     CT_SCOPE {
         ct_tensor *list = as_index(op, index, y);
         ct_tensor *from = list ? ct_tensor_contiguous(x) : NULL;
         ct_tensor *to = from ? ct_tensor_contiguous(y) : NULL;
-        done = to && add(to, axis, list, from);
+        if (!to) break;
+        const ct_tensor *at = ct_read_apart(list, to), *terms = ct_read_apart(from, to);
+        done = at && terms && add(to, axis, at, terms);
         if (done && !ct_is_contiguous(y)) done = ct_tensor_copy_to(y, to);
     }
     return done;

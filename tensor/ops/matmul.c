@@ -3,6 +3,7 @@
  * calls a BLAS. */
 #include <string.h>
 
+#include "tensor/core/overlap.h"
 #include "tensor/device/backend.h"
 
 /* ---- arithmetic ------------------------------------------------------------------------- */
@@ -116,6 +117,9 @@ static bool multiply_to(ct_tensor *c, double alpha, const ct_tensor *a, const ct
     CT_SCOPE {
         a = ct_matmul_operand(a);
         b = ct_matmul_operand(b);
+        if (!a || !b) break;
+        a = ct_read_apart(a, c);
+        b = ct_read_apart(b, c);
         const ct_tensor *wide_a = a ? expand_batch(a, c->shape) : NULL;
         const ct_tensor *wide_b = b ? expand_batch(b, c->shape) : NULL;
         done = wide_a && wide_b && ct_backend_of(c->device)->matmul(c, alpha, wide_a, wide_b, beta);
@@ -133,11 +137,9 @@ ct_tensor *ct_tensor_matmul(const ct_tensor *a, const ct_tensor *b) {
 /* Rows without gaps inside, and no element shared. */
 static bool check_rows(const ct_tensor *c) {
     int last = c->shape.ndim - 1;
+    if (!ct_check_writable("matmul_to", c)) return false;
     bool fits = c->shape.dim[last] == 1 || c->stride[last] == 1;
     fits = fits && (c->shape.dim[last - 1] == 1 || c->stride[last - 1] >= c->shape.dim[last]);
-    for (int i = 0; i < last - 1; i++) {
-        fits = fits && (c->shape.dim[i] == 1 || c->stride[i] != 0);
-    }
     return fits || ct_count(c) == 0 ||
            ct_fail_bool("matmul_to: the rows of the result %s are not contiguous",
                         ct_tensor_text(c));

@@ -55,7 +55,8 @@ ct_tensor *ct_tensor_div(const ct_tensor *a, const ct_tensor *b);
 ct_tensor *ct_tensor_scale(const ct_tensor *x, double factor);
 
 /* In place: y += alpha * x (x broadcasts to y); y *= factor; fill; copy with cast and broadcast,
- * any dtypes, any devices. */
+ * any dtypes, any devices. x may share memory with y, here and below: it is read as it was before.
+ * A y of which elements share their place (a broadcast view) is an error. */
 bool ct_tensor_add_to(ct_tensor *y, double alpha, const ct_tensor *x);
 bool ct_tensor_scale_in_place(ct_tensor *y, double factor);
 bool ct_tensor_fill(ct_tensor *y, double value);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pointwise operations: shapes are broadcast and checked here, the backend computes. */
+#include "tensor/core/overlap.h"
 #include "tensor/device/backend.h"
 
 /* ---- names ------------------------------------------------------------------------------ */
@@ -159,17 +160,6 @@ ct_tensor *ct_tensor_scale(const ct_tensor *x, double factor) {
 
 /* ---- in place --------------------------------------------------------------------------- */
 
-/* A tensor to be written must have a place of its own for every element. */
-static bool check_writable(const char *op, const ct_tensor *y) {
-    if (!ct_check_input(op, y)) return false;
-    for (int i = 0; i < y->shape.ndim; i++) {
-        if (y->shape.dim[i] > 1 && y->stride[i] == 0) {
-            return ct_fail_bool("%s: cannot write to %s, a broadcast view", op, ct_tensor_text(y));
-        }
-    }
-    return true;
-}
-
 static bool check_fits(const char *op, const ct_tensor *y, const ct_tensor *x) {
     ct_shape shape;
     if (!ct_check_input(op, x)) return false;
@@ -181,25 +171,26 @@ static bool check_fits(const char *op, const ct_tensor *y, const ct_tensor *x) {
 }
 
 bool ct_tensor_add_to(ct_tensor *y, double alpha, const ct_tensor *x) {
-    if (!check_writable("add_to", y) || !ct_check_float("add_to", y) ||
+    if (!ct_check_writable("add_to", y) || !ct_check_float("add_to", y) ||
         !ct_check_same("add_to", y, x) || !check_fits("add_to", y, x)) {
         return false;
     }
     bool done = false;
     CT_SCOPE {
-        const ct_tensor *wide = expanded(x, y->shape);
+        const ct_tensor *from = ct_read_pointwise(x, y);
+        const ct_tensor *wide = from ? expanded(from, y->shape) : NULL;
         done = wide && ct_backend_of(y->device)->add_to(y, alpha, wide);
     }
     return done;
 }
 
 bool ct_tensor_scale_in_place(ct_tensor *y, double factor) {
-    if (!check_writable("scale", y) || !ct_check_float("scale", y)) return false;
+    if (!ct_check_writable("scale", y) || !ct_check_float("scale", y)) return false;
     return ct_backend_of(y->device)->unary(CT_UNARY_mul_scalar, y, y, factor, 0);
 }
 
 bool ct_tensor_fill(ct_tensor *y, double value) {
-    return check_writable("fill", y) && ct_backend_of(y->device)->fill(y, value);
+    return ct_check_writable("fill", y) && ct_backend_of(y->device)->fill(y, value);
 }
 
 /* ---- copies ----------------------------------------------------------------------------- */
@@ -227,14 +218,16 @@ static bool copy_across(ct_tensor *y, const ct_tensor *x) {
 }
 
 bool ct_tensor_copy_to(ct_tensor *y, const ct_tensor *x) {
-    if (!check_writable("copy_to", y) || !check_fits("copy_to", y, x)) return false;
+    if (!ct_check_writable("copy_to", y) || !check_fits("copy_to", y, x)) return false;
+    if (ct_is_same_view(x, y)) return true;
     bool done = false;
     CT_SCOPE {
         if (x->device != y->device) {
             done = copy_across(y, x);
             break;
         }
-        const ct_tensor *wide = expanded(x, y->shape);
+        const ct_tensor *from = ct_read_apart(x, y);
+        const ct_tensor *wide = from ? expanded(from, y->shape) : NULL;
         done = wide && ct_backend_of(y->device)->copy(y, wide);
     }
     return done;

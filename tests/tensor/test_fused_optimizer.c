@@ -293,7 +293,30 @@ START_TEST(refuses_bad_numbers) {
 }
 END_TEST
 
+/* Which of two updates came last would depend on the threads. */
+START_TEST(refuses_shared_memory) {
+    const int64_t step[PARAMS] = {1, 1, 1, 1};
+    CT_SCOPE {
+        state s = make_state(CT_F32, 5);
+        ct_tensor *one_more = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(sizes[1] + 1));
+        switch (_i) {
+        case 0: s.grads[0] = s.params[0]; break;
+        case 1: s.m[0] = s.params[0]; break;
+        case 2: s.m[0] = s.grads[0]; break;
+        case 3:
+            s.params[1] = ct_tensor_slice(one_more, 0, 1, INT64_MAX, 1);
+            s.grads[1] = ct_tensor_slice(one_more, 0, 0, -1, 1);
+            break;
+        }
+        ck_assert(!run_adam(&s, step, adam_cases[0]));
+        assert_error("adam: parameters, their gradients and their state share memory");
+        ck_assert(!run_sgd(&s, false, (sgd_case){.lr = 0.1, .options.momentum = 0.9}));
+        assert_error("sgd: parameters, their gradients and their state share memory");
+    }
+}
+END_TEST
+
 LOOPED_TEST_MAIN("optimizers", {adam, sizeof adam_cases / sizeof *adam_cases},
                  {sgd, sizeof sgd_cases / sizeof *sgd_cases}, {threads_do_not_matter, 1},
                  {does_nothing_where_the_norm_is_not_finite, 4}, {mixed_dtypes_and_nothing, 1},
-                 {refuses_bad_input, 1}, {refuses_bad_numbers, 1})
+                 {refuses_bad_input, 1}, {refuses_bad_numbers, 1}, {refuses_shared_memory, 4})

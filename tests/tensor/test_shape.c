@@ -50,8 +50,8 @@ static const ct_shape no_shapes[] = {
     {.ndim = INT32_MAX},
     {2, {-2, 1}},
     {2, {INT64_MIN, 1}},
-    {3, {INT64_C(1) << 32, INT64_C(1) << 32, 1}},       /* 2^64, 0 where it wraps around */
-    {3, {INT64_C(1) << 32, INT64_C(1) << 31, 1}},       /* 2^63, the smallest number */
+    {3, {INT64_C(1) << 32, INT64_C(1) << 32, 1}}, /* 2^64, 0 where it wraps around */
+    {3, {INT64_C(1) << 32, INT64_C(1) << 31, 1}}, /* 2^63, the smallest number */
     {4, {INT64_C(1) << 40, INT64_C(1) << 40, 1, 1}},
 };
 
@@ -115,11 +115,16 @@ START_TEST(slices_by_any_numbers) {
     static const struct {
         int64_t start, stop, step, count, first;
     } cases[] = {
-        {0, 10, INT64_MAX, 1, 0},         {3, 10, INT64_MAX, 1, 3},
-        {0, INT64_MAX, INT64_MAX, 1, 0},  {INT64_MIN, INT64_MAX, 1, 10, 0},
-        {INT64_MAX, INT64_MIN, 1, 0, 0},  {2, 10, INT64_MAX - 7, 1, 2},
-        {-1, INT64_MAX, INT64_MAX, 1, 9}, {0, 10, 9, 2, 0},
-        {0, 10, 10, 1, 0},                {0, 10, 11, 1, 0},
+        {0, 10, INT64_MAX, 1, 0},
+        {3, 10, INT64_MAX, 1, 3},
+        {0, INT64_MAX, INT64_MAX, 1, 0},
+        {INT64_MIN, INT64_MAX, 1, 10, 0},
+        {INT64_MAX, INT64_MIN, 1, 0, 0},
+        {2, 10, INT64_MAX - 7, 1, 2},
+        {-1, INT64_MAX, INT64_MAX, 1, 9},
+        {0, 10, 9, 2, 0},
+        {0, 10, 10, 1, 0},
+        {0, 10, 11, 1, 0},
     };
     CT_SCOPE {
         ct_tensor *x = ct_arange(CT_F32, CT_CPU, 10);
@@ -143,9 +148,8 @@ START_TEST(joining_and_padding_add_up) {
         ck_assert(!ct_tensor_concat(two, 2, 0));
         assert_error("concat:");
         ct_tensor *x = some(CT_SHAPE(3));
-        const int64_t around[][2] = {{most, 0},    {0, most},          {most, most},
-                                     {half, half}, {most - 2, 1}, {-1, 0},
-                                     {0, -1},      {INT64_MIN, 0}};
+        const int64_t around[][2] = {{most, 0},     {0, most}, {most, most}, {half, half},
+                                     {most - 2, 1}, {-1, 0},   {0, -1},      {INT64_MIN, 0}};
         for (size_t i = 0; i < sizeof around / sizeof *around; i++) {
             ck_assert(!ct_tensor_pad(x, 0, around[i][0], around[i][1], 0));
             assert_error("pad:");
@@ -183,7 +187,7 @@ START_TEST(convolution_windows) {
         {.stride = 1, .dilation = 0},
         {.stride = 1, .dilation = INT64_MIN},
         {.stride = 1, .dilation = INT64_MAX},
-        {.stride = 1, .dilation = INT64_MAX / 2 + 2},   /* twice that wraps around to 2 */
+        {.stride = 1, .dilation = INT64_MAX / 2 + 2}, /* twice that wraps around to 2 */
         {.before = INT64_MAX, .stride = 1, .dilation = 1},
         {.after = INT64_MAX, .stride = 1, .dilation = 1},
         {.before = INT64_MAX, .after = INT64_MAX, .stride = 1, .dilation = 1},

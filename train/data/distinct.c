@@ -116,8 +116,8 @@ static bool rows_equal(const void *context, int64_t a, int64_t b) {
     bool equal = true;
     for (int i = 0; i < set->count && equal; i++) {
         size_t bytes = set->bytes[i];
-        equal = memcmp(set->rows[i] + (size_t)a * bytes, set->rows[i] + (size_t)b * bytes,
-                       bytes) == 0;
+        equal =
+            memcmp(set->rows[i] + (size_t)a * bytes, set->rows[i] + (size_t)b * bytes, bytes) == 0;
     }
     return equal;
 }

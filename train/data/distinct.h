@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which of many rows are the same: captions of the same words, images of the same features,
- * embeddings of the same bits. Two products of different shapes may round equal rows differently; so
- * what is the same is computed once. */
+ * embeddings of the same bits. Two products of different shapes may round equal rows differently;
+ * so what is the same is computed once. */
 #ifndef CT_DISTINCT_H
 #define CT_DISTINCT_H
 
@@ -23,8 +23,8 @@ typedef struct {
     bool (*equal)(const void *context, int64_t a, int64_t b);
 } ct_distinct_by;
 
-/* Every row is hashed once, and compared where hashes are equal. False and an error otherwise; freed
- * by ct_distinct_free either way. */
+/* Every row is hashed once, and compared where hashes are equal. False and an error otherwise;
+ * freed by ct_distinct_free either way. */
 bool ct_distinct_find(ct_distinct *distinct, int64_t rows, ct_distinct_by by);
 /* All rows taken as they come, each for another. */
 bool ct_distinct_none(ct_distinct *distinct, int64_t rows);
