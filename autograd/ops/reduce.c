@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reductions, running sums. */
 #include <float.h>
+#include <math.h>
 
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
@@ -11,6 +12,9 @@ typedef struct {
     ct_reduce_kind kind;
     ct_shape kept; /* the result with the reduced dimensions of size 1 */
 } reduce_options;
+
+/* The largest finite number of a dtype. */
+static double largest_of(const ct_tensor *x) { return x->dtype == CT_F64 ? DBL_MAX : FLT_MAX; }
 
 /* Equal shares for all equal extremes. */
 static ct_tensor *extreme_grad(const ct_tensor *g, const ct_tensor *x, const ct_tensor *y,
@@ -166,11 +170,12 @@ static void axis_samples(ct_sampler *sampler, ct_sample_function call) {
 
 static bool log_sum_exp_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
     int axis = option_axis(node);
-    ct_tensor *x = ct_saved(node, 0);
-    /* clamped, so that a row of -infinity has the gradient 0 */
-    ct_tensor *y = ct_tensor_unary(CT_UNARY_clamp, ct_tensor_unsqueeze(ct_saved(node, 1), axis),
-                                   -FLT_MAX, FLT_MAX);
-    ct_tensor *softmax = ct_tensor_unary(CT_UNARY_exp, ct_tensor_sub(x, y), 0, 0);
+    ct_tensor *x = ct_saved(node, 0), *y = ct_tensor_unsqueeze(ct_saved(node, 1), axis);
+    /* not exp(x - y): beside a large x the logarithm of the sum is lost in y */
+    ct_tensor *softmax = ct_tensor_softmax(x, axis, false);
+    ct_tensor *none = ct_scalar(x->dtype, x->device, -INFINITY);
+    ct_tensor *nothing = ct_tensor_compare(CT_COMPARE_equal, y, none); /* has the gradient 0 */
+    softmax = ct_tensor_where(nothing, ct_scalar(x->dtype, x->device, 0), softmax);
     gx[0] = ct_tensor_mul(ct_tensor_unsqueeze(g[0], axis), softmax);
     return gx[0] != NULL;
 }
@@ -190,13 +195,13 @@ static void log_sum_exp_samples(ct_sampler *sampler) {
 static const ct_op log_sum_exp_op = {"log_sum_exp", log_sum_exp_backward, log_sum_exp_samples};
 
 ct_tensor *ct_log_sum_exp(ct_tensor *x, int axis) {
-    if (!ct_given("log_sum_exp", x)) return NULL;
+    if (!ct_given_float("log_sum_exp", x)) return NULL;
     axis = ct_axis("log_sum_exp", axis, x->shape.ndim);
     if (axis < 0) return NULL;
     ct_tensor *y = NULL;
     CT_SCOPE {
         ct_tensor *largest = ct_tensor_reduce(CT_MAX, x, 1u << axis, true);
-        largest = ct_tensor_unary(CT_UNARY_clamp, largest, -FLT_MAX, FLT_MAX);
+        largest = ct_tensor_unary(CT_UNARY_clamp, largest, -largest_of(x), largest_of(x));
         ct_tensor *power = ct_tensor_unary(CT_UNARY_exp, ct_tensor_sub(x, largest), 0, 0);
         ct_tensor *sum = ct_tensor_reduce(CT_SUM, power, 1u << axis, true);
         ct_tensor *kept = ct_tensor_add(largest, ct_tensor_unary(CT_UNARY_log, sum, 0, 0));
@@ -243,7 +248,7 @@ static void variance_samples(ct_sampler *sampler) {
 static const ct_op variance_op = {"variance", variance_backward, variance_samples};
 
 ct_tensor *ct_variance(ct_tensor *x, int axis, bool unbiased) {
-    if (!ct_given("variance", x)) return NULL;
+    if (!ct_given_float("variance", x)) return NULL;
     axis = ct_axis("variance", axis, x->shape.ndim);
     if (axis < 0) return NULL;
     int64_t size = x->shape.dim[axis];
@@ -269,12 +274,47 @@ ct_tensor *ct_variance(ct_tensor *x, int axis, bool unbiased) {
 
 /* ---- norm ------------------------------------------------------------------------------- */
 
+/* u8: above 0, but below where squares have all their digits. */
+static ct_tensor *is_small(const ct_tensor *y) {
+    double limit = y->dtype == CT_F64 ? sqrt(DBL_MIN / DBL_EPSILON) : sqrt(FLT_MIN / FLT_EPSILON);
+    ct_tensor *smallest = ct_scalar(y->dtype, y->device, limit);
+    ct_tensor *zero = ct_scalar(y->dtype, y->device, 0);
+    ct_tensor *below = ct_tensor_compare(CT_COMPARE_less, y, smallest);
+    return ct_tensor_where(below, ct_tensor_compare(CT_COMPARE_greater, y, zero), below);
+}
+
+/* Root of the sum of squares along the axis, which stays. */
+static ct_tensor *root_of_squares(const ct_tensor *x, int axis) {
+    ct_tensor *square = ct_tensor_unary(CT_UNARY_square, x, 0, 0);
+    return ct_tensor_unary(CT_UNARY_sqrt, ct_tensor_reduce(CT_SUM, square, 1u << axis, true), 0, 0);
+}
+
+/* The same where squares have left the range: of x divided by its largest magnitude. Only the
+ * device knows where, so it computes both. */
+static ct_tensor *norm_along(const ct_tensor *x, int axis) {
+    ct_tensor *plain = root_of_squares(x, axis);
+    ct_tensor *magnitude = ct_tensor_unary(CT_UNARY_abs, x, 0, 0);
+    if (!plain || ct_dim(x, axis) == 0) return plain;
+    ct_tensor *largest = ct_tensor_reduce(CT_MAX, magnitude, 1u << axis, true);
+    ct_tensor *divided = ct_tensor_mul(largest, root_of_squares(ct_tensor_div(x, largest), axis));
+    ct_tensor *limit = ct_scalar(x->dtype, x->device, largest_of(x));
+    ct_tensor *finite = ct_tensor_compare(CT_COMPARE_less_equal, plain, limit);
+    ct_tensor *infinite = ct_tensor_compare(CT_COMPARE_greater, largest, limit);
+    ct_tensor *large = ct_tensor_where(ct_tensor_where(finite, finite, infinite), plain, divided);
+    return ct_tensor_where(is_small(largest), divided, large);
+}
+
+/* x g / y; where g / y may be beyond the range, x / y, which is at most 1, comes first. */
 static bool norm_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+    int axis = option_axis(node);
     ct_tensor *x = ct_saved(node, 0), *y = ct_saved(node, 1);
     ct_tensor *zero = ct_scalar(x->dtype, x->device, 0);
     ct_tensor *factor =
         ct_tensor_where(ct_tensor_compare(CT_COMPARE_equal, y, zero), zero, ct_tensor_div(g[0], y));
-    gx[0] = ct_tensor_mul(x, ct_tensor_unsqueeze(factor, option_axis(node)));
+    ct_tensor *plain = ct_tensor_mul(x, ct_tensor_unsqueeze(factor, axis));
+    ct_tensor *kept = ct_tensor_unsqueeze(y, axis);
+    ct_tensor *careful = ct_tensor_mul(ct_tensor_div(x, kept), ct_tensor_unsqueeze(g[0], axis));
+    gx[0] = ct_tensor_where(is_small(kept), careful, plain);
     return gx[0] != NULL;
 }
 
@@ -291,15 +331,11 @@ static void norm_samples(ct_sampler *sampler) {
 static const ct_op norm_op = {"norm", norm_backward, norm_samples};
 
 ct_tensor *ct_norm(ct_tensor *x, int axis) {
-    if (!ct_given("norm", x)) return NULL;
+    if (!ct_given_float("norm", x)) return NULL;
     axis = ct_axis("norm", axis, x->shape.ndim);
     if (axis < 0) return NULL;
     ct_tensor *y = NULL;
-    CT_SCOPE {
-        ct_tensor *square = ct_tensor_unary(CT_UNARY_square, x, 0, 0);
-        y = ct_keep(ct_tensor_unary(CT_UNARY_sqrt,
-                                    ct_tensor_reduce(CT_SUM, square, 1u << axis, false), 0, 0));
-    }
+    CT_SCOPE { y = ct_keep(ct_tensor_squeeze(norm_along(x, axis), axis)); }
     y = ct_adopt(y);
     ct_node *node = ct_record(&norm_op, 1, &x, 1, &y);
     ct_save(node, x);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What C kernels and CUDA kernels share, and the bits of an f32. Internal to tensor/. */
+/* What C kernels and CUDA kernels share: the bits of an f32, and the range of sums of squares.
+ * Internal to tensor/. */
 #ifndef CT_BITS_H
 #define CT_BITS_H
 
+#include <float.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* A function of a header that both kinds of kernels call. */
@@ -27,5 +30,16 @@ CT_BOTH float ct_float_of(uint32_t bits) {
     } u = {.bits = bits};
     return u.value;
 }
+
+/* Whether a sum of squares is so small that squares in it have lost digits, too large, or NaN. It
+ * is then taken again, of the numbers divided by their largest magnitude, if that can be done. */
+CT_BOTH bool ct_squares_lost_f32(float sum) {
+    return !(sum >= FLT_MIN / FLT_EPSILON && sum <= FLT_MAX);
+}
+CT_BOTH bool ct_squares_lost_f64(double sum) {
+    return !(sum >= DBL_MIN / DBL_EPSILON && sum <= DBL_MAX);
+}
+CT_BOTH bool ct_can_divide_f32(float largest) { return largest > 0 && largest <= FLT_MAX; }
+CT_BOTH bool ct_can_divide_f64(double largest) { return largest > 0 && largest <= DBL_MAX; }
 
 #endif

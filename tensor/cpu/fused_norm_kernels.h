@@ -395,6 +395,23 @@ bool REAL_KERNEL(layer_norm_grad)(ct_tensor *gx, ct_tensor *g_weight, ct_tensor 
 
 /* ---- l2 norm ---------------------------------------------------------------------------- */
 
+/* Once more where the sum of squares has left the range: of x divided by its largest magnitude. */
+static void REAL_NAME(l2_divided)(real *y, real *norm, const real *x, int64_t n, int64_t distance) {
+    real largest = 0, squares = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const real a = R_FABS(x[i * distance]);
+        largest = a > largest || a != a ? a : largest;
+    }
+    if (!REAL_NAME(ct_can_divide)(largest)) return;
+    for (int64_t i = 0; i < n; i++) {
+        const real v = x[i * distance] / largest;
+        squares += v * v;
+    }
+    const real length = R_SQRT(squares);
+    *norm = largest * length;
+    for (int64_t i = 0; i < n; i++) y[i * distance] = x[i * distance] / largest / length;
+}
+
 static void REAL_NAME(l2_row)(real *y, real *norm, const real *x, int64_t n) {
     real squares = 0;
 #pragma omp simd reduction(+ : squares)
@@ -403,6 +420,7 @@ static void REAL_NAME(l2_row)(real *y, real *norm, const real *x, int64_t n) {
     const real scale = *norm == R(0) ? R(0) : R(1) / *norm;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) y[i] = x[i] * scale;
+    if (REAL_NAME(ct_squares_lost)(squares)) REAL_NAME(l2_divided)(y, norm, x, n, 1);
 }
 
 /* A block of columns, the norms over n rows. */
@@ -422,6 +440,19 @@ static void REAL_NAME(l2_columns)(real *y, real *norm, const real *x, int64_t n,
 #pragma omp simd
         for (int64_t c = 0; c < columns; c++) y[r * distance + c] = x[r * distance + c] * scale[c];
     }
+    for (int64_t c = 0; c < columns; c++) {
+        if (!REAL_NAME(ct_squares_lost)(squares[c])) continue;
+        REAL_NAME(l2_divided)(y + c, norm + c, x + c, n, distance);
+    }
+}
+
+/* The gradient where one over the norm is not in the range. */
+static void REAL_NAME(l2_divided_grad)(real *gx, const real *g, const real *y, real product,
+                                       real norm, int64_t n, int64_t distance) {
+    for (int64_t r = 0; r < n; r++) {
+        int64_t i = r * distance;
+        gx[i] = (g[i] - y[i] * product) / norm;
+    }
 }
 
 /* gx = (g - y (g . y)) / norm, 0 where the norm is. */
@@ -432,6 +463,7 @@ static void REAL_NAME(l2_row_grad)(real *gx, const real *g, const real *y, real 
     const real scale = norm == R(0) ? R(0) : R(1) / norm;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) gx[i] = (g[i] - y[i] * product) * scale;
+    if (scale - scale != R(0)) REAL_NAME(l2_divided_grad)(gx, g, y, product, norm, n, 1);
 }
 
 static void REAL_NAME(l2_columns_grad)(real *gx, const real *g, const real *y, const real *norm,
@@ -449,6 +481,10 @@ static void REAL_NAME(l2_columns_grad)(real *gx, const real *g, const real *y, c
             int64_t i = r * distance + c;
             gx[i] = (g[i] - y[i] * product[c]) * scale[c];
         }
+    }
+    for (int64_t c = 0; c < columns; c++) {
+        if (scale[c] - scale[c] == R(0)) continue;
+        REAL_NAME(l2_divided_grad)(gx + c, g + c, y + c, product[c], norm[c], n, distance);
     }
 }
 

@@ -95,6 +95,21 @@ bool REAL_KERNEL(diagonal_ranks)(ct_tensor *ranks, const ct_tensor *s, bool by_c
 
 /* ---- order similarity ------------------------------------------------------------------- */
 
+/* Once more where the sum of squares has left the range: of differences divided by the largest. */
+static real REAL_NAME(order_divided)(const real *a, const real *b, int64_t width, real plain) {
+    real largest = 0, squares = 0;
+    for (int64_t c = 0; c < width; c++) {
+        const real d = b[c] - a[c];
+        largest = d > largest || d != d ? d : largest;
+    }
+    if (!REAL_NAME(ct_can_divide)(largest)) return plain;
+    for (int64_t c = 0; c < width; c++) {
+        const real d = (b[c] - a[c]) / largest;
+        squares += d < R(0) ? R(0) : d * d;
+    }
+    return largest * R_SQRT(squares);
+}
+
 static real REAL_NAME(order_distance)(const real *a, const real *b, int64_t width) {
     real squares = 0;
 #pragma omp simd reduction(+ : squares)
@@ -103,7 +118,9 @@ static real REAL_NAME(order_distance)(const real *a, const real *b, int64_t widt
         d = d < R(0) ? R(0) : d;
         squares += d * d;
     }
-    return R_SQRT(squares);
+    const real distance = R_SQRT(squares);
+    if (!REAL_NAME(ct_squares_lost)(squares)) return distance;
+    return REAL_NAME(order_divided)(a, b, width, distance);
 }
 
 /* Tiles of a stay in the cache while all of b passes by. */

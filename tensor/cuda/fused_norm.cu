@@ -408,6 +408,41 @@ template <typename real> static __device__ inline real one_over(real norm) {
     return norm == 0 ? real(0) : 1 / norm;
 }
 
+/* l2_divided of tensor/cpu/fused_norm_kernels.h, by a block, and of a column by one thread. */
+template <typename real>
+static __device__ void l2_divided_row(real *to, real *norm, const real *from, int64_t n) {
+    real largest = 0, squares = 0;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
+        largest = ct_combine_max()(real(fabs(from[i])), largest);
+    }
+    largest = ct_block_reduce(largest, ct_combine_max(), real(0));
+    if (!ct_cuda_can_divide(largest)) return;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
+        real v = from[i] / largest;
+        squares += v * v;
+    }
+    const real length = R_SQRT(ct_block_sum(squares));
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) to[i] = from[i] / largest / length;
+    if (threadIdx.x == 0) *norm = largest * length;
+}
+
+template <typename real>
+static __device__ void l2_divided_column(real *to, real *norm, const real *from, int64_t n,
+                                         int64_t inner) {
+    real largest = 0, squares = 0;
+    for (int64_t r = 0; r < n; r++) {
+        largest = ct_combine_max()(real(fabs(from[r * inner])), largest);
+    }
+    if (!ct_cuda_can_divide(largest)) return;
+    for (int64_t r = 0; r < n; r++) {
+        real v = from[r * inner] / largest;
+        squares += v * v;
+    }
+    const real length = R_SQRT(squares);
+    *norm = largest * length;
+    for (int64_t r = 0; r < n; r++) to[r * inner] = from[r * inner] / largest / length;
+}
+
 /* Norms along rows. */
 template <typename real>
 static __global__ void __launch_bounds__(CT_ROW_THREADS)
@@ -420,13 +455,17 @@ static __global__ void __launch_bounds__(CT_ROW_THREADS)
             ct_pack<W, real> v = ct_load<W>(from + i);
             for (int k = 0; k < W; k++) squares += v.at[k] * v.at[k];
         });
-        const real length = R_SQRT(ct_block_sum(squares)), scale = one_over(length);
+        squares = ct_block_sum(squares);
+        const real length = R_SQRT(squares), scale = one_over(length);
         ct_each<real>(n, head, [&]<int W>(int64_t i) {
             ct_pack<W, real> v = ct_load<W>(from + i);
             for (int k = 0; k < W; k++) v.at[k] *= scale;
             ct_store(to + i, v);
         });
         if (threadIdx.x == 0) norm[r] = length;
+        if (!ct_cuda_squares_lost(squares)) continue;
+        __syncthreads(); /* y and the norm are written once more */
+        l2_divided_row(to, norm + r, from, n);
     }
 }
 
@@ -444,6 +483,8 @@ static __global__ void l2_columns(real *y, real *norm, const real *x, int64_t co
         const real length = R_SQRT(squares), scale = one_over(length);
         norm[p] = length;
         for (int64_t r = 0; r < n; r++) y[first + r * inner] = x[first + r * inner] * scale;
+        if (!ct_cuda_squares_lost(squares)) continue;
+        l2_divided_column(y + first, norm + p, x + first, n, inner);
     }
 }
 
@@ -459,6 +500,11 @@ bool ct_cuda_l2_normalize(ct_tensor *y, ct_tensor *norm, const ct_tensor *x) {
                                   to, norms, from, outer * inner, n, inner);
 }
 CT_BOTH_REALS(l2_normalize);
+
+/* scale: one over the norm, which may be beyond the range */
+template <typename real> static __device__ inline real over(real value, real scale, real norm) {
+    return scale - scale == 0 ? value * scale : value / norm;
+}
 
 /* gx = (g - y (g . y)) / norm, 0 where the norm is. */
 template <typename real>
@@ -477,7 +523,7 @@ static __global__ void __launch_bounds__(CT_ROW_THREADS)
         const real scale = one_over(norm[r]);
         ct_each<real>(n, head, [&]<int W>(int64_t i) {
             ct_pack<W, real> u = ct_load<W>(gr + i), v = ct_load<W>(yr + i);
-            for (int k = 0; k < W; k++) u.at[k] = (u.at[k] - v.at[k] * product) * scale;
+            for (int k = 0; k < W; k++) u.at[k] = over(u.at[k] - v.at[k] * product, scale, norm[r]);
             ct_store(to + i, u);
         });
     }
@@ -492,7 +538,7 @@ static __global__ void l2_columns_grad(real *gx, const real *g, const real *y, c
         for (int64_t i = first; i < first + n * inner; i += inner) product += g[i] * y[i];
         const real scale = one_over(norm[p]);
         for (int64_t i = first; i < first + n * inner; i += inner) {
-            gx[i] = (g[i] - y[i] * product) * scale;
+            gx[i] = over(g[i] - y[i] * product, scale, norm[p]);
         }
     }
 }

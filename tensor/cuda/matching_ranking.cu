@@ -218,6 +218,20 @@ static __device__ inline void load_tile(real (&tile)[TILE][DEPTH + 1], const rea
     }
 }
 
+/* order_divided of tensor/cpu/matching_ranking_kernels.h. */
+template <typename real>
+static __device__ real order_divided(const real *a, const real *b, int64_t width, real plain) {
+    real largest = 0;
+    double squares = 0;
+    for (int64_t c = 0; c < width; c++) largest = ct_combine_max()(real(b[c] - a[c]), largest);
+    if (!ct_cuda_can_divide(largest)) return plain;
+    for (int64_t c = 0; c < width; c++) {
+        real d = (b[c] - a[c]) / largest;
+        squares += d < 0 ? 0 : d * d;
+    }
+    return largest * (real)sqrt(squares);
+}
+
 /* A block for a tile of s, a thread for an element: DEPTH squares are added in `real`, those sums
  * in f64. */
 template <typename real>
@@ -243,7 +257,11 @@ static __global__ void order_similarity(real *s, const real *a, const real *b, i
             __syncthreads();
         }
         real distance = (real)sqrt(squares);
-        if (i < n && j < m) s[i * m + j] = distance == 0 ? 0 : -distance;
+        bool there = i < n && j < m;
+        if (there && ct_cuda_squares_lost((real)squares)) {
+            distance = order_divided(a + i * width, b + j * width, width, distance);
+        }
+        if (there) s[i * m + j] = distance == 0 ? 0 : -distance;
     }
 }
 

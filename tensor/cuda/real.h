@@ -4,6 +4,7 @@
 #ifndef CT_CUDA_REAL_H
 #define CT_CUDA_REAL_H
 
+#include "tensor/core/bits.h"
 #include "tensor/cuda/cuda.h"
 
 template <typename real> static __device__ inline real ct_cuda_sigmoid(real x) {
@@ -14,6 +15,11 @@ template <typename real> static __device__ inline real ct_cuda_sigmoid(real x) {
 template <typename real> static __device__ inline real ct_cuda_softplus(real x) {
     return (x < 0 ? real(0) : x) + log1p(exp(-fabs(x)));
 }
+
+static __device__ inline bool ct_cuda_squares_lost(float sum) { return ct_squares_lost_f32(sum); }
+static __device__ inline bool ct_cuda_squares_lost(double sum) { return ct_squares_lost_f64(sum); }
+static __device__ inline bool ct_cuda_can_divide(float x) { return ct_can_divide_f32(x); }
+static __device__ inline bool ct_cuda_can_divide(double x) { return ct_can_divide_f64(x); }
 
 #define R(c) ((real)(c))
 #define R_EXP(x) exp(x)

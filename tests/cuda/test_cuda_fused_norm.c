@@ -134,9 +134,13 @@ static void check_l2(const ct_tensor *x, int axis, place *on) {
     assert_as_cpu(ct_tensor_l2_normalize(on(x), axis, &cuda_norm), y, t, "l2norm");
     assert_as_cpu(cuda_norm, norm, t, "l2norm: the norm");
     ct_tensor *g = noise(x->dtype, x->shape, 1, 4);
-    /* of one element it is a difference of equal numbers */
-    assert_close(ct_tensor_l2_normalize_grad(on(g), on(y), on(norm), axis),
-                 ct_tensor_l2_normalize_grad(g, y, norm, axis), 4 * t, t, "l2norm gradient");
+    ct_tensor *gx = ct_tensor_l2_normalize_grad(g, y, norm, axis);
+    ct_tensor *cuda_gx = ct_tensor_l2_normalize_grad(on(g), on(y), on(norm), axis);
+    /* of one element it is a difference of equal numbers, over the norm */
+    double smallest =
+        ct_count(norm) ? ct_item(ct_tensor_reduce(CT_MIN, norm, CT_ALL_AXES, false)) : 1;
+    assert_close(cuda_gx, gx, 4 * t, t / (smallest > 0 && smallest < 1 ? smallest : 1),
+                 "l2norm gradient");
 }
 
 START_TEST(l2_norm_as_on_the_cpu) {
@@ -152,7 +156,22 @@ START_TEST(l2_norm_as_on_the_cpu) {
 }
 END_TEST
 
+/* Squares of such numbers are out of the range (tests/tensor/test_range.c). */
+START_TEST(l2_norm_over_the_whole_range) {
+    const double factors[2][4] = {{1e-30, 1e-20, 1e19, 1e37}, {1e-300, 1e-160, 1e160, 1e300}};
+    for (int i = 0; i < 8; i++) {
+        CT_SCOPE {
+            ct_shape shape = CT_SHAPE(matrices[_i][0], matrices[_i][1]);
+            ct_tensor *x = noise(reals[i % 2], shape, factors[i % 2][i / 2], 1);
+            check_l2(x, 1, places[i / 2 % 2]);
+            check_l2(x, 0, places[i / 2 % 2]);
+        }
+    }
+}
+END_TEST
+
 LOOPED_TEST_MAIN("cuda norm", {batch_norm_as_on_the_cpu, cases_here(SHAPES, LARGE)},
                  {batch_norm_of_large_means, cases_here(SHAPES, LARGE)}, {batch_norm_of_nothing, 1},
                  {layer_norm_as_on_the_cpu, cases_here(MATRICES, LARGE_MATRICES)},
-                 {l2_norm_as_on_the_cpu, cases_here(MATRICES, LARGE_MATRICES)})
+                 {l2_norm_as_on_the_cpu, cases_here(MATRICES, LARGE_MATRICES)},
+                 {l2_norm_over_the_whole_range, MATRICES - LARGE_MATRICES})

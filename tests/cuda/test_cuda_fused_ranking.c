@@ -67,11 +67,13 @@ static const int64_t pairs[][3] = {{1, 1, 1}, {31, 33, 257}, {17, 40, 3}, {5, 4,
 enum { PAIRS = sizeof pairs / sizeof *pairs };
 
 START_TEST(order_as_on_the_cpu) {
-    for (int d = 0; d < 2; d++) {
+    const double scales[] = {1, 1, 1e-23, 1e-170, 1e20, 1e170}; /* squares out of the range */
+    for (int k = 0; k < 6; k++) {
         CT_SCOPE {
             const int64_t *p = pairs[_i];
-            ct_tensor *a = noise(reals[d], CT_SHAPE(p[0], p[2]), 1, 1);
-            ct_tensor *b = noise(reals[d], CT_SHAPE(p[1], p[2]), 1, 2);
+            int d = k % 2;
+            ct_tensor *a = noise(reals[d], CT_SHAPE(p[0], p[2]), scales[k], 1);
+            ct_tensor *b = noise(reals[d], CT_SHAPE(p[1], p[2]), scales[k], 2);
             if (ct_count(a) && p[1]) { /* one pair in order: its distance is 0 */
                 ct_tensor *row = ct_tensor_slice(b, 0, p[1] - 1, p[1], 1);
                 ct_tensor_copy_to(row, ct_tensor_slice(a, 0, 0, 1, 1));

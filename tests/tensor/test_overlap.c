@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inputs that share memory with what is written: the result is as if they had been copied before. */
+/* Inputs that share memory with what is written: the result is as if they had been copied before.
+ */
 #include "tests/tensor/kernel_test.h"
 
 /* Below and above what is done in vectors, blocks, tiles and by several threads. */
@@ -161,8 +162,8 @@ END_TEST
 
 static bool add_rows(ct_tensor *to, const ct_tensor *from) {
     int64_t n = ct_dim(from, 0);
-    ct_tensor *reversed = ct_tensor_sub(ct_scalar(CT_F64, CT_CPU, (double)(n - 1)),
-                                        ct_arange(CT_F64, CT_CPU, n));
+    ct_tensor *reversed =
+        ct_tensor_sub(ct_scalar(CT_F64, CT_CPU, (double)(n - 1)), ct_arange(CT_F64, CT_CPU, n));
     return ct_tensor_index_add_to(to, 0, ct_tensor_cast(reversed, CT_I64), from);
 }
 
@@ -200,7 +201,8 @@ END_TEST
 START_TEST(views_of_shared_places) {
     (void)_i;
     CT_SCOPE {
-        ct_tensor *x = numbered(CT_F32, CT_SHAPE(4, 4)), *one = ct_full(CT_F32, CT_CPU, CT_SHAPE(1), 1);
+        ct_tensor *x = numbered(CT_F32, CT_SHAPE(4, 4)),
+                  *one = ct_full(CT_F32, CT_CPU, CT_SHAPE(1), 1);
         ct_tensor wide = *ct_tensor_expand(x, CT_SHAPE(3, 4, 4)), odd = *x, diagonal = *x;
         odd.stride[0] = 2; /* rows of 4, 2 apart */
         diagonal.shape = CT_SHAPE(3, 3);
@@ -215,8 +217,10 @@ START_TEST(views_of_shared_places) {
                            ct_tensor_copy_to(y, one),
                            ct_set(y, 0, 1),
                            ct_tensor_index_add_to(y, 0, index, ct_zeros(CT_F32, CT_CPU, y->shape)),
-                           ct_tensor_matmul_to(y, 1, ct_zeros(CT_F32, CT_CPU, y->shape),
-                                               ct_zeros(CT_F32, CT_CPU, CT_SHAPE(ct_dim(y, -1), ct_dim(y, -1))), 0)};
+                           ct_tensor_matmul_to(
+                               y, 1, ct_zeros(CT_F32, CT_CPU, y->shape),
+                               ct_zeros(CT_F32, CT_CPU, CT_SHAPE(ct_dim(y, -1), ct_dim(y, -1))),
+                               0)};
             for (size_t j = 0; j < sizeof done / sizeof *done; j++) {
                 ck_assert_msg(!done[j], "view %d was written by function %zu", i, j);
             }
@@ -236,7 +240,8 @@ START_TEST(views_that_can_be_written) {
         ck_assert(ct_tensor_fill(ct_tensor_permute(y, (int[]){3, 1, 0, 2}), -1));
         for (int64_t i = 0; i < ct_count(y); i++) ck_assert(ct_get(y, i) == -1);
         ck_assert(ct_tensor_fill(ct_tensor_expand(x, CT_SHAPE(1, 5, 6, 7, 8)), 2));
-        ck_assert(ct_tensor_fill(ct_tensor_expand(ct_zeros(CT_F32, CT_CPU, CT_SHAPE(1)), CT_SHAPE(0)), 2));
+        ck_assert(ct_tensor_fill(
+            ct_tensor_expand(ct_zeros(CT_F32, CT_CPU, CT_SHAPE(1)), CT_SHAPE(0)), 2));
         assert_no_error();
     }
 }
