@@ -255,6 +255,12 @@ bool ct_given(const char *op, const ct_tensor *x) {
     return x ? true : ct_fail_bool("%s: an input is NULL", op);
 }
 
+bool ct_given_float(const char *op, const ct_tensor *x) {
+    if (!ct_given(op, x)) return false;
+    if (x->dtype == CT_F32 || x->dtype == CT_F64) return true;
+    return ct_fail_bool("%s: expected f32 or f64, got %s", op, ct_tensor_text(x));
+}
+
 ct_tensor *ct_unbroadcast(ct_tensor *g, ct_shape shape) {
     return g && ct_shape_equal(g->shape, shape) ? g : ct_tensor_sum_to(g, shape);
 }

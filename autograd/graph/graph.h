@@ -105,6 +105,8 @@ bool ct_anomaly_mode(void);
 
 /* False, with "op: an input is NULL" if there is no error yet, when x is NULL. */
 bool ct_given(const char *op, const ct_tensor *x);
+/* The same, and when it is neither f32 nor f64. */
+bool ct_given_float(const char *op, const ct_tensor *x);
 /* g summed to the shape of an input that was broadcast; g itself where nothing was. */
 ct_tensor *ct_unbroadcast(ct_tensor *g, ct_shape shape);
 /* x with its leading dimensions as one: (rows, last). */

@@ -189,6 +189,7 @@ ct_tensor *ct_batch_norm_with(ct_tensor *x, int axis, ct_tensor *weight, ct_tens
 ct_tensor *ct_batch_norm_fixed(ct_tensor *x, int axis, ct_tensor *mean, ct_tensor *variance,
                                ct_tensor *weight, ct_tensor *bias, double eps) {
     ct_norm_result result = {.mean = mean};
+    if (!ct_given_float("batch_norm_fixed", variance)) return NULL;
     result.rstd = ct_tensor_unary(CT_UNARY_rsqrt,
                                   ct_tensor_unary(CT_UNARY_add_scalar, variance, eps, 0), 0, 0);
     result.y = ct_tensor_batch_norm_apply(x, axis, mean, result.rstd, weight, bias);
@@ -234,7 +235,7 @@ static void weight_norm_samples(ct_sampler *sampler) {
 static const ct_op weight_norm_op = {"weight_norm", weight_norm_backward, weight_norm_samples};
 
 ct_tensor *ct_weight_norm(ct_tensor *v, ct_tensor *g) {
-    if (!ct_given("weight_norm", v) || !ct_given("weight_norm", g)) return NULL;
+    if (!ct_given_float("weight_norm", v) || !ct_given("weight_norm", g)) return NULL;
     int64_t out = v->shape.ndim ? v->shape.dim[0] : 0, rest = 1;
     if (v->shape.ndim < 1 || ct_count(g) != out) {
         return ct_fail("weight_norm: v %s, g %s: expected (out,..) and (out,1,..)",
@@ -277,7 +278,7 @@ static void dropout_samples(ct_sampler *sampler) {
 static const ct_op dropout_op = {"dropout", dropout_backward, dropout_samples};
 
 ct_tensor *ct_dropout_with(ct_tensor *x, double p, ct_rng *rng, const char *name) {
-    if (!ct_given("dropout", x)) return NULL;
+    if (!ct_given_float("dropout", x)) return NULL;
     if (!(p >= 0 && p <= 1)) return ct_fail("dropout: probability %g, expected 0 to 1", p);
     if (p == 0) return x;
     if (!rng) return ct_fail("dropout: the generator is NULL");

@@ -117,7 +117,7 @@ static void glu_samples(ct_sampler *sampler) {
 static const ct_op glu_op = {"glu", glu_backward, glu_samples};
 
 ct_tensor *ct_glu(ct_tensor *x, int axis) {
-    if (!ct_given("glu", x)) return NULL;
+    if (!ct_given_float("glu", x)) return NULL;
     axis = ct_axis("glu", axis, x->shape.ndim);
     if (axis < 0) return NULL;
     int64_t size = x->shape.dim[axis];
