@@ -131,6 +131,16 @@ static int call_unary(ct_tensor *const *x, const void *options, ct_tensor **y) {
     return ct_sample_result(y, ct_unary(o->kind, x[0], o->p, o->q));
 }
 
+/* Whole exponents have a derivative at 0 and below it, too. */
+static void whole_power_samples(ct_sampler *sampler) {
+    for (int exponent = 0; exponent <= 3; exponent++) {
+        unary_options o = {CT_UNARY_pow_scalar, exponent, 0};
+        ct_sample_1(sampler, "whole exponent", call_unary, &o, ct_sample_real(CT_SHAPE(3, 4)));
+        ct_sample_1(sampler, "whole exponent at 0", call_unary, &o,
+                    ct_sample_between(CT_SHAPE(2), 0, 0));
+    }
+}
+
 static void unary_samples(ct_sampler *sampler, ct_unary_kind kind, double lo, double hi) {
     unary_options o = {kind, 0.7, 0};
     if (ct_unary_params(kind) == 2) o = (unary_options){kind, 0.6 * lo + 0.4 * hi, 0.9 * hi};
@@ -140,6 +150,7 @@ static void unary_samples(ct_sampler *sampler, ct_unary_kind kind, double lo, do
     ct_sample_1(sampler, "scalar", call_unary, &o, ct_sample_between(CT_SCALAR_SHAPE, lo, hi));
     ct_sample_1(sampler, "one element", call_unary, &o, ct_sample_between(CT_SHAPE(1, 1), lo, hi));
     ct_sample_1(sampler, "empty", call_unary, &o, ct_sample_between(CT_SHAPE(0, 3), lo, hi));
+    if (kind == CT_UNARY_pow_scalar) whole_power_samples(sampler);
 }
 
 /* ---- two inputs ------------------------------------------------------------------------- */
@@ -181,6 +192,14 @@ static int call_binary_with_itself(ct_tensor *const *x, const void *options, ct_
     return ct_sample_result(y, ct_binary(*(const ct_binary_kind *)options, x[0], x[0]));
 }
 
+/* 0^b is 0 for every positive b. */
+static void zero_base_sample(ct_sampler *sampler) {
+    const ct_binary_kind kind = CT_BINARY_pow;
+    ct_sample_2(sampler, "zero base", call_binary, &kind,
+                (ct_sample_input){CT_SAMPLE_CONST, CT_SHAPE(4), 0, 0},
+                ct_sample_between(CT_SHAPE(4), 0.5, 3));
+}
+
 static void binary_samples(ct_sampler *sampler, ct_binary_kind kind, double lo, double hi) {
     const struct {
         const char *name;
@@ -204,6 +223,7 @@ static void binary_samples(ct_sampler *sampler, ct_binary_kind kind, double lo, 
     /* at a tie of maximum and minimum both sides move together, and half and half is right */
     ct_sample_1(sampler, "with itself", call_binary_with_itself, &kind,
                 ct_sample_between(CT_SHAPE(2, 3), lo, hi));
+    if (kind == CT_BINARY_pow) zero_base_sample(sampler);
 }
 
 /* ---- by name ---------------------------------------------------------------------------- */
