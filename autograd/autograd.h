@@ -65,13 +65,17 @@ int ct_add_hook(ct_tensor *leaf, ct_grad_hook hook, void *context);
 void ct_remove_hook(ct_tensor *leaf, int handle);
 
 /* Computes f(context, inputs) without storing what its gradient needs: backward runs it again
- * (activation checkpointing). Random draws inside repeat exactly if `rng` (may be NULL) is the one
- * they use: its state is restored for the second run. f must give the same result both times.
- * Leaves that f knows of (a module's parameters) get their gradients; any computed tensor it uses
- * must be among the inputs. context and rng must still be there in backward. */
+ * (activation checkpointing). f must give the same result both times; what it draws is the same,
+ * whatever generators it uses, and those stay as they are in the second run. Leaves that f knows of
+ * (a module's parameters) get their gradients; any computed tensor it uses must be among the
+ * inputs. context must still be there in backward. NULL on error. */
 typedef ct_tensor *(*ct_checkpoint_function)(void *context, ct_tensor *const *inputs, int count);
 ct_tensor *ct_checkpoint(ct_checkpoint_function f, void *context, ct_tensor *const *inputs,
-                         int count, ct_rng *rng);
+                         int count);
+/* True while a checkpoint's function runs for the second time: what a forward pass does beside
+ * computing its result (a batch norm's running statistics, a count of calls) is then done already.
+ */
+bool ct_is_recomputing(void);
 
 /* Anomaly mode of this thread: every operation's result and every gradient is looked at; the
  * first NaN or infinity is an error naming the operation that produced it. Slow. */

@@ -4,13 +4,17 @@
 
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
+#include "tensor/ops/draws.h"
 
 typedef struct {
     ct_checkpoint_function function;
     void *context;
-    ct_rng *rng;
-    ct_rng before; /* the generator as the function found it */
+    ct_draws *draws; /* of the first run */
 } checkpoint;
+
+static _Thread_local bool recomputing;
+
+bool ct_is_recomputing(void) { return recomputing; }
 
 /* The saved inputs again: those that need a gradient as leaves of a graph of their own. */
 static bool make_leaves(const ct_node *node, ct_tensor **leaves) {
@@ -23,12 +27,13 @@ static bool make_leaves(const ct_node *node, ct_tensor **leaves) {
 }
 
 static ct_tensor *run_again(const checkpoint *c, ct_tensor *const *leaves, int count) {
-    ct_rng now = c->rng ? *c->rng : (ct_rng){0};
-    if (c->rng) *c->rng = c->before;
-    bool was = ct_set_grad_enabled(true);
+    bool recorded = ct_set_grad_enabled(true), outer = recomputing;
+    recomputing = true;
+    ct_draws_repeat(c->draws);
     ct_tensor *y = c->function(c->context, leaves, count);
-    ct_set_grad_enabled(was);
-    if (c->rng) *c->rng = now;
+    ct_draws_end();
+    recomputing = outer;
+    ct_set_grad_enabled(recorded);
     return y;
 }
 
@@ -58,17 +63,16 @@ static bool checkpoint_backward(ct_node *node, ct_tensor *const *g, ct_tensor **
 }
 
 static ct_tensor *gated_with_dropout(void *context, ct_tensor *const *inputs, int count) {
+    (void)context;
     (void)count;
+    ct_rng rng = ct_rng_create(5, 0);
     ct_tensor *gated = ct_mul(ct_tanh(inputs[0]), ct_sigmoid(inputs[1]));
-    return ct_dropout_with(ct_add(gated, inputs[0]), 0.3, context, "sample");
+    return ct_dropout_with(ct_add(gated, inputs[0]), 0.3, &rng, "sample");
 }
 
 static int call_checkpoint(ct_tensor *const *x, const void *options, ct_tensor **y) {
-    /* the generator must still be there in backward; nothing lives longer than the thread here */
-    static _Thread_local ct_rng rng;
     (void)options;
-    rng = ct_rng_create(5, 0);
-    return ct_sample_result(y, ct_checkpoint(gated_with_dropout, &rng, x, 2, &rng));
+    return ct_sample_result(y, ct_checkpoint(gated_with_dropout, NULL, x, 2));
 }
 
 static void checkpoint_samples(ct_sampler *sampler) {
@@ -86,23 +90,39 @@ static const ct_op checkpoint_op = {"checkpoint", checkpoint_backward, checkpoin
 
 const ct_op *ct_checkpoint_op(int i) { return i == 0 ? &checkpoint_op : NULL; }
 
-ct_tensor *ct_checkpoint(ct_checkpoint_function f, void *context, ct_tensor *const *inputs,
-                         int count, ct_rng *rng) {
-    checkpoint c = {f, context, rng, rng ? *rng : (ct_rng){0}};
-    bool recordable = false;
-    bool *outer = ct_watch_recording(&recordable);
+static void release_draws(void *options) { ct_draws_destroy(((checkpoint *)options)->draws); }
+
+/* f's result, a constant; *recordable: it depends on something that requires a gradient. */
+static ct_tensor *run_first(const checkpoint *c, ct_tensor *const *inputs, int count,
+                            bool *recordable) {
+    bool *outer = ct_watch_recording(recordable);
+    ct_draws_note(c->draws);
     ct_tensor *y = NULL;
     CT_SCOPE {
         CT_NO_GRAD
-        y = ct_keep(f(context, inputs, count));
+        y = ct_keep(c->function(c->context, inputs, count));
     }
+    ct_draws_end();
     ct_watch_recording(outer);
     y = ct_adopt(y);
     if (y && y->autograd) y = ct_detach(y); /* one of its inputs */
-    if (!ct_given("checkpoint", y)) return NULL;
+    return ct_given("checkpoint", y) ? y : NULL;
+}
+
+ct_tensor *ct_checkpoint(ct_checkpoint_function f, void *context, ct_tensor *const *inputs,
+                         int count) {
+    checkpoint c = {f, context, ct_draws_create()};
+    if (!c.draws) return NULL;
+    bool recordable = false;
+    ct_tensor *y = run_first(&c, inputs, count, &recordable);
     /* also when only a parameter that f knows of needs a gradient */
-    ct_node *node = ct_record_if(recordable, &checkpoint_op, count, inputs, 1, &y);
-    for (int i = 0; node && i < count; i++) ct_save(node, inputs[i]);
+    ct_node *node = y ? ct_record_if(recordable, &checkpoint_op, count, inputs, 1, &y) : NULL;
+    if (!node) {
+        ct_draws_destroy(c.draws);
+        return y;
+    }
+    for (int i = 0; i < count; i++) ct_save(node, inputs[i]);
     ct_save_options(node, &c, sizeof c);
+    ct_on_node_free(node, release_draws);
     return y;
 }

@@ -52,9 +52,11 @@ static bool count_one_more(ct_tensor *batches) {
     return next && ct_tensor_copy_to(batches, next);
 }
 
-/* The running variance is the unbiased one: `factor` times the biased one, which normalises. */
+/* The running variance is the unbiased one: `factor` times the biased one, which normalises. A
+ * checkpoint that computes a batch again has tracked it before. */
 static bool track(ct_module *norm, const ct_tensor *mean, const ct_tensor *variance,
                   double factor) {
+    if (ct_is_recomputing()) return true;
     const ct_batch_norm_options *options = ct_module_self(norm);
     return average(ct_module_own(norm, "running_mean"), options->momentum, 1, mean) &&
            average(ct_module_own(norm, "running_var"), options->momentum, factor, variance) &&

@@ -3,6 +3,7 @@
 #include "tensor/ops/random.h"
 
 #include "tensor/device/backend.h"
+#include "tensor/ops/draws.h"
 #include "tensor/ops/philox.h"
 
 ct_rng ct_rng_create(uint64_t seed, uint64_t stream) {
@@ -38,12 +39,14 @@ static ct_tensor *draw(const char *op, ct_rng *rng, const char *name, distributi
     }
     ct_tensor *y = ct_empty(dtype, device, shape);
     if (!y) return NULL;
-    if (!(of == NORMAL ? backend->normal : backend->uniform)(y, rng->seed, rng->stream,
-                                                             rng->offset)) {
+    uint64_t count = (uint64_t)ct_count(y), per_counter = dtype == CT_F64 ? 2 : 4;
+    uint64_t counters = (count + per_counter - 1) / per_counter;
+    ct_rng at;
+    if (!ct_draws_next(rng, counters, &at)) return NULL;
+    if (!(of == NORMAL ? backend->normal : backend->uniform)(y, at.seed, at.stream, at.offset)) {
         return NULL;
     }
-    uint64_t count = (uint64_t)ct_count(y), per_counter = dtype == CT_F64 ? 2 : 4;
-    rng->offset += (count + per_counter - 1) / per_counter;
+    ct_draws_taken(rng, &at, counters);
     return y;
 }
 
@@ -97,11 +100,14 @@ ct_tensor *ct_random_bernoulli(ct_rng *rng, const char *name, double p, ct_dtype
 
 /* The first two words of the next counter, the first one high. */
 static uint64_t draw_64(ct_rng *rng) {
-    uint32_t counter[4] = {(uint32_t)rng->offset, (uint32_t)(rng->offset >> 32),
-                           (uint32_t)rng->stream, (uint32_t)(rng->stream >> 32)};
-    uint32_t key[2] = {(uint32_t)rng->seed, (uint32_t)(rng->seed >> 32)}, word[4];
+    ct_rng at;
+    bool given = ct_draws_next(rng, 1, &at); /* else an error, and any number */
+    uint32_t counter[4] = {(uint32_t)at.offset, (uint32_t)(at.offset >> 32), (uint32_t)at.stream,
+                           (uint32_t)(at.stream >> 32)};
+    uint32_t key[2] = {(uint32_t)at.seed, (uint32_t)(at.seed >> 32)}, word[4];
     ct_philox(counter, key, word);
-    rng->offset++;
+    if (given) ct_draws_taken(rng, &at, 1);
+    else rng->offset++;
     return (uint64_t)word[0] << 32 | word[1];
 }
 

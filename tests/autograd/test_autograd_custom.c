@@ -209,8 +209,7 @@ static block_result run_blocks(bool checkpointed) {
     ct_tensor *y = ct_sin(x);
     for (int i = 0; i < 2; i++) {
         ct_tensor *inputs[] = {y, bias};
-        y = checkpointed ? ct_checkpoint(run_block, &b, inputs, 2, &b.rng)
-                         : run_block(&b, inputs, 2);
+        y = checkpointed ? ct_checkpoint(run_block, &b, inputs, 2) : run_block(&b, inputs, 2);
     }
     ck_assert(ct_backward(ct_sum_all(ct_square(y))));
     ck_assert_int_eq(b.runs, checkpointed ? 4 : 2);
@@ -232,7 +231,7 @@ START_TEST(checkpoints_equal_the_plain_run) {
 END_TEST
 
 static ct_tensor *nested(void *context, ct_tensor *const *inputs, int count) {
-    return ct_checkpoint(run_block, context, inputs, count, &((block *)context)->rng);
+    return ct_checkpoint(run_block, context, inputs, count);
 }
 
 /* Inputs that need no gradient, a parameter that does; a checkpoint in a checkpoint; without
@@ -243,7 +242,7 @@ START_TEST(checkpoints_record_for_captured_parameters) {
         ct_tensor *x = ct_tensor_reshape(vector(1, 2, 3), CT_SHAPE(1, 3));
         for (int i = 0; i < 2; i++) {
             block b = {w, ct_rng_create(3, 0), 0};
-            ct_tensor *y = i ? ct_checkpoint(nested, &b, &x, 1, &b.rng) : run_block(&b, &x, 1);
+            ct_tensor *y = i ? ct_checkpoint(nested, &b, &x, 1) : run_block(&b, &x, 1);
             ck_assert(ct_backward(ct_sum_all(y)));
             g[i] = ct_tensor_copy(ct_grad(w));
             ct_zero_grad(w);
@@ -253,15 +252,15 @@ START_TEST(checkpoints_record_for_captured_parameters) {
         ct_add_hook(w, log_hook, &log);
         block b = {w, ct_rng_create(3, 0), 0};
         ct_tensor *outside = ct_sum_all(w); /* older: its gradient comes after the checkpoint's */
-        ct_tensor *y = ct_checkpoint(run_block, &b, &x, 1, &b.rng);
+        ct_tensor *y = ct_checkpoint(run_block, &b, &x, 1);
         ck_assert(ct_backward(ct_add(ct_sum_all(y), outside)));
         ck_assert_int_eq(log.calls, 1);
         ck_assert_double_eq_tol(log.first, ct_get(g[0], 0) + 1, 1e-14);
         CT_NO_GRAD
-        y = ct_checkpoint(run_block, &b, &x, 1, &b.rng);
+        y = ct_checkpoint(run_block, &b, &x, 1);
         ck_assert(!ct_requires_grad(y));
         ct_forget_grad(w);
-        ck_assert(!ct_requires_grad(ct_checkpoint(run_block, &b, &x, 1, &b.rng)));
+        ck_assert(!ct_requires_grad(ct_checkpoint(run_block, &b, &x, 1)));
     }
     assert_no_error();
 }
@@ -287,17 +286,17 @@ static ct_tensor *fails_again(void *context, ct_tensor *const *inputs, int count
 START_TEST(odd_checkpoints) {
     CT_SCOPE {
         ct_tensor *x = leaf(1, 2, 3), *computed = ct_square(x);
-        ck_assert(ct_backward(ct_sum_all(ct_checkpoint(first_input, NULL, &x, 1, NULL))));
+        ck_assert(ct_backward(ct_sum_all(ct_checkpoint(first_input, NULL, &x, 1))));
         assert_vector(ct_grad(x), 1, 1, 1, "identity");
-        ct_tensor *y = ct_checkpoint(times_context, computed, &x, 1, NULL);
+        ct_tensor *y = ct_checkpoint(times_context, computed, &x, 1);
         ck_assert(!ct_backward(ct_sum_all(y)));
         assert_error("checkpoint: the function uses the result of 'square', which was computed "
                      "before it and is not among its inputs");
         int runs = 0;
-        ck_assert(!ct_backward(ct_sum_all(ct_checkpoint(fails_again, &runs, &x, 1, NULL))));
+        ck_assert(!ct_backward(ct_sum_all(ct_checkpoint(fails_again, &runs, &x, 1))));
         assert_error("checkpoint: the function gave (3), at its second run ()");
         ct_tensor *none = NULL;
-        ck_assert_ptr_null(ct_checkpoint(times_context, computed, &none, 1, NULL));
+        ck_assert_ptr_null(ct_checkpoint(times_context, computed, &none, 1));
         assert_error("mul: an input is NULL");
     }
 }
@@ -314,7 +313,7 @@ START_TEST(checkpoints_save_memory) {
             block b = {w, ct_rng_create(3, 0), 0};
             ct_tensor *y = NULL;
             CT_SCOPE {
-                y = ct_keep(i ? ct_checkpoint(run_block, &b, &x, 1, &b.rng) : run_block(&b, &x, 1));
+                y = ct_keep(i ? ct_checkpoint(run_block, &b, &x, 1) : run_block(&b, &x, 1));
             }
             used[i] = ct_memory_in_use(CT_CPU) - before;
             ct_release(y);

@@ -19,8 +19,9 @@ static void expect_gradient(ct_tensor *x, double expected, const char *what) {
         double got = ct_get(ct_grad(x), i);
         bool same = isfinite(expected) ? fabs(got - expected) <= tolerance * fmax(1, fabs(expected))
                                        : (isnan(expected) ? isnan(got) : got == expected);
-        if (!same) ck_abort_msg("%s, %s: %.9g, expected %.9g", what, ct_dtype_name(x->dtype), got,
-                                expected);
+        if (!same)
+            ck_abort_msg("%s, %s: %.9g, expected %.9g", what, ct_dtype_name(x->dtype), got,
+                         expected);
     }
 }
 
@@ -173,8 +174,8 @@ static const struct {
 START_TEST(row_gradients_at_points) {
     CT_SCOPE {
         for (int wide = 0; wide < 2; wide++) {
-            ct_tensor *x = ct_from_doubles(wide ? CT_F64 : CT_F32, CT_CPU, CT_SHAPE(1, 3),
-                                           rows[_i].x);
+            ct_tensor *x =
+                ct_from_doubles(wide ? CT_F64 : CT_F32, CT_CPU, CT_SHAPE(1, 3), rows[_i].x);
             x = ct_require_grad(ct_tensor_to_device(x, test_device()));
             ck_assert_msg(ct_backward(ct_sum_all(rows[_i].of(x, -1))), "%s", ct_error());
             assert_close(ct_grad(x),

@@ -380,7 +380,7 @@ static ct_tensor *drop_out(void *rng, ct_tensor *const *x, int count) {
 /* A checkpoint draws the same numbers again in backward. */
 static void descend_through_checkpoint(ct_tensor *w, ct_rng *rng) {
     CT_SCOPE {
-        ct_tensor *y = ct_checkpoint(drop_out, rng, &w, 1, rng);
+        ct_tensor *y = ct_checkpoint(drop_out, rng, &w, 1);
         ct_tensor *u = ct_random_uniform(rng, "u", CT_F32, CT_CUDA, w->shape);
         ct_backward(ct_sum_all(ct_square(ct_mul(y, u))));
         ct_tensor_add_to(w, -0.1, ct_grad(w));

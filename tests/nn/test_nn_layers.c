@@ -204,6 +204,29 @@ START_TEST(recurrent_refusals) {
 }
 END_TEST
 
+/* What the last layer gives is not dropped: no element of it is 0, and one layer drops nothing. */
+START_TEST(nothing_is_dropped_after_the_last_layer) {
+    for (int layers = 1; layers <= 3; layers++) {
+        ct_rnn_options options = {.layers = layers, .bias = true, .dropout = 0.5};
+        ct_module *gru = ct_gru_create(3, 8, &options), *lstm = ct_lstm_create(3, 8, &options);
+        CT_SCOPE {
+            ct_tensor *x = ct_tensor_cast(real(CT_SHAPE(2, 5, 3), 1), CT_F32);
+            ct_tensor *y[2] = {ct_gru(gru, x, NULL, NULL, NULL),
+                               ct_lstm(lstm, x, NULL, NULL, NULL, NULL, NULL)};
+            for (int i = 0; i < 2; i++) {
+                ck_assert_int_eq(ct_count(y[i]), 80);
+                for (int64_t k = 0; k < 80; k++) ck_assert(ct_get(y[i], k) != 0);
+            }
+            ct_tensor *again = ct_gru(gru, x, NULL, NULL, NULL);
+            ck_assert((ct_get(again, 79) == ct_get(y[0], 79)) == (layers == 1));
+        }
+        ct_module_destroy(gru);
+        ct_module_destroy(lstm);
+    }
+    assert_no_error();
+}
+END_TEST
+
 START_TEST(gru_drops_between_layers_in_training_only) {
     ct_module *m =
         ct_gru_create(3, 8, &(ct_rnn_options){.layers = 2, .bias = true, .dropout = 0.5});
@@ -562,7 +585,8 @@ END_TEST
 
 TEST_MAIN("nn layers", initial_values_are_pytorchs, the_seed_decides_initial_values,
           padding_row_stays_zero, lstm_is_its_formulas, recurrent_refusals,
-          gru_drops_between_layers_in_training_only, attention_is_its_formula, attention_refusals,
-          graph_conv_is_its_formula, conv1d_is_its_formula, options_are_taken_literally,
-          wrong_options_are_named, batch_norm_modes, masked_batch_norm_is_that_of_its_rows,
-          layer_norm_is_its_formula, dropout_keeps_the_mean)
+          nothing_is_dropped_after_the_last_layer, gru_drops_between_layers_in_training_only,
+          attention_is_its_formula, attention_refusals, graph_conv_is_its_formula,
+          conv1d_is_its_formula, options_are_taken_literally, wrong_options_are_named,
+          batch_norm_modes, masked_batch_norm_is_that_of_its_rows, layer_norm_is_its_formula,
+          dropout_keeps_the_mean)
