@@ -14,6 +14,14 @@
  *
  * Lifetime, errors: as tensor/tensor.h says. Results belong to the innermost scope; a NULL input
  * gives a NULL result; the first error sticks.
+ *
+ * Threads. Modes (recording, anomaly), errors and scopes are each thread's own. Threads may share
+ * leaves and other tensors, read them, record operations on them and run backward over graphs of
+ * their own at the same time: every gradient arrives at a shared leaf, in an order that is not
+ * determined (so with more than two threads the last bits of the sum are not either). A graph that
+ * threads share is walked by one backward at a time; a second one meanwhile is an error. Wait for
+ * the threads before asking for a gradient, changing a shared tensor in place, or letting a shared
+ * leaf go. A hook runs in the thread whose backward completed the leaf, without a lock.
  */
 #ifndef CT_AUTOGRAD_H
 #define CT_AUTOGRAD_H
@@ -31,7 +39,12 @@ ct_tensor *ct_require_grad(ct_tensor *x);
 /* Makes a leaf no longer collect one (a frozen parameter); its gradient is dropped. */
 void ct_forget_grad(ct_tensor *x);
 bool ct_requires_grad(const ct_tensor *x); /* a leaf, or computed from one while recording */
-ct_tensor *ct_grad(const ct_tensor *x);    /* of a leaf, in x's shape; NULL if none. Borrowed. */
+/* Of a leaf or of what ct_retain_grad was asked for, in x's shape; NULL if none. Borrowed. */
+ct_tensor *ct_grad(const ct_tensor *x);
+/* Asks backward to keep the gradient of a computed tensor: ct_grad(x) then has it, added up over
+ * backward calls as a leaf's is. Nothing to do for a leaf. Returns x; NULL with an error if x
+ * requires no gradient. */
+ct_tensor *ct_retain_grad(ct_tensor *x);
 /* Replaces a leaf's gradient (shape, dtype and device of x); NULL drops it. */
 bool ct_set_grad(ct_tensor *x, ct_tensor *grad);
 void ct_zero_grad(ct_tensor *x); /* drops it */
@@ -57,9 +70,11 @@ static inline void ct_restore_grad_mode(const bool *was) { ct_set_grad_enabled(*
                                                        once = true;                           \
          once; once = false)
 
-/* Called with the gradient of a leaf that backward has added to, when it is complete: once a
- * backward, at its end. It may change the gradient in place. Not called when backward fails.
- * Returns a handle for ct_remove_hook, 0 on error. */
+/* Called with the gradient of a leaf that backward has added to, as soon as it is complete: once a
+ * backward, after the last operation that the leaf was an input of, while older ones still wait (so
+ * that gradients can be sent away meanwhile). It may change the gradient in place, and run a
+ * backward of its own on another graph. None is called once backward has failed; an error in a hook
+ * is a failure. Returns a handle for ct_remove_hook, 0 on error. */
 typedef void (*ct_grad_hook)(void *context, ct_tensor *leaf, ct_tensor *grad);
 int ct_add_hook(ct_tensor *leaf, ct_grad_hook hook, void *context);
 void ct_remove_hook(ct_tensor *leaf, int handle);

@@ -9,6 +9,7 @@
 typedef struct {
     ct_checkpoint_function function;
     void *context;
+    int inputs;      /* the function's; the node has more: the leaves that the function knows of */
     ct_draws *draws; /* of the first run */
 } checkpoint;
 
@@ -17,8 +18,8 @@ static _Thread_local bool recomputing;
 bool ct_is_recomputing(void) { return recomputing; }
 
 /* The saved inputs again: those that need a gradient as leaves of a graph of their own. */
-static bool make_leaves(const ct_node *node, ct_tensor **leaves) {
-    for (int i = 0; i < node->inputs; i++) {
+static bool make_leaves(const ct_node *node, int count, ct_tensor **leaves) {
+    for (int i = 0; i < count; i++) {
         if (!ct_saved(node, i)) continue;
         leaves[i] = ct_detach(ct_saved(node, i));
         if (ct_needs_grad(node, i) && !ct_require_grad(leaves[i])) return false;
@@ -26,11 +27,11 @@ static bool make_leaves(const ct_node *node, ct_tensor **leaves) {
     return ct_ok();
 }
 
-static ct_tensor *run_again(const checkpoint *c, ct_tensor *const *leaves, int count) {
+static ct_tensor *run_again(const checkpoint *c, ct_tensor *const *leaves) {
     bool recorded = ct_set_grad_enabled(true), outer = recomputing;
     recomputing = true;
     ct_draws_repeat(c->draws);
-    ct_tensor *y = c->function(c->context, leaves, count);
+    ct_tensor *y = c->function(c->context, leaves, c->inputs);
     ct_draws_end();
     recomputing = outer;
     ct_set_grad_enabled(recorded);
@@ -38,9 +39,10 @@ static ct_tensor *run_again(const checkpoint *c, ct_tensor *const *leaves, int c
 }
 
 static bool differentiate(ct_node *node, ct_tensor *const *g, ct_tensor **leaves, ct_tensor **gx) {
-    if (!make_leaves(node, leaves)) return false;
+    const checkpoint *c = ct_node_options(node);
+    if (!make_leaves(node, c->inputs, leaves)) return false;
     ct_sequence_after(node->sequence); /* also when another thread made the node */
-    ct_tensor *y = run_again(ct_node_options(node), leaves, node->inputs);
+    ct_tensor *y = run_again(c, leaves);
     if (!ct_given("checkpoint", y)) return false;
     if (!ct_shape_equal(y->shape, g[0]->shape)) {
         return ct_fail_bool("checkpoint: the function gave %s, at its second run %s",
@@ -48,7 +50,7 @@ static bool differentiate(ct_node *node, ct_tensor *const *g, ct_tensor **leaves
     }
     if (!ct_requires_grad(y)) return true;
     if (!ct_backward_above(node->sequence, &y, g, 1, false)) return false;
-    for (int i = 0; i < node->inputs; i++) {
+    for (int i = 0; i < c->inputs; i++) {
         if (ct_needs_grad(node, i)) gx[i] = ct_leaf_take(leaves[i]);
     }
     return true;
@@ -92,36 +94,58 @@ const ct_op *ct_checkpoint_op(int i) { return i == 0 ? &checkpoint_op : NULL; }
 
 static void release_draws(void *options) { ct_draws_destroy(((checkpoint *)options)->draws); }
 
-/* f's result, a constant; *recordable: it depends on something that requires a gradient. */
-static ct_tensor *run_first(const checkpoint *c, ct_tensor *const *inputs, int count,
-                            bool *recordable) {
-    bool *outer = ct_watch_recording(recordable);
+/* f's result, a constant; `seen` gets what it used that requires a gradient. */
+static ct_tensor *run_first(const checkpoint *c, ct_tensor *const *inputs, ct_input_list *seen) {
+    ct_input_list *outer = ct_watch_inputs(seen);
     ct_draws_note(c->draws);
     ct_tensor *y = NULL;
     CT_SCOPE {
         CT_NO_GRAD
-        y = ct_keep(c->function(c->context, inputs, count));
+        y = ct_keep(c->function(c->context, inputs, c->inputs));
     }
     ct_draws_end();
-    ct_watch_recording(outer);
+    ct_watch_inputs(outer);
     y = ct_adopt(y);
     if (y && y->autograd) y = ct_detach(y); /* one of its inputs */
     return ct_given("checkpoint", y) ? y : NULL;
 }
 
+static bool is_among(const ct_tensor *x, ct_tensor *const *list, int count) {
+    for (int i = 0; i < count; i++) {
+        if (list[i] == x) return true;
+    }
+    return false;
+}
+
+/* The node depends on the inputs, and on what else the function used (parameters of a module):
+ * their gradients come from the second run, but that they come is seen by these edges. */
+static ct_node *record(const checkpoint *c, ct_tensor *const *inputs, const ct_input_list *seen,
+                       ct_tensor *y) {
+    int count = c->inputs;
+    ct_tensor **all = malloc(((size_t)count + seen->count + 1) * sizeof *all);
+    if (!all) return ct_fail("checkpoint: out of memory");
+    for (int i = 0; i < count; i++) all[i] = inputs[i];
+    for (size_t i = 0; i < seen->count; i++) {
+        if (!is_among(seen->items[i], inputs, c->inputs)) all[count++] = seen->items[i];
+    }
+    ct_node *node = ct_record(&checkpoint_op, count, all, 1, &y);
+    for (int i = 0; node && i < count; i++) ct_save(node, all[i]);
+    free(all);
+    return node;
+}
+
 ct_tensor *ct_checkpoint(ct_checkpoint_function f, void *context, ct_tensor *const *inputs,
                          int count) {
-    checkpoint c = {f, context, ct_draws_create()};
+    checkpoint c = {f, context, count, ct_draws_create()};
     if (!c.draws) return NULL;
-    bool recordable = false;
-    ct_tensor *y = run_first(&c, inputs, count, &recordable);
-    /* also when only a parameter that f knows of needs a gradient */
-    ct_node *node = y ? ct_record_if(recordable, &checkpoint_op, count, inputs, 1, &y) : NULL;
+    ct_input_list seen = {0};
+    ct_tensor *y = run_first(&c, inputs, &seen);
+    ct_node *node = y ? record(&c, inputs, &seen, y) : NULL;
+    ct_input_list_clear(&seen);
     if (!node) {
         ct_draws_destroy(c.draws);
-        return y;
+        return ct_ok() ? y : NULL;
     }
-    for (int i = 0; i < count; i++) ct_save(node, inputs[i]);
     ct_save_options(node, &c, sizeof c);
     ct_on_node_free(node, release_draws);
     return y;

@@ -13,13 +13,20 @@ typedef struct {
     size_t found; /* breaks ties between nodes of different threads */
 } entry;
 
+/* A leaf with hooks. */
+typedef struct {
+    ct_variable *leaf;
+    int64_t awaited; /* edges to it of nodes that have not had their turn */
+    bool touched;    /* its gradient was added to, its hooks not yet called */
+} awaited_leaf;
+
 typedef struct run run;
 struct run {
     run *outer; /* the backward that this one runs inside of (ct_checkpoint) */
     entry *entries;
     size_t count, capacity;
-    ct_variable **due; /* leaves whose hooks are to be called */
-    size_t due_count, due_capacity;
+    awaited_leaf *leaves; /* of the outermost run alone */
+    size_t leaf_count, leaf_capacity;
     bool retain;
     uint64_t floor;
 };
@@ -40,13 +47,20 @@ static bool grow(void **items, size_t count, size_t *capacity, size_t size) {
 
 static bool reach(run *r, ct_node *node) {
     const char *name = node->op->name;
-    if (node->run == r) return true;
+    if (atomic_load(&node->run) == r) return true;
     if (node->sequence <= r->floor) {
         return ct_fail_bool("checkpoint: the function uses the result of '%s', which was computed "
                             "before it and is not among its inputs",
                             name);
     }
-    if (node->run) return ct_fail_bool("backward: another backward is inside '%s'", name);
+    if (!grow((void **)&r->entries, r->count, &r->capacity, sizeof *r->entries)) return false;
+    const void *nobody = NULL;
+    if (!atomic_compare_exchange_strong(&node->run, &nobody, r)) {
+        return ct_fail_bool("backward: another backward is inside '%s'", name);
+    }
+    atomic_fetch_add(&node->refs, 1);
+    r->entries[r->count] = (entry){node, r->count};
+    r->count++;
     if (node->used) {
         return ct_fail_bool("backward: the graph of '%s' was already used; pass retain_graph",
                             name);
@@ -54,11 +68,6 @@ static bool reach(run *r, ct_node *node) {
     if (node->incomplete) {
         return ct_fail_bool("backward: '%s' could not save what its gradient needs", name);
     }
-    if (!grow((void **)&r->entries, r->count, &r->capacity, sizeof *r->entries)) return false;
-    node->run = r;
-    atomic_fetch_add(&node->refs, 1);
-    r->entries[r->count] = (entry){node, r->count};
-    r->count++;
     return true;
 }
 
@@ -70,16 +79,47 @@ static int newest_first(const void *a, const void *b) {
     return x->found < y->found ? -1 : 1;
 }
 
+static run *outermost(run *r) {
+    while (r->outer) r = r->outer;
+    return r;
+}
+
+/* The entry of a leaf with hooks, a new one if need be; *found is NULL for one without. */
+static bool find_leaf(run *r, ct_variable *leaf, int64_t awaited, awaited_leaf **found) {
+    *found = NULL;
+    for (size_t i = 0; i < r->leaf_count && !*found; i++) {
+        if (r->leaves[i].leaf == leaf) *found = &r->leaves[i];
+    }
+    if (*found || !ct_leaf_has_hooks(leaf)) return true;
+    if (!grow((void **)&r->leaves, r->leaf_count, &r->leaf_capacity, sizeof *r->leaves)) {
+        return false;
+    }
+    atomic_fetch_add(&leaf->refs, 1);
+    *found = &r->leaves[r->leaf_count++];
+    **found = (awaited_leaf){leaf, awaited, false};
+    return true;
+}
+
+/* An edge on which a gradient may come. Those inside a checkpoint count by the checkpoint's own
+ * edges to the leaves that its function knows of. */
+static bool await_edge(run *r, ct_variable *variable) {
+    if (variable->node) return reach(r, variable->node);
+    if (r->outer) return true;
+    awaited_leaf *leaf;
+    if (!find_leaf(r, variable, 0, &leaf)) return false;
+    if (leaf) leaf->awaited++;
+    return true;
+}
+
 static bool collect(run *r, ct_tensor *const *outputs, int count) {
     for (int i = 0; i < count; i++) {
-        ct_node *node = ct_variable_of(outputs[i])->node;
-        if (node && !reach(r, node)) return false;
+        const ct_variable *variable = ct_variable_of(outputs[i]);
+        if (variable->node && !reach(r, variable->node)) return false;
     }
     for (size_t done = 0; done < r->count; done++) {
         const ct_node *node = r->entries[done].node;
         for (int i = 0; i < node->inputs; i++) {
-            if (!ct_needs_grad(node, i) || !node->edge[i].variable->node) continue;
-            if (!reach(r, node->edge[i].variable->node)) return false;
+            if (ct_needs_grad(node, i) && !await_edge(r, node->edge[i].variable)) return false;
         }
     }
     if (r->count) qsort(r->entries, r->count, sizeof *r->entries, newest_first);
@@ -87,16 +127,6 @@ static bool collect(run *r, ct_tensor *const *outputs, int count) {
 }
 
 /* ---- handing gradients on --------------------------------------------------------------- */
-
-static bool hooks_later(run *r, ct_variable *leaf) {
-    if (!leaf->hook_count || leaf->hooks_due) return true;
-    while (r->outer) r = r->outer;
-    if (!grow((void **)&r->due, r->due_count, &r->due_capacity, sizeof *r->due)) return false;
-    atomic_fetch_add(&leaf->refs, 1);
-    leaf->hooks_due = true;
-    r->due[r->due_count++] = leaf;
-    return true;
-}
 
 static bool overlaps_itself(const ct_tensor *x) {
     for (int i = 0; i < x->shape.ndim; i++) {
@@ -124,7 +154,12 @@ static bool add_gradient(ct_variable *variable, ct_tensor *g) {
 
 static bool hand_to(run *r, ct_variable *variable, ct_tensor *g) {
     if (variable->node) return add_gradient(variable, g);
-    return ct_leaf_add(variable, g) && hooks_later(r, variable);
+    awaited_leaf *leaf;
+    if (!ct_leaf_add(variable, g)) return false;
+    /* a new entry is of a leaf that no edge told of: complete at the end */
+    if (!find_leaf(outermost(r), variable, INT64_MAX, &leaf)) return false;
+    if (leaf) leaf->touched = true;
+    return true;
 }
 
 static bool check_gradient(const ct_node *node, int i, const ct_tensor *g) {
@@ -155,9 +190,19 @@ static bool has_gradient(ct_node *node) {
     return has;
 }
 
+/* Where ct_retain_grad asked for it, an output's gradient is also that of a leaf. */
+static bool retain_gradients(const ct_node *node) {
+    for (int i = 0; node->retained && i < node->outputs; i++) {
+        ct_tensor *g = node->gradient[i];
+        if (g && node->retained[i] && !ct_leaf_add(node->retained[i], g)) return false;
+    }
+    return true;
+}
+
 static bool process_in_scope(run *r, ct_node *node) {
     for (int i = 0; i < node->inputs; i++) node->input_gradient[i] = NULL;
     if (!has_gradient(node)) return ct_ok();
+    if (!retain_gradients(node)) return false;
     double start = ct_profile_running() ? ct_profile_clock() : 0;
     if (!node->op->backward(node, node->gradient, node->input_gradient)) {
         return ct_fail_bool("backward of '%s' failed", node->op->name);
@@ -175,14 +220,59 @@ static bool settle(ct_variable *variable) {
     return !variable || variable->node || ct_leaf_settle(variable);
 }
 
+static bool settle_all(const ct_node *node) {
+    for (int i = 0; node->retained && i < node->outputs; i++) {
+        if (!settle(node->retained[i])) return false;
+    }
+    for (int i = 0; i < node->inputs; i++) {
+        if (node->input_gradient[i] && !settle(node->edge[i].variable)) return false;
+    }
+    return true;
+}
+
 static bool process(run *r, ct_node *node) {
     bool done = false;
     CT_SCOPE { done = process_in_scope(r, node); }
     for (int i = 0; i < node->outputs; i++) node->gradient[i] = NULL;
-    for (int i = 0; done && i < node->inputs; i++) {
-        if (node->input_gradient[i]) done = settle(node->edge[i].variable);
+    return done && settle_all(node);
+}
+
+/* ---- hooks ------------------------------------------------------------------------------ */
+
+static bool call_hooks(awaited_leaf *leaf) {
+    leaf->touched = false;
+    run *during = innermost; /* a backward that a hook runs is not inside of this one */
+    innermost = NULL;
+    ct_leaf_run_hooks(leaf->leaf);
+    innermost = during;
+    return ct_ok();
+}
+
+/* A node has had its turn: leaves that wait for no other are complete. */
+static bool complete_leaves(run *r, const ct_node *node) {
+    for (int i = 0; r->leaf_count && i < node->inputs; i++) {
+        if (!ct_needs_grad(node, i) || node->edge[i].variable->node) continue;
+        for (size_t k = 0; k < r->leaf_count; k++) {
+            awaited_leaf *leaf = &r->leaves[k];
+            if (leaf->leaf != node->edge[i].variable || --leaf->awaited > 0) continue;
+            if (leaf->touched && !call_hooks(leaf)) return false;
+        }
     }
-    return done;
+    return true;
+}
+
+/* Leaves that no edge told of: outputs themselves, what an operation's own backward reached, those
+ * that got a hook meanwhile. */
+static bool complete_others(run *r) {
+    for (size_t i = 0; i < r->leaf_count; i++) {
+        if (r->leaves[i].touched && !call_hooks(&r->leaves[i])) return false;
+    }
+    return true;
+}
+
+static void forget_leaves(run *r) {
+    for (size_t i = 0; i < r->leaf_count; i++) ct_variable_release(r->leaves[i].leaf);
+    free(r->leaves);
 }
 
 /* ---- a whole backward ------------------------------------------------------------------- */
@@ -223,17 +313,17 @@ static bool walk(run *r, ct_tensor *const *outputs, ct_tensor *const *gradients,
     for (int i = 0; done && i < count; i++) done = settle(ct_variable_of(outputs[i]));
     for (size_t i = 0; done && i < r->count; i++) {
         ct_node *node = r->entries[i].node;
-        done = process(r, node);
+        done = process(r, node) && complete_leaves(r, node);
         if (!done) break;
         r->entries[i].node = NULL;
-        node->run = NULL;
         if (!r->retain) {
             node->used = true;
             ct_node_drop(node);
         }
+        atomic_store(&node->run, NULL); /* from here on it may be another thread's */
         ct_node_release(node);
     }
-    return done;
+    return done && complete_others(r);
 }
 
 /* After an error: nodes that were not reached lose the gradients that wait in them. */
@@ -245,18 +335,9 @@ static void abandon(run *r) {
             ct_release(node->gradient[k]);
             node->gradient[k] = NULL;
         }
-        node->run = NULL;
+        atomic_store(&node->run, NULL);
         ct_node_release(node);
     }
-}
-
-static void finish_leaves(run *r, bool done) {
-    for (size_t i = 0; i < r->due_count; i++) {
-        r->due[i]->hooks_due = false;
-        if (done) ct_leaf_run_hooks(r->due[i]);
-        ct_variable_release(r->due[i]);
-    }
-    free(r->due);
 }
 
 bool ct_backward_above(uint64_t floor, ct_tensor *const *outputs, ct_tensor *const *gradients,
@@ -272,8 +353,8 @@ bool ct_backward_above(uint64_t floor, ct_tensor *const *outputs, ct_tensor *con
     bool done = walk(&r, outputs, gradients, count);
     if (!done) abandon(&r);
     free(r.entries);
+    forget_leaves(&r);
     innermost = r.outer;
-    finish_leaves(&r, done);
     ct_set_grad_enabled(was);
     return done && ct_ok();
 }

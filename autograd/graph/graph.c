@@ -10,9 +10,9 @@
 static _Thread_local struct {
     bool not_recording; /* so that a new thread records */
     bool anomaly;
-    bool *seen;        /* ct_watch_recording */
-    uint64_t sequence; /* of the newest node this thread knows of */
-    ct_variable *dead; /* variables to be freed */
+    ct_input_list *seen; /* ct_watch_inputs */
+    uint64_t sequence;   /* of the newest node this thread knows of */
+    ct_variable *dead;   /* variables to be freed */
     bool freeing;
 } thread;
 
@@ -28,10 +28,33 @@ void ct_set_anomaly_mode(bool on) { thread.anomaly = on; }
 
 bool ct_anomaly_mode(void) { return thread.anomaly; }
 
-bool *ct_watch_recording(bool *seen) {
-    bool *before = thread.seen;
+ct_input_list *ct_watch_inputs(ct_input_list *seen) {
+    ct_input_list *before = thread.seen;
     thread.seen = seen;
     return before;
+}
+
+void ct_input_list_clear(ct_input_list *list) {
+    for (size_t i = 0; i < list->count; i++) ct_release(list->items[i]);
+    free(list->items);
+    *list = (ct_input_list){0};
+}
+
+static void see_input(ct_input_list *seen, ct_tensor *x) {
+    for (size_t i = 0; i < seen->count; i++) {
+        if (seen->items[i] == x) return;
+    }
+    if (seen->count == seen->capacity) {
+        size_t capacity = seen->capacity ? 2 * seen->capacity : 16;
+        ct_tensor **items = realloc(seen->items, capacity * sizeof *items);
+        if (!items) {
+            ct_fail("autograd: out of memory");
+            return;
+        }
+        seen->items = items;
+        seen->capacity = capacity;
+    }
+    seen->items[seen->count++] = ct_keep(x);
 }
 
 void ct_sequence_after(uint64_t sequence) {
@@ -40,24 +63,36 @@ void ct_sequence_after(uint64_t sequence) {
 
 /* ---- variables -------------------------------------------------------------------------- */
 
+/* A gradient that comes later is not collected: nobody can ask for it. */
+static void forget_tensor(ct_variable *variable) {
+    pthread_mutex_lock(&variable->lock);
+    variable->tensor = NULL;
+    pthread_mutex_unlock(&variable->lock);
+}
+
 static void tensor_is_gone(void *autograd) {
     ct_variable *variable = autograd;
-    variable->tensor = NULL;
+    forget_tensor(variable);
+    if (variable->retained) forget_tensor(variable->retained);
     ct_variable_release(variable);
 }
 
 static void watch_tensors(void) { ct_tensor_on_free(tensor_is_gone); }
 
-ct_variable *ct_variable_make(ct_tensor *x) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_tensors);
-    if (x->autograd) return x->autograd;
+ct_variable *ct_variable_create(ct_tensor *x) {
     ct_variable *variable = calloc(1, sizeof *variable);
     if (!variable) return ct_fail("autograd: out of memory");
     atomic_init(&variable->refs, 1);
+    pthread_mutex_init(&variable->lock, NULL);
     variable->tensor = x;
-    x->autograd = variable;
     return variable;
+}
+
+ct_variable *ct_variable_make(ct_tensor *x) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_tensors);
+    if (!x->autograd) x->autograd = ct_variable_create(x);
+    return x->autograd;
 }
 
 /* Freeing a variable may free the node behind it, then that node's inputs, and so on down a graph
@@ -73,7 +108,9 @@ void ct_variable_release(ct_variable *variable) {
         thread.dead = dead->next_dead;
         ct_release(dead->grad);
         ct_node_release(dead->node);
+        ct_variable_release(dead->retained);
         free(dead->hooks);
+        pthread_mutex_destroy(&dead->lock);
         free(dead);
     }
     thread.freeing = false;
@@ -93,6 +130,10 @@ void ct_node_drop(ct_node *node) {
 void ct_node_release(ct_node *node) {
     if (!node || atomic_fetch_sub(&node->refs, 1) != 1) return;
     ct_node_drop(node);
+    for (int i = 0; node->retained && i < node->outputs; i++) {
+        ct_variable_release(node->retained[i]);
+    }
+    free(node->retained);
     if (node->release) node->release(node->options);
     if (node->saved != node->saved_here) free(node->saved);
     if (node->options != node->options_here) free(node->options);
@@ -162,17 +203,19 @@ static bool outputs_finite(const ct_op *op, int outputs, ct_tensor *const *outpu
     return true;
 }
 
-ct_node *ct_record_if(bool force, const ct_op *op, int inputs, ct_tensor *const *input, int outputs,
-                      ct_tensor *const *output) {
+ct_node *ct_record(const ct_op *op, int inputs, ct_tensor *const *input, int outputs,
+                   ct_tensor *const *output) {
     if (thread.anomaly && !outputs_finite(op, outputs, output)) return NULL;
     if (ct_profile_running()) ct_profile_forward(op, inputs, input, outputs, output);
     if (thread.not_recording && !thread.seen) return NULL;
-    bool needed = force, made = false;
+    bool needed = false, made = false;
     for (int i = 0; i < inputs && !needed; i++) needed = needs(input[i]);
     for (int i = 0; i < outputs && !made; i++) made = output[i] != NULL;
     if (!needed || !made) return NULL;
     if (thread.not_recording) {
-        *thread.seen = true;
+        for (int i = 0; i < inputs; i++) {
+            if (needs(input[i])) see_input(thread.seen, input[i]);
+        }
         return NULL;
     }
     ct_node *node = node_create(op, inputs, outputs);
@@ -184,11 +227,6 @@ ct_node *ct_record_if(bool force, const ct_op *op, int inputs, ct_tensor *const 
     bool held = atomic_load(&node->refs) > 1;
     ct_node_release(node);
     return connected && held ? node : NULL;
-}
-
-ct_node *ct_record(const ct_op *op, int inputs, ct_tensor *const *input, int outputs,
-                   ct_tensor *const *output) {
-    return ct_record_if(false, op, inputs, input, outputs, output);
 }
 
 /* ---- what a node carries ---------------------------------------------------------------- */

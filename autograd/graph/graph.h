@@ -10,6 +10,7 @@
 #ifndef CT_AUTOGRAD_GRAPH_H
 #define CT_AUTOGRAD_GRAPH_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -27,11 +28,13 @@ typedef struct {
 struct ct_variable {
     _Atomic int refs; /* its tensor's, and one for every node it is an input of */
     bool requires_grad;
-    bool hooks_due; /* its hooks wait for the end of the running backward */
-    int output;     /* which output of `node` it is */
-    ct_node *node;  /* what computed it; NULL: a leaf */
+    int output;           /* which output of `node` it is */
+    ct_node *node;        /* what computed it; NULL: a leaf */
+    pthread_mutex_t lock; /* of all that follows, which threads may want at the same time */
     ct_tensor *tensor;
     ct_tensor *grad; /* of a leaf: contiguous, in the tensor's shape */
+    ct_variable
+        *retained; /* of a computed tensor, ct_retain_grad: has its gradient as a leaf has */
     ct_hook *hooks;
     int hook_count, last_handle;
     ct_variable *next_dead;
@@ -50,13 +53,15 @@ struct ct_node {
     _Atomic int refs; /* one for every output's variable; the running backward's */
     const ct_op *op;
     uint64_t sequence; /* greater than that of every node it depends on */
-    const void *run;   /* the backward that walks over it now */
-    bool used;         /* a backward without retain_graph has been here */
-    bool incomplete;   /* saving something failed */
+    const void
+        *_Atomic run; /* the backward that walks over it now: whoever sets it owns the node */
+    bool used;        /* a backward without retain_graph has been here */
+    bool incomplete;  /* saving something failed */
     int inputs, outputs;
     ct_edge *edge;              /* of every input */
     ct_tensor **input_gradient; /* what the operation's backward fills in */
     ct_tensor **gradient;       /* of every output, while a backward runs; owned */
+    ct_variable **retained;     /* NULL, or of every output what its variable's `retained` is */
     int saved_count, saved_capacity;
     ct_tensor **saved;
     ct_tensor *saved_here[CT_NODE_SAVED]; /* room for a few, and for small options: no malloc */
@@ -71,18 +76,23 @@ static inline ct_variable *ct_variable_of(const ct_tensor *x) {
 }
 /* The same, creating one that requires no gradient yet; NULL on error. */
 ct_variable *ct_variable_make(ct_tensor *x);
+/* One that looks at x and that x knows nothing of; the caller's reference. NULL on error. */
+ct_variable *ct_variable_create(ct_tensor *x);
 void ct_variable_release(ct_variable *variable);
 void ct_node_release(ct_node *node);
 /* Drops what a node saved and its edges: all that is only needed for backward. */
 void ct_node_drop(ct_node *node);
 
-/* ct_record that also records when `force` is set and no input needs a gradient. */
-ct_node *ct_record_if(bool force, const ct_op *op, int inputs, ct_tensor *const *input, int outputs,
-                      ct_tensor *const *output);
+/* Inputs that need a gradient, each once; kept. */
+typedef struct {
+    ct_tensor **items;
+    size_t count, capacity;
+} ct_input_list;
 
-/* While `seen` is set, operations of this thread that would have been recorded, had recording been
- * on, set *seen. Returns what was set before. */
-bool *ct_watch_recording(bool *seen);
+/* While `seen` is set, operations of this thread that are not recorded note their inputs that need
+ * a gradient there. Returns what was set before. */
+ct_input_list *ct_watch_inputs(ct_input_list *seen);
+void ct_input_list_clear(ct_input_list *list);
 
 /* Nodes made by this thread from now on come after `sequence`. */
 void ct_sequence_after(uint64_t sequence);
@@ -97,6 +107,7 @@ bool ct_leaf_add(ct_variable *leaf, ct_tensor *g);
 bool ct_leaf_settle(ct_variable *leaf);
 /* Takes a leaf's gradient out of it, into the innermost scope; NULL if it has none. */
 ct_tensor *ct_leaf_take(ct_tensor *leaf);
+bool ct_leaf_has_hooks(ct_variable *leaf);
 void ct_leaf_run_hooks(ct_variable *leaf);
 
 bool ct_anomaly_mode(void);

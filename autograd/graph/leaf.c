@@ -34,16 +34,51 @@ bool ct_requires_grad(const ct_tensor *x) {
     return variable && variable->requires_grad;
 }
 
+/* Where x's gradient is collected: its variable, or what ct_retain_grad gave it; NULL if it is
+ * not. */
+static ct_variable *collector_of(const ct_tensor *x) {
+    ct_variable *variable = ct_variable_of(x);
+    return variable && variable->retained ? variable->retained : variable;
+}
+
 ct_tensor *ct_grad(const ct_tensor *x) {
-    const ct_variable *variable = ct_variable_of(x);
-    return variable ? variable->grad : NULL;
+    ct_variable *variable = collector_of(x);
+    if (!variable) return NULL;
+    pthread_mutex_lock(&variable->lock);
+    ct_tensor *grad = variable->grad;
+    pthread_mutex_unlock(&variable->lock);
+    return grad;
+}
+
+/* Puts a gradient, or NULL, in the place of a variable's; the reference goes over. */
+static void replace_grad(ct_variable *variable, ct_tensor *grad) {
+    pthread_mutex_lock(&variable->lock);
+    ct_tensor *old = variable->grad;
+    variable->grad = grad;
+    pthread_mutex_unlock(&variable->lock);
+    ct_release(old);
 }
 
 void ct_zero_grad(ct_tensor *x) {
+    ct_variable *variable = collector_of(x);
+    if (variable) replace_grad(variable, NULL);
+}
+
+ct_tensor *ct_retain_grad(ct_tensor *x) {
+    if (!ct_given("retain_grad", x)) return NULL;
     ct_variable *variable = ct_variable_of(x);
-    if (!variable) return;
-    ct_release(variable->grad);
-    variable->grad = NULL;
+    if (!variable || !variable->requires_grad) {
+        return ct_fail("retain_grad: %s was not computed from a tensor that requires a gradient",
+                       ct_tensor_text(x));
+    }
+    ct_node *node = variable->node;
+    if (!node || variable->retained) return x;
+    if (!node->retained) node->retained = calloc((size_t)node->outputs, sizeof *node->retained);
+    ct_variable *retained = node->retained ? ct_variable_create(x) : NULL;
+    if (!retained) return ct_fail("retain_grad: out of memory");
+    atomic_fetch_add(&retained->refs, 1); /* the node's and the variable's */
+    node->retained[variable->output] = variable->retained = retained;
+    return x;
 }
 
 bool ct_set_grad(ct_tensor *x, ct_tensor *grad) {
@@ -65,22 +100,21 @@ bool ct_set_grad(ct_tensor *x, ct_tensor *grad) {
             ct_tensor *plain = ct_tensor_contiguous(grad);
             copied = plain != NULL;
             if (!copied) break;
-            ct_zero_grad(x);
-            leaf->grad = ct_keep(plain);
+            replace_grad(leaf, ct_keep(plain));
         }
         return copied;
     }
-    ct_keep(grad);
-    ct_zero_grad(x);
-    leaf->grad = grad;
+    replace_grad(leaf, ct_keep(grad));
     return true;
 }
 
 ct_tensor *ct_leaf_take(ct_tensor *x) {
     ct_variable *leaf = ct_variable_of(x);
-    if (!leaf || !leaf->grad) return NULL;
+    if (!leaf) return NULL;
+    pthread_mutex_lock(&leaf->lock);
     ct_tensor *grad = leaf->grad;
     leaf->grad = NULL;
+    pthread_mutex_unlock(&leaf->lock);
     return ct_adopt(grad);
 }
 
@@ -90,7 +124,7 @@ static bool is_settled(const ct_tensor *grad) {
     return ct_is_exclusive(grad) && ct_is_contiguous(grad) && !grad->autograd;
 }
 
-bool ct_leaf_add(ct_variable *leaf, ct_tensor *g) {
+static bool add_to_leaf(ct_variable *leaf, ct_tensor *g) {
     if (!leaf->tensor) return true; /* nobody can ask for it any more */
     if (leaf->grad && is_settled(leaf->grad)) return ct_tensor_add_to(leaf->grad, 1, g);
     ct_tensor *grad = leaf->grad ? ct_tensor_add(leaf->grad, g) : g;
@@ -100,7 +134,14 @@ bool ct_leaf_add(ct_variable *leaf, ct_tensor *g) {
     return true;
 }
 
-bool ct_leaf_settle(ct_variable *leaf) {
+bool ct_leaf_add(ct_variable *leaf, ct_tensor *g) {
+    pthread_mutex_lock(&leaf->lock);
+    bool added = add_to_leaf(leaf, g);
+    pthread_mutex_unlock(&leaf->lock);
+    return added;
+}
+
+static bool settle_leaf(ct_variable *leaf) {
     if (!leaf->grad || is_settled(leaf->grad)) return true;
     bool done = false;
     CT_SCOPE {
@@ -113,16 +154,17 @@ bool ct_leaf_settle(ct_variable *leaf) {
     return done;
 }
 
+bool ct_leaf_settle(ct_variable *leaf) {
+    pthread_mutex_lock(&leaf->lock);
+    bool settled = settle_leaf(leaf);
+    pthread_mutex_unlock(&leaf->lock);
+    return settled;
+}
+
 /* ---- hooks ------------------------------------------------------------------------------ */
 
-int ct_add_hook(ct_tensor *leaf, ct_grad_hook hook, void *context) {
-    if (!ct_given("add_hook", leaf)) return 0;
-    ct_variable *variable = ct_variable_of(leaf);
-    if (!variable || !variable->requires_grad || variable->node || !hook) {
-        ct_fail("add_hook: %s is not a leaf that requires a gradient, or the hook is NULL",
-                ct_tensor_text(leaf));
-        return 0;
-    }
+/* The new hook's handle; 0 and an error if memory is short. */
+static int append_hook(ct_variable *variable, ct_grad_hook hook, void *context) {
     size_t count = (size_t)variable->hook_count + 1;
     ct_hook *hooks = realloc(variable->hooks, count * sizeof *hooks);
     if (!hooks) {
@@ -134,23 +176,61 @@ int ct_add_hook(ct_tensor *leaf, ct_grad_hook hook, void *context) {
     return variable->last_handle;
 }
 
-void ct_remove_hook(ct_tensor *leaf, int handle) {
+int ct_add_hook(ct_tensor *leaf, ct_grad_hook hook, void *context) {
+    if (!ct_given("add_hook", leaf)) return 0;
     ct_variable *variable = ct_variable_of(leaf);
-    for (int i = 0; variable && i < variable->hook_count; i++) {
-        if (variable->hooks[i].handle != handle) continue;
-        size_t after = (size_t)(variable->hook_count - i - 1);
-        memmove(&variable->hooks[i], &variable->hooks[i + 1], after * sizeof(ct_hook));
-        variable->hook_count--;
-        return;
+    if (!variable || !variable->requires_grad || variable->node || !hook) {
+        ct_fail("add_hook: %s is not a leaf that requires a gradient, or the hook is NULL",
+                ct_tensor_text(leaf));
+        return 0;
     }
+    pthread_mutex_lock(&variable->lock);
+    int handle = append_hook(variable, hook, context);
+    pthread_mutex_unlock(&variable->lock);
+    return handle;
 }
 
-/* A hook may remove itself or add others; those added now are called too. */
-void ct_leaf_run_hooks(ct_variable *leaf) {
+void ct_remove_hook(ct_tensor *leaf, int handle) {
+    ct_variable *variable = ct_variable_of(leaf);
+    if (!variable) return;
+    pthread_mutex_lock(&variable->lock);
     int i = 0;
-    while (leaf->tensor && leaf->grad && i < leaf->hook_count) {
-        ct_hook hook = leaf->hooks[i];
-        CT_SCOPE { hook.call(hook.context, leaf->tensor, leaf->grad); }
-        if (i < leaf->hook_count && leaf->hooks[i].handle == hook.handle) i++;
+    while (i < variable->hook_count && variable->hooks[i].handle != handle) i++;
+    if (i < variable->hook_count) {
+        size_t after = (size_t)(--variable->hook_count - i);
+        memmove(&variable->hooks[i], &variable->hooks[i + 1], after * sizeof(ct_hook));
+    }
+    pthread_mutex_unlock(&variable->lock);
+}
+
+bool ct_leaf_has_hooks(ct_variable *leaf) {
+    pthread_mutex_lock(&leaf->lock);
+    bool has = leaf->hook_count > 0;
+    pthread_mutex_unlock(&leaf->lock);
+    return has;
+}
+
+/* The first hook whose handle is greater than `last`; false if there is none, or nothing to call
+ * it with. Handles grow along the list. */
+static bool next_hook(ct_variable *leaf, int last, ct_hook *hook, ct_tensor **x, ct_tensor **grad) {
+    pthread_mutex_lock(&leaf->lock);
+    int i = 0;
+    while (i < leaf->hook_count && leaf->hooks[i].handle <= last) i++;
+    bool found = leaf->tensor && leaf->grad && i < leaf->hook_count;
+    if (found) {
+        *hook = leaf->hooks[i];
+        *x = leaf->tensor;
+        *grad = leaf->grad;
+    }
+    pthread_mutex_unlock(&leaf->lock);
+    return found;
+}
+
+/* A hook may remove itself or add others; those added now are called too. No lock is held. */
+void ct_leaf_run_hooks(ct_variable *leaf) {
+    ct_hook hook = {0};
+    ct_tensor *x, *grad;
+    while (next_hook(leaf, hook.handle, &hook, &x, &grad)) {
+        CT_SCOPE { hook.call(hook.context, x, grad); }
     }
 }
