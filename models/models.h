@@ -70,7 +70,7 @@ typedef struct ct_model ct_model;
  * nearest known one. */
 ct_model *ct_model_create(const ct_description *description, ct_model_sizes sizes);
 void ct_model_destroy(ct_model *model);
-/* Root module: children "image", "text", and "classifier", "decoder" where configured. */
+/* Root module: children "image", "text", and "classifier", "decoder", "losses" where configured. */
 ct_module *ct_model_module(ct_model *model);
 int64_t ct_model_width(const ct_model *model); /* D, of both embeddings */
 ct_measure ct_model_measure(const ct_model *model);
@@ -123,7 +123,8 @@ ct_tensor *ct_model_embed_captions(ct_model *model, const ct_batch *batch, ct_rn
  * `normalise = no`. Similarity for a ranking: ct_similarity(ranked, ranked, ct_model_measure). */
 ct_tensor *ct_model_ranked(const ct_model *model, ct_tensor *embeddings);
 
-/* Loss terms of a step; a term that is not configured is NULL. */
+/* Loss terms of a step; a term that is not configured is NULL. Those registered by a program of its
+ * own (models/register.h) have a list of theirs. */
 typedef enum {
     CT_LOSS_TOTAL,
     CT_LOSS_RETRIEVAL,
@@ -138,8 +139,14 @@ typedef enum {
 } ct_loss_term;
 const char *ct_loss_name(ct_loss_term term); /* "retrieval" */
 
+enum { CT_MOST_OWN_LOSSES = 8 };
+/* The key of [loss] under which own term i was given, in the file's order; NULL behind the last. It
+ * belongs to the model. */
+const char *ct_model_own_loss(const ct_model *model, int i);
+
 typedef struct {
-    ct_tensor *term[CT_LOSS_COUNT]; /* scalars, unweighted; TOTAL: the weighted sum */
+    ct_tensor *term[CT_LOSS_COUNT];     /* scalars, unweighted; TOTAL: the weighted sum of all */
+    ct_tensor *own[CT_MOST_OWN_LOSSES]; /* scalars, unweighted; NULL under weight 0 */
     ct_tensor *image_embeddings, *caption_embeddings; /* (B,D), as ct_model_embed_* give them */
     ct_tensor *reward, *advantage;                    /* (B), constants; NULL without policy */
     ct_tensor *image_weights, *caption_weights;       /* (B,S,H) attention, constants; or NULL */

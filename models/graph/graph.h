@@ -3,7 +3,8 @@
  *
  * A module kind is one ct_graph_kind: its options, a constructor that also gives the output width
  * (the shape rule), a forward and its work. All kinds stand in the table of
- * models/graph/registry.c; adding one is one record and one line there.
+ * models/graph/registry.c; adding one is one record and one line there. From outside the tree they
+ * are registered (models/register.h).
  */
 #ifndef CT_MODELS_GRAPH_H
 #define CT_MODELS_GRAPH_H
@@ -99,12 +100,8 @@ typedef struct {
     int64_t pool_width; /* of a gru, lstm or bigru without `width` */
 } ct_graph_context;
 
-enum {
-    CT_NEEDS_SEQUENCE = 1, /* must stand before the pool */
-    CT_POOLS = 2,          /* makes one vector of the sequence */
-    CT_IMAGE_ONLY = 4,
-    CT_GIVES_WORDS = 8 /* begins [text], and nothing else does */
-};
+/* Beside those of models/register.h. */
+enum { CT_GIVES_WORDS = 8 /* begins [text], and nothing else does */ };
 
 struct ct_graph_kind {
     const char *name;
@@ -116,12 +113,20 @@ struct ct_graph_kind {
     ct_tensor *(*forward)(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x);
     /* Multiply-adds times 2 for `rows` samples of `steps` steps (1 where pooled). */
     double (*flops)(const ct_graph_node *node, double rows, double steps);
-    ct_unary_kind unary; /* of activations */
+    ct_unary_kind unary;       /* of activations */
+    const ct_module_kind *own; /* of a kind registered from outside: models/graph/own.c */
 };
 
+/* Those of models/graph/registry.c and those registered; NULL, no error, if there is none. */
 const ct_graph_kind *ct_graph_kind_find(const char *name);
+const ct_graph_kind *ct_graph_kind_built_in(const char *name);
+/* Registered kind i, from 0; NULL behind the last. */
+const ct_graph_kind *ct_graph_own_kind(int i);
+enum { CT_MOST_OWN_KINDS = 64 };
+/* False and an error for a name that is none or a table of more than `most` options. */
+bool ct_own_check(const char *op, const char *name, const ct_option *options, int most);
 /* Writes at most `most` names, returns how many. */
-enum { CT_MOST_KINDS = 64 };
+enum { CT_MOST_KINDS = 64 + CT_MOST_OWN_KINDS };
 int ct_graph_kind_names(const char **names, int most);
 
 static inline double ct_number(const ct_graph_node *node, int option) {

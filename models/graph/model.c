@@ -58,7 +58,7 @@ static bool build_heads(ct_model *model) {
                           ct_decoder_create(loss, words, width, model->sizes.vocabulary));
         if (!model->decoder) return false;
     }
-    return true;
+    return ct_own_losses_build(model);
 }
 
 static bool check_sections(const ct_description *description) {

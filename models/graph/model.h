@@ -15,6 +15,9 @@ struct ct_model {
     ct_module *decoder;    /* or NULL */
 };
 
+/* Makes the modules of the registered losses: models/losses/own.c */
+bool ct_own_losses_build(ct_model *model);
+
 /* What a run begins with. rng NULL: the thread's default generator. */
 ct_graph_state ct_model_state(const ct_model *model, ct_rng *rng);
 /* Images (B,N,F) or captions to embeddings, leaving in `state` what the losses need. */

@@ -6,9 +6,9 @@
 #ifndef CT_MODELS_OPTIONS_H
 #define CT_MODELS_OPTIONS_H
 
-#include "models/models.h"
+#include "models/register.h"
 
-enum { CT_MAX_OPTIONS = 8, CT_MAX_PARTS = 4 };
+enum { CT_MAX_PARTS = 4 };
 
 /* Where something stands in a configuration file. */
 typedef struct {
@@ -20,27 +20,6 @@ ct_place ct_place_of(const ct_description *description, int entry);
 
 /* ct_fail with "FILE:LINE: [SECTION] KEY: " before the message. Always NULL. */
 void *ct_fail_at(ct_place place, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-typedef enum {
-    CT_OPTION_INTEGER,
-    CT_OPTION_REAL,
-    CT_OPTION_FLAG,   /* yes or no */
-    CT_OPTION_CHOICE, /* one of `choices`; the value is its position */
-    CT_OPTION_TEXT    /* taken as it is; only whether it was given is kept */
-} ct_option_type;
-
-typedef struct {
-    const char *name; /* NULL ends a table */
-    ct_option_type type;
-    const char *fallback; /* the default as it would be written; NULL: depends on the graph */
-    double low, high;     /* of numbers, inclusive */
-    const char *choices;  /* "gumbel|categorical|none" */
-} ct_option;
-
-typedef struct {
-    bool given;
-    double number; /* a flag is 0 or 1, a choice its position; 0 without a default */
-} ct_option_value;
 
 typedef struct {
     const char *name, *value;

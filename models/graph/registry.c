@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every module kind that [image] and [text] know. */
+/* Every module kind that [image] and [text] know; those registered from outside are in own.c. */
 #include <string.h>
 
 #include "models/modules/modules.h"
@@ -13,7 +13,7 @@ static const ct_graph_kind *const kinds[] = {
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
-const ct_graph_kind *ct_graph_kind_find(const char *name) {
+const ct_graph_kind *ct_graph_kind_built_in(const char *name) {
     for (int i = 0; i < KINDS; i++)
         if (!strcmp(kinds[i]->name, name)) return kinds[i];
     for (int i = 0; i < ct_kind_activation_count; i++)
@@ -21,10 +21,19 @@ const ct_graph_kind *ct_graph_kind_find(const char *name) {
     return NULL;
 }
 
+const ct_graph_kind *ct_graph_kind_find(const char *name) {
+    const ct_graph_kind *kind = ct_graph_kind_built_in(name);
+    for (int i = 0; !kind && ct_graph_own_kind(i); i++)
+        if (!strcmp(ct_graph_own_kind(i)->name, name)) kind = ct_graph_own_kind(i);
+    return kind;
+}
+
 int ct_graph_kind_names(const char **names, int most) {
     int count = 0;
     for (int i = 0; i < KINDS && count < most; i++) names[count++] = kinds[i]->name;
     for (int i = 0; i < ct_kind_activation_count && count < most; i++)
         names[count++] = ct_kind_activations[i].name;
+    for (int i = 0; ct_graph_own_kind(i) && count < most; i++)
+        names[count++] = ct_graph_own_kind(i)->name;
     return count;
 }

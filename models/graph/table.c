@@ -46,7 +46,7 @@ static ct_model_row decoder_row(const ct_model *model, int64_t batch, int64_t wo
 
 ct_model_row *ct_model_table(const ct_model *model, int64_t batch, int64_t words, int *count) {
     *count = 0;
-    int most = model->image.nodes + model->text.nodes + 3;
+    int most = model->image.nodes + model->text.nodes + 3 + model->loss.owns;
     ct_model_row *rows = calloc((size_t)most, sizeof *rows);
     if (!rows) return ct_fail("model_table: out of memory");
     for (int i = 0; i < model->image.nodes; i++)
@@ -65,5 +65,12 @@ ct_model_row *ct_model_table(const ct_model *model, int64_t batch, int64_t words
     }
     if (model->classifier) rows[(*count)++] = classifier_row(model, batch);
     if (model->decoder) rows[(*count)++] = decoder_row(model, batch, words);
+    for (int i = 0; i < model->loss.owns; i++) {
+        const ct_own_loss *own = &model->loss.own[i];
+        rows[(*count)++] = (ct_model_row){.part = "loss",
+                                          .name = own->key,
+                                          .module = own->kind->name,
+                                          .parameters = ct_module_parameter_count(own->module)};
+    }
     return rows;
 }

@@ -5,8 +5,20 @@
 
 #include "models/graph/graph.h"
 
+/* A term registered from outside (models/register.h). */
+enum { CT_OWN_KEY = 64 };
+typedef struct {
+    const ct_loss_kind *kind;
+    char key[CT_OWN_KEY];
+    ct_option_value value[CT_MAX_OPTIONS];
+    double weight;
+    ct_module *module; /* belongs to the model; or NULL */
+} ct_own_loss;
+
 /* Weight 0: not configured, not computed. */
 typedef struct {
+    ct_own_loss own[CT_MOST_OWN_LOSSES]; /* the first `owns` */
+    int owns;
     double retrieval, discrete_policy, continuous_policy, instance, decoder;
     ct_ranking_options ranking;
     int64_t sum_epochs; /* all negatives in the first epochs, then as `ranking` says */
@@ -29,6 +41,16 @@ enum { CT_RELEASED_CLASSES = 113288 };
 bool ct_loss_read(const ct_description *description, const ct_compat *compat,
                   const ct_graph_chain *image, const ct_graph_chain *text, int64_t images,
                   ct_loss_config *config);
+
+/* ---- terms registered from outside: models/losses/own.c -----------------------------------------
+ */
+
+/* The kind that an entry's value begins with; NULL, no error, if it is none. */
+const ct_loss_kind *ct_loss_kind_find(const char *value);
+/* Adds the term of an entry whose first part is a registered one's name. */
+bool ct_own_loss_read(const ct_spec *spec, ct_loss_config *config);
+/* A scalar of `input`, which lacks module and options. */
+ct_tensor *ct_own_loss_compute(const ct_own_loss *own, ct_loss_input input);
 
 /* ---- convolutional captioner: models/losses/decoder.c
  * ---------------------------------------------- */

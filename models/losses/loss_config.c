@@ -168,6 +168,26 @@ static bool size_classifier(const ct_description *description, int entry, const 
                       (long long)needed) != NULL;
 }
 
+/* A registered loss stands under a key that is none of the above. */
+static bool is_own(const ct_description_entry *entry) {
+    for (int i = 0; i < KEYS; i++)
+        if (!strcmp(keys[i].key, entry->key)) return false;
+    return ct_loss_kind_find(entry->value) != NULL;
+}
+
+static bool read_own(const ct_description *description, int entry, ct_loss_config *config) {
+    ct_spec spec;
+    bool read = ct_spec_parse(&spec, description, entry) && ct_own_loss_read(&spec, config);
+    ct_spec_free(&spec);
+    return read;
+}
+
+static double weights_of_own(const ct_loss_config *config) {
+    double sum = 0;
+    for (int i = 0; i < config->owns; i++) sum += config->own[i].weight;
+    return sum;
+}
+
 bool ct_loss_read(const ct_description *description, const ct_compat *compat,
                   const ct_graph_chain *image, const ct_graph_chain *text, int64_t images,
                   ct_loss_config *config) {
@@ -179,6 +199,10 @@ bool ct_loss_read(const ct_description *description, const ct_compat *compat,
         ct_place place = ct_place_of(description, i);
         ct_option_value value[CT_MAX_OPTIONS];
         int key;
+        if (is_own(&description->entries[i])) {
+            if (!read_own(description, i, config)) return false;
+            continue;
+        }
         if (!find_key(place, &key)) return false;
         if (line[key] >= 0) return ct_fail_at(place, "given twice") != NULL;
         line[key] = i;
@@ -197,7 +221,7 @@ bool ct_loss_read(const ct_description *description, const ct_compat *compat,
         !check_policy(description, "continuous_policy", line[CONTINUOUS_POLICY], continuous,
                       config->continuous_policy, "continuous"))
         return false;
-    if (config->retrieval + config->instance + config->decoder == 0)
+    if (config->retrieval + config->instance + config->decoder + weights_of_own(config) == 0)
         return ct_fail("%s: [loss] trains nothing: expected retrieval, instance or decoder",
                        description->file ? description->file : "description") != NULL;
     if (!size_classifier(description, line[INSTANCE], compat, images, config)) return false;

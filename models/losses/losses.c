@@ -119,14 +119,35 @@ static double weight_of(const ct_loss_config *config, int term) {
     }
 }
 
-static ct_tensor *weighted_sum(const ct_loss_config *config, ct_tensor *const *term) {
+static void add_weighted(ct_tensor **total, ct_tensor *term, double weight) {
+    if (!term) return;
+    ct_tensor *weighted = ct_scale(term, weight);
+    *total = *total ? ct_add(*total, weighted) : weighted;
+}
+
+static ct_tensor *weighted_sum(const ct_loss_config *config, const ct_losses *losses) {
     ct_tensor *total = NULL;
-    for (int i = CT_LOSS_TOTAL + 1; i < CT_LOSS_COUNT; i++) {
-        if (!term[i]) continue;
-        ct_tensor *weighted = ct_scale(term[i], weight_of(config, i));
-        total = total ? ct_add(total, weighted) : weighted;
-    }
+    for (int i = CT_LOSS_TOTAL + 1; i < CT_LOSS_COUNT; i++)
+        add_weighted(&total, losses->term[i], weight_of(config, i));
+    for (int i = 0; i < config->owns; i++)
+        add_weighted(&total, losses->own[i], config->own[i].weight);
     return total;
+}
+
+static bool own_terms(const ct_step *step, ct_losses *losses) {
+    const ct_loss_config *config = &step->model->loss;
+    ct_loss_input input = {.batch = step->batch,
+                           .images = step->images,
+                           .captions = step->captions,
+                           .epoch = step->epoch,
+                           .rng = step->text.rng,
+                           .training = step->text.training};
+    for (int i = 0; i < config->owns; i++) {
+        if (config->own[i].weight == 0) continue;
+        losses->own[i] = ct_own_loss_compute(&config->own[i], input);
+        if (!losses->own[i]) return false;
+    }
+    return true;
 }
 
 static bool embed(ct_step *step, ct_losses *losses) {
@@ -161,7 +182,8 @@ static bool run(ct_step *step, ct_losses *losses) {
         term[CT_LOSS_DECODER] =
             ct_decoder_loss(model->decoder, config, &model->compat, step->batch,
                             step->text.word_vectors, step->captions, step->text.rng);
-    term[CT_LOSS_TOTAL] = weighted_sum(config, term);
+    if (!own_terms(step, losses)) return false;
+    term[CT_LOSS_TOTAL] = weighted_sum(config, losses);
     return ct_ok();
 }
 
@@ -174,6 +196,8 @@ static void each(ct_losses *losses, ct_tensor *(*function)(ct_tensor *)) {
         if (all[i]) function(all[i]);
     for (int i = 0; i < CT_LOSS_COUNT; i++)
         if (losses->term[i]) function(losses->term[i]);
+    for (int i = 0; i < CT_MOST_OWN_LOSSES; i++)
+        if (losses->own[i]) function(losses->own[i]);
 }
 
 ct_losses ct_model_losses(ct_model *model, const ct_batch *batch, int64_t epoch, ct_rng *rng) {

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Module kinds registered from outside, as kinds of the graph. */
+#include <ctype.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/modules/modules.h"
+
+/* Registering is for the whole process. Kinds stay where they are: models point to them. */
+static struct {
+    pthread_mutex_t lock;
+    ct_graph_kind *kind[CT_MOST_OWN_KINDS];
+    int count;
+} registered = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* ---- a registered kind at work -------------------------------------------------------------- */
+
+static ct_module_site site_of(const ct_graph_node *node) {
+    return (ct_module_site){
+        .option = node->value, .in = node->in, .image = node->image, .pooled = node->pooled};
+}
+
+static bool create(ct_graph_node *node, const ct_graph_context *context) {
+    (void)context;
+    ct_module_site site = site_of(node);
+    node->out = node->in;
+    bool created = node->kind->own->create(&site, &node->module, &node->out);
+    if (created && ct_ok() && node->out > 0) return true;
+    if (!ct_ok()) return false;
+    return ct_fail_at(node->place, "%s could not be made, %lld wide, of vectors %lld wide",
+                      node->kind->name, (long long)node->out, (long long)node->in) != NULL;
+}
+
+static ct_shape shape_after(const ct_graph_node *node, const ct_tensor *x) {
+    bool vector = node->pooled || node->kind->place & CT_POOLS;
+    return vector ? CT_SHAPE(ct_dim(x, 0), node->out)
+                  : CT_SHAPE(ct_dim(x, 0), ct_dim(x, 1), node->out);
+}
+
+static ct_tensor *forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
+    ct_module_site site = site_of(node);
+    ct_module_input input = {x, node->pooled ? NULL : state->lengths, state->rng, state->training};
+    ct_tensor *y = node->kind->own->forward(&site, node->module, &input);
+    if (!y) {
+        return ct_ok() ? ct_fail("%s (%s): it gave no result", node->name, node->kind->name) : NULL;
+    }
+    ct_shape expected = shape_after(node, x);
+    if (ct_shape_equal(y->shape, expected)) return y;
+    return ct_fail("%s (%s): it gave %s, expected %s", node->name, node->kind->name,
+                   ct_tensor_text(y), ct_shape_text(expected));
+}
+
+static double flops(const ct_graph_node *node, double rows, double steps) {
+    ct_module_site site = site_of(node);
+    const ct_module_kind *own = node->kind->own;
+    return own->flops ? own->flops(&site, node->out, rows, steps) : 0;
+}
+
+/* ---- registering ------------------------------------------------------------------------------
+ */
+
+bool ct_own_check(const char *op, const char *name, const ct_option *options, int most) {
+    bool valid = name && *name;
+    for (const char *p = name; valid && *p; p++) valid = isalnum((unsigned char)*p) || *p == '_';
+    if (!valid) {
+        return ct_fail_bool("%s: name '%s', expected letters, digits and '_'", op,
+                            name ? name : "");
+    }
+    for (int count = 0; options && options[count].name; count++) {
+        if (count == most) return ct_fail_bool("%s: %s has more than %d options", op, name, most);
+    }
+    return true;
+}
+
+const ct_graph_kind *ct_graph_own_kind(int i) {
+    pthread_mutex_lock(&registered.lock);
+    const ct_graph_kind *kind = i < registered.count ? registered.kind[i] : NULL;
+    pthread_mutex_unlock(&registered.lock);
+    return kind;
+}
+
+static bool add(const ct_module_kind *own) {
+    for (int i = 0; i < registered.count; i++) {
+        if (strcmp(registered.kind[i]->name, own->name) == 0) {
+            return ct_fail_bool("register_module: there is already a module '%s'", own->name);
+        }
+    }
+    if (registered.count == CT_MOST_OWN_KINDS) {
+        return ct_fail_bool("register_module: more than %d modules", CT_MOST_OWN_KINDS);
+    }
+    ct_graph_kind *kind = malloc(sizeof *kind);
+    if (!kind) return ct_fail_bool("register_module: out of memory");
+    *kind = (ct_graph_kind){.name = own->name,
+                            .place = own->place & (CT_NEEDS_SEQUENCE | CT_POOLS | CT_IMAGE_ONLY),
+                            .options = own->options ? own->options : ct_no_options,
+                            .create = create,
+                            .forward = forward,
+                            .flops = flops,
+                            .own = own};
+    if (kind->place & CT_POOLS) kind->place |= CT_NEEDS_SEQUENCE;
+    registered.kind[registered.count++] = kind;
+    return true;
+}
+
+bool ct_register_module(const ct_module_kind *own) {
+    if (!own || !own->create || !own->forward) {
+        return ct_fail_bool("register_module: a module needs a create and a forward function");
+    }
+    if (!ct_own_check("register_module", own->name, own->options, CT_MAX_OPTIONS)) return false;
+    if (ct_graph_kind_built_in(own->name)) {
+        return ct_fail_bool("register_module: there is already a module '%s'", own->name);
+    }
+    pthread_mutex_lock(&registered.lock);
+    bool added = add(own);
+    pthread_mutex_unlock(&registered.lock);
+    return added;
+}
