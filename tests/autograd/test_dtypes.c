@@ -39,7 +39,7 @@ static const exception exceptions[] = {
     {"l2_normalize", false, false, "l2norm"},
     {"cross_entropy_rows", false, false, "cross entropy"},
     {"batch_norm_fixed", false, false, "batch norm"},
-    {"checkpoint", false, false, "mul"},
+    {"checkpoint", false, false, "tanh"},
 };
 
 static exception exception_of(const char *op) {
