@@ -26,6 +26,7 @@
  *     instance          = classifier hidden=512
  *     decoder           = convcap width=512 hidden=256 layers=3 kernel=5 dropout=0.1
  *
+ * Modules and losses of a program's own: models/register.h.
  * Formulas, modules, options and switches: docs/model.md. The embeddings a model gives are not yet
  * l2-normalised over their width unless the chain's last module does it; every loss, reward and
  * ranking normalises them (`normalise = no` in [loss] leaves them, VSRN's no_imgnorm).

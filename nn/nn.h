@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Modules: parameters and a forward; losses, optimisers, schedules, initialisers, state.
+/* Modules: parameters and a forward; batches, losses, optimisers, schedules, initialisers, state.
  *
  *     ct_module *net = ct_module_create("char_lm");
  *     ct_module *embed = ct_module_add(net, "embed", ct_embedding_create(vocabulary, 64));
