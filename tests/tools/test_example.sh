@@ -32,6 +32,7 @@ for program in "$source"/docs/examples/*.c; do
         $(pkg-config --cflags --libs cotangent) -lm -o "$name"
     case $name in
     char_gru) set -- "$program" ;; # the text to learn
+    mlp_classifier) set -- weights.safetensors ;;
     *) set -- ;;
     esac
     LD_LIBRARY_PATH=$libraries "./$name" "$@" >out
