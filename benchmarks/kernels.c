@@ -113,11 +113,11 @@ static bool gru_once(void *context) {
     const gru_operands *o = context;
     bool done = false;
     CT_SCOPE {
-        ct_gru_result y =
-            ct_tensor_gru(o->x, NULL, o->w_ih, o->w_hh, o->b_ih, o->b_hh, NULL, false);
-        done = y.y && ct_tensor_gru_grad(o->g, NULL, o->x, NULL, o->w_ih, o->w_hh, o->b_ih, o->b_hh,
-                                         NULL, false, &y, true)
-                          .w_hh;
+        ct_recurrent_inputs in = {
+            .x = o->x, .w_ih = o->w_ih, .w_hh = o->w_hh, .b_ih = o->b_ih, .b_hh = o->b_hh};
+        ct_recurrent_output_grad g = {.y = o->g};
+        ct_recurrent_result y = ct_tensor_gru(in);
+        done = y.y && ct_tensor_gru_grad(in, &y, g, true).w_hh;
     }
     return done;
 }

@@ -12,12 +12,18 @@ enum { GRU_INPUTS = 6, LSTM_INPUTS = 7 };
 
 /* Saved: the six inputs, lengths, the result. */
 static bool gru_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
-    ct_tensor *in[GRU_INPUTS + 1];
-    for (int i = 0; i <= GRU_INPUTS; i++) in[i] = ct_saved(node, i);
-    ct_gru_result result = {ct_saved(node, 7), ct_saved(node, 8), ct_saved(node, 9)};
-    ct_gru_grad grad =
-        ct_tensor_gru_grad(g[0], g[1], in[0], in[1], in[2], in[3], in[4], in[5], in[6],
-                           option_flag(node), &result, ct_needs_grad(node, 0));
+    ct_recurrent_inputs in = {.x = ct_saved(node, 0),
+                              .h0 = ct_saved(node, 1),
+                              .w_ih = ct_saved(node, 2),
+                              .w_hh = ct_saved(node, 3),
+                              .b_ih = ct_saved(node, 4),
+                              .b_hh = ct_saved(node, 5),
+                              .lengths = ct_saved(node, 6),
+                              .reverse = option_flag(node)};
+    ct_recurrent_result result = {
+        .y = ct_saved(node, 7), .h_last = ct_saved(node, 8), .saved = ct_saved(node, 9)};
+    ct_recurrent_output_grad from = {.y = g[0], .h_last = g[1]};
+    ct_recurrent_grad grad = ct_tensor_gru_grad(in, &result, from, ct_needs_grad(node, 0));
     ct_tensor *all[] = {grad.x, grad.h0, grad.w_ih, grad.w_hh, grad.b_ih, grad.b_hh};
     for (int i = 0; i < GRU_INPUTS; i++) gx[i] = all[i];
     return gx[2] != NULL;
@@ -92,7 +98,14 @@ static const ct_op gru_op = {"gru", gru_backward, gru_samples};
 ct_tensor *ct_gru_with(ct_tensor *x, ct_tensor *h0, ct_tensor *w_ih, ct_tensor *w_hh,
                        ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths, bool reverse,
                        ct_tensor **h_last) {
-    ct_gru_result result = ct_tensor_gru(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, reverse);
+    ct_recurrent_result result = ct_tensor_gru((ct_recurrent_inputs){.x = x,
+                                                                     .h0 = h0,
+                                                                     .w_ih = w_ih,
+                                                                     .w_hh = w_hh,
+                                                                     .b_ih = b_ih,
+                                                                     .b_hh = b_hh,
+                                                                     .lengths = lengths,
+                                                                     .reverse = reverse});
     ct_tensor *input[GRU_INPUTS] = {x, h0, w_ih, w_hh, b_ih, b_hh};
     ct_tensor *output[] = {result.y, h_last ? result.h_last : NULL};
     ct_node *node = ct_record(&gru_op, GRU_INPUTS, input, 2, output);
@@ -109,13 +122,21 @@ ct_tensor *ct_gru_with(ct_tensor *x, ct_tensor *h0, ct_tensor *w_ih, ct_tensor *
 /* ---- LSTM ------------------------------------------------------------------------------- */
 
 static bool lstm_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
-    ct_tensor *in[LSTM_INPUTS + 1];
-    for (int i = 0; i <= LSTM_INPUTS; i++) in[i] = ct_saved(node, i);
-    ct_lstm_result result = {ct_saved(node, 8), ct_saved(node, 9), ct_saved(node, 10),
-                             ct_saved(node, 11)};
-    ct_lstm_grad grad =
-        ct_tensor_lstm_grad(g[0], g[1], g[2], in[0], in[1], in[2], in[3], in[4], in[5], in[6],
-                            in[7], option_flag(node), &result, ct_needs_grad(node, 0));
+    ct_recurrent_inputs in = {.x = ct_saved(node, 0),
+                              .h0 = ct_saved(node, 1),
+                              .c0 = ct_saved(node, 2),
+                              .w_ih = ct_saved(node, 3),
+                              .w_hh = ct_saved(node, 4),
+                              .b_ih = ct_saved(node, 5),
+                              .b_hh = ct_saved(node, 6),
+                              .lengths = ct_saved(node, 7),
+                              .reverse = option_flag(node)};
+    ct_recurrent_result result = {.y = ct_saved(node, 8),
+                                  .h_last = ct_saved(node, 9),
+                                  .c_last = ct_saved(node, 10),
+                                  .saved = ct_saved(node, 11)};
+    ct_recurrent_output_grad from = {.y = g[0], .h_last = g[1], .c_last = g[2]};
+    ct_recurrent_grad grad = ct_tensor_lstm_grad(in, &result, from, ct_needs_grad(node, 0));
     ct_tensor *all[] = {grad.x, grad.h0, grad.c0, grad.w_ih, grad.w_hh, grad.b_ih, grad.b_hh};
     for (int i = 0; i < LSTM_INPUTS; i++) gx[i] = all[i];
     return gx[3] != NULL;
@@ -136,7 +157,15 @@ static const ct_op lstm_op = {"lstm", lstm_backward, lstm_samples};
 ct_tensor *ct_lstm_with(ct_tensor *x, ct_tensor *h0, ct_tensor *c0, ct_tensor *w_ih,
                         ct_tensor *w_hh, ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths,
                         bool reverse, ct_tensor **h_last, ct_tensor **c_last) {
-    ct_lstm_result result = ct_tensor_lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, reverse);
+    ct_recurrent_result result = ct_tensor_lstm((ct_recurrent_inputs){.x = x,
+                                                                      .h0 = h0,
+                                                                      .c0 = c0,
+                                                                      .w_ih = w_ih,
+                                                                      .w_hh = w_hh,
+                                                                      .b_ih = b_ih,
+                                                                      .b_hh = b_hh,
+                                                                      .lengths = lengths,
+                                                                      .reverse = reverse});
     ct_tensor *input[LSTM_INPUTS] = {x, h0, c0, w_ih, w_hh, b_ih, b_hh};
     ct_tensor *output[] = {result.y, h_last ? result.h_last : NULL, c_last ? result.c_last : NULL};
     ct_node *node = ct_record(&lstm_op, LSTM_INPUTS, input, 3, output);

@@ -9,55 +9,49 @@
 
 #include "tensor/tensor.h"
 
-/* ---- GRU over a sequence ---------------------------------------------------------------- */
-/* PyTorch's formulas, gates stacked r, z, n along the first axis of the weights:
+/* ---- recurrent networks over a sequence -------------------------------------------------- */
+
+/* What a GRU or an LSTM takes. Gates are stacked along the first axis of the weights: G = 3 of a
+ * GRU (r, z, n), 4 of an LSTM (i, f, g, o).
+ * lengths: i64, each in 1..T, any order; NULL: all T. Rows of y beyond a length are zero, and
+ * `h_last` is the state after each last valid step. reverse: from each row's own last valid step to
+ * its first; h_last is then the state after step 0. Lengths on the CPU, wherever x is, are checked,
+ * and no step beyond them is computed. Lengths on x's device are neither read nor checked: all T
+ * steps are computed, and no shape depends on them (a step with them can be captured). Either way
+ * nothing that x holds beyond a length enters results or gradients. */
+typedef struct {
+    const ct_tensor *x;           /* (B,T,C) */
+    const ct_tensor *h0, *c0;     /* (B,H) or NULL for zeros; c0 of an LSTM alone, beside h0 */
+    const ct_tensor *w_ih, *w_hh; /* (GH,C), (GH,H) */
+    const ct_tensor *b_ih, *b_hh; /* (GH) or both NULL */
+    const ct_tensor *lengths;     /* (B) or NULL */
+    bool reverse;
+} ct_recurrent_inputs;
+typedef struct {
+    ct_tensor *y;               /* (B,T,H) */
+    ct_tensor *h_last, *c_last; /* (B,H); c_last NULL of a GRU */
+    ct_tensor *saved;           /* what the gradient needs: the gates; opaque */
+} ct_recurrent_result;
+/* Gradients of the outputs; NULL for zero. */
+typedef struct {
+    const ct_tensor *y, *h_last, *c_last;
+} ct_recurrent_output_grad;
+typedef struct {
+    ct_tensor *x, *h0, *c0; /* x NULL if not needed; these and b_* NULL where the input was */
+    ct_tensor *w_ih, *w_hh, *b_ih, *b_hh;
+} ct_recurrent_grad;
+
+/* PyTorch's formulas:
  *     r = s(W_ir x + b_ir + W_hr h + b_hr), z likewise,
  *     n = tanh(W_in x + b_in + r * (W_hn h + b_hn)),  h' = (1-z) n + z h.
- * x (B,T,C); h0 (B,H) or NULL for zeros; w_ih (3H,C), w_hh (3H,H); b_ih, b_hh (3H) or both NULL.
- * lengths (B) i64, each in 1..T, any order; NULL: all T. Rows of y beyond a length are
- * zero, and `h_last` (B,H) is the state after each last valid step. reverse: from each row's own
- * last valid step to its first; h_last is then the state after step 0. Lengths on the CPU, wherever
- * x is, are checked, and no step beyond them is computed. Lengths on x's device are neither read
- * nor checked: all T steps are computed, and no shape depends on them (a step with them can be
- * captured). Either way nothing that x holds beyond a length enters results or gradients.
  * One product for all input projections, one product and one fused gate kernel a step. */
-typedef struct {
-    ct_tensor *y;      /* (B,T,H) */
-    ct_tensor *h_last; /* (B,H) */
-    ct_tensor *saved;  /* what the gradient needs: the gates; opaque */
-} ct_gru_result;
-ct_gru_result ct_tensor_gru(const ct_tensor *x, const ct_tensor *h0, const ct_tensor *w_ih,
-                            const ct_tensor *w_hh, const ct_tensor *b_ih, const ct_tensor *b_hh,
-                            const ct_tensor *lengths, bool reverse);
-typedef struct {
-    ct_tensor *x, *h0, *w_ih, *w_hh; /* x NULL if not needed, h0 and b_* where the input was */
-    ct_tensor *b_ih, *b_hh;
-} ct_gru_grad;
-/* g_y (B,T,H) and g_last (B,H): either may be NULL for zero. */
-ct_gru_grad ct_tensor_gru_grad(const ct_tensor *g_y, const ct_tensor *g_last, const ct_tensor *x,
-                               const ct_tensor *h0, const ct_tensor *w_ih, const ct_tensor *w_hh,
-                               const ct_tensor *b_ih, const ct_tensor *b_hh,
-                               const ct_tensor *lengths, bool reverse, const ct_gru_result *result,
-                               bool need_x);
-
-/* ---- LSTM over a sequence --------------------------------------------------------------- */
-/* PyTorch's formulas, gates i, f, g, o; c' = f c + i g, h' = o tanh(c'). As the GRU, with c0,
- * c_last beside h0, h_last; h0 and c0 both or neither. */
-typedef struct {
-    ct_tensor *y, *h_last, *c_last, *saved;
-} ct_lstm_result;
-ct_lstm_result ct_tensor_lstm(const ct_tensor *x, const ct_tensor *h0, const ct_tensor *c0,
-                              const ct_tensor *w_ih, const ct_tensor *w_hh, const ct_tensor *b_ih,
-                              const ct_tensor *b_hh, const ct_tensor *lengths, bool reverse);
-typedef struct {
-    ct_tensor *x, *h0, *c0, *w_ih, *w_hh, *b_ih, *b_hh;
-} ct_lstm_grad;
-ct_lstm_grad ct_tensor_lstm_grad(const ct_tensor *g_y, const ct_tensor *g_h_last,
-                                 const ct_tensor *g_c_last, const ct_tensor *x, const ct_tensor *h0,
-                                 const ct_tensor *c0, const ct_tensor *w_ih, const ct_tensor *w_hh,
-                                 const ct_tensor *b_ih, const ct_tensor *b_hh,
-                                 const ct_tensor *lengths, bool reverse,
-                                 const ct_lstm_result *result, bool need_x);
+ct_recurrent_result ct_tensor_gru(ct_recurrent_inputs inputs);
+ct_recurrent_grad ct_tensor_gru_grad(ct_recurrent_inputs inputs, const ct_recurrent_result *result,
+                                     ct_recurrent_output_grad g, bool need_x);
+/* PyTorch's formulas: c' = f c + i g, h' = o tanh(c'). */
+ct_recurrent_result ct_tensor_lstm(ct_recurrent_inputs inputs);
+ct_recurrent_grad ct_tensor_lstm_grad(ct_recurrent_inputs inputs, const ct_recurrent_result *result,
+                                      ct_recurrent_output_grad g, bool need_x);
 
 /* ---- normalisation ---------------------------------------------------------------------- */
 

@@ -51,13 +51,15 @@ START_TEST(gru_packed) {
         for (int unsorted = 0; unsorted < 2; unsorted++) {
             r.prefix = unsorted ? "unsorted." : "sorted.";
             ct_tensor *x = get(&r, "in.x"), *lengths = get(&r, "in.lengths");
-            ct_gru_result y = ct_tensor_gru(x, NULL, w_ih, w_hh, b_ih, b_hh, lengths, false);
+            ct_recurrent_inputs in = {
+                .x = x, .w_ih = w_ih, .w_hh = w_hh, .b_ih = b_ih, .b_hh = b_hh, .lengths = lengths};
+            ct_recurrent_result y = ct_tensor_gru(in);
             check(&r, y.y, "out.padded");
             check(&r, y.h_last, "out.last");
             ct_tensor *g_last = ct_tensor_squeeze(get(&r, "in.cotangent.h_n"), 0);
             ct_tensor *g_y = get(&r, "in.cotangent.padded");
-            ct_gru_grad g = ct_tensor_gru_grad(g_y, g_last, x, NULL, w_ih, w_hh, b_ih, b_hh,
-                                               lengths, false, &y, true);
+            ct_recurrent_output_grad from = {.y = g_y, .h_last = g_last};
+            ct_recurrent_grad g = ct_tensor_gru_grad(in, &y, from, true);
             check(&r, g.x, "grad.in.x");
             check(&r, g.w_ih, "grad.param.weight_ih_l0");
             check(&r, g.w_hh, "grad.param.weight_hh_l0");
@@ -71,10 +73,9 @@ END_TEST
 
 /* One layer, one direction of gru_bidirectional_2layer. */
 typedef struct {
-    ct_tensor *x, *h0, *w_ih, *w_hh, *b_ih, *b_hh;
+    ct_recurrent_inputs in;
     char suffix[16];
-    bool reverse;
-    ct_gru_result result;
+    ct_recurrent_result result;
 } direction;
 
 static ct_tensor *param(const recorded *r, const char *name, const char *suffix) {
@@ -90,29 +91,33 @@ static ct_tensor *layer_forward(const recorded *r, direction *d, int layer, ct_t
     ct_tensor *y[2];
     for (int k = 0; k < 2; k++, d++) {
         snprintf(d->suffix, sizeof d->suffix, "l%d%s", layer, k ? "_reverse" : "");
-        d->x = x;
-        d->h0 = ct_tensor_squeeze(ct_tensor_slice(h0, 0, 2 * layer + k, 2 * layer + k + 1, 1), 0);
-        d->w_ih = param(r, "weight_ih", d->suffix);
-        d->w_hh = param(r, "weight_hh", d->suffix);
-        d->b_ih = param(r, "bias_ih", d->suffix);
-        d->b_hh = param(r, "bias_hh", d->suffix);
-        d->reverse = k == 1;
-        d->result = ct_tensor_gru(x, d->h0, d->w_ih, d->w_hh, d->b_ih, d->b_hh, lengths, k == 1);
+        int state = 2 * layer + k;
+        d->in = (ct_recurrent_inputs){
+            .x = x,
+            .h0 = ct_tensor_squeeze(ct_tensor_slice(h0, 0, state, state + 1, 1), 0),
+            .w_ih = param(r, "weight_ih", d->suffix),
+            .w_hh = param(r, "weight_hh", d->suffix),
+            .b_ih = param(r, "bias_ih", d->suffix),
+            .b_hh = param(r, "bias_hh", d->suffix),
+            .lengths = lengths,
+            .reverse = k == 1,
+        };
+        d->result = ct_tensor_gru(d->in);
         y[k] = d->result.y;
     }
     return ct_tensor_concat(y, 2, 2);
 }
 
 static ct_tensor *layer_backward(const recorded *r, const direction *d, int layer, ct_tensor *g,
-                                 ct_tensor *g_last, ct_tensor *lengths) {
-    int64_t width = d->w_hh->shape.dim[1];
+                                 ct_tensor *g_last) {
+    int64_t width = d->in.w_hh->shape.dim[1];
     ct_tensor *gx = NULL;
     for (int k = 0; k < 2; k++, d++) {
         ct_tensor *g_half = ct_tensor_slice(g, 2, k * width, (k + 1) * width, 1);
         int state = 2 * layer + k;
         ct_tensor *last = ct_tensor_squeeze(ct_tensor_slice(g_last, 0, state, state + 1, 1), 0);
-        ct_gru_grad grad = ct_tensor_gru_grad(g_half, last, d->x, d->h0, d->w_ih, d->w_hh, d->b_ih,
-                                              d->b_hh, lengths, d->reverse, &d->result, true);
+        ct_recurrent_output_grad from = {.y = g_half, .h_last = last};
+        ct_recurrent_grad grad = ct_tensor_gru_grad(d->in, &d->result, from, true);
         char name[64];
         snprintf(name, sizeof name, "grad.param.weight_ih_%s", d->suffix);
         check(r, grad.w_ih, name);
@@ -140,8 +145,8 @@ START_TEST(gru_bidirectional) {
             check(&r, y, packed ? "out.padded" : "out.y");
             ct_tensor *g_last = get(&r, "in.cotangent.h_n");
             ct_tensor *g = get(&r, packed ? "in.cotangent.padded" : "in.cotangent.y");
-            g = layer_backward(&r, d + 2, 1, g, g_last, lengths);
-            g = layer_backward(&r, d, 0, g, g_last, lengths);
+            g = layer_backward(&r, d + 2, 1, g, g_last);
+            g = layer_backward(&r, d, 0, g, g_last);
             check(&r, g, "grad.in.x");
             ct_safetensors_close(r.file);
         }

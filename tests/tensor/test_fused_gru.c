@@ -53,14 +53,22 @@ static inputs make_inputs(const gru_case *c, ct_dtype dtype) {
     return in;
 }
 
-static ct_gru_result run(const inputs *in) {
-    return ct_tensor_gru(in->x, in->h0, in->w_ih, in->w_hh, in->b_ih, in->b_hh, in->lengths,
-                         in->reverse);
+static ct_recurrent_inputs network(const inputs *in) {
+    return (ct_recurrent_inputs){.x = in->x,
+                                 .h0 = in->h0,
+                                 .w_ih = in->w_ih,
+                                 .w_hh = in->w_hh,
+                                 .b_ih = in->b_ih,
+                                 .b_hh = in->b_hh,
+                                 .lengths = in->lengths,
+                                 .reverse = in->reverse};
 }
 
-static ct_gru_grad run_grad(const inputs *in, const ct_gru_result *result) {
-    return ct_tensor_gru_grad(in->cy, in->ch, in->x, in->h0, in->w_ih, in->w_hh, in->b_ih, in->b_hh,
-                              in->lengths, in->reverse, result, true);
+static ct_recurrent_result run(const inputs *in) { return ct_tensor_gru(network(in)); }
+
+static ct_recurrent_grad run_grad(const inputs *in, const ct_recurrent_result *result) {
+    ct_recurrent_output_grad g = {.y = in->cy, .h_last = in->ch};
+    return ct_tensor_gru_grad(network(in), result, g, true);
 }
 
 /* row k of w times v, plus b[k] */
@@ -89,11 +97,11 @@ static void reference_step(const inputs *in, const double *x, double *h) {
     memcpy(h, next, (size_t)width * sizeof *h);
 }
 
-static ct_gru_result reference(const inputs *in) {
+static ct_recurrent_result reference(const inputs *in) {
     int64_t batch = in->x->shape.dim[0], steps = in->x->shape.dim[1];
     int64_t columns = in->x->shape.dim[2], width = in->w_hh->shape.dim[1];
-    ct_gru_result result = {.y = ct_zeros(CT_F64, CT_CPU, CT_SHAPE(batch, steps, width)),
-                            .h_last = ct_zeros(CT_F64, CT_CPU, CT_SHAPE(batch, width))};
+    ct_recurrent_result result = {.y = ct_zeros(CT_F64, CT_CPU, CT_SHAPE(batch, steps, width)),
+                                  .h_last = ct_zeros(CT_F64, CT_CPU, CT_SHAPE(batch, width))};
     double *y = ct_data(result.y), *last = ct_data(result.h_last);
     const double *x = ct_data(in->x);
     for (int64_t b = 0; b < batch; b++) {
@@ -112,7 +120,7 @@ static ct_gru_result reference(const inputs *in) {
 START_TEST(equals_plain_loop) {
     CT_SCOPE {
         inputs in = make_inputs(&cases[_i], CT_F64);
-        ct_gru_result result = run(&in), expected = reference(&in);
+        ct_recurrent_result result = run(&in), expected = reference(&in);
         assert_close(result.y, expected.y, 0, 1e-12, "y");
         assert_close(result.h_last, expected.h_last, 0, 1e-12, "h_last");
     }
@@ -123,7 +131,7 @@ static double loss(void *context) {
     const inputs *in = context;
     double value = 0;
     CT_SCOPE {
-        ct_gru_result result = reference(in);
+        ct_recurrent_result result = reference(in);
         value = test_dot(result.y, in->cy) + test_dot(result.h_last, in->ch);
     }
     return value;
@@ -133,8 +141,8 @@ static double loss(void *context) {
 START_TEST(gradients) {
     CT_SCOPE {
         inputs in = make_inputs(&cases[_i], CT_F64);
-        ct_gru_result result = run(&in);
-        ct_gru_grad grad = run_grad(&in, &result);
+        ct_recurrent_result result = run(&in);
+        ct_recurrent_grad grad = run_grad(&in, &result);
         assert_gradient(grad.x, in.x, loss, &in, "x");
         assert_gradient(grad.w_ih, in.w_ih, loss, &in, "w_ih");
         assert_gradient(grad.w_hh, in.w_hh, loss, &in, "w_hh");
@@ -154,8 +162,8 @@ START_TEST(nothing_beyond_the_length) {
             if (t % steps < cases[6].lengths[t / steps]) continue;
             for (int64_t c = 0; c < columns; c++) ct_set(in.x, t * columns + c, NAN);
         }
-        ct_gru_result result = run(&in);
-        ct_gru_grad grad = run_grad(&in, &result);
+        ct_recurrent_result result = run(&in);
+        ct_recurrent_grad grad = run_grad(&in, &result);
         assert_no_error();
         ck_assert(!ct_tensor_has_nonfinite(result.y) && !ct_tensor_has_nonfinite(grad.w_ih));
         for (int64_t t = 0; t < 5 * steps; t++) {
@@ -170,16 +178,16 @@ END_TEST
 START_TEST(one_gradient_or_none) {
     CT_SCOPE {
         inputs in = make_inputs(&cases[7], CT_F64);
-        ct_gru_result result = run(&in);
+        ct_recurrent_result result = run(&in);
         inputs only_y = in, only_last = in;
         only_y.ch = only_last.cy = NULL;
-        ct_gru_grad both = run_grad(&in, &result);
-        ct_gru_grad y = run_grad(&only_y, &result), last = run_grad(&only_last, &result);
+        ct_recurrent_grad both = run_grad(&in, &result);
+        ct_recurrent_grad y = run_grad(&only_y, &result), last = run_grad(&only_last, &result);
         assert_close(ct_tensor_add(y.x, last.x), both.x, 1e-13, 1e-13, "x");
         assert_close(ct_tensor_add(y.w_hh, last.w_hh), both.w_hh, 1e-13, 1e-13, "w_hh");
         assert_close(ct_tensor_add(y.h0, last.h0), both.h0, 1e-13, 1e-13, "h0");
-        ct_gru_grad no_x = ct_tensor_gru_grad(in.cy, in.ch, in.x, in.h0, in.w_ih, in.w_hh, in.b_ih,
-                                              in.b_hh, in.lengths, in.reverse, &result, false);
+        ct_recurrent_output_grad g = {.y = in.cy, .h_last = in.ch};
+        ct_recurrent_grad no_x = ct_tensor_gru_grad(network(&in), &result, g, false);
         ck_assert(no_x.x == NULL);
         assert_same_bits(no_x.w_ih, both.w_ih, "w_ih without x");
     }
@@ -193,9 +201,10 @@ START_TEST(strided_inputs) {
             ct_tensor **all[] = {&strided.x,    &strided.h0,   &strided.w_ih, &strided.w_hh,
                                  &strided.b_ih, &strided.b_hh, &strided.cy,   &strided.ch};
             for (size_t k = 0; k < sizeof all / sizeof *all; k++) *all[k] = test_strided(*all[k]);
-            ct_gru_result result = run(&in), other = run(&strided);
+            ct_recurrent_result result = run(&in), other = run(&strided);
             assert_same_bits(other.y, result.y, "y");
-            ct_gru_grad grad = run_grad(&in, &result), other_grad = run_grad(&strided, &other);
+            ct_recurrent_grad grad = run_grad(&in, &result),
+                              other_grad = run_grad(&strided, &other);
             assert_same_bits(other_grad.x, grad.x, "x");
             assert_same_bits(other_grad.w_ih, grad.w_ih, "w_ih");
             assert_same_bits(other_grad.h0, grad.h0, "h0");
@@ -208,8 +217,8 @@ END_TEST
 START_TEST(f32_agrees) {
     CT_SCOPE {
         inputs in = make_inputs(&cases[_i], CT_F64), in32 = make_inputs(&cases[_i], CT_F32);
-        ct_gru_result result = run(&in), result32 = run(&in32);
-        ct_gru_grad grad = run_grad(&in, &result), grad32 = run_grad(&in32, &result32);
+        ct_recurrent_result result = run(&in), result32 = run(&in32);
+        ct_recurrent_grad grad = run_grad(&in, &result), grad32 = run_grad(&in32, &result32);
         ck_assert(result32.y->dtype == CT_F32 && grad32.w_hh->dtype == CT_F32);
         assert_close(result32.y, result.y, 0, 1e-5, "y");
         assert_close(grad32.x, grad.x, 2e-5, 1e-6, "x");
@@ -228,11 +237,11 @@ START_TEST(threads_do_not_matter) {
         inputs in = make_inputs(&big, CT_F32);
         int before = ct_threads();
         ct_set_threads(1);
-        ct_gru_result one = run(&in);
-        ct_gru_grad grad_one = run_grad(&in, &one);
+        ct_recurrent_result one = run(&in);
+        ct_recurrent_grad grad_one = run_grad(&in, &one);
         ct_set_threads(2);
-        ct_gru_result two = run(&in);
-        ct_gru_grad grad_two = run_grad(&in, &two);
+        ct_recurrent_result two = run(&in);
+        ct_recurrent_grad grad_two = run_grad(&in, &two);
         ct_set_threads(before);
         assert_same_bits(one.y, two.y, "y");
         assert_same_bits(grad_one.b_ih, grad_two.b_ih, "b_ih");
@@ -244,8 +253,8 @@ END_TEST
 START_TEST(empty_batch) {
     CT_SCOPE {
         inputs in = make_inputs(&(gru_case){0, 3, 4, 5, NULL, false, true, true}, CT_F32);
-        ct_gru_result result = run(&in);
-        ct_gru_grad grad = run_grad(&in, &result);
+        ct_recurrent_result result = run(&in);
+        ct_recurrent_grad grad = run_grad(&in, &result);
         assert_no_error();
         ck_assert(ct_shape_equal(result.y->shape, CT_SHAPE(0, 3, 5)));
         ck_assert(ct_shape_equal(grad.x->shape, CT_SHAPE(0, 3, 4)));
@@ -293,7 +302,7 @@ START_TEST(refuses_bad_input) {
         bad.x = NULL;
         ck_assert(run(&bad).y == NULL);
         assert_error("NULL");
-        ct_gru_result result = run(&in);
+        ct_recurrent_result result = run(&in);
         bad = in;
         bad.cy = in.ch;
         ck_assert(run_grad(&bad, &result).x == NULL);

@@ -51,14 +51,23 @@ static inputs make_inputs(const lstm_case *c, ct_dtype dtype) {
     return in;
 }
 
-static ct_lstm_result run(const inputs *in) {
-    return ct_tensor_lstm(in->x, in->h0, in->c0, in->w_ih, in->w_hh, in->b_ih, in->b_hh,
-                          in->lengths, in->reverse);
+static ct_recurrent_inputs network(const inputs *in) {
+    return (ct_recurrent_inputs){.x = in->x,
+                                 .h0 = in->h0,
+                                 .c0 = in->c0,
+                                 .w_ih = in->w_ih,
+                                 .w_hh = in->w_hh,
+                                 .b_ih = in->b_ih,
+                                 .b_hh = in->b_hh,
+                                 .lengths = in->lengths,
+                                 .reverse = in->reverse};
 }
 
-static ct_lstm_grad run_grad(const inputs *in, const ct_lstm_result *result) {
-    return ct_tensor_lstm_grad(in->cy, in->ch, in->cc, in->x, in->h0, in->c0, in->w_ih, in->w_hh,
-                               in->b_ih, in->b_hh, in->lengths, in->reverse, result, true);
+static ct_recurrent_result run(const inputs *in) { return ct_tensor_lstm(network(in)); }
+
+static ct_recurrent_grad run_grad(const inputs *in, const ct_recurrent_result *result) {
+    ct_recurrent_output_grad g = {.y = in->cy, .h_last = in->ch, .c_last = in->cc};
+    return ct_tensor_lstm_grad(network(in), result, g, true);
 }
 
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
@@ -86,13 +95,13 @@ static void reference_step(const inputs *in, const double *x, double *h, double 
     memcpy(h, next, (size_t)width * sizeof *h);
 }
 
-static ct_lstm_result reference(const inputs *in) {
+static ct_recurrent_result reference(const inputs *in) {
     int64_t batch = in->x->shape.dim[0], steps = in->x->shape.dim[1];
     int64_t columns = in->x->shape.dim[2], width = in->w_hh->shape.dim[1];
     ct_shape state = CT_SHAPE(batch, width);
-    ct_lstm_result result = {.y = ct_zeros(CT_F64, CT_CPU, CT_SHAPE(batch, steps, width)),
-                             .h_last = ct_zeros(CT_F64, CT_CPU, state),
-                             .c_last = ct_zeros(CT_F64, CT_CPU, state)};
+    ct_recurrent_result result = {.y = ct_zeros(CT_F64, CT_CPU, CT_SHAPE(batch, steps, width)),
+                                  .h_last = ct_zeros(CT_F64, CT_CPU, state),
+                                  .c_last = ct_zeros(CT_F64, CT_CPU, state)};
     if (in->h0) {
         ct_tensor_copy_to(result.h_last, in->h0);
         ct_tensor_copy_to(result.c_last, in->c0);
@@ -115,7 +124,7 @@ static ct_lstm_result reference(const inputs *in) {
 START_TEST(equals_plain_loop) {
     CT_SCOPE {
         inputs in = make_inputs(&cases[_i], CT_F64);
-        ct_lstm_result result = run(&in), expected = reference(&in);
+        ct_recurrent_result result = run(&in), expected = reference(&in);
         assert_close(result.y, expected.y, 0, 1e-12, "y");
         assert_close(result.h_last, expected.h_last, 0, 1e-12, "h_last");
         assert_close(result.c_last, expected.c_last, 0, 1e-12, "c_last");
@@ -127,7 +136,7 @@ static double loss(void *context) {
     const inputs *in = context;
     double value = 0;
     CT_SCOPE {
-        ct_lstm_result result = reference(in);
+        ct_recurrent_result result = reference(in);
         value = test_dot(result.y, in->cy) + test_dot(result.h_last, in->ch) +
                 test_dot(result.c_last, in->cc);
     }
@@ -137,8 +146,8 @@ static double loss(void *context) {
 START_TEST(gradients) {
     CT_SCOPE {
         inputs in = make_inputs(&cases[_i], CT_F64);
-        ct_lstm_result result = run(&in);
-        ct_lstm_grad grad = run_grad(&in, &result);
+        ct_recurrent_result result = run(&in);
+        ct_recurrent_grad grad = run_grad(&in, &result);
         assert_gradient(grad.x, in.x, loss, &in, "x");
         assert_gradient(grad.w_ih, in.w_ih, loss, &in, "w_ih");
         assert_gradient(grad.w_hh, in.w_hh, loss, &in, "w_hh");
@@ -149,7 +158,7 @@ START_TEST(gradients) {
         if (in.b_hh) assert_gradient(grad.b_hh, in.b_hh, loss, &in, "b_hh");
         inputs last = in; /* the other gradients may be missing */
         last.cy = last.cc = NULL;
-        ct_lstm_grad only = run_grad(&last, &result);
+        ct_recurrent_grad only = run_grad(&last, &result);
         last.cy = ct_zeros(CT_F64, CT_CPU, in.cy->shape);
         last.cc = ct_zeros(CT_F64, CT_CPU, in.cc->shape);
         assert_same_bits(only.x, run_grad(&last, &result).x, "x from h_last alone");
@@ -161,8 +170,8 @@ START_TEST(nothing_beyond_the_length) {
     CT_SCOPE {
         inputs in = make_inputs(&cases[4], CT_F64);
         int64_t steps = in.x->shape.dim[1], columns = in.x->shape.dim[2], width = 5;
-        ct_lstm_result result = run(&in);
-        ct_lstm_grad grad = run_grad(&in, &result);
+        ct_recurrent_result result = run(&in);
+        ct_recurrent_grad grad = run_grad(&in, &result);
         assert_no_error();
         for (int64_t t = 0; t < 5 * steps; t++) {
             if (t % steps < cases[4].lengths[t / steps]) continue;
@@ -176,8 +185,8 @@ END_TEST
 START_TEST(f32_agrees) {
     CT_SCOPE {
         inputs in = make_inputs(&cases[_i], CT_F64), in32 = make_inputs(&cases[_i], CT_F32);
-        ct_lstm_result result = run(&in), result32 = run(&in32);
-        ct_lstm_grad grad = run_grad(&in, &result), grad32 = run_grad(&in32, &result32);
+        ct_recurrent_result result = run(&in), result32 = run(&in32);
+        ct_recurrent_grad grad = run_grad(&in, &result), grad32 = run_grad(&in32, &result32);
         assert_close(result32.y, result.y, 0, 1e-5, "y");
         assert_close(result32.c_last, result.c_last, 1e-5, 1e-6, "c_last");
         assert_close(grad32.x, grad.x, 2e-5, 1e-6, "x");
@@ -194,11 +203,11 @@ START_TEST(threads_do_not_matter) {
         inputs in = make_inputs(&big, CT_F32);
         int before = ct_threads();
         ct_set_threads(1);
-        ct_lstm_result one = run(&in);
-        ct_lstm_grad grad_one = run_grad(&in, &one);
+        ct_recurrent_result one = run(&in);
+        ct_recurrent_grad grad_one = run_grad(&in, &one);
         ct_set_threads(2);
-        ct_lstm_result two = run(&in);
-        ct_lstm_grad grad_two = run_grad(&in, &two);
+        ct_recurrent_result two = run(&in);
+        ct_recurrent_grad grad_two = run_grad(&in, &two);
         ct_set_threads(before);
         assert_same_bits(one.y, two.y, "y");
         assert_same_bits(one.c_last, two.c_last, "c_last");
@@ -210,8 +219,8 @@ END_TEST
 START_TEST(empty_batch) {
     CT_SCOPE {
         inputs in = make_inputs(&(lstm_case){0, 3, 4, 5, NULL, false, true, true}, CT_F32);
-        ct_lstm_result result = run(&in);
-        ct_lstm_grad grad = run_grad(&in, &result);
+        ct_recurrent_result result = run(&in);
+        ct_recurrent_grad grad = run_grad(&in, &result);
         assert_no_error();
         ck_assert(ct_shape_equal(result.y->shape, CT_SHAPE(0, 3, 5)));
         assert_close(grad.w_ih, ct_zeros(CT_F32, CT_CPU, CT_SHAPE(20, 4)), 0, 0, "w_ih");
@@ -233,7 +242,7 @@ START_TEST(refuses_bad_input) {
         bad.lengths = test_lengths(3, (int64_t[]){1, 2, 9});
         ck_assert(run(&bad).y == NULL);
         assert_error("length 9 of sequence 2, expected 1 to 5");
-        ct_lstm_result result = run(&in);
+        ct_recurrent_result result = run(&in);
         bad = in;
         bad.cc = in.cy;
         ck_assert(run_grad(&bad, &result).x == NULL);
