@@ -226,7 +226,7 @@ ct_tensor *ct_cross_entropy_rows(ct_tensor *logits, ct_tensor *labels, int64_t i
 ct_tensor *ct_hinge(ct_tensor *similarity, ct_hinge_options options); /* scalar */
 ct_tensor *ct_order_similarity(ct_tensor *a, ct_tensor *b);           /* (N,D),(M,D) -> (N,M) */
 
-/* ---- policy head (tensor/fused/fused.h) -------------------------------------------------------
+/* ---- policy head (tensor/matching/matching.h) -------------------------------------------------
  */
 
 typedef struct {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Losses and the order similarity: the fused pairs of tensor/fused/fused.h. */
+/* Losses and the order similarity: the pairs of kernels of tensor/fused/fused.h and
+ * tensor/matching/matching.h. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The discrete-continuous policy head: the fused pair of tensor/fused/fused.h. */
+/* The discrete-continuous policy head: the pair of kernels of tensor/matching/matching.h. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Scopes: a per-thread stack of references, dropped when the scope that holds them closes. */
-#include <stdlib.h>
-#include <string.h>
+#include "tensor/core/scope.h"
 
-#include "tensor/device/backend.h"
+#include <stdlib.h>
+
+#include "tensor/core/error.h"
 
 struct ct_scope {
     ct_scope *outer;

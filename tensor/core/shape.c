@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "tensor/core/error.h"
+
 /* ---- checks ----------------------------------------------------------------------------- */
 
 static bool ndim_fits(int ndim) { return ndim >= 0 && ndim <= CT_MAX_DIMS; }

@@ -3,7 +3,7 @@
 #ifndef CT_CORE_SHAPE_H
 #define CT_CORE_SHAPE_H
 
-#include "tensor/tensor.h"
+#include "tensor/core/types.h"
 
 /* 0 to CT_MAX_DIMS, else an error naming op: before a dimension of a shape is looked at. */
 bool ct_check_ndims(const char *op, int ndim);

@@ -1,77 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Views: other shapes and strides on the same storage. */
+#include "tensor/core/view.h"
+
 #include <string.h>
 
+#include "tensor/core/check.h"
+#include "tensor/core/error.h"
 #include "tensor/core/shape.h"
-#include "tensor/device/backend.h"
-
-/* Replaces a -1 in `shape` by what remains of `count`; false and an error if it does not fit. */
-static bool resolve_shape(const ct_tensor *x, ct_shape *shape) {
-    if (!ct_check_ndims("reshape", shape->ndim)) return false;
-    ct_shape given = *shape; /* with 1 for the -1 */
-    int free_axis = -1;
-    for (int i = 0; i < shape->ndim; i++) {
-        if (shape->dim[i] == -1 && free_axis < 0) {
-            free_axis = i;
-            given.dim[i] = 1;
-        } else if (shape->dim[i] < 0) {
-            return ct_fail_bool("reshape: %s asks for a negative size or for two of -1",
-                                ct_shape_text(*shape));
-        }
-    }
-    if (!ct_check_sizes("reshape", given, x->dtype)) return false;
-    int64_t count = ct_count(x), known = ct_shape_count(given);
-    if (free_axis >= 0 && known > 0 && count % known == 0) {
-        shape->dim[free_axis] = count / known;
-        known *= count / known;
-    }
-    if (known != count || (free_axis >= 0 && shape->dim[free_axis] < 0)) {
-        return ct_fail_bool("reshape: %s has %lld elements and cannot become %s", ct_tensor_text(x),
-                            (long long)count, ct_shape_text(*shape));
-    }
-    return true;
-}
-
-/* Strides that show x's elements, in row-major order, in another shape; false if none do. Walks
- * groups of dimensions of both shapes that hold the same number of elements: a group of x
- * must be one run (each stride the next one's size times stride). */
-static bool reshape_strides(const ct_tensor *x, ct_shape shape, int64_t *stride) {
-    int from = x->shape.ndim - 1, to = shape.ndim - 1;
-    while (from >= 0 && to >= 0) {
-        int64_t step = x->stride[from], have = x->shape.dim[from], want = shape.dim[to];
-        int last = to;
-        while (have != want) {
-            if (have < want) {
-                if (--from < 0) return false;
-                if (x->shape.dim[from] != 1 && x->stride[from] != step * have) {
-                    if (have != 1) return false;
-                    step = x->stride[from];
-                }
-                have *= x->shape.dim[from];
-            } else {
-                if (--to < 0) return false;
-                want *= shape.dim[to];
-            }
-        }
-        for (int i = last; i >= to; i--) {
-            stride[i] = step;
-            step *= shape.dim[i];
-        }
-        from--;
-        to--;
-    }
-    for (; to >= 0; to--) stride[to] = 1; /* leading dimensions of size 1 */
-    return true;
-}
-
-ct_tensor *ct_tensor_reshape(const ct_tensor *x, ct_shape shape) {
-    if (!ct_check_input("reshape", x) || !resolve_shape(x, &shape)) return NULL;
-    if (ct_is_contiguous(x)) return ct_view(x, shape, NULL, x->offset);
-    int64_t stride[CT_MAX_DIMS];
-    if (reshape_strides(x, shape, stride)) return ct_view(x, shape, stride, x->offset);
-    ct_tensor *copy = ct_tensor_copy(x);
-    return copy ? ct_view(copy, shape, NULL, 0) : NULL;
-}
+#include "tensor/core/storage.h"
 
 ct_tensor *ct_tensor_permute(const ct_tensor *x, const int *axes) {
     if (!ct_check_input("permute", x)) return NULL;
@@ -174,10 +110,4 @@ ct_tensor *ct_tensor_unsqueeze(const ct_tensor *x, int axis) {
         stride[i] = i == axis ? 1 : x->stride[from];
     }
     return ct_view(x, shape, stride, x->offset);
-}
-
-ct_tensor *ct_tensor_contiguous(const ct_tensor *x) {
-    if (!ct_check_input("contiguous", x)) return NULL;
-    if (ct_is_contiguous(x)) return ct_view(x, x->shape, x->stride, x->offset);
-    return ct_tensor_copy(x);
 }

@@ -8,15 +8,8 @@
 #define CT_BACKEND_H
 
 #include "tensor/tensor.h"
-
-struct ct_storage {
-    ct_refs refs;
-    ct_device device;
-    size_t bytes;
-    void *data;
-    void (*release)(void *context); /* of memory that is not the backend's; NULL otherwise */
-    void *release_context;
-};
+#include "tensor/core/check.h"
+#include "tensor/core/storage.h"
 
 /* What a backend recorded (tensor/device/capture.h). */
 typedef struct ct_recording ct_recording;
@@ -70,16 +63,5 @@ const ct_backend *ct_backend_of(ct_device device);
 
 /* The best of "avx512", "avx2" and "baseline" that this processor runs. */
 const char *ct_processor_isa(void);
-
-/* A view on the same storage, in the innermost scope: what the view functions are made of. */
-ct_tensor *ct_view(const ct_tensor *x, ct_shape shape, const int64_t *stride, int64_t offset);
-
-/* NULL input: fails with "op: input is NULL" unless an error is already set. True if x is
- * usable. */
-bool ct_check_input(const char *op, const ct_tensor *x);
-/* f32 or f64, else an error naming op and dtype. */
-bool ct_check_float(const char *op, const ct_tensor *x);
-/* Same dtype and device as `first`, else an error naming op, both tensors. */
-bool ct_check_same(const char *op, const ct_tensor *first, const ct_tensor *other);
 
 #endif

@@ -23,7 +23,7 @@
 #ifndef CT_CAPTURE_H
 #define CT_CAPTURE_H
 
-#include "tensor/tensor.h"
+#include "tensor/core/types.h"
 
 typedef struct ct_rng ct_rng; /* tensor/ops/random.h */
 typedef struct ct_capture ct_capture;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads, and what this machine computes with. */
+/* Memory, threads, and what this machine computes with. */
 #include <cblas.h>
 #include <omp.h>
 #include <stdio.h>
@@ -7,6 +7,17 @@
 #include <string.h>
 
 #include "tensor/device/cuda_library.h"
+
+int64_t ct_device_memory_peak(ct_device device) {
+    const ct_backend *backend = ct_backend_of(device);
+    if (!backend) return 0;
+    return backend->memory_peak ? backend->memory_peak() : ct_memory_peak(device);
+}
+
+bool ct_memory_trim(ct_device device) {
+    const ct_backend *backend = ct_backend_of(device);
+    return backend && (!backend->trim || backend->trim());
+}
 
 void ct_set_threads(int threads) {
     omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs());

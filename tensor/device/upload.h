@@ -13,7 +13,7 @@
 #ifndef CT_UPLOAD_H
 #define CT_UPLOAD_H
 
-#include "tensor/tensor.h"
+#include "tensor/core/types.h"
 
 /* Host memory that a device can copy from by itself (page-locked, for cuda); NULL with an error if
  * there is none. ct_host_free ignores NULL. */

@@ -77,8 +77,8 @@ static bool run_steps(const ct_recurrent *net, ct_tensor *states, ct_tensor *sav
     const ct_sequence *plan = &net->plan;
     int64_t width = net->hidden;
     const ct_tensor *w_hh_t = ct_tensor_transpose(net->in.w_hh, 0, 1);
-    ct_tensor *room, *scratch =
-        ct_empty_like(states, CT_SHAPE(plan->batch, net->cell->gates * width));
+    ct_shape projections = CT_SHAPE(plan->batch, net->cell->gates * width);
+    ct_tensor *scratch = ct_empty_like(states, projections), *room;
     if (!scratch || !ct_sequence_rounded(plan, states, net->in.h0, &room)) return false;
     for (int64_t s = 0; s < plan->steps; s++) {
         int64_t n = plan->count[s];

@@ -27,7 +27,7 @@ typedef struct {
     ct_tensor *g, *g_cells;  /* (rows,H) gradients of h and c at the steps, or NULL */
     const ct_tensor *saved;  /* of the forward pass */
     const ct_tensor *states; /* (rows,H) h of every step */
-    ct_tensor *dh, *dc;      /* (B,H) sorted: after the last steps, then initial; dc of a cell's c */
+    ct_tensor *dh, *dc;      /* (B,H) sorted: after the last steps, then initial */
     ct_tensor *d, *d_bias;   /* (rows,4H) as products take it, (4H) f64: of the gates */
 } ct_recurrent_back;
 

@@ -14,7 +14,7 @@
 #ifndef CT_FILES_H
 #define CT_FILES_H
 
-#include "tensor/tensor.h"
+#include "tensor/core/types.h"
 
 /* ---- npy -------------------------------------------------------------------------------- */
 

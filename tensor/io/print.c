@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tensor/core/convert.h"
+#include "tensor/tensor.h"
 
 enum {
     PRECISION = 8,    /* digits after the point, at most */

@@ -16,7 +16,7 @@
 
 #include <stdio.h>
 
-#include "tensor/tensor.h"
+#include "tensor/core/types.h"
 
 /* Prints x: any dtype, shape and strides, on any device (what is shown is read from there, for
  * which this waits). NULL prints "NULL". False and an error if it cannot be read or written. */

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "tensor/core/error.h"
+
 /* Counters offset, offset+1, ... of one key: as many draws as follow each other. */
 typedef struct {
     uint64_t seed, stream, offset, counters;

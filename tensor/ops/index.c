@@ -2,7 +2,8 @@
 /* Softmax, indexing, joining and padding. */
 #include <string.h>
 
-#include "tensor/core/overlap.h"
+#include "tensor/ops/operand.h"
+#include "tensor/ops/overlap.h"
 #include "tensor/core/shape.h"
 #include "tensor/device/backend.h"
 

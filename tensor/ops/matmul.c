@@ -3,7 +3,8 @@
  * calls a BLAS. */
 #include <string.h>
 
-#include "tensor/core/overlap.h"
+#include "tensor/ops/operand.h"
+#include "tensor/ops/overlap.h"
 #include "tensor/device/backend.h"
 
 /* ---- arithmetic ------------------------------------------------------------------------- */

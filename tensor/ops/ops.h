@@ -7,7 +7,7 @@
 #ifndef CT_OPS_H
 #define CT_OPS_H
 
-#include "tensor/tensor.h"
+#include "tensor/core/types.h"
 
 /* ---- pointwise: the table in tensor/ops/pointwise.def --------------------------------------- */
 
@@ -65,6 +65,12 @@ bool ct_tensor_copy_to(ct_tensor *y, const ct_tensor *x);
 ct_tensor *ct_tensor_cast(const ct_tensor *x, ct_dtype dtype);        /* always a copy */
 ct_tensor *ct_tensor_to_device(const ct_tensor *x, ct_device device); /* always a copy */
 ct_tensor *ct_tensor_copy(const ct_tensor *x);                        /* row-major copy */
+
+/* x in another shape: a view, or a copy if the strides cannot express it. One dimension may be -1:
+ * what remains. */
+ct_tensor *ct_tensor_reshape(const ct_tensor *x, ct_shape shape);
+/* x itself (a new view) if contiguous, else a row-major copy. */
+ct_tensor *ct_tensor_contiguous(const ct_tensor *x);
 
 /* ---- reductions ------------------------------------------------------------------------- */
 /* Fixed summation order: the result does not depend on the number of threads. */
@@ -131,21 +137,5 @@ bool ct_tensor_scatter_add_to(ct_tensor *y, int axis, const ct_tensor *index, co
 ct_tensor *ct_tensor_concat(ct_tensor *const *tensors, int count, int axis);
 /* `before` and `after` elements of `value` around x along an axis. */
 ct_tensor *ct_tensor_pad(const ct_tensor *x, int axis, int64_t before, int64_t after, double value);
-
-#include "tensor/fused/fused.h"
-
-/* ---- machine ---------------------------------------------------------------------------- */
-
-void ct_set_threads(int threads); /* for kernels and BLAS that this thread calls; 0: all cores */
-int ct_threads(void);
-/* One line: the GPU if one is in use and the precision of its products, instruction set of the
- * CPU's kernels, BLAS library, its kernels, threads. The thread's until its next call; not to be
- * freed. */
-const char *ct_machine_text(void);
-/* OpenBLAS runs kernels without AVX on processors that are newer than itself: four times slower.
- * Then this is the value for OPENBLAS_CORETYPE that suits the processor ("SkylakeX", "Haswell"; not
- * to be freed); NULL where the kernels suit it, or the variable is set already. OpenBLAS reads it
- * before main: a program sets it and starts itself again. */
-const char *ct_better_blas_kernels(void);
 
 #endif

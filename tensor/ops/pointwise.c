@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pointwise operations: shapes are broadcast and checked here, the backend computes. */
-#include "tensor/core/overlap.h"
-#include "tensor/device/backend.h"
+#include "tensor/ops/operand.h"
+#include "tensor/ops/overlap.h"
 
 /* ---- names ------------------------------------------------------------------------------ */
 
@@ -66,18 +66,13 @@ ct_tensor *ct_tensor_unary_grad(ct_unary_kind kind, const ct_tensor *g, const ct
 
 /* ---- two inputs ------------------------------------------------------------------------- */
 
-/* A view of x in a shape that it broadcasts to, with x itself where nothing changes. */
-static const ct_tensor *expanded(const ct_tensor *x, ct_shape shape) {
-    return ct_shape_equal(x->shape, shape) ? x : ct_tensor_expand(x, shape);
-}
-
 ct_tensor *ct_tensor_binary(ct_binary_kind kind, const ct_tensor *a, const ct_tensor *b) {
     const char *op = ct_binary_name(kind);
     ct_shape shape;
     if (!ct_check_float(op, a) || !ct_check_same(op, a, b)) return NULL;
     if (!ct_broadcast_shape(op, a->shape, b->shape, &shape)) return NULL;
     ct_tensor *y = ct_empty(a->dtype, a->device, shape);
-    const ct_tensor *wide_a = expanded(a, shape), *wide_b = expanded(b, shape);
+    const ct_tensor *wide_a = ct_expanded(a, shape), *wide_b = ct_expanded(b, shape);
     if (!y || !wide_a || !wide_b) return NULL;
     return ct_backend_of(a->device)->binary(kind, y, wide_a, wide_b) ? y : NULL;
 }
@@ -90,7 +85,7 @@ ct_tensor *ct_tensor_binary_grad(ct_binary_kind kind, int which, const ct_tensor
     }
     if (which != 0 && which != 1) return ct_fail("%s: input %d, expected 0 or 1", op, which);
     ct_tensor *gx = ct_empty(g->dtype, g->device, g->shape);
-    const ct_tensor *wide_a = expanded(a, g->shape), *wide_b = expanded(b, g->shape);
+    const ct_tensor *wide_a = ct_expanded(a, g->shape), *wide_b = ct_expanded(b, g->shape);
     if (!gx || !wide_a || !wide_b) return NULL;
     return ct_backend_of(g->device)->binary_grad(kind, which, gx, g, wide_a, wide_b) ? gx : NULL;
 }
@@ -109,8 +104,8 @@ ct_tensor *ct_tensor_compare(ct_compare_kind kind, const ct_tensor *a, const ct_
     a = computable(a);
     b = computable(b);
     ct_tensor *y = a && b ? ct_empty(CT_U8, a->device, shape) : NULL;
-    const ct_tensor *wide_a = y ? expanded(a, shape) : NULL;
-    const ct_tensor *wide_b = y ? expanded(b, shape) : NULL;
+    const ct_tensor *wide_a = y ? ct_expanded(a, shape) : NULL;
+    const ct_tensor *wide_b = y ? ct_expanded(b, shape) : NULL;
     if (!wide_a || !wide_b) return NULL;
     return ct_backend_of(a->device)->compare(kind, y, wide_a, wide_b) ? y : NULL;
 }
@@ -130,8 +125,8 @@ ct_tensor *ct_tensor_where(const ct_tensor *condition, const ct_tensor *a, const
         return NULL;
     }
     ct_tensor *y = ct_empty(a->dtype, a->device, shape);
-    const ct_tensor *wide_condition = expanded(condition, shape);
-    const ct_tensor *wide_a = expanded(a, shape), *wide_b = expanded(b, shape);
+    const ct_tensor *wide_condition = ct_expanded(condition, shape);
+    const ct_tensor *wide_a = ct_expanded(a, shape), *wide_b = ct_expanded(b, shape);
     if (!y || !wide_condition || !wide_a || !wide_b) return NULL;
     return ct_backend_of(a->device)->where(y, wide_condition, wide_a, wide_b) ? y : NULL;
 }
@@ -160,25 +155,15 @@ ct_tensor *ct_tensor_scale(const ct_tensor *x, double factor) {
 
 /* ---- in place --------------------------------------------------------------------------- */
 
-static bool check_fits(const char *op, const ct_tensor *y, const ct_tensor *x) {
-    ct_shape shape;
-    if (!ct_check_input(op, x)) return false;
-    if (ct_broadcast_shape(op, y->shape, x->shape, &shape) && ct_shape_equal(shape, y->shape)) {
-        return true;
-    }
-    return ct_fail_bool("%s: %s does not broadcast to %s", op, ct_shape_text(x->shape),
-                        ct_shape_text(y->shape));
-}
-
 bool ct_tensor_add_to(ct_tensor *y, double alpha, const ct_tensor *x) {
     if (!ct_check_writable("add_to", y) || !ct_check_float("add_to", y) ||
-        !ct_check_same("add_to", y, x) || !check_fits("add_to", y, x)) {
+        !ct_check_same("add_to", y, x) || !ct_check_fits("add_to", y, x)) {
         return false;
     }
     bool done = false;
     CT_SCOPE {
         const ct_tensor *from = ct_read_pointwise(x, y);
-        const ct_tensor *wide = from ? expanded(from, y->shape) : NULL;
+        const ct_tensor *wide = from ? ct_expanded(from, y->shape) : NULL;
         done = wide && ct_backend_of(y->device)->add_to(y, alpha, wide);
     }
     return done;
@@ -187,66 +172,4 @@ bool ct_tensor_add_to(ct_tensor *y, double alpha, const ct_tensor *x) {
 bool ct_tensor_scale_in_place(ct_tensor *y, double factor) {
     if (!ct_check_writable("scale", y) || !ct_check_float("scale", y)) return false;
     return ct_backend_of(y->device)->unary(CT_UNARY_mul_scalar, y, y, factor, 0);
-}
-
-bool ct_tensor_fill(ct_tensor *y, double value) {
-    return ct_check_writable("fill", y) && ct_backend_of(y->device)->fill(y, value);
-}
-
-/* ---- copies ----------------------------------------------------------------------------- */
-
-/* Contiguous, one of the two on the CPU and of the same dtype. */
-static bool transfer(ct_tensor *y, const ct_tensor *x) {
-    size_t size = ct_dtype_size(x->dtype), bytes = (size_t)ct_count(x) * size;
-    char *to = (char *)y->storage->data + (size_t)y->offset * size;
-    const char *from = (const char *)x->storage->data + (size_t)x->offset * size;
-    if (!bytes) return true;
-    return x->device == CT_CPU ? ct_backend_of(y->device)->from_host(to, from, bytes)
-                               : ct_backend_of(x->device)->to_host(to, from, bytes);
-}
-
-/* Casts where x is, sends contiguous elements over, spreads them where y is. */
-static bool copy_across(ct_tensor *y, const ct_tensor *x) {
-    const ct_tensor *sent =
-        x->dtype == y->dtype ? ct_tensor_contiguous(x) : ct_tensor_cast(x, y->dtype);
-    if (!sent) return false;
-    if (ct_is_contiguous(y) && ct_shape_equal(x->shape, y->shape)) return transfer(y, sent);
-    ct_tensor *received = ct_empty(y->dtype, y->device, x->shape);
-    const ct_tensor *wide =
-        received && transfer(received, sent) ? expanded(received, y->shape) : NULL;
-    return wide && ct_backend_of(y->device)->copy(y, wide);
-}
-
-bool ct_tensor_copy_to(ct_tensor *y, const ct_tensor *x) {
-    if (!ct_check_writable("copy_to", y) || !check_fits("copy_to", y, x)) return false;
-    if (ct_is_same_view(x, y)) return true;
-    bool done = false;
-    CT_SCOPE {
-        if (x->device != y->device) {
-            done = copy_across(y, x);
-            break;
-        }
-        const ct_tensor *from = ct_read_apart(x, y);
-        const ct_tensor *wide = from ? expanded(from, y->shape) : NULL;
-        done = wide && ct_backend_of(y->device)->copy(y, wide);
-    }
-    return done;
-}
-
-static ct_tensor *copy_as(const char *op, const ct_tensor *x, ct_dtype dtype, ct_device device) {
-    if (!ct_check_input(op, x)) return NULL;
-    ct_tensor *y = ct_empty(dtype, device, x->shape);
-    return y && ct_tensor_copy_to(y, x) ? y : NULL;
-}
-
-ct_tensor *ct_tensor_cast(const ct_tensor *x, ct_dtype dtype) {
-    return copy_as("cast", x, dtype, x ? x->device : CT_CPU);
-}
-
-ct_tensor *ct_tensor_to_device(const ct_tensor *x, ct_device device) {
-    return copy_as("to_device", x, x ? x->dtype : CT_F32, device);
-}
-
-ct_tensor *ct_tensor_copy(const ct_tensor *x) {
-    return copy_as("copy", x, x ? x->dtype : CT_F32, x ? x->device : CT_CPU);
 }

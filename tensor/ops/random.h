@@ -10,7 +10,7 @@
 #ifndef CT_RANDOM_H
 #define CT_RANDOM_H
 
-#include "tensor/tensor.h"
+#include "tensor/core/types.h"
 
 typedef struct ct_rng ct_rng;
 

@@ -3,11 +3,12 @@
  *
  * A kernel reads and writes in an order of its own, by blocks and threads. It may write an element
  * of which it has read all that it needs: the same view as input and output of a pointwise kernel.
- * Any other sharing is found here, and the input copied first, or refused. */
-#ifndef CT_CORE_OVERLAP_H
-#define CT_CORE_OVERLAP_H
+ * Any other sharing is found here; the input is then copied first (tensor/ops/operand.h), or
+ * refused. */
+#ifndef CT_OPS_OVERLAP_H
+#define CT_OPS_OVERLAP_H
 
-#include "tensor/tensor.h"
+#include "tensor/core/types.h"
 
 /* Every element of y has a place of its own; else an error naming op. */
 bool ct_check_writable(const char *op, const ct_tensor *y);
@@ -18,10 +19,5 @@ bool ct_is_same_view(const ct_tensor *a, const ct_tensor *b);
 /* Whether any byte may be in both: never false where one is; true at times for interleaved views
  * whose strides have little to do with each other. */
 bool ct_overlaps(const ct_tensor *a, const ct_tensor *b);
-
-/* x as it is read while y is written: a copy in the innermost scope where they overlap, else x. By
- * a pointwise kernel the same view needs none. NULL and an error if there is no memory. */
-const ct_tensor *ct_read_apart(const ct_tensor *x, const ct_tensor *y);
-const ct_tensor *ct_read_pointwise(const ct_tensor *x, const ct_tensor *y);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tensor/core/overlap.h"
+#include "tensor/ops/overlap.h"
 
 #include "tensor/device/backend.h"
 
@@ -95,12 +95,4 @@ bool ct_overlaps(const ct_tensor *a, const ct_tensor *b) {
         if (in_other_columns(&l, &m, m.step[i])) return false;
     }
     return true;
-}
-
-const ct_tensor *ct_read_apart(const ct_tensor *x, const ct_tensor *y) {
-    return ct_overlaps(x, y) ? ct_tensor_copy(x) : x;
-}
-
-const ct_tensor *ct_read_pointwise(const ct_tensor *x, const ct_tensor *y) {
-    return ct_is_same_view(x, y) ? x : ct_read_apart(x, y);
 }

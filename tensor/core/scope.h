@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Scopes and references: how long tensors live (see tensor/tensor.h). */
+#ifndef CT_CORE_SCOPE_H
+#define CT_CORE_SCOPE_H
+
+#include "tensor/core/types.h"
+
+typedef struct ct_scope ct_scope;
+ct_scope *ct_scope_open(void);
+void ct_scope_close(ct_scope *scope); /* also closes scopes opened inside it and left open */
+
+static inline void ct_scope_cleanup(ct_scope **scope) {
+    if (*scope) ct_scope_close(*scope);
+}
+/* A block whose tensors go at its end; break, return and goto out of it close it too. */
+#define CT_SCOPE CT_SCOPE_AT_(__LINE__) /* the line: nested ones have names of their own */
+#define CT_SCOPE_AT_(line) CT_SCOPE_LINE_(line)
+#define CT_SCOPE_LINE_(line) CT_SCOPE_NAMED_(ct_scope_##line, ct_scope_once_##line)
+#define CT_SCOPE_NAMED_(here, once)                                                    \
+    for (ct_scope * here __attribute__((cleanup(ct_scope_cleanup))) = ct_scope_open(), \
+                         *once = here;                                                 \
+         once; once = NULL)
+
+/* Adds a reference that the caller owns, and returns x. NULL gives NULL. */
+ct_tensor *ct_keep(ct_tensor *x);
+/* Drops a reference that the caller owns. NULL is ignored. */
+void ct_release(ct_tensor *x);
+/* Hands a reference that the caller owns to the innermost scope, and returns x: how a function
+ * with a CT_SCOPE of its own returns a tensor to its caller's scope. */
+ct_tensor *ct_adopt(ct_tensor *x);
+
+/* True if the caller's reference is the only one to x and no other tensor shares its storage, so
+ * that nobody can see x change. False on memory that the caller provided (ct_from_memory). */
+bool ct_is_exclusive(const ct_tensor *x);
+
+/* Called once with x->autograd when a tensor that has one is freed. Set by the autograd layer. */
+void ct_tensor_on_free(void (*free_autograd)(void *autograd));
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What tensors lie on. Internal to tensor/. */
+#ifndef CT_CORE_STORAGE_H
+#define CT_CORE_STORAGE_H
+
+#include "tensor/core/types.h"
+
+struct ct_storage {
+    ct_refs refs;
+    ct_device device;
+    size_t bytes;
+    void *data;
+    void (*release)(void *context); /* of memory that is not the backend's; NULL otherwise */
+    void *release_context;
+};
+
+/* One reference, the caller's; NULL with an error. */
+ct_storage *ct_storage_create(ct_device device, size_t bytes);
+/* Drops one; the memory goes with the last. */
+void ct_storage_release(ct_storage *storage);
+
+/* A view on the same storage, in the innermost scope: what the view functions are made of. */
+ct_tensor *ct_view(const ct_tensor *x, ct_shape shape, const int64_t *stride, int64_t offset);
+
+#endif
