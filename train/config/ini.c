@@ -43,7 +43,7 @@ bool ct_ini_comes_back(const char *value) {
 }
 
 char *ct_ini_unquoted(const char *value) {
-    size_t length = strlen(value);
-    bool quoted = length > 1 && *value == '"' && strchr(value + 1, '"') == value + length - 1;
-    return quoted ? strndup(value + 1, length - 2) : strdup(value);
+    const char *closing = *value == '"' ? strchr(value + 1, '"') : NULL;
+    bool quoted = closing && !closing[1];
+    return quoted ? strndup(value + 1, closing - value - 1) : strdup(value);
 }
