@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/data/batches.h"
 #include "train/run/console.h"
 #include "train/run/run_log.h"
 
@@ -21,7 +20,7 @@ typedef struct {
 
 static bool embed_for_evaluation(void *context, int model, const ct_experiment *e) {
     evaluation *v = context;
-    ct_split *split = ct_experiment_split(e, v->name);
+    ct_split *split = ct_experiment_ranked_split(e, v->name);
     bool done = false;
     CT_SCOPE {
         ct_tensor *images, *captions;
@@ -311,16 +310,25 @@ static bool describe(const ct_experiment *e, const ct_batch *batch) {
     return print_memory(e, batch);
 }
 
-bool ct_dry_run(ct_config *config) {
-    ct_experiment *e = ct_experiment_open(config, false);
-    ct_batches *batches = e ? ct_batches_open(e) : NULL;
-    bool done = false;
+/* As far as what is there would be in the way. */
+static void print_run_folder(const ct_config *config, ct_run_mode mode) {
+    if (mode != CT_RUN_NEW || !ct_run_folder_is_taken(config)) return;
+    ct_console_line(
+        "%s already holds a run: training needs --resume, --overwrite or another folder",
+        config->run_folder);
+}
+
+bool ct_dry_run(ct_config *config, ct_train_options options) {
+    ct_prepared p;
+    bool done = ct_prepare(&p, config, &options);
+    ct_optimizer_destroy(p.optimizer); /* what it holds is said beside what is measured */
+    p.optimizer = NULL;
     CT_SCOPE {
         ct_batch batch;
-        done = batches && ct_batches_start(batches, 0, 0) && ct_batches_next(batches, &batch) &&
-               describe(e, &batch);
+        done = done && ct_batches_start(p.batches, 0, 0) && ct_batches_next(p.batches, &batch) &&
+               describe(p.experiment, &batch);
     }
-    ct_batches_close(batches);
-    ct_experiment_close(e);
+    if (done) print_run_folder(config, options.mode);
+    ct_prepared_end(&p);
     return done;
 }

@@ -5,9 +5,11 @@
 #define CT_COMMANDS_H
 
 #include "train/evaluate/trained.h"
+#include "train/run/preparation.h"
 
-/* Prints the graph with shapes and parameters, memory and work of a step; trains nothing. */
-bool ct_dry_run(ct_config *config);
+/* Checks all that a training with these options needs (train/run/preparation.h), prints the graph
+ * with shapes and parameters, memory and work of a step; trains nothing and writes nothing. */
+bool ct_dry_run(ct_config *config, ct_train_options options);
 
 /* Recalls of a trained model, or of the mean similarity of several, on a split: prints the table
  * and, if `path` is not NULL, writes them there as JSON. With [evaluate] folds both the mean over

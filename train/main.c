@@ -50,7 +50,8 @@ enum {
 
 static const struct argp_option options[] = {
     {"set", 's', "SECTION.KEY=VALUE", 0, "Use this value instead of the file's (repeatable)", 0},
-    {"dry-run", 'n', 0, 0, "Print the model, its memory and work, and stop", 0},
+    {"dry-run", 'n', 0, 0,
+     "Check all that training needs, print the model, its memory and work, and stop", 0},
     {"resume", 'r', 0, 0, "Go on with the run in the run folder", 0},
     {"overwrite", 'f', 0, 0, "Replace the run in the run folder", 0},
     {"init", 'i', "FILE", 0, "Start training from these weights (safetensors)", 0},
@@ -137,7 +138,8 @@ static error_t parse(int key, char *value, struct argp_state *state) {
 
 static bool run(const arguments *a, ct_config *config, int *status) {
     ct_set_threads((int)config->threads);
-    if (a->dry_run) return ct_dry_run(config);
+    ct_train_options training = {a->mode, a->init, a->steps, a->dump_steps};
+    if (a->dry_run) return ct_dry_run(config, training);
     ct_weights weights = {a->weights, a->weights_count};
     if (a->evaluate) return ct_evaluate_command(config, a->evaluate, weights, a->out);
     if (a->embed) {
@@ -153,8 +155,7 @@ static bool run(const arguments *a, ct_config *config, int *status) {
         return ct_query_command(config, split, a->query, a->top, weights);
     }
     ct_console_needs_no_reader();
-    ct_train_outcome outcome =
-        ct_train_run(config, (ct_train_options){a->mode, a->init, a->steps, a->dump_steps});
+    ct_train_outcome outcome = ct_train_run(config, training);
     if (outcome == CT_TRAIN_INTERRUPTED) *status = 130;
     return outcome != CT_TRAIN_FAILED;
 }

@@ -1,59 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The ordinary ends of a long job, and who owns a run's folder meanwhile. */
-#include <signal.h>
-#include <stdarg.h>
-
-#include "tests/train/program.h"
-
-/* Starts `train tiny.ini OPTIONS` in a process of its own, what it prints in FOLDER/out. */
-static pid_t start(const char *folder, const char *options) {
-    char command[2048];
-    snprintf(command, sizeof command, "exec '%s' %s/tiny.ini %s > %s/out 2>&1", getenv("CT_TRAIN"),
-             folder, options, folder);
-    unlink(in_folder(folder, "out")); /* an earlier one's */
-    pid_t child = fork();
-    if (child == 0) {
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-        _exit(99);
-    }
-    ck_assert_int_gt(child, 0);
-    return child;
-}
-
-static void assert_printed(const char *folder, const char *text) {
-    char *output = ct_file_read(in_folder(folder, "out"), NULL);
-    assert_no_error();
-    ck_assert_msg(strstr(output, text) != NULL, "'%s' not in\n%s", text, output);
-    free(output);
-}
-
-/* Waits until it has printed a text; it has ended before if that is not to come. */
-static void wait_for(const char *folder, pid_t child, const char *text) {
-    for (;;) {
-        usleep(5000);
-        bool ended = kill(child, 0) != 0;
-        char *output = access(in_folder(folder, "out"), F_OK) == 0
-                           ? ct_file_read(in_folder(folder, "out"), NULL)
-                           : NULL;
-        bool there = output && strstr(output, text);
-        if (ended && !there) ck_abort_msg("'%s' not in\n%s", text, output ? output : "");
-        free(output);
-        if (there) return;
-    }
-}
-
-/* Its exit status, or 128 + the signal that ended it. */
-static int end_of(pid_t child) {
-    int status;
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-static int train(const char *folder, const char *options, char *output) {
-    char arguments[2048];
-    snprintf(arguments, sizeof arguments, "%s/tiny.ini %s", folder, options);
-    return run_train(arguments, output);
-}
+#include "tests/train/job.h"
 
 /* Whatever asks it to stop: the same status, and it goes on where it was. */
 START_TEST(every_signal_that_ends_a_job_saves) {
@@ -93,9 +40,7 @@ END_TEST
 /* As nohup starts it. */
 START_TEST(a_hangup_that_is_ignored_stays_so) {
     char *folder = tiny_experiment();
-    signal(SIGHUP, SIG_IGN);
-    pid_t child = start(folder, "--set train.epochs=100000");
-    signal(SIGHUP, SIG_DFL);
+    pid_t child = start_with(folder, "--set train.epochs=100000", SIG_IGN);
     wait_for(folder, child, "epoch  1");
     kill(child, SIGHUP);
     wait_for(folder, child, "epoch 30");
@@ -104,17 +49,6 @@ START_TEST(a_hangup_that_is_ignored_stays_so) {
     folder_remove(folder);
 }
 END_TEST
-
-static int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static int shell(const char *format, ...) {
-    char command[2048];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    int status = system(command);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
 
 /* Training goes on to the same bits, and says so; commands whose output is the result fail. */
 START_TEST(a_reader_that_is_gone_loses_nothing) {

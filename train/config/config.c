@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistr.h>
 
 #include "tensor/core/nearest.h"
 #include "train/config/config_keys.h"
@@ -237,6 +238,10 @@ static bool is_name(const char *text, size_t length) {
 /* The value as it is to be written into the INI text that is saved with the run, from malloc: a
  * key's is quoted where it would not come back from there as it is. */
 static char *writable(origin from, const char *section, const char *value) {
+    if (u8_check((const uint8_t *)value, strlen(value))) {
+        fail_at(from, NULL, "expected UTF-8");
+        return NULL;
+    }
     bool quoted = !ct_ini_comes_back(value);
     if (quoted && (ct_model_section(section) || strpbrk(value, "\"\r\n"))) {
         fail_at(from, NULL,

@@ -110,6 +110,24 @@ static void add_recalls(ct_recalls *sum, const ct_recalls *x, double factor) {
     sum->meanr += factor * x->meanr;
 }
 
+bool ct_evaluate_check_folds(const char *what, const int64_t *image_of, int64_t images,
+                             int64_t captions, int folds) {
+    if (folds < 1 || images % folds != 0) {
+        return ct_fail_bool("%s: %lld images do not divide into %d folds ([evaluate] folds)", what,
+                            (long long)images, folds);
+    }
+    int64_t size = images / folds, empty = 0;
+    bool *asked = calloc((size_t)folds, sizeof *asked);
+    if (!asked) return ct_fail_bool("%s: out of memory", what);
+    for (int64_t c = 0; c < captions; c++) asked[image_of[c] / size] = true;
+    while (empty < folds && asked[empty]) empty++;
+    free(asked);
+    if (empty == folds) return true;
+    return ct_fail_bool("%s: images %lld to %lld, one of the folds, have no caption ([evaluate] "
+                        "folds)",
+                        what, (long long)(empty * size), (long long)((empty + 1) * size - 1));
+}
+
 /* Metrics of images first .. first+size-1 with their captions alone. */
 static bool evaluate_part(const ct_embeddings *models, int count, const int64_t *image_of,
                           int64_t first, int64_t size, ct_retrieval *metrics) {
@@ -127,11 +145,6 @@ static bool evaluate_part(const ct_embeddings *models, int count, const int64_t 
             if (image_of[c] < first || image_of[c] >= first + size) continue;
             rows[kept] = c;
             part_of[kept++] = image_of[c] - first;
-        }
-        if (!kept) {
-            ct_fail("evaluate: images %lld to %lld, one of the folds, have no caption",
-                    (long long)first, (long long)(first + size - 1));
-            break;
         }
         ct_tensor *index = ct_from_data(CT_I64, models[0].captions->device, CT_SHAPE(kept), rows);
         for (int m = 0; m < count; m++) {
@@ -151,10 +164,8 @@ bool ct_evaluate_folds(const ct_embeddings *models, int count, const int64_t *im
                        ct_retrieval *metrics) {
     if (!check_embeddings(models, count, image_of)) return false;
     int64_t images = ct_dim(models[0].images, 0);
-    if (folds < 1 || images % folds != 0) {
-        return ct_fail_bool("evaluate: %lld images do not divide into %d folds", (long long)images,
-                            folds);
-    }
+    int64_t captions = ct_dim(models[0].captions, 0);
+    if (!ct_evaluate_check_folds("evaluate", image_of, images, captions, folds)) return false;
     ct_retrieval sum = {0};
     for (int f = 0; f < folds; f++) {
         ct_retrieval part;
@@ -167,7 +178,7 @@ bool ct_evaluate_folds(const ct_embeddings *models, int count, const int64_t *im
         sum.distractors += part.distractors;
     }
     sum.images = images / folds;
-    sum.captions = ct_dim(models[0].captions, 0) / folds;
+    sum.captions = captions / folds;
     sum.distractors /= folds;
     *metrics = sum;
     return true;

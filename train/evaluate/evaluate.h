@@ -59,6 +59,11 @@ typedef struct {
 bool ct_evaluate(const ct_embeddings *models, int count, const int64_t *image_of, ct_evaluation how,
                  ct_retrieval *metrics);
 
+/* What is asked of captions and images that are to be ranked in folds: images that divide, and a
+ * caption in each part. Errors begin with `what`. */
+bool ct_evaluate_check_folds(const char *what, const int64_t *image_of, int64_t images,
+                             int64_t captions, int folds);
+
 /* Metrics of given ranks (sorted in place). */
 ct_recalls ct_recalls_of(int64_t *ranks, int64_t count);
 

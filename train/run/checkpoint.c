@@ -26,21 +26,25 @@ static void write_progress(char *text, size_t size, const ct_progress *p) {
     const ct_rng *init = ct_default_rng();
     snprintf(text, size,
              "%" PRId64 " %" PRId64 " %" PRId64 " %a %" PRId64 " %" PRId64 " %a "
-             "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64,
+             "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %d",
              p->epoch, p->batch, p->step, p->best_score, p->best_epoch, p->best_step, p->seconds,
-             p->rng.seed, p->rng.stream, p->rng.offset, init->seed, init->stream, init->offset);
+             p->rng.seed, p->rng.stream, p->rng.offset, init->seed, init->stream, init->offset,
+             p->validation_due);
 }
 
 static bool read_progress(const char *text, ct_progress *p) {
     ct_progress read = *p;
     ct_rng init = *ct_default_rng();
-    int fields = sscanf(text,
-                        "%" SCNd64 " %" SCNd64 " %" SCNd64 " %la %" SCNd64 " %" SCNd64 " %la "
-                        "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64,
-                        &read.epoch, &read.batch, &read.step, &read.best_score, &read.best_epoch,
-                        &read.best_step, &read.seconds, &read.rng.seed, &read.rng.stream,
-                        &read.rng.offset, &init.seed, &init.stream, &init.offset);
-    if (fields != 13) return false;
+    int due = 0; /* which earlier programs did not save */
+    int fields =
+        sscanf(text,
+               "%" SCNd64 " %" SCNd64 " %" SCNd64 " %la %" SCNd64 " %" SCNd64 " %la "
+               "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %d",
+               &read.epoch, &read.batch, &read.step, &read.best_score, &read.best_epoch,
+               &read.best_step, &read.seconds, &read.rng.seed, &read.rng.stream, &read.rng.offset,
+               &init.seed, &init.stream, &init.offset, &due);
+    if (fields < 13) return false;
+    read.validation_due = due != 0;
     *p = read;
     *ct_default_rng() = init;
     return true;

@@ -16,8 +16,9 @@ typedef struct {
     int64_t epoch, batch, step; /* the next batch to train on; steps done */
     double best_score;          /* -1: none yet */
     int64_t best_epoch, best_step;
-    double seconds; /* trained so far */
-    ct_rng rng;     /* of the policies and dropout */
+    bool validation_due; /* of these steps: what was saved was so before it */
+    double seconds;      /* trained so far */
+    ct_rng rng;          /* of the policies and dropout */
 } ct_progress;
 
 bool ct_checkpoint_save(const char *path, ct_module *model, ct_optimizer *optimizer,

@@ -2,6 +2,7 @@
 #include "train/run/console.h"
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -79,12 +80,13 @@ void ct_console_line(const char *format, ...) {
 
 void ct_console_validation(const ct_console_step *step, int64_t number, const ct_retrieval *dev,
                            bool best) {
-    char left[32];
+    char left[32], loss[32] = "-";
     duration(step->seconds_left, left);
-    ct_console_line("epoch %2lld/%lld  step %5lld  loss %8.4g  dev R@1 %5.1f %5.1f  rsum %5.1f%s"
+    if (isfinite(step->loss)) snprintf(loss, sizeof loss, "%.4g", step->loss);
+    ct_console_line("epoch %2lld/%lld  step %5lld  loss %8s  dev R@1 %5.1f %5.1f  rsum %5.1f%s"
                     "  (%.0f pairs/s, %s left)",
-                    (long long)step->epoch + 1, (long long)step->epochs, (long long)number,
-                    step->loss, dev->i2t.r1, dev->t2i.r1, dev->rsum, best ? "  best" : "      ",
+                    (long long)step->epoch + 1, (long long)step->epochs, (long long)number, loss,
+                    dev->i2t.r1, dev->t2i.r1, dev->rsum, best ? "  best" : "      ",
                     step->pairs_per_second, left);
 }
 

@@ -14,7 +14,7 @@ int ct_console_wrong(void);
 typedef struct {
     int64_t epoch, epochs;  /* from 0 */
     int64_t batch, batches; /* of the epoch, done */
-    double loss;            /* mean since the last report */
+    double loss;            /* mean since the last report; NaN: not known */
     double pairs_per_second;
     double seconds_left; /* of the whole training */
 } ct_console_step;

@@ -249,6 +249,18 @@ ct_split *ct_experiment_split(const ct_experiment *e, const char *name) {
     return split;
 }
 
+ct_split *ct_experiment_ranked_split(const ct_experiment *e, const char *name) {
+    ct_split *split = ct_experiment_split(e, name);
+    char *what = split ? ct_path(e->config->folder, name) : NULL;
+    bool good = what && (e->config->folds <= 1 ||
+                         ct_evaluate_check_folds(what, split->image_of, split->image_count,
+                                                 split->caption_count, (int)e->config->folds));
+    free(what);
+    if (good) return split;
+    ct_split_destroy(split);
+    return NULL;
+}
+
 /* ---- batches ---------------------------------------------------------------------------- */
 
 static void set_captions(ct_batch *batch, const ct_caption_batch *text) {

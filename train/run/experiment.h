@@ -42,6 +42,9 @@ bool ct_experiment_save(const ct_experiment *experiment, const char *path);
  * recorded batches there is none: an error. */
 ct_split *ct_experiment_split(const ct_experiment *experiment, const char *name);
 
+/* The same of one that is to be ranked: an error if it does not divide into [evaluate] folds. */
+ct_split *ct_experiment_ranked_split(const ct_experiment *experiment, const char *name);
+
 /* A host batch as tensors in the configured dtype on the experiment's device (but for the lengths:
  * those are on the CPU, see ct_batch), in the innermost scope. */
 ct_batch ct_batch_from_host(const ct_experiment *experiment, const ct_host_batch *batch);

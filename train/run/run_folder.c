@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "train/run/event_file.h"
@@ -102,11 +103,54 @@ static bool begin_replacing(const char *folder) {
     return begun;
 }
 
+static bool none_waits(const char *folder, const char *path, const char *aside) {
+    (void)folder;
+    (void)path;
+    return access(aside, F_OK) != 0;
+}
+
+bool ct_run_folder_replaces(const ct_config *config) {
+    return !each_file(config->run_folder, none_waits);
+}
+
+static bool is_free(const char *folder, const char *path, const char *aside) {
+    return none_waits(folder, path, path) && none_waits(folder, path, aside);
+}
+
+bool ct_run_folder_is_taken(const ct_config *config) {
+    return !each_file(config->run_folder, is_free);
+}
+
 bool ct_run_folder_prepare(const ct_config *config, ct_run_mode mode) {
     const char *folder = config->run_folder;
     if (!ct_make_folders(folder) || !settle(config)) return false;
     if (mode == CT_RUN_RESUME) return true;
     return mode == CT_RUN_NEW ? each_file(folder, refuse) : begin_replacing(folder);
+}
+
+/* The part of the path that is there. */
+static bool cut_to_existing(char *path, struct stat *status) {
+    while (stat(path, status) < 0) {
+        if (errno != ENOENT) return false;
+        char *slash = strrchr(path, '/');
+        while (slash && slash > path && slash[-1] == '/') slash--;
+        if (!slash) return stat(strcpy(path, "."), status) == 0;
+        slash[slash == path] = '\0';
+    }
+    return true;
+}
+
+bool ct_run_folder_can_be(const char *folder) {
+    struct stat status;
+    char *path = strdup(*folder ? folder : ".");
+    if (!path) return ct_fail_bool("out of memory");
+    bool found = cut_to_existing(path, &status);
+    if (found && !S_ISDIR(status.st_mode)) errno = ENOTDIR;
+    bool can_be = found && S_ISDIR(status.st_mode) && access(path, W_OK | X_OK) == 0;
+    if (!can_be)
+        ct_fail("%s: the folder cannot be made or written in: %s", folder, strerror(errno));
+    free(path);
+    return can_be;
 }
 
 bool ct_run_folder_describe(const ct_experiment *e) {

@@ -18,12 +18,9 @@
 typedef struct {
     ct_config *config;
     ct_train_options options;
-    ct_experiment *experiment;
-    ct_split *dev, **tests; /* tests: one for each of config->test_splits; NULL: none */
-    ct_batches *batches;
+    ct_prepared in;
     ct_run_lock *lock; /* on the run folder */
     ct_dump *dump;     /* or NULL */
-    ct_optimizer *optimizer;
     ct_steps *steps;
     ct_run_log *log;
     ct_progress progress;
@@ -36,6 +33,8 @@ typedef struct {
     int64_t interval_pairs;
 
     bool replaces;      /* an earlier run waits for this one's first checkpoint */
+    bool within_step;   /* the state is none to go on from */
+    int64_t saved_step; /* last.safetensors is of */
     double started;     /* this process; progress.seconds holds earlier ones */
     int64_t first_step; /* of this process, for the rate */
 } trainer;
@@ -48,94 +47,52 @@ static double now(void) {
 
 /* ---- setting up -------------------------------------------------------------------------- */
 
-/* Opened before training, so that one that cannot be read is known then; features are mapped,
- * so it costs no memory to keep them. Recorded batches come without splits. */
-static bool open_splits(trainer *t) {
-    if (!t->experiment->train) return true;
-    int count = t->config->test_split_count;
-    t->dev = ct_experiment_split(t->experiment, t->config->dev_split);
-    t->tests = calloc((size_t)count + 1, sizeof *t->tests);
-    if (!t->tests) return ct_fail_bool("out of memory");
-    for (int i = 0; t->dev && i < count; i++) {
-        t->tests[i] = ct_experiment_split(t->experiment, t->config->test_splits[i]);
-        if (!t->tests[i]) return false;
-    }
-    return t->dev != NULL;
-}
-
 /* Goes on from last.safetensors; under `resume = released` with its encoders alone: the rest, the
  * position included, stays as a new run has it. */
 static bool take_up(trainer *t) {
     bool encoders_alone;
     if (!ct_compat_released(&t->config->model, "resume", &encoders_alone)) return false;
-    ct_module *module = ct_model_module(t->experiment->model);
+    ct_module *module = ct_model_module(t->in.experiment->model);
     return encoders_alone ? ct_checkpoint_load_encoders(t->last_path, module)
-                          : ct_checkpoint_load(t->last_path, module, t->optimizer, &t->progress);
-}
-
-static int64_t total_steps(const trainer *t) {
-    return t->config->epochs * ct_batches_count(t->batches);
-}
-
-/* Whether recorded noise lasts for the steps of a new run, before an earlier one goes for it. */
-static bool enough_noise(const trainer *t) {
-    int64_t recorded = ct_recorded_noise_steps(t->experiment->recorded), steps = t->options.steps;
-    if (recorded == 0 || t->options.mode == CT_RUN_RESUME) return true;
-    if (steps == 0 || steps > total_steps(t)) steps = total_steps(t);
-    ct_rng unused;
-    return steps <= recorded || ct_recorded_replay(t->experiment->recorded, recorded, &unused);
-}
-
-/* What is needed, from what the user gave; nothing is written yet. */
-static bool open_inputs(trainer *t) {
-    t->experiment = ct_experiment_open(t->config, t->options.mode == CT_RUN_RESUME);
-    if (!t->experiment) return false;
-    const char *weights = t->options.weights;
-    return (!weights || ct_experiment_load(t->experiment, weights)) && open_splits(t) &&
-           (t->batches = ct_batches_open(t->experiment)) != NULL && enough_noise(t);
+                          : ct_checkpoint_load(t->last_path, module, t->in.optimizer, &t->progress);
 }
 
 static bool set_up(trainer *t) {
     ct_config *c = t->config;
-    if (!open_inputs(t)) return false;
-    t->optimizer = ct_configured_optimizer(c, t->experiment->model);
+    if (!ct_prepare(&t->in, c, &t->options)) return false;
     t->last_path = ct_path(c->run_folder, "last.safetensors");
     t->best_path = ct_path(c->run_folder, "best.safetensors");
-    if (!t->optimizer || !t->last_path || !t->best_path) return false;
+    if (!t->last_path || !t->best_path) return false;
     if (!ct_make_folders(c->run_folder)) return false;
     if (!(t->lock = ct_run_lock_take(c->run_folder, "lock"))) return false;
     const char *dump = t->options.dump_folder;
-    if (dump && !(t->dump = ct_dump_open(t->experiment, dump, t->options.mode))) return false;
+    if (dump && !(t->dump = ct_dump_open(t->in.experiment, dump, t->options.mode))) return false;
     /* The last of what may be wrong before a step is behind us. */
     t->replaces = t->options.mode == CT_RUN_OVERWRITE;
     if (!ct_run_folder_prepare(c, t->options.mode)) return false;
     /* Stream 1: stream 0 drew the initial values. */
     t->progress = (ct_progress){.best_score = -1, .rng = ct_rng_create((uint64_t)c->seed, 1)};
-    if (t->options.mode == CT_RUN_RESUME && !take_up(t)) return false;
-    if (!ct_run_folder_describe(t->experiment)) return false;
+    bool resumes = t->options.mode == CT_RUN_RESUME;
+    if (resumes && (!take_up(t) || !ct_prepared_noise(&t->in, &t->options, t->progress.step))) {
+        return false;
+    }
+    if (!ct_run_folder_describe(t->in.experiment)) return false;
     t->log = ct_run_log_open(c->run_folder, t->progress.step, c->tensorboard);
-    t->interval = ct_interval_create(t->experiment->device);
-    t->steps =
-        ct_steps_create((ct_steps_options){t->experiment, t->optimizer, t->interval, t->dump});
+    t->interval = ct_interval_create(t->in.experiment->device);
+    t->steps = ct_steps_create(
+        (ct_steps_options){t->in.experiment, t->in.optimizer, t->interval, t->dump});
     if (!t->log || !t->interval || !t->steps) return false;
     t->started = t->interval_start = now();
-    t->first_step = t->progress.step;
+    t->first_step = t->saved_step = t->progress.step;
     return true;
 }
 
 static void tear_down(trainer *t) {
     ct_steps_destroy(t->steps);
-    ct_batches_close(t->batches);
     ct_dump_close(t->dump);
     ct_run_log_close(t->log);
     ct_interval_destroy(t->interval);
-    ct_optimizer_destroy(t->optimizer);
-    ct_split_destroy(t->dev);
-    for (int i = 0; t->tests && i < t->config->test_split_count; i++) {
-        ct_split_destroy(t->tests[i]);
-    }
-    free(t->tests);
-    ct_experiment_close(t->experiment);
+    ct_prepared_end(&t->in);
     free(t->last_path);
     free(t->best_path);
 }
@@ -143,7 +100,8 @@ static void tear_down(trainer *t) {
 /* ---- one step ---------------------------------------------------------------------------- */
 
 static double learning_rate(const trainer *t) {
-    return ct_configured_lr(t->config, t->progress.epoch, t->progress.step, total_steps(t));
+    return ct_configured_lr(t->config, t->progress.epoch, t->progress.step,
+                            ct_prepared_steps(&t->in));
 }
 
 /* Reads the interval's means, for which a device is waited for. */
@@ -153,36 +111,37 @@ static bool read_means(trainer *t) {
     return ct_fail_bool("the loss is not finite at step %lld%s: lower [train] lr, or set [train] "
                         "clip_norm",
                         (long long)t->progress.step,
-                        t->experiment->device == CT_CPU ? "" : " or shortly before");
+                        t->in.experiment->device == CT_CPU ? "" : " or shortly before");
 }
 
 static bool train_step(trainer *t) {
-    ct_optimizer_set_lr(t->optimizer, learning_rate(t));
+    ct_optimizer_set_lr(t->in.optimizer, learning_rate(t));
     CT_SCOPE {
         ct_batch batch;
-        if (!ct_batches_next(t->batches, &batch) ||
-            !ct_steps_take(t->steps, &batch, &t->progress)) {
-            return false;
-        }
+        if (!ct_batches_next(t->in.batches, &batch)) return false;
+        t->within_step = true;
+        if (!ct_steps_take(t->steps, &batch, &t->progress)) return false;
         t->interval_pairs += ct_dim(batch.images, 0);
     }
-    if (!ct_batches_ahead(t->batches)) return false;
     t->progress.step++;
     t->progress.batch++;
-    bool reads = t->experiment->device == CT_CPU || t->progress.step == t->first_step + 1;
-    return (!reads || read_means(t)) && ct_ok();
+    bool reads = t->in.experiment->device == CT_CPU || t->progress.step == t->first_step + 1;
+    if (reads && !read_means(t)) return false;
+    t->within_step = false;
+    return ct_batches_ahead(t->in.batches) && ct_ok();
 }
 
 /* ---- reporting --------------------------------------------------------------------------- */
 
 static ct_console_step console_step(const trainer *t) {
     double elapsed = now() - t->started, interval = now() - t->interval_start;
-    int64_t done = t->progress.step - t->first_step, left = total_steps(t) - t->progress.step;
+    int64_t done = t->progress.step - t->first_step,
+            left = ct_prepared_steps(&t->in) - t->progress.step;
     return (ct_console_step){
         .epoch = t->progress.epoch,
         .epochs = t->config->epochs,
         .batch = t->progress.batch,
-        .batches = ct_batches_count(t->batches),
+        .batches = ct_batches_count(t->in.batches),
         .loss = t->means.term[CT_LOSS_TOTAL],
         .pairs_per_second = interval > 0 ? (double)t->interval_pairs / interval : 0,
         .seconds_left = done > 0 ? elapsed / (double)done * (double)left : 0,
@@ -191,10 +150,11 @@ static ct_console_step console_step(const trainer *t) {
 
 static bool log_interval(trainer *t) {
     ct_console_step s = console_step(t);
-    json_t *line = json_pack(
-        "{s:I, s:I, s:f, s:f, s:f, s:f}", "step", (json_int_t)t->progress.step, "epoch",
-        (json_int_t)t->progress.epoch, "lr", ct_optimizer_lr(t->optimizer), "loss", s.loss,
-        "grad_norm", ct_optimizer_grad_norm(t->optimizer), "pairs_per_second", s.pairs_per_second);
+    json_t *line =
+        json_pack("{s:I, s:I, s:f, s:f, s:f, s:f}", "step", (json_int_t)t->progress.step, "epoch",
+                  (json_int_t)t->progress.epoch, "lr", ct_optimizer_lr(t->in.optimizer), "loss",
+                  s.loss, "grad_norm", ct_optimizer_grad_norm(t->in.optimizer), "pairs_per_second",
+                  s.pairs_per_second);
     for (int i = CT_LOSS_TOTAL + 1; i < CT_LOSS_COUNT; i++) {
         if (t->means.term[i] == 0) continue;
         json_object_set_new(line, ct_loss_name((ct_loss_term)i), json_real(t->means.term[i]));
@@ -203,7 +163,7 @@ static bool log_interval(trainer *t) {
         json_object_set_new(line, "reward", json_real(t->means.reward));
         json_object_set_new(line, "reward_spread", json_real(t->means.reward_spread));
     }
-    ct_device device = t->experiment->device;
+    ct_device device = t->in.experiment->device;
     if (device != CT_CPU) {
         json_object_set_new(line, "device_bytes", json_integer(ct_memory_in_use(device)));
     }
@@ -227,28 +187,45 @@ static double score_of(const trainer *t, const ct_retrieval *m) {
 static bool save_last(trainer *t) {
     ct_progress p = t->progress;
     p.seconds += now() - t->started;
-    ct_module *module = ct_model_module(t->experiment->model);
-    return ct_checkpoint_save(t->last_path, module, t->optimizer, &p, t->config->text) &&
-           (t->dev || ct_module_save(module, t->best_path)) && ct_run_folder_keep(t->config);
+    ct_module *module = ct_model_module(t->in.experiment->model);
+    t->saved_step = p.step; /* or what is wrong now would be so again */
+    return ct_checkpoint_save(t->last_path, module, t->in.optimizer, &p, t->config->text) &&
+           (t->in.dev || ct_module_save(module, t->best_path)) && ct_run_folder_keep(t->config);
 }
 
 static bool validate(trainer *t) {
     ct_console_step step = console_step(t);
     ct_retrieval dev;
-    if (!ct_evaluate_split(t->experiment, t->dev, false, &dev)) return false;
+    if (!ct_evaluate_split(t->in.experiment, t->in.dev, false, &dev)) return false;
     double score = score_of(t, &dev);
     bool best = score > t->progress.best_score;
     if (best) {
         t->progress.best_score = score;
         t->progress.best_epoch = t->progress.epoch;
         t->progress.best_step = t->progress.step;
-        if (!ct_module_save(ct_model_module(t->experiment->model), t->best_path)) return false;
+        if (!ct_module_save(ct_model_module(t->in.experiment->model), t->best_path)) return false;
     }
     ct_console_validation(&step, t->progress.step, &dev, best);
     json_t *line = json_pack("{s:I, s:I, s:o, s:f, s:b}", "step", (json_int_t)t->progress.step,
                              "epoch", (json_int_t)t->progress.epoch, "dev", ct_retrieval_json(&dev),
                              "score", score, "best", best);
+    t->progress.validation_due = false;
     return ct_run_log_write(t->log, line);
+}
+
+static void end_epoch(trainer *t) {
+    if (t->progress.batch < ct_batches_count(t->in.batches)) return;
+    t->progress.epoch++;
+    t->progress.batch = 0;
+}
+
+/* The run was ended before it had validated: the losses before that are not known any more. */
+static bool catch_up(trainer *t) {
+    if (!t->progress.validation_due) return true;
+    t->means.term[CT_LOSS_TOTAL] = NAN;
+    if (!validate(t)) return false;
+    end_epoch(t);
+    return save_last(t);
 }
 
 /* ---- the loop ---------------------------------------------------------------------------- */
@@ -256,7 +233,7 @@ static bool validate(trainer *t) {
 /* What happens after a step, apart from training: returns false on error. */
 static bool after_step(trainer *t) {
     const ct_config *c = t->config;
-    bool epoch_ends = t->progress.batch == ct_batches_count(t->batches);
+    bool epoch_ends = t->progress.batch == ct_batches_count(t->in.batches);
     bool all_done = epoch_ends && t->progress.epoch + 1 == c->epochs;
     bool validates =
         all_done || (c->validate_every ? t->progress.step % c->validate_every == 0 : epoch_ends);
@@ -265,12 +242,10 @@ static bool after_step(trainer *t) {
     ct_console_step step = console_step(t);
     ct_console_progress(&step);
     if (logs && !log_interval(t)) return false;
-    if (validates && t->dev && !validate(t)) return false;
+    t->progress.validation_due = validates && t->in.dev;
+    if (t->progress.validation_due && !(save_last(t) && validate(t))) return false;
     if (logs && !start_interval(t)) return false;
-    if (epoch_ends) {
-        t->progress.epoch++;
-        t->progress.batch = 0;
-    }
+    end_epoch(t);
     return !(validates || epoch_ends) || save_last(t);
 }
 
@@ -284,9 +259,10 @@ static ct_train_outcome stop_now(const trainer *t) {
 }
 
 static ct_train_outcome train_all(trainer *t) {
+    if (!catch_up(t)) return CT_TRAIN_FAILED;
     while (t->progress.epoch < t->config->epochs) {
         int64_t epoch = t->progress.epoch;
-        if (!ct_batches_start(t->batches, epoch, t->progress.batch)) return CT_TRAIN_FAILED;
+        if (!ct_batches_start(t->in.batches, epoch, t->progress.batch)) return CT_TRAIN_FAILED;
         while (t->progress.epoch == epoch) {
             if (!train_step(t) || !after_step(t)) return CT_TRAIN_FAILED;
             ct_train_outcome stop = stop_now(t);
@@ -294,6 +270,22 @@ static ct_train_outcome train_all(trainer *t) {
         }
     }
     return CT_TRAIN_DONE;
+}
+
+/* Whatever is wrong, and not with the step itself: what was trained is saved, unless an earlier run
+ * waits to be replaced, which then comes back. The error stays. */
+static void save_what_stands(trainer *t) {
+    bool to_save = !t->within_step && t->progress.step > t->saved_step;
+    if (!to_save || ct_run_folder_replaces(t->config)) return;
+    char *why = strdup(ct_error());
+    ct_error_clear();
+    if (save_last(t)) {
+        ct_console_line("saved %s after step %lld (go on with --resume)", t->last_path,
+                        (long long)t->progress.step);
+    }
+    ct_error_clear();
+    ct_fail("%s", why ? why : "out of memory");
+    free(why);
 }
 
 /* ---- the end ----------------------------------------------------------------------------- */
@@ -308,9 +300,9 @@ static double peak_bytes(void) {
 static int evaluate_all(const trainer *t, ct_retrieval *dev, ct_retrieval *rows) {
     int done = 0, count = 1 + t->config->test_split_count;
     for (; done < count && !ct_stop_asked(); done++) {
-        const ct_split *split = done ? t->tests[done - 1] : t->dev;
+        const ct_split *split = done ? t->in.tests[done - 1] : t->in.dev;
         ct_retrieval *metrics = done ? &rows[done - 1] : dev;
-        if (!ct_evaluate_split(t->experiment, split, done > 0, metrics)) break;
+        if (!ct_evaluate_split(t->in.experiment, split, done > 0, metrics)) break;
     }
     return done;
 }
@@ -325,7 +317,7 @@ static bool write_results(const trainer *t, const ct_retrieval *dev, const ct_re
         .best_epoch = t->progress.best_epoch + 1,
         .best_step = t->progress.best_step,
         .steps = t->progress.step,
-        .parameters = ct_module_parameter_count(ct_model_module(t->experiment->model)),
+        .parameters = ct_module_parameter_count(ct_model_module(t->in.experiment->model)),
         .wall_seconds = now() - t->started,
         .train_seconds = t->progress.seconds + now() - t->started,
         .peak_bytes = peak_bytes(),
@@ -347,7 +339,7 @@ static ct_train_outcome finish(const trainer *t) {
     int count = t->config->test_split_count, done = 0;
     ct_retrieval dev, *rows = calloc((size_t)count + 1, sizeof *rows);
     if (!rows) ct_fail("out of memory");
-    if (rows && ct_module_load(ct_model_module(t->experiment->model), t->best_path, true)) {
+    if (rows && ct_module_load(ct_model_module(t->in.experiment->model), t->best_path, true)) {
         done = evaluate_all(t, &dev, rows);
     }
     bool written = done == 1 + count && write_results(t, &dev, rows);
@@ -363,11 +355,11 @@ static ct_train_outcome finish_recorded(const trainer *t) {
 }
 
 static void print_start(const trainer *t) {
-    const ct_experiment *e = t->experiment;
+    const ct_experiment *e = t->in.experiment;
     int64_t parameters = ct_module_parameter_count(ct_model_module(e->model));
     if (!e->train) {
         ct_console_line("%s: %lld recorded batches, %lld words; %lld parameters; %s",
-                        t->config->recorded_file, (long long)ct_batches_count(t->batches),
+                        t->config->recorded_file, (long long)ct_batches_count(t->in.batches),
                         (long long)e->sizes.vocabulary, (long long)parameters, ct_machine_text());
         return;
     }
@@ -387,7 +379,8 @@ static ct_train_outcome train_and_finish(trainer *t) {
         ct_console_line("%lld of %lld steps repeated a recorded one", repeated,
                         step - (long long)t->first_step);
     }
-    if (outcome == CT_TRAIN_DONE) outcome = t->dev ? finish(t) : finish_recorded(t);
+    if (outcome == CT_TRAIN_DONE) outcome = t->in.dev ? finish(t) : finish_recorded(t);
+    if (outcome == CT_TRAIN_FAILED) save_what_stands(t);
     ct_stop_unwatch();
     if (outcome == CT_TRAIN_INTERRUPTED || outcome == CT_TRAIN_STOPPED) {
         ct_console_line("%s after step %lld; saved %s (go on with --resume)",

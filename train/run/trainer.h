@@ -3,16 +3,7 @@
 #ifndef CT_TRAINER_H
 #define CT_TRAINER_H
 
-#include "train/run/checkpoint.h"
-#include "train/run/run_folder.h"
-
-typedef struct {
-    ct_run_mode mode;
-    const char *weights; /* a file to start from (ct_experiment_load); NULL: random values */
-    int64_t steps;       /* stop when so many have been trained; 0: train to the end */
-    const char
-        *dump_folder; /* where every step leaves what it computed (train/run/dump.h), or NULL */
-} ct_train_options;
+#include "train/run/preparation.h"
 
 typedef enum {
     CT_TRAIN_FAILED,

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/run/preparation.h"
+
+#include <stdlib.h>
+
+#include "train/run/optimization.h"
+
+/* ---- splits ------------------------------------------------------------------------------ */
+
+/* Features are mapped, so it costs no memory to keep a split. Recorded batches come without. */
+static bool open_splits(ct_prepared *p) {
+    const ct_experiment *e = p->experiment;
+    if (!e->train) return true;
+    int count = e->config->test_split_count;
+    p->tests = calloc((size_t)count + 1, sizeof *p->tests);
+    if (!p->tests) return ct_fail_bool("out of memory");
+    p->dev = ct_experiment_ranked_split(e, e->config->dev_split);
+    for (int i = 0; p->dev && i < count; i++) {
+        p->tests[i] = ct_experiment_ranked_split(e, e->config->test_splits[i]);
+        if (!p->tests[i]) return false;
+    }
+    return p->dev != NULL;
+}
+
+/* ---- steps ------------------------------------------------------------------------------- */
+
+int64_t ct_prepared_steps(const ct_prepared *p) {
+    return p->experiment->config->epochs * ct_batches_count(p->batches);
+}
+
+bool ct_prepared_noise(const ct_prepared *p, const ct_train_options *options, int64_t done) {
+    ct_recorded *recorded = p->experiment->recorded;
+    int64_t noise = ct_recorded_noise_steps(recorded), last = ct_prepared_steps(p);
+    if (noise == 0) return true;
+    if (options->steps && options->steps < last - done) last = done + options->steps;
+    ct_rng unused;
+    return last <= noise || ct_recorded_replay(recorded, noise, &unused);
+}
+
+/* ---- all --------------------------------------------------------------------------------- */
+
+bool ct_prepare(ct_prepared *p, ct_config *config, const ct_train_options *options) {
+    bool resumes = options->mode == CT_RUN_RESUME;
+    *p = (ct_prepared){.experiment = ct_experiment_open(config, resumes)};
+    const ct_experiment *e = p->experiment;
+    if (!e || (options->weights && !ct_experiment_load(e, options->weights))) return false;
+    if (!open_splits(p) || !(p->batches = ct_batches_open(e))) return false;
+    /* how many steps a run has done that is gone on with is not known yet */
+    if (!resumes && !ct_prepared_noise(p, options, 0)) return false;
+    p->optimizer = ct_configured_optimizer(config, e->model);
+    if (!p->optimizer || !ct_run_folder_can_be(config->run_folder)) return false;
+    return !options->dump_folder || ct_run_folder_can_be(options->dump_folder);
+}
+
+void ct_prepared_end(ct_prepared *p) {
+    ct_batches_close(p->batches);
+    ct_optimizer_destroy(p->optimizer);
+    ct_split_destroy(p->dev);
+    for (int i = 0; p->tests && i < p->experiment->config->test_split_count; i++) {
+        ct_split_destroy(p->tests[i]);
+    }
+    free(p->tests);
+    ct_experiment_close(p->experiment);
+    *p = (ct_prepared){0};
+}
