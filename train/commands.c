@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "train/run/console.h"
+#include "train/run/resume.h"
 #include "train/run/run_log.h"
 
 /* ---- evaluation -------------------------------------------------------------------------- */
@@ -320,7 +321,8 @@ static void print_run_folder(const ct_config *config, ct_run_mode mode) {
 
 bool ct_dry_run(ct_config *config, ct_train_options options) {
     ct_prepared p;
-    bool done = ct_prepare(&p, config, &options);
+    bool done = ct_prepare(&p, config, &options) &&
+                (options.mode != CT_RUN_RESUME || ct_resume_possible(&p));
     ct_optimizer_destroy(p.optimizer); /* what it holds is said beside what is measured */
     p.optimizer = NULL;
     CT_SCOPE {

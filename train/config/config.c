@@ -208,10 +208,9 @@ static bool take_line(reader *r, int number, char *line, const char **section) {
     return fail_at(from, NULL, "expected [section], key = value, or ; comment");
 }
 
-static bool read_file(reader *r) {
-    size_t bytes;
+/* The text (from malloc, freed here) of the file. */
+static bool read_text(reader *r, char *text, size_t bytes) {
     int64_t count = 0;
-    char *text = ct_text_read(r->config->file, &bytes);
     char **lines = text ? ct_text_lines(text, bytes, &count) : NULL;
     const char *section = "";
     bool taken = lines != NULL;
@@ -356,25 +355,42 @@ static bool make_text(reader *r) {
     return fclose(out) == 0 || ct_fail_bool("config: out of memory");
 }
 
-static bool read_all(reader *r, const char *path, const char *const *overrides, int count) {
-    if (!copy_text(&r->config->file, path) || !read_file(r)) return false;
+static bool read_all(reader *r, char *text, size_t bytes, const char *const *overrides, int count) {
+    if (!read_text(r, text, bytes)) return false;
     for (int i = 0; i < count; i++) {
         if (!override(r, overrides[i])) return false;
     }
     return fill_defaults(r) && make_text(r);
 }
 
-ct_config *ct_config_read(const char *path, const char *const *overrides, int count) {
-    if (!ct_ok()) return NULL;
-    ct_config *config = calloc(1, sizeof *config);
-    if (!config) return ct_fail("config: out of memory");
+/* Frees `text`. */
+static ct_config *read_config(const char *name, char *text, size_t bytes,
+                              const char *const *overrides, int count) {
+    ct_config *config = text ? calloc(1, sizeof *config) : NULL;
+    if (!config || !copy_text(&config->file, name)) {
+        free(text);
+        free(config);
+        return ct_ok() ? ct_fail("config: out of memory") : NULL;
+    }
     reader r = {.config = config};
-    bool done = read_all(&r, path, overrides, count);
+    bool done = read_all(&r, text, bytes, overrides, count);
     for (int i = 0; i < ct_config_key_count; i++) free(r.value[i]);
     config->model = (ct_description){config->file, r.entries, r.entry_count};
     if (done) return config;
     ct_config_destroy(config);
     return NULL;
+}
+
+ct_config *ct_config_read(const char *path, const char *const *overrides, int count) {
+    if (!ct_ok()) return NULL;
+    size_t bytes = 0;
+    char *text = ct_text_read(path, &bytes);
+    return text ? read_config(path, text, bytes, overrides, count) : NULL;
+}
+
+ct_config *ct_config_read_text(const char *name, const char *text) {
+    if (!ct_ok()) return NULL;
+    return read_config(name, strdup(text), strlen(text), NULL, 0);
 }
 
 void ct_config_destroy(ct_config *config) {

@@ -73,6 +73,8 @@ typedef struct {
  * otherwise: "config.ini:12: [train] unknown key 'epoch'; did you mean 'epochs'?". Relative paths
  * in the file are relative to the current folder. */
 ct_config *ct_config_read(const char *path, const char *const *overrides, int count);
+/* The same of a text that ct_config_read made (`text`); `name` is what messages call it. */
+ct_config *ct_config_read_text(const char *name, const char *text);
 void ct_config_destroy(ct_config *config);
 /* Prints the table of keys: section, key, default, help. */
 void ct_config_print_help(void *file /* FILE */);

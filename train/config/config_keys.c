@@ -14,14 +14,15 @@ const ct_config_key ct_config_keys[] = {
      .help = "Folder with {split}_ims.npy, {split}_caps.txt and, for uneven captions, "
              "{split}_ids.txt; not needed with [recorded] file"},
     {"data", "train_split", CT_KEY_TEXT, "train", AT(train_split), .help = "Split to train on"},
-    {"data", "dev_split", CT_KEY_TEXT, "dev", AT(dev_split),
+    {"data", "dev_split", CT_KEY_TEXT, "dev", AT(dev_split), .change = CT_CHANGE_OF_SCORE,
      .help = "Split on which the best model is chosen"},
     {"data", "test_splits", CT_KEY_LIST, "test", AT(test_splits),
      .count_offset = offsetof(ct_config, test_split_count),
      .help = "Splits the best model is evaluated on at the end: a, b, ..."},
-    {"data", "vocabulary", CT_KEY_TEXT, "", AT(vocabulary),
+    {"data", "vocabulary", CT_KEY_TEXT, "", AT(vocabulary), .change = CT_CHANGE_REFUSED,
      .help = "JSON with word2idx and idx2word; empty: built from the training captions"},
     {"data", "min_count", CT_KEY_WHOLE, "4", AT(min_count), .low = 1, .high = 1e9,
+     .change = CT_CHANGE_REFUSED,
      .help = "Occurrences a word needs to be in a vocabulary that is built"},
     {"data", "max_words", CT_KEY_WHOLE, "0", AT(max_words), .low = 0, .high = 1e6,
      .help = "Captions are cut to so many words; 0: they are not"},
@@ -36,38 +37,40 @@ const ct_config_key ct_config_keys[] = {
          "How often each image stands, in rows next to each other, in splits with as many image "
          "rows as captions; its rows in {split}_ids.txt are joined too"},
     {"data", "dev_captions", CT_KEY_WHOLE, "5000", AT(dev_captions), .low = 0, .high = 1e12,
+     .change = CT_CHANGE_OF_SCORE,
      .help = "At most so many captions of the dev split are used; 0: all"},
-    {"data", "shuffle", CT_KEY_FLAG, "yes", AT(shuffle),
+    {"data", "shuffle", CT_KEY_FLAG, "yes", AT(shuffle), .change = CT_CHANGE_REFUSED,
      .help = "Draw the order of the training captions anew for each epoch; no: as they stand"},
 
-    {"run", "folder", CT_KEY_TEXT, "", AT(run_folder),
+    {"run", "folder", CT_KEY_TEXT, "", AT(run_folder), .change = CT_CHANGE_SILENT,
      .help = "Folder for checkpoints and results; empty: runs/NAME for NAME.ini"},
     {"run", "seed", CT_KEY_WHOLE, "1", AT(seed), .low = 0, .high = 9007199254740992.0,
-     .help = "Seed of all random numbers"},
+     .change = CT_CHANGE_REFUSED, .help = "Seed of all random numbers"},
     {"run", "threads", CT_KEY_WHOLE, "0", AT(threads), .low = 0, .high = 4096,
      .help = "CPU threads; 0: one a core"},
     {"run", "device", CT_KEY_CHOICE, "cpu", AT(device), .choices = "cpu|cuda|auto",
      .help = "Where to compute; auto: cuda where there is a GPU"},
     {"run", "dtype", CT_KEY_DTYPE, "f32", AT(dtype), .choices = "f32|f64",
-     .help = "Numbers to compute with"},
-    {"run", "graphs", CT_KEY_FLAG, "yes", AT(graphs),
+     .change = CT_CHANGE_REFUSED, .help = "Numbers to compute with"},
+    {"run", "graphs", CT_KEY_FLAG, "yes", AT(graphs), .change = CT_CHANGE_SILENT,
      .help = "Record a step on cuda as a graph and repeat it for the batches of its shape"},
     {"run", "precision", CT_KEY_CHOICE, "fp32", AT(precision), .choices = "fp32|tf32|bf16",
      .help =
          "Matrix products of f32 on cuda: operands as they are, or rounded to tf32 or bf16 for the "
          "products alone; sums in fp32"},
-    {"run", "tensorboard", CT_KEY_FLAG, "yes", AT(tensorboard),
+    {"run", "tensorboard", CT_KEY_FLAG, "yes", AT(tensorboard), .change = CT_CHANGE_SILENT,
      .help = "Write the numbers of metrics.jsonl to a TensorBoard event file too"},
     {"run", "names", CT_KEY_CHOICE, "ours", AT(names), .choices = "ours|released",
+     .change = CT_CHANGE_SILENT,
      .help =
          "Names of tensors in what --export and --dump-steps write: ours, or the released code's"},
 
     {"train", "epochs", CT_KEY_WHOLE, "30", AT(epochs), .low = 1, .high = 1e9,
      .help = "Passes over the training captions"},
     {"train", "batch", CT_KEY_WHOLE, "128", AT(batch), .low = 2, .high = 1e6,
-     .help = "Image-caption pairs a step"},
+     .change = CT_CHANGE_REFUSED, .help = "Image-caption pairs a step"},
     {"train", "optimizer", CT_KEY_CHOICE, "adam", AT(optimizer), .choices = "adam|adamw|sgd",
-     .help = "Optimiser"},
+     .change = CT_CHANGE_REFUSED, .help = "Optimiser"},
     {"train", "lr", CT_KEY_NUMBER, "2e-4", AT(lr), .low = 0, .high = 1e6,
      .help = "Learning rate at the start, after the warm-up"},
     {"train", "lr_factors", CT_KEY_LIST, "", AT(lr_factors),
@@ -92,11 +95,13 @@ const ct_config_key ct_config_keys[] = {
     {"train", "log_every", CT_KEY_WHOLE, "10", AT(log_every), .low = 1, .high = 1e12,
      .help = "Steps between two lines of metrics"},
     {"train", "select", CT_KEY_CHOICE, "r1_r5", AT(select), .choices = "r1_r5|rsum",
+     .change = CT_CHANGE_OF_SCORE,
      .help = "Score of the best model on dev: R@1 + R@5 both ways, or all six recalls"},
 
     {"evaluate", "batch", CT_KEY_WHOLE, "128", AT(evaluate_batch), .low = 1, .high = 1e6,
-     .help = "Images or captions embedded at once"},
+     .change = CT_CHANGE_SILENT, .help = "Images or captions embedded at once"},
     {"evaluate", "folds", CT_KEY_WHOLE, "1", AT(folds), .low = 1, .high = 1e6,
+     .change = CT_CHANGE_OF_SCORE,
      .help = "Parts of a split that are ranked on their own and averaged (COCO 1K: 5)"},
 
     {"recorded", "file", CT_KEY_TEXT, "", AT(recorded_file),
@@ -104,8 +109,10 @@ const ct_config_key ct_config_keys[] = {
     {"recorded", "noise", CT_KEY_TEXT, "", AT(recorded_noise),
      .help = "Replay the noise of this safetensors file instead of drawing it"},
     {"recorded", "vocabulary_size", CT_KEY_WHOLE, "0", AT(recorded_vocabulary_size), .low = 0,
-     .high = 1e9, .help = "Vocabulary of the recorded batches; 0: the file's metadata V"},
+     .high = 1e9, .change = CT_CHANGE_REFUSED,
+     .help = "Vocabulary of the recorded batches; 0: the file's metadata V"},
     {"recorded", "classes", CT_KEY_WHOLE, "0", AT(recorded_classes), .low = 0, .high = 1e9,
+     .change = CT_CHANGE_REFUSED,
      .help = "Classes of their instance loss; 0: the file's num_classes, or as in.idx needs"},
 };
 const int ct_config_key_count = sizeof ct_config_keys / sizeof *ct_config_keys;
@@ -217,6 +224,40 @@ const char *ct_config_store(ct_config *config, const ct_config_key *key, const c
     case CT_KEY_FLAG: return store_flag(out, text);
     }
     return "a known type of key";
+}
+
+static char *list_value(char *const *list) {
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    for (int i = 0; out && list[i]; i++) fprintf(out, "%s%s", i ? ", " : "", list[i]);
+    return out && fclose(out) == 0 ? text : NULL;
+}
+
+/* As short as comes back to the same bits. */
+static char *number_value(double value) {
+    char text[40];
+    int digits = 1;
+    do snprintf(text, sizeof text, "%.*g", digits, value);
+    while (++digits < 18 && strtod(text, NULL) != value);
+    return strdup(text);
+}
+
+char *ct_config_value(const ct_config *config, const ct_config_key *key) {
+    const void *at = (const char *)config + key->offset;
+    char whole[24];
+    switch (key->type) {
+    case CT_KEY_TEXT:
+    case CT_KEY_CHOICE: return strdup(*(char *const *)at);
+    case CT_KEY_DTYPE: return strdup(ct_dtype_name(*(const ct_dtype *)at));
+    case CT_KEY_LIST: return list_value(*(char **const *)at);
+    case CT_KEY_WHOLE:
+        snprintf(whole, sizeof whole, "%lld", (long long)*(const int64_t *)at);
+        return strdup(whole);
+    case CT_KEY_NUMBER: return number_value(*(const double *)at);
+    case CT_KEY_FLAG: return strdup(*(const bool *)at ? "yes" : "no");
+    }
+    return NULL;
 }
 
 void ct_config_clear(ct_config *config, const ct_config_key *key) {

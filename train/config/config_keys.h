@@ -17,6 +17,14 @@ typedef enum {
     CT_KEY_FLAG    /* bool */
 } ct_key_type;
 
+/* What a run that is gone on with under another value is. */
+typedef enum {
+    CT_CHANGE_SAID,     /* the same run, changed from there on: a line says so */
+    CT_CHANGE_SILENT,   /* the same run */
+    CT_CHANGE_REFUSED,  /* none: what is saved is of the earlier value */
+    CT_CHANGE_OF_SCORE, /* none if it has a best score so far, which is of the earlier value */
+} ct_key_change;
+
 typedef struct {
     const char *section, *name;
     ct_key_type type;
@@ -25,6 +33,7 @@ typedef struct {
     const char *help;
     const char *choices; /* "step|cosine|constant" */
     double low, high;
+    ct_key_change change;
 } ct_config_key;
 
 enum { CT_CONFIG_MAX_KEYS = 64 };
@@ -33,6 +42,8 @@ extern const int ct_config_key_count;
 
 /* Converts `text` and stores it. NULL, or what was expected in a per-thread buffer. */
 const char *ct_config_store(ct_config *config, const ct_config_key *key, const char *text);
+/* A key's value as it would be written, the same for equal values; from malloc, or NULL. */
+char *ct_config_value(const ct_config *config, const ct_config_key *key);
 /* Frees what ct_config_store allocated for a key; it may be called again. */
 void ct_config_clear(ct_config *config, const ct_config_key *key);
 

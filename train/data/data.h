@@ -151,6 +151,9 @@ bool ct_split_read_image(const ct_split *split, int64_t image, float *out, void 
 /* Reads every image, and finds those that are the same: for splits that are small and needed whole.
  * The training split's are looked at as they are read: COCO's are 33 GB. */
 bool ct_split_check(ct_split *split);
+/* What tells a split from another one: a hash of its captions and which image each is of, and one
+ * of up to 64 images spread over its features. */
+bool ct_split_fingerprint(const ct_split *split, uint64_t *captions, uint64_t *features);
 /* Keeps the first images whose captions number at most `captions`, and one image at least. */
 bool ct_split_cut(ct_split *split, int64_t captions);
 

@@ -381,6 +381,27 @@ bool ct_split_encode(ct_split *split, const ct_encoder *encoder) {
     return true;
 }
 
+bool ct_split_fingerprint(const ct_split *split, uint64_t *captions, uint64_t *features) {
+    enum { SAMPLE = 64 };
+    size_t bytes = row_bytes(split);
+    char *row = malloc(bytes);
+    bool done = row || ct_fail_bool("%s: out of memory", split->folder);
+    *captions = *features = 0;
+    for (int64_t i = 0; i < split->caption_count; i++) {
+        const char *text = split->captions[i];
+        *captions = ct_hash_words(*captions, text, strlen(text));
+        *captions = ct_hash_words(*captions, &split->image_of[i], sizeof *split->image_of);
+    }
+    int64_t last = split->image_count - 1, count = last < SAMPLE ? last + 1 : SAMPLE;
+    for (int64_t i = 0; done && i < count; i++) {
+        int64_t image = count > 1 ? last * i / (count - 1) : 0, at = image * split->rows_an_image;
+        done = read_bytes(split, row, bytes, split->file_start + at * (int64_t)bytes);
+        if (done) *features = ct_hash_words(*features, row, bytes);
+    }
+    free(row);
+    return done;
+}
+
 /* How many of the first images have at most `captions` captions together; -1 without memory. */
 static int64_t images_within(const ct_split *split, int64_t captions) {
     int64_t *of_image = calloc((size_t)split->image_count, sizeof *of_image);

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "train/run/tensor_list.h"
@@ -32,9 +33,9 @@ static void write_progress(char *text, size_t size, const ct_progress *p) {
              p->validation_due);
 }
 
-static bool read_progress(const char *text, ct_progress *p) {
+static bool read_progress(const char *text, ct_progress *p, ct_rng *default_rng) {
     ct_progress read = *p;
-    ct_rng init = *ct_default_rng();
+    ct_rng init = *default_rng;
     int due = 0; /* which earlier programs did not save */
     int fields =
         sscanf(text,
@@ -46,12 +47,13 @@ static bool read_progress(const char *text, ct_progress *p) {
     if (fields < 13) return false;
     read.validation_due = due != 0;
     *p = read;
-    *ct_default_rng() = init;
+    *default_rng = init;
     return true;
 }
 
 bool ct_checkpoint_save(const char *path, ct_module *model, ct_optimizer *optimizer,
-                        const ct_progress *progress, const char *config_text) {
+                        const ct_progress *progress, const char *config_text,
+                        const char *data_text) {
     collection all = {.prefix = "model."};
     bool collected = ct_module_visit(model, collect, &all);
     all.prefix = "optimizer.";
@@ -60,8 +62,11 @@ bool ct_checkpoint_save(const char *path, ct_module *model, ct_optimizer *optimi
     if (collected && ct_ok()) {
         char position[512];
         write_progress(position, sizeof position, progress);
-        const char *metadata[] = {
-            "format", "cotangent checkpoint 1", "progress", position, "config", config_text, NULL};
+        const char *metadata[] = {"format",   "cotangent checkpoint 1",
+                                  "progress", position,
+                                  "config",   config_text,
+                                  "data",     data_text,
+                                  NULL};
         saved = ct_safetensors_save(path, all.list.items, all.list.count, metadata);
     }
     ct_tensor_list_clear(&all.list);
@@ -140,8 +145,31 @@ static bool load_all(loading *l, ct_module *model, ct_optimizer *optimizer, ct_p
     }
     l->copy = true;
     if (!ct_module_visit(model, load_one, l) || !load_optimizer(l->file, optimizer)) return false;
-    return read_progress(position, progress) ||
+    return read_progress(position, progress, ct_default_rng()) ||
            ct_fail_bool("%s: its progress record is damaged", l->path);
+}
+
+static char *copy_metadata(ct_safetensors *file, const char *name) {
+    const char *text = ct_safetensors_metadata(file, name);
+    return text ? strdup(text) : NULL;
+}
+
+bool ct_checkpoint_origin(const char *path, char **config_text, char **data_text,
+                          ct_progress *progress) {
+    *config_text = *data_text = NULL;
+    bool read = false;
+    CT_SCOPE {
+        ct_safetensors *file = ct_safetensors_open(path);
+        if (!file) break;
+        ct_rng unused = *ct_default_rng();
+        const char *position = ct_safetensors_metadata(file, "progress");
+        read = position && read_progress(position, progress, &unused);
+        if (!read) ct_fail("%s: not a training checkpoint (it has no progress record)", path);
+        *config_text = copy_metadata(file, "config");
+        *data_text = copy_metadata(file, "data");
+        ct_safetensors_close(file);
+    }
+    return read;
 }
 
 bool ct_checkpoint_load(const char *path, ct_module *model, ct_optimizer *optimizer,

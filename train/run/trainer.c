@@ -10,6 +10,7 @@
 #include "train/data/batches.h"
 #include "train/run/console.h"
 #include "train/run/optimization.h"
+#include "train/run/resume.h"
 #include "train/run/run_lock.h"
 #include "train/run/run_log.h"
 #include "train/run/steps.h"
@@ -25,6 +26,7 @@ typedef struct {
     ct_run_log *log;
     ct_progress progress;
     char *last_path, *best_path;
+    char *data_text; /* of ct_resume_data */
 
     /* since the last line of the log */
     ct_interval *interval;
@@ -52,6 +54,7 @@ static double now(void) {
 static bool take_up(trainer *t) {
     bool encoders_alone;
     if (!ct_compat_released(&t->config->model, "resume", &encoders_alone)) return false;
+    if (!encoders_alone && !ct_resume_check(&t->in, t->data_text)) return false;
     ct_module *module = ct_model_module(t->in.experiment->model);
     return encoders_alone ? ct_checkpoint_load_encoders(t->last_path, module)
                           : ct_checkpoint_load(t->last_path, module, t->in.optimizer, &t->progress);
@@ -62,7 +65,8 @@ static bool set_up(trainer *t) {
     if (!ct_prepare(&t->in, c, &t->options)) return false;
     t->last_path = ct_path(c->run_folder, "last.safetensors");
     t->best_path = ct_path(c->run_folder, "best.safetensors");
-    if (!t->last_path || !t->best_path) return false;
+    t->data_text = ct_resume_data(&t->in);
+    if (!t->last_path || !t->best_path || !t->data_text) return false;
     if (!ct_make_folders(c->run_folder)) return false;
     if (!(t->lock = ct_run_lock_take(c->run_folder, "lock"))) return false;
     const char *dump = t->options.dump_folder;
@@ -95,6 +99,7 @@ static void tear_down(trainer *t) {
     ct_prepared_end(&t->in);
     free(t->last_path);
     free(t->best_path);
+    free(t->data_text);
 }
 
 /* ---- one step ---------------------------------------------------------------------------- */
@@ -189,7 +194,8 @@ static bool save_last(trainer *t) {
     p.seconds += now() - t->started;
     ct_module *module = ct_model_module(t->in.experiment->model);
     t->saved_step = p.step; /* or what is wrong now would be so again */
-    return ct_checkpoint_save(t->last_path, module, t->in.optimizer, &p, t->config->text) &&
+    return ct_checkpoint_save(t->last_path, module, t->in.optimizer, &p, t->config->text,
+                              t->data_text) &&
            (t->in.dev || ct_module_save(module, t->best_path)) && ct_run_folder_keep(t->config);
 }
 
