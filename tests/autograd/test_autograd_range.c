@@ -8,7 +8,7 @@ typedef struct {
 } extreme;
 
 static const extreme extremes[] = {
-    {CT_F32, 1e-36}, {CT_F32, 1e-23}, {CT_F32, 1e20}, {CT_F32, 1e37}, {CT_F32, 1},
+    {CT_F32, 1e-36},  {CT_F32, 1e-23},  {CT_F32, 1e20},  {CT_F32, 1e37},  {CT_F32, 1},
     {CT_F64, 1e-300}, {CT_F64, 1e-170}, {CT_F64, 1e170}, {CT_F64, 1e300},
 };
 
@@ -19,7 +19,8 @@ START_TEST(norm) {
         const double x[] = {3, 4, 0, 0, 1, -2, 2, 0};
         double scaled[8];
         for (int i = 0; i < 8; i++) scaled[i] = e->factor * x[i];
-        ct_tensor *leaf = ct_require_grad(ct_from_doubles(e->dtype, CT_CPU, CT_SHAPE(2, 4), scaled));
+        ct_tensor *leaf =
+            ct_require_grad(ct_from_doubles(e->dtype, CT_CPU, CT_SHAPE(2, 4), scaled));
         ct_tensor *y = ct_norm(leaf, 1);
         assert_no_error();
         ck_assert_double_eq_tol(ct_get(y, 0) / e->factor, 5, 1e-5);
@@ -35,8 +36,8 @@ END_TEST
 START_TEST(norm_of_numbers_that_are_none) {
     (void)_i;
     CT_SCOPE {
-        ct_tensor *x = ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(3, 2),
-                                       (double[]){INFINITY, 1, NAN, 1, 0, 0});
+        ct_tensor *x =
+            ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(3, 2), (double[]){INFINITY, 1, NAN, 1, 0, 0});
         ct_tensor *y = ct_norm(x, 1);
         ck_assert(isinf(ct_get(y, 0)) && isnan(ct_get(y, 1)) && ct_get(y, 2) == 0);
         ck_assert(ct_count(ct_norm(ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 0)), 1)) == 2);
@@ -48,13 +49,13 @@ END_TEST
 /* Two equal numbers m: m + log 2, and half the gradient each; beside them one far smaller. */
 START_TEST(log_sum_exp) {
     (void)_i;
-    const extreme cases[] = {{CT_F64, 1e39},  {CT_F64, -1e39},  {CT_F64, 1e300}, {CT_F64, -1e308},
+    const extreme cases[] = {{CT_F64, 1e39}, {CT_F64, -1e39}, {CT_F64, 1e300}, {CT_F64, -1e308},
                              {CT_F32, 1e30}, {CT_F32, -3e38}, {CT_F32, 3e38},  {CT_F64, 5}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CT_SCOPE {
             double m = cases[i].factor, below = cases[i].dtype == CT_F64 ? -1.5e308 : -3.3e38;
-            ct_tensor *x = ct_require_grad(ct_from_doubles(cases[i].dtype, CT_CPU, CT_SHAPE(3),
-                                                           (double[]){m, below, m}));
+            ct_tensor *x = ct_require_grad(
+                ct_from_doubles(cases[i].dtype, CT_CPU, CT_SHAPE(3), (double[]){m, below, m}));
             ct_tensor *y = ct_log_sum_exp(x, 0);
             assert_no_error();
             ck_assert_double_eq_tol(ct_item(y) / m, (m + log(2)) / m, 1e-6);

@@ -28,7 +28,7 @@ static void expect_events(int count, const char *const *expected) {
     ck_assert_int_eq(events.count, count);
     events.count = 0;
 }
-#define EXPECT_EVENTS(...)                                          \
+#define EXPECT_EVENTS(...)                                                       \
     expect_events((int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)), \
                   (const char *[]){__VA_ARGS__})
 
