@@ -119,9 +119,8 @@ struct ct_graph_kind {
 
 /* Those of models/graph/registry.c and those registered; NULL, no error, if there is none. */
 const ct_graph_kind *ct_graph_kind_find(const char *name);
-const ct_graph_kind *ct_graph_kind_built_in(const char *name);
-/* Registered kind i, from 0; NULL behind the last. */
-const ct_graph_kind *ct_graph_own_kind(int i);
+/* Adds one, which stays where it is; false and an error if there is one of that name. */
+bool ct_graph_kind_add(const ct_graph_kind *kind);
 enum { CT_MOST_OWN_KINDS = 64 };
 /* False and an error for a name that is none or a table of more than `most` options. */
 bool ct_own_check(const char *op, const char *name, const ct_option *options, int most);

@@ -1,18 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Module kinds registered from outside, as kinds of the graph. */
 #include <ctype.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "models/modules/modules.h"
-
-/* Registering is for the whole process. Kinds stay where they are: models point to them. */
-static struct {
-    pthread_mutex_t lock;
-    ct_graph_kind *kind[CT_MOST_OWN_KINDS];
-    int count;
-} registered = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- a registered kind at work -------------------------------------------------------------- */
 
@@ -73,24 +65,10 @@ bool ct_own_check(const char *op, const char *name, const ct_option *options, in
     return true;
 }
 
-const ct_graph_kind *ct_graph_own_kind(int i) {
-    pthread_mutex_lock(&registered.lock);
-    const ct_graph_kind *kind = i < registered.count ? registered.kind[i] : NULL;
-    pthread_mutex_unlock(&registered.lock);
-    return kind;
-}
-
-static bool add(const ct_module_kind *own) {
-    for (int i = 0; i < registered.count; i++) {
-        if (strcmp(registered.kind[i]->name, own->name) == 0) {
-            return ct_fail_bool("register_module: there is already a module '%s'", own->name);
-        }
-    }
-    if (registered.count == CT_MOST_OWN_KINDS) {
-        return ct_fail_bool("register_module: more than %d modules", CT_MOST_OWN_KINDS);
-    }
+/* The kind of the graph that runs it; NULL and an error when out of memory. */
+static ct_graph_kind *kind_of(const ct_module_kind *own) {
     ct_graph_kind *kind = malloc(sizeof *kind);
-    if (!kind) return ct_fail_bool("register_module: out of memory");
+    if (!kind) return ct_fail("register_module: out of memory");
     *kind = (ct_graph_kind){.name = own->name,
                             .place = own->place & (CT_NEEDS_SEQUENCE | CT_POOLS | CT_IMAGE_ONLY),
                             .options = own->options ? own->options : ct_no_options,
@@ -99,8 +77,7 @@ static bool add(const ct_module_kind *own) {
                             .flops = flops,
                             .own = own};
     if (kind->place & CT_POOLS) kind->place |= CT_NEEDS_SEQUENCE;
-    registered.kind[registered.count++] = kind;
-    return true;
+    return kind;
 }
 
 bool ct_register_module(const ct_module_kind *own) {
@@ -108,11 +85,8 @@ bool ct_register_module(const ct_module_kind *own) {
         return ct_fail_bool("register_module: a module needs a create and a forward function");
     }
     if (!ct_own_check("register_module", own->name, own->options, CT_MAX_OPTIONS)) return false;
-    if (ct_graph_kind_built_in(own->name)) {
-        return ct_fail_bool("register_module: there is already a module '%s'", own->name);
-    }
-    pthread_mutex_lock(&registered.lock);
-    bool added = add(own);
-    pthread_mutex_unlock(&registered.lock);
+    ct_graph_kind *kind = kind_of(own);
+    bool added = kind && ct_graph_kind_add(kind);
+    if (!added) free(kind);
     return added;
 }

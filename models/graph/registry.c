@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every module kind that [image] and [text] know; those registered from outside are in own.c. */
+/* Every module kind that [image] and [text] know: those of models/modules/, then those registered.
+ */
+#include <pthread.h>
 #include <string.h>
 
 #include "models/modules/modules.h"
@@ -13,27 +15,54 @@ static const ct_graph_kind *const kinds[] = {
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
-const ct_graph_kind *ct_graph_kind_built_in(const char *name) {
-    for (int i = 0; i < KINDS; i++)
-        if (!strcmp(kinds[i]->name, name)) return kinds[i];
-    for (int i = 0; i < ct_kind_activation_count; i++)
-        if (!strcmp(ct_kind_activations[i].name, name)) return &ct_kind_activations[i];
-    return NULL;
+/* Registering is for the whole process. Kinds stay where they are: models point to them. */
+static struct {
+    pthread_mutex_t lock;
+    const ct_graph_kind *kind[CT_MOST_OWN_KINDS];
+    int count;
+} registered = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Kind i of all, from 0; NULL behind the last. The lock is held. */
+static const ct_graph_kind *kind_at(int i) {
+    if (i < KINDS) return kinds[i];
+    i -= KINDS;
+    if (i < ct_kind_activation_count) return &ct_kind_activations[i];
+    i -= ct_kind_activation_count;
+    return i < registered.count ? registered.kind[i] : NULL;
+}
+
+static const ct_graph_kind *find(const char *name) {
+    const ct_graph_kind *kind = kind_at(0);
+    for (int i = 1; kind && strcmp(kind->name, name) != 0; i++) kind = kind_at(i);
+    return kind;
 }
 
 const ct_graph_kind *ct_graph_kind_find(const char *name) {
-    const ct_graph_kind *kind = ct_graph_kind_built_in(name);
-    for (int i = 0; !kind && ct_graph_own_kind(i); i++)
-        if (!strcmp(ct_graph_own_kind(i)->name, name)) kind = ct_graph_own_kind(i);
+    pthread_mutex_lock(&registered.lock);
+    const ct_graph_kind *kind = find(name);
+    pthread_mutex_unlock(&registered.lock);
     return kind;
 }
 
 int ct_graph_kind_names(const char **names, int most) {
     int count = 0;
-    for (int i = 0; i < KINDS && count < most; i++) names[count++] = kinds[i]->name;
-    for (int i = 0; i < ct_kind_activation_count && count < most; i++)
-        names[count++] = ct_kind_activations[i].name;
-    for (int i = 0; ct_graph_own_kind(i) && count < most; i++)
-        names[count++] = ct_graph_own_kind(i)->name;
+    pthread_mutex_lock(&registered.lock);
+    for (; count < most && kind_at(count); count++) names[count] = kind_at(count)->name;
+    pthread_mutex_unlock(&registered.lock);
     return count;
+}
+
+bool ct_graph_kind_add(const ct_graph_kind *kind) {
+    bool added = false;
+    pthread_mutex_lock(&registered.lock);
+    if (find(kind->name)) {
+        ct_fail("register_module: there is already a module '%s'", kind->name);
+    } else if (registered.count == CT_MOST_OWN_KINDS) {
+        ct_fail("register_module: more than %d modules", CT_MOST_OWN_KINDS);
+    } else {
+        registered.kind[registered.count++] = kind;
+        added = true;
+    }
+    pthread_mutex_unlock(&registered.lock);
+    return added;
 }
