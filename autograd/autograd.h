@@ -223,18 +223,6 @@ ct_tensor *ct_conv1d_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
 /* logits (...,V), labels (...) i64 -> row losses (...), 0 at ignore_index */
 ct_tensor *ct_cross_entropy_rows(ct_tensor *logits, ct_tensor *labels, int64_t ignore_index,
                                  double smoothing);
-ct_tensor *ct_hinge(ct_tensor *similarity, ct_hinge_options options); /* scalar */
-ct_tensor *ct_order_similarity(ct_tensor *a, ct_tensor *b);           /* (N,D),(M,D) -> (N,M) */
-
-/* ---- policy head (tensor/matching/matching.h) -------------------------------------------------
- */
-
-typedef struct {
-    ct_tensor *log_discrete, *log_continuous; /* (R,H), differentiable */
-    ct_tensor *weight, *index;                /* (R,H), constants */
-} ct_policy_actions;
-ct_policy_actions ct_policy_head(ct_tensor *logits, ct_tensor *rho, ct_policy_noise noise,
-                                 ct_policy_options options);
 
 /* ---- without a gradient of their own ---------------------------------------------------- */
 

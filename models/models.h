@@ -34,6 +34,7 @@
 #ifndef CT_MODELS_H
 #define CT_MODELS_H
 
+#include "models/matching.h"
 #include "nn/nn.h"
 
 #ifdef __cplusplus

@@ -130,6 +130,9 @@ void ct_module_set_forward(ct_module *module, ct_forward_function forward);
  * taken. An error for a module of the library, which has its own. */
 void ct_module_set_self(ct_module *module, void *self, void (*release)(void *self));
 void *ct_module_self(const ct_module *module);
+/* True if `module` runs this forward: how a module of your own knows that it was given one of its
+ * own. Else an error that names op, the module and what it is: "highway: module 'rnn' is a gru". */
+bool ct_module_expect(const char *op, const ct_module *module, ct_forward_function forward);
 /* Runs a module that has a one-input forward. */
 ct_tensor *ct_forward(ct_module *module, ct_tensor *x);
 
@@ -168,11 +171,6 @@ ct_tensor *ct_lstm(ct_module *lstm, ct_tensor *x, ct_tensor *h0, ct_tensor *c0, 
 ct_module *ct_gru_cell_create(int64_t in, int64_t hidden);
 ct_tensor *ct_gru_cell(ct_module *cell, ct_tensor *x, ct_tensor *h);
 
-/* Region-relation graph convolution (VSRN's Rs_GCN, docs/model.md): v (B,N,D) -> (B,N,D).
- * Parameters under the published names g, theta, phi, W.0, W.1 (W.1: batch norm, gain and bias
- * start at 0). inner: width of g, theta, phi. */
-ct_module *ct_region_gcn_create(int64_t width, int64_t inner);
-ct_tensor *ct_region_gcn(ct_module *gcn, ct_tensor *v);
 /* Graph convolution over a given adjacency: A (B,N,N) or (N,N), x (B,N,in) -> A x W^T + b. */
 ct_module *ct_graph_conv_create(int64_t in, int64_t out, bool bias);
 ct_tensor *ct_graph_conv(ct_module *conv, ct_tensor *x, ct_tensor *adjacency);
@@ -310,22 +308,6 @@ ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *labels,
 /* binary cross-entropy of logits, in the form without overflow; targets in [0,1] */
 ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *targets, ct_loss_reduction reduction);
 ct_tensor *ct_mse(ct_tensor *prediction, ct_tensor *target, ct_loss_reduction reduction);
-
-typedef enum { CT_COSINE, CT_ORDER } ct_measure;
-/* S (N,M): a b^T, or -|max(0, b - a)|_2. Rows are not normalised here. */
-ct_tensor *ct_similarity(ct_tensor *a, ct_tensor *b, ct_measure measure);
-/* Cross-modal hinge both ways, and within each modality if intra_modal (docs/model.md, Losses). */
-typedef struct {
-    double margin;       /* 0 or more; default 0.2 */
-    bool hardest;        /* the hardest negative, not the sum over all; default true */
-    bool intra_modal;    /* default false */
-    ct_measure measure;  /* default CT_COSINE */
-    bool released_intra; /* row's diagonal, column's maximum: docs/model.md, intra_modal_hardest */
-    bool nan_gradient;   /* order: NaN where two vectors are equal, as PyTorch's square root at 0 */
-} ct_ranking_options;
-ct_ranking_options ct_ranking_defaults(void);
-ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions,
-                           const ct_ranking_options *options);
 
 /* ---- distributions ----------------------------------------------------------------------- */
 

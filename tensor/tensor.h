@@ -30,7 +30,6 @@ extern "C" {
 #include "tensor/ops/ops.h"
 #include "tensor/ops/random.h"
 #include "tensor/fused/fused.h"
-#include "tensor/matching/matching.h"
 #include "tensor/device/device.h"
 #include "tensor/device/capture.h"
 #include "tensor/device/upload.h"

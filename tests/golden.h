@@ -182,4 +182,21 @@ static inline ct_tensor *golden_loss(const golden *g, ct_tensor *y, const char *
     return ct_sum_all(ct_mul(y, golden_get(g, weights)));
 }
 
+/* Runs a case in f64 and in f32. */
+static inline void golden_in_both(const char *name, void (*check)(const golden *g)) {
+    const ct_dtype dtypes[] = {CT_F64, CT_F32};
+    for (int i = 0; i < 2; i++) {
+        golden g = golden_open(name, dtypes[i]);
+        CT_SCOPE { check(&g); }
+        assert_no_error();
+        golden_close(&g);
+    }
+}
+
+/* prefix and name in `text`, of 256 characters. */
+static inline const char *golden_join(char *text, const char *prefix, const char *name) {
+    snprintf(text, 256, "%s%s", prefix, name);
+    return text;
+}
+
 #endif

@@ -42,6 +42,12 @@ bool ct_loss_read(const ct_description *description, const ct_compat *compat,
                   const ct_graph_chain *image, const ct_graph_chain *text, int64_t images,
                   ct_loss_config *config);
 
+/* ---- the released code's: models/released/order.c ------------------------------------------- */
+
+/* CT_ORDER of a (N,D), b (M,D) with NaN gradients where two vectors are equal, as of a square root
+ * at 0. */
+ct_tensor *ct_released_order_similarity(ct_tensor *a, ct_tensor *b);
+
 /* ---- terms registered from outside: models/losses/own.c -----------------------------------------
  */
 

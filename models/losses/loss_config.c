@@ -226,7 +226,9 @@ bool ct_loss_read(const ct_description *description, const ct_compat *compat,
                        description->file ? description->file : "description") != NULL;
     if (!size_classifier(description, line[INSTANCE], compat, images, config)) return false;
     config->ranking.measure = config->measure;
-    config->ranking.nan_gradient = compat->released[CT_COMPAT_NAN_GRADIENT];
-    config->ranking.released_intra = compat->released[CT_COMPAT_COLUMN_MAXIMUM];
+    if (config->measure == CT_ORDER && compat->released[CT_COMPAT_NAN_GRADIENT]) {
+        config->ranking.similarity = ct_released_order_similarity;
+    }
+    if (compat->released[CT_COMPAT_COLUMN_MAXIMUM]) config->ranking.within_over = CT_HINGE_COLUMN;
     return true;
 }

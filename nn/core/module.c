@@ -135,6 +135,11 @@ const char *ct_module_label(const ct_module *module) {
     return text;
 }
 
+static bool is_another(const char *op, const ct_module *module) {
+    const char *article = strchr("aeiou", module->type[0]) ? "an" : "a";
+    return ct_fail_bool("%s: %s is %s %s", op, ct_module_label(module), article, module->type);
+}
+
 bool ct_module_is(const char *op, const ct_module *module, const ct_module_class *class) {
     if (!module) return ct_ok() ? ct_fail_bool("%s: module is NULL", op) : false;
     if (module->class == class) return true;
@@ -142,8 +147,18 @@ bool ct_module_is(const char *op, const ct_module *module, const ct_module_class
         return ct_fail_bool("%s: %s is a container called '%s', not one of ct_%s_create", op,
                             ct_module_label(module), module->type, class->name);
     }
-    const char *article = strchr("aeiou", module->type[0]) ? "an" : "a";
-    return ct_fail_bool("%s: %s is %s %s", op, ct_module_label(module), article, module->type);
+    return is_another(op, module);
+}
+
+bool ct_module_expect(const char *op, const ct_module *module, ct_forward_function forward) {
+    if (!op || !forward) return ct_fail_bool("module_expect: op or forward is NULL");
+    if (!module) return ct_ok() ? ct_fail_bool("%s: module is NULL", op) : false;
+    if (module->forward == forward) return true;
+    if (strcmp(module->type, op) == 0) {
+        return ct_fail_bool("%s: %s is a container called '%s' with another forward", op,
+                            ct_module_label(module), module->type);
+    }
+    return is_another(op, module);
 }
 
 bool ct_nn_input(const char *op, const char *what, const ct_tensor *x, int ndim) {

@@ -10,6 +10,7 @@
 #include "tensor/tensor.h"
 #include "tensor/core/check.h"
 #include "tensor/core/storage.h"
+#include "tensor/matching/matching.h"
 
 /* What a backend recorded (tensor/device/capture.h). */
 typedef struct ct_recording ct_recording;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Operations of one's own, checkpoints, anomaly mode, gradients that differences cannot check. */
 #include "autograd/gradcheck.h"
+#include "autograd/matching.h"
 #include "tests/autograd/autograd_test.h"
 
 /* ---- operations of one's own ------------------------------------------------------------ */

@@ -2,22 +2,6 @@
 /* Modules, losses and distributions against values recorded from the published code. */
 #include "tests/golden.h"
 
-/* Runs a case in f64 and in f32. */
-static void in_both(const char *name, void (*check)(const golden *g)) {
-    const ct_dtype dtypes[] = {CT_F64, CT_F32};
-    for (int i = 0; i < 2; i++) {
-        golden g = golden_open(name, dtypes[i]);
-        CT_SCOPE { check(&g); }
-        assert_no_error();
-        golden_close(&g);
-    }
-}
-
-static const char *join(char *text, const char *prefix, const char *name) {
-    snprintf(text, 256, "%s%s", prefix, name);
-    return text;
-}
-
 /* ---- GRU -------------------------------------------------------------------------------- */
 
 static void check_gru_cell(const golden *g) {
@@ -39,7 +23,7 @@ static void check_gru_cell(const golden *g) {
     ct_module_destroy(cell);
 }
 
-START_TEST(gru_cell) { in_both("gru_cell", check_gru_cell); }
+START_TEST(gru_cell) { golden_in_both("gru_cell", check_gru_cell); }
 END_TEST
 
 /* y (B,T,C) at each row's last valid step. */
@@ -58,27 +42,28 @@ static ct_tensor *last_valid(const ct_tensor *y, const ct_tensor *lengths) {
 static void check_packed(const golden *g, ct_module *gru, const char *prefix) {
     char name[256];
     golden_load(g, gru, "");
-    ct_tensor *x = golden_leaf(g, join(name, prefix, "in.x"));
+    ct_tensor *x = golden_leaf(g, golden_join(name, prefix, "in.x"));
     ct_tensor *h0 = NULL;
-    if (golden_has(g, join(name, prefix, "in.h0"))) h0 = golden_leaf(g, name);
-    bool packed = golden_has(g, join(name, prefix, "in.lengths"));
+    if (golden_has(g, golden_join(name, prefix, "in.h0"))) h0 = golden_leaf(g, name);
+    bool packed = golden_has(g, golden_join(name, prefix, "in.lengths"));
     ct_tensor *lengths = packed ? golden_get(g, name) : NULL;
     ct_tensor *h_n;
     ct_tensor *y = ct_gru(gru, x, h0, lengths, &h_n);
     assert_no_error();
-    ct_tensor *reference = golden_stored(g, join(name, prefix, packed ? "out.padded" : "out.y"));
+    ct_tensor *reference =
+        golden_stored(g, golden_join(name, prefix, packed ? "out.padded" : "out.y"));
     ct_tensor *shown = ct_slice(y, 1, 0, reference->shape.dim[1], 1);
     golden_check(g, shown, name);
-    golden_check(g, h_n, join(name, prefix, "out.h_n"));
-    if (golden_has(g, join(name, prefix, "out.last"))) {
+    golden_check(g, h_n, golden_join(name, prefix, "out.h_n"));
+    if (golden_has(g, golden_join(name, prefix, "out.last"))) {
         golden_check(g, last_valid(shown, lengths), name);
     }
     const char *weights = packed ? "in.cotangent.padded" : "in.cotangent.y";
-    ct_tensor *loss = golden_loss(g, shown, join(name, prefix, weights));
-    loss = ct_add(loss, golden_loss(g, h_n, join(name, prefix, "in.cotangent.h_n")));
+    ct_tensor *loss = golden_loss(g, shown, golden_join(name, prefix, weights));
+    loss = ct_add(loss, golden_loss(g, h_n, golden_join(name, prefix, "in.cotangent.h_n")));
     ct_backward(loss);
-    golden_check(g, ct_grad(x), join(name, prefix, "grad.in.x"));
-    if (h0) golden_check(g, ct_grad(h0), join(name, prefix, "grad.in.h0"));
+    golden_check(g, ct_grad(x), golden_join(name, prefix, "grad.in.x"));
+    if (h0) golden_check(g, ct_grad(h0), golden_join(name, prefix, "grad.in.h0"));
     golden_check_grads(g, gru, prefix);
 }
 
@@ -89,7 +74,7 @@ static void check_gru_packed(const golden *g) {
     ct_module_destroy(gru);
 }
 
-START_TEST(gru_packed) { in_both("gru_packed", check_gru_packed); }
+START_TEST(gru_packed) { golden_in_both("gru_packed", check_gru_packed); }
 END_TEST
 
 static void check_gru_bidirectional(const golden *g) {
@@ -101,7 +86,7 @@ static void check_gru_bidirectional(const golden *g) {
 }
 
 START_TEST(gru_bidirectional_2layer) {
-    in_both("gru_bidirectional_2layer", check_gru_bidirectional);
+    golden_in_both("gru_bidirectional_2layer", check_gru_bidirectional);
 }
 END_TEST
 
@@ -118,11 +103,11 @@ static void check_batch_norm_mode(const golden *g, const char *shape, const char
     golden_load(g, norm, prefix);
     bool training = strcmp(mode, "eval") != 0;
     ct_module_train(norm, training);
-    ct_tensor *x = golden_leaf(g, join(name, prefix, "in.x"));
+    ct_tensor *x = golden_leaf(g, golden_join(name, prefix, "in.x"));
     ct_tensor *y = ct_batch_norm(norm, x);
-    golden_check(g, y, join(name, full, "out.y"));
-    ct_backward(golden_loss(g, y, join(name, prefix, "in.cotangent")));
-    golden_check(g, ct_grad(x), join(name, full, "grad.in.x"));
+    golden_check(g, y, golden_join(name, full, "out.y"));
+    ct_backward(golden_loss(g, y, golden_join(name, prefix, "in.cotangent")));
+    golden_check(g, ct_grad(x), golden_join(name, full, "grad.in.x"));
     golden_check_grads(g, norm, full);
     if (training) golden_check_buffers(g, norm, full);
     ct_module_destroy(norm);
@@ -137,105 +122,7 @@ static void check_batch_norm(const golden *g) {
     }
 }
 
-START_TEST(batchnorm1d) { in_both("batchnorm1d", check_batch_norm); }
-END_TEST
-
-/* ---- region graph convolution ------------------------------------------------------------ */
-
-/* The recorded regions are (B,D,N), ours (B,N,D). */
-static void check_region_gcn_mode(const golden *g, const char *prefix, int64_t inner,
-                                  bool training) {
-    char full[64], name[256];
-    snprintf(full, sizeof full, "%s%s", prefix, training ? "" : "eval.");
-    ct_module *gcn = ct_region_gcn_create(6, inner);
-    golden_load(g, gcn, prefix);
-    ct_module_train(gcn, training);
-    ct_tensor *v = golden_leaf(g, join(name, prefix, "in.v"));
-    ct_tensor *out = ct_transpose(ct_region_gcn(gcn, ct_transpose(v, 1, 2)), 1, 2);
-    golden_check(g, out, join(name, full, "out.v"));
-    ct_backward(golden_loss(g, out, join(name, prefix, "in.cotangent")));
-    golden_check(g, ct_grad(v), join(name, full, "grad.in.v"));
-    golden_check_grads(g, gcn, full);
-    if (training) golden_check_buffers(g, gcn, full);
-    ct_module_destroy(gcn);
-}
-
-static void check_region_gcn(const golden *g) {
-    check_region_gcn_mode(g, "", 6, true);
-    check_region_gcn_mode(g, "", 6, false);
-    check_region_gcn_mode(g, "ne.", 4, true);
-    check_region_gcn_mode(g, "ne.", 4, false);
-}
-
-START_TEST(rs_gcn) { in_both("rs_gcn", check_region_gcn); }
-END_TEST
-
-/* ---- ranking loss ----------------------------------------------------------------------- */
-
-static void check_ranking(const golden *g, const char *inputs, const char *prefix,
-                          ct_ranking_options options) {
-    char name[256];
-    ct_tensor *im = golden_leaf(g, join(name, inputs, ".in.im"));
-    ct_tensor *s = golden_leaf(g, join(name, inputs, ".in.s"));
-    ct_tensor *loss = ct_ranking_loss(im, s, &options);
-    golden_check(g, loss, join(name, prefix, ".out.loss"));
-    ct_backward(loss);
-    bool safe = golden_has(g, join(name, prefix, ".grad_safe.im"));
-    golden_check(g, ct_grad(im), join(name, prefix, safe ? ".grad_safe.im" : ".grad.im"));
-    golden_check(g, ct_grad(s), join(name, prefix, safe ? ".grad_safe.s" : ".grad.s"));
-}
-
-/* The published code's own gradients: NaN where, within a modality, a vector meets itself. */
-static void check_nan_gradient(const golden *g, const char *inputs, const char *prefix,
-                               ct_ranking_options options) {
-    char name[256];
-    options.nan_gradient = true;
-    ct_tensor *im = golden_leaf(g, join(name, inputs, ".in.im"));
-    ct_tensor *s = golden_leaf(g, join(name, inputs, ".in.s"));
-    ct_tensor *loss = ct_ranking_loss(im, s, &options);
-    golden_check(g, loss, join(name, prefix, ".out.loss"));
-    ct_backward(loss);
-    ct_tensor *of_im = golden_stored(g, join(name, prefix, ".grad.im"));
-    ct_tensor *of_s = golden_stored(g, join(name, prefix, ".grad.s"));
-    if (!options.intra_modal) {
-        golden_check(g, ct_grad(im), join(name, prefix, ".grad.im"));
-        golden_check(g, ct_grad(s), join(name, prefix, ".grad.s"));
-        return;
-    }
-    for (int64_t i = 0; i < ct_count(im); i++) {
-        ck_assert(isnan(ct_get(of_im, i)) && isnan(ct_get(ct_grad(im), i)));
-        ck_assert(isnan(ct_get(of_s, i)) && isnan(ct_get(ct_grad(s), i)));
-    }
-}
-
-static void check_contrastive(const golden *g) {
-    static const char *const inputs[] = {"unit", "raw"}, *const models[] = {"vsrn", "dcpg"},
-                             *const measures[] = {"cosine", "order"},
-                             *const negatives[] = {"sum", "max"};
-    for (int i = 0; i < 16; i++) {
-        int raw = i & 1, dcpg = i >> 1 & 1, order = i >> 2 & 1, hardest = i >> 3 & 1;
-        char prefix[64];
-        snprintf(prefix, sizeof prefix, "%s.%s.%s.%s", inputs[raw], models[dcpg], measures[order],
-                 negatives[hardest]);
-        ct_ranking_options options = {.margin = golden_number(g, "margin"),
-                                      .hardest = hardest,
-                                      .intra_modal = dcpg,
-                                      .measure = order ? CT_ORDER : CT_COSINE,
-                                      .released_intra = true};
-        CT_SCOPE { check_ranking(g, inputs[raw], prefix, options); }
-        if (order) CT_SCOPE {
-                check_nan_gradient(g, inputs[raw], prefix, options);
-            }
-        /* On the unit sphere S(I,I) is symmetric with a constant diagonal: rows or columns give
-         * the same. */
-        options.released_intra = false;
-        if (!raw && !order) CT_SCOPE {
-                check_ranking(g, inputs[raw], prefix, options);
-            }
-    }
-}
-
-START_TEST(contrastive_loss) { in_both("contrastive_loss", check_contrastive); }
+START_TEST(batchnorm1d) { golden_in_both("batchnorm1d", check_batch_norm); }
 END_TEST
 
 /* ---- distributions ---------------------------------------------------------------------- */
@@ -265,18 +152,18 @@ static void check_gumbel_mode(const golden *g, ct_rng *rng, const char *prefix) 
     ct_tensor *logits = golden_leaf(g, "in.logits");
     ct_tensor *y = training ? ct_gumbel_softmax(logits, temperature, false, rng, "noise.gumbel_u")
                             : ct_softmax(ct_scale(logits, 1 / temperature), -1);
-    golden_check(g, y, join(name, prefix, "out.y"));
+    golden_check(g, y, golden_join(name, prefix, "out.y"));
     ct_tensor *log_y = ct_log(y);
     ct_tensor *index =
         training ? ct_categorical_sample(log_y, rng, "noise.index_v") : ct_tensor_argmax(y, -1);
-    golden_check(g, ct_unsqueeze(index, -1), join(name, prefix, "out.ind"));
+    golden_check(g, ct_unsqueeze(index, -1), golden_join(name, prefix, "out.ind"));
     ct_tensor *log_prob = ct_unsqueeze(ct_categorical_log_prob(log_y, index), -1);
-    golden_check(g, ct_exp(log_prob), join(name, prefix, "out.prob"));
+    golden_check(g, ct_exp(log_prob), golden_join(name, prefix, "out.prob"));
     ct_tensor *y_hard = ct_add(one_hot(ct_tensor_unsqueeze(index, -1), y), ct_sub(y, ct_detach(y)));
-    golden_check(g, y_hard, join(name, prefix, "out.y_hard"));
+    golden_check(g, y_hard, golden_join(name, prefix, "out.y_hard"));
     ct_backward(ct_add(golden_loss(g, y_hard, "in.cotangent.y_hard"),
                        golden_loss(g, log_prob, "in.cotangent.log_prob")));
-    golden_check(g, ct_grad(logits), join(name, prefix, "grad.in.logits"));
+    golden_check(g, ct_grad(logits), golden_join(name, prefix, "grad.in.logits"));
 }
 
 static void check_gumbel(const golden *g) {
@@ -287,7 +174,7 @@ static void check_gumbel(const golden *g) {
     check_gumbel_mode(g, NULL, "eval.");
 }
 
-START_TEST(gumbel_softmax) { in_both("gumbel_softmax", check_gumbel); }
+START_TEST(gumbel_softmax) { golden_in_both("gumbel_softmax", check_gumbel); }
 END_TEST
 
 static void check_normal(const golden *g) {
@@ -301,7 +188,7 @@ static void check_normal(const golden *g) {
     golden_check(g, ct_grad(std), "grad.in.std");
 }
 
-START_TEST(normal_logprob) { in_both("normal_logprob", check_normal); }
+START_TEST(normal_logprob) { golden_in_both("normal_logprob", check_normal); }
 END_TEST
 
 /* ---- optimisers ------------------------------------------------------------------------- */
@@ -387,8 +274,8 @@ static void check_optimizers(const golden *g) {
     }
 }
 
-START_TEST(adam_clip) { in_both("adam_clip", check_optimizers); }
+START_TEST(adam_clip) { golden_in_both("adam_clip", check_optimizers); }
 END_TEST
 
-TEST_MAIN("nn golden", gru_cell, gru_packed, gru_bidirectional_2layer, batchnorm1d, rs_gcn,
-          contrastive_loss, gumbel_softmax, normal_logprob, adam_clip)
+TEST_MAIN("nn golden", gru_cell, gru_packed, gru_bidirectional_2layer, batchnorm1d, gumbel_softmax,
+          normal_logprob, adam_clip)

@@ -122,73 +122,6 @@ START_TEST(mse_reductions) {
 }
 END_TEST
 
-/* Similarities by loops, then hinges by loops. */
-static double naive_hinge(int n, const double *s, double margin, bool hardest, bool column_anchor,
-                          bool over_columns) {
-    double total = 0;
-    for (int i = 0; i < n; i++) {
-        double worst = 0;
-        for (int j = 0; j < n; j++) {
-            int row = over_columns ? j : i, column = over_columns ? i : j;
-            if (row == column) continue;
-            double own = column_anchor ? s[column * n + column] : s[row * n + row];
-            double cost = fmax(0, margin + s[row * n + column] - own);
-            worst = fmax(worst, cost);
-            if (!hardest) total += cost;
-        }
-        if (hardest) total += worst;
-    }
-    return total;
-}
-
-static void naive_similarity(const double *a, const double *b, bool order, double *s) {
-    for (int i = 0; i < 4; i++) {
-        for (int j = 0; j < 4; j++) {
-            double dot = 0, square = 0;
-            for (int d = 0; d < 3; d++) {
-                double x = a[i * 3 + d], y = b[j * 3 + d];
-                dot += x * y;
-                square += pow(fmax(0, y - x), 2);
-            }
-            s[i * 4 + j] = order ? -sqrt(square) : dot;
-        }
-    }
-}
-
-START_TEST(ranking_loss_is_its_formula) {
-    const double a[12] = {0.3, -0.2, 0.9, 0.1, 0.8, -0.4, -0.7, 0.2, 0.5, 0.6, 0.6, -0.1};
-    const double b[12] = {0.2, 0.1, 0.7, -0.3, 0.9, 0.2, -0.5, -0.1, 0.8, 0.4, 0.2, 0.3};
-    for (int bits = 0; bits < 16; bits++) {
-        bool hardest = bits & 1, within = bits & 2, released = bits & 4, order = bits & 8;
-        double s[16], expected;
-        naive_similarity(a, b, order, s);
-        expected = naive_hinge(4, s, 0.3, hardest, false, false) +
-                   naive_hinge(4, s, 0.3, hardest, true, true);
-        if (within) {
-            naive_similarity(a, a, order, s);
-            expected += naive_hinge(4, s, 0.3, hardest, false, released);
-            naive_similarity(b, b, order, s);
-            expected += naive_hinge(4, s, 0.3, hardest, false, released);
-        }
-        CT_SCOPE {
-            ct_ranking_options options = {.margin = 0.3,
-                                          .hardest = hardest,
-                                          .intra_modal = within,
-                                          .released_intra = released,
-                                          .measure = order ? CT_ORDER : CT_COSINE};
-            ct_tensor *loss =
-                ct_ranking_loss(numbers(CT_SHAPE(4, 3), a), numbers(CT_SHAPE(4, 3), b), &options);
-            check_value("ranking loss", loss, expected, 1e-13);
-        }
-    }
-    CT_SCOPE {
-        ck_assert_ptr_null(
-            ct_ranking_loss(numbers(CT_SHAPE(4, 3), a), numbers(CT_SHAPE(3, 4), b), NULL));
-        assert_error("images f64 (4,3) and captions f64 (3,4)");
-    }
-}
-END_TEST
-
 /* ---- distributions ---------------------------------------------------------------------- */
 
 START_TEST(categorical_draws_its_probabilities) {
@@ -400,6 +333,6 @@ START_TEST(schedules) {
 END_TEST
 
 TEST_MAIN("nn loss", cross_entropy_is_its_formula, cross_entropy_refusals, bce_is_stable,
-          mse_reductions, ranking_loss_is_its_formula, categorical_draws_its_probabilities,
-          categorical_at_the_ends, categorical_entropy_and_log_prob,
-          gumbel_softmax_straight_through, normal_moments, initialisers, schedules)
+          mse_reductions, categorical_draws_its_probabilities, categorical_at_the_ends,
+          categorical_entropy_and_log_prob, gumbel_softmax_straight_through, normal_moments,
+          initialisers, schedules)

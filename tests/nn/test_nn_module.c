@@ -180,7 +180,6 @@ static ct_tensor *as_lstm(ct_module *m, inputs in) {
     return ct_lstm(m, in.x, NULL, NULL, NULL, NULL, NULL);
 }
 static ct_tensor *as_cell(ct_module *m, inputs in) { return ct_gru_cell(m, in.rows, NULL); }
-static ct_tensor *as_region_gcn(ct_module *m, inputs in) { return ct_region_gcn(m, in.x); }
 static ct_tensor *as_graph_conv(ct_module *m, inputs in) {
     return ct_graph_conv(m, in.x, in.square);
 }
@@ -201,14 +200,14 @@ static ct_tensor *as_weight_norm(ct_module *m, inputs in) {
 static ct_tensor *as_any(ct_module *m, inputs in) { return ct_forward(m, in.rows); }
 
 static ct_tensor *(*const uses[])(ct_module *, inputs) = {
-    as_linear,     as_embedding,  as_padded,      as_gru,        as_lstm,   as_cell,
-    as_region_gcn, as_graph_conv, as_attention,   as_batch_norm, as_masked, as_layer_norm,
-    as_dropout,    as_conv1d,     as_weight_norm, as_any,
+    as_linear,     as_embedding,  as_padded,    as_gru,         as_lstm,
+    as_cell,       as_graph_conv, as_attention, as_batch_norm,  as_masked,
+    as_layer_norm, as_dropout,    as_conv1d,    as_weight_norm, as_any,
 };
 static const char *const type_names[] = {
-    "linear",     "embedding",  "gru",        "lstm",       "gru_cell", "region_gcn",
-    "graph_conv", "attention",  "batch_norm", "layer_norm", "l2_norm",  "dropout",
-    "conv1d",     "sequential", "activation", "module",
+    "linear",     "embedding", "gru",        "lstm",       "gru_cell",
+    "graph_conv", "attention", "batch_norm", "layer_norm", "l2_norm",
+    "dropout",    "conv1d",    "sequential", "activation", "module",
 };
 enum { USES = sizeof uses / sizeof *uses, TYPE_NAMES = sizeof type_names / sizeof *type_names };
 

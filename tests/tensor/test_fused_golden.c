@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fused computations against values recorded from PyTorch (tests/golden/README.md), in f64 and f32
  * with the tolerances given there. */
+#include "tensor/matching/matching.h"
 #include "tests/tensor/fused_test.h"
 
 typedef struct {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The policy head against a plain loop over its formulas. */
+#include "tensor/matching/matching.h"
 #include "tests/tensor/fused_test.h"
 
 typedef struct {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hinge, order similarity and ranks against plain loops over their formulas. */
+#include "tensor/matching/matching.h"
 #include "tests/tensor/fused_test.h"
 
 /* ---- hinge ------------------------------------------------------------------------------ */

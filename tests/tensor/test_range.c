@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Norms over the whole range of a dtype: what numbers times a factor give follows from what the
  * numbers give. */
+#include "tensor/matching/matching.h"
 #include "tests/tensor/kernel_test.h"
 
 /* Squares of the first and the last ones are far out of the range. */
 static const double factors_f32[] = {1e-36, 1e-30, 1e-23, 1e-20, 1e-18, 1e19, 1e20, 1e30, 1e37};
 static const double factors_f64[] = {1e-300, 1e-200, 1e-160, 1e160, 1e200, 1e300};
-enum { F32 = sizeof factors_f32 / sizeof *factors_f32, F64 = sizeof factors_f64 / sizeof *factors_f64 };
+enum {
+    F32 = sizeof factors_f32 / sizeof *factors_f32,
+    F64 = sizeof factors_f64 / sizeof *factors_f64
+};
 
 static ct_dtype dtype_of(int i) { return i < F32 ? CT_F32 : CT_F64; }
 static double factor_of(int i) { return i < F32 ? factors_f32[i] : factors_f64[i - F32]; }
@@ -29,7 +33,8 @@ static void check_l2(const ct_tensor *x, int axis, ct_dtype dtype, double factor
     ct_tensor *gx = ct_tensor_l2_normalize_grad(g, y, norm, axis);
     ct_tensor *large_gx =
         ct_tensor_l2_normalize_grad(ct_tensor_cast(g, dtype), large_y, large_norm, axis);
-    assert_close(times(large_gx, factor), gx, tolerance(dtype), tolerance(dtype), "l2norm gradient");
+    assert_close(times(large_gx, factor), gx, tolerance(dtype), tolerance(dtype),
+                 "l2norm gradient");
 }
 
 START_TEST(l2_normalize) {
@@ -63,8 +68,8 @@ END_TEST
 START_TEST(l2_of_numbers_that_are_none) {
     (void)_i;
     CT_SCOPE {
-        ct_tensor *x = ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(2, 2),
-                                       (double[]){1, NAN, INFINITY, 1});
+        ct_tensor *x =
+            ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(2, 2), (double[]){1, NAN, INFINITY, 1});
         for (int axis = 0; axis < 2; axis++) {
             ct_tensor *norm, *y = ct_tensor_l2_normalize(x, axis, &norm);
             ck_assert(isnan(ct_get(y, 1)) && isnan(ct_get(norm, axis == 0)));

@@ -12,7 +12,7 @@
 #ifndef CT_EVALUATE_H
 #define CT_EVALUATE_H
 
-#include "nn/nn.h"
+#include "models/matching.h"
 
 typedef struct {
     double r1, r5, r10, medr, meanr;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The discrete-continuous policy head: the pair of kernels of tensor/matching/matching.h. */
-#include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
+#include "autograd/graph/graph.h"
+#include "autograd/matching.h"
 
 /* Saved: rho, then the result's tensors in the order of its fields. */
 static bool policy_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {

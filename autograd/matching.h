@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operations of the image-text matching system of models/, whose kernels and formulas are in
+ * tensor/matching/matching.h. Rules as in autograd/autograd.h: results belong to the scope, NULL
+ * and an error where arguments do not fit. */
+#ifndef CT_AUTOGRAD_MATCHING_H
+#define CT_AUTOGRAD_MATCHING_H
+
+#include "autograd/autograd.h"
+#include "tensor/matching/matching.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Ranking hinge on similarities (B,B), own pairs on the diagonal: a scalar. */
+ct_tensor *ct_hinge(ct_tensor *similarity, ct_hinge_options options);
+/* a (N,D), b (M,D) -> (N,M), of one float dtype; differentiable in both. */
+ct_tensor *ct_order_similarity(ct_tensor *a, ct_tensor *b);
+
+/* What the policy's actions are; all NULL on error. */
+typedef struct {
+    ct_tensor *log_discrete, *log_continuous; /* (R,H), differentiable */
+    ct_tensor *weight, *index;                /* (R,H), constants; index i64 */
+} ct_policy_actions;
+/* logits (R,H,A), rho (R,H) and noise of one float dtype; differentiable in logits and rho. */
+ct_policy_actions ct_policy_head(ct_tensor *logits, ct_tensor *rho, ct_policy_noise noise,
+                                 ct_policy_options options);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Relations between the regions of an image: VSRN's graph convolution. */
+#include "models/matching.h"
+
+/* Gain and bias of the last norm 0: the layer starts as the identity. */
+static bool start_as_identity(ct_module *norm) {
+    return norm && ct_init_constant(ct_module_tensor(norm, "weight"), 0) &&
+           ct_init_constant(ct_module_tensor(norm, "bias"), 0);
+}
+
+ct_module *ct_region_gcn_create(int64_t width, int64_t inner) {
+    if (width < 1 || inner < 1) {
+        return ct_fail("region_gcn: width %lld, inner %lld: expected positive sizes",
+                       (long long)width, (long long)inner);
+    }
+    ct_module *gcn = ct_module_create("region_gcn");
+    ct_module_add(gcn, "g", ct_linear_create(width, inner, true));
+    ct_module *w = ct_module_add(gcn, "W", ct_sequential_create());
+    ct_module_add(w, "0", ct_linear_create(inner, width, true));
+    ct_batch_norm_options options = ct_batch_norm_defaults();
+    options.axis = -1;
+    ct_module *norm = ct_module_add(w, "1", ct_batch_norm_create(width, &options));
+    ct_module_add(gcn, "theta", ct_linear_create(width, inner, true));
+    ct_module_add(gcn, "phi", ct_linear_create(width, inner, true));
+    if (ct_ok() && start_as_identity(norm)) {
+        ct_module_set_forward(gcn, ct_region_gcn);
+        return gcn;
+    }
+    ct_module_destroy(gcn);
+    return NULL;
+}
+
+ct_tensor *ct_region_gcn(ct_module *gcn, ct_tensor *v) {
+    if (!ct_module_expect("region_gcn", gcn, ct_region_gcn)) return NULL;
+    if (!v) return ct_ok() ? ct_fail("region_gcn: v is NULL") : NULL;
+    if (ct_ndim(v) != 3) {
+        return ct_fail("region_gcn: v is %s, expected 3 dimensions", ct_tensor_text(v));
+    }
+    ct_tensor *out = NULL;
+    CT_SCOPE {
+        ct_tensor *g = ct_linear(ct_module_child(gcn, "g"), v);
+        ct_tensor *theta = ct_linear(ct_module_child(gcn, "theta"), v);
+        ct_tensor *phi = ct_linear(ct_module_child(gcn, "phi"), v);
+        ct_tensor *affinity = ct_matmul(theta, ct_transpose(phi, 1, 2));
+        ct_tensor *y = ct_matmul(ct_scale(affinity, 1.0 / (double)v->shape.dim[1]), g);
+        out = ct_keep(ct_add(v, ct_forward(ct_module_child(gcn, "W"), y)));
+    }
+    return ct_adopt(out);
+}
