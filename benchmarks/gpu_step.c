@@ -194,7 +194,7 @@ static bool serve(bench *b, int warm_up) {
     ct_experiment *e = b->training.experiment;
     char line[256];
     b->device = e->device;
-    b->test = ct_experiment_split(e, b->training.config->test_splits[0]);
+    b->test = ct_experiment_split(e, b->training.config->test_splits[0], CT_SPLIT_WHOLE);
     for (int i = 0; b->test && i < warm_up; i++) {
         if (!ct_training_step(&b->training)) return false;
     }

@@ -181,6 +181,12 @@ typedef struct {
 /* Rows from malloc, freed by the caller with free(); their strings belong to the model. */
 ct_model_row *ct_model_table(const ct_model *model, int64_t batch, int64_t words, int *count);
 
+/* What a trained model's embeddings are computed by, a line a module with its options in full, then
+ * measure, normalisation and switches: "[image] fc = linear width=1024 bias=yes\n...". Two models
+ * of the same text differ in their parameters alone, or in what only training heeds. From malloc;
+ * NULL and an error for a NULL model or when out of memory. */
+char *ct_model_text(const ct_model *model);
+
 /* ---- names -------------------------------------------------------------------------------- */
 
 /* The released code's state-dict name ("img_enc.Rs_GCN_1.g.weight") of one of ours, into `out`;

@@ -93,7 +93,9 @@ bool ct_module_to_device(ct_module *module, ct_device device);
 /* State dictionaries as safetensors. Loading checks every name, shape and dtype first and
  * changes nothing unless all fit (float dtypes convert; trailing dimensions of size 1 do not
  * count, so that a 1x1 convolution loads into a linear layer); the error lists what is missing,
- * extra, or of another shape. `strict` false: extra tensors are ignored. */
+ * extra, or of another shape. `strict` false: extra tensors are ignored. A batch norm's count of
+ * batches, which PyTorch before 0.4.1 had not, is 0 where it is missing, and "module", which
+ * DataParallel puts into names, is passed over unless the module has parts of that name. */
 bool ct_module_save(ct_module *module, const char *path);
 bool ct_module_load(ct_module *module, const char *path, bool strict);
 /* Files in which another program names and shapes the tensors. */
@@ -104,6 +106,7 @@ typedef enum {
 } ct_state_naming;
 typedef struct {
     const void *context; /* handed to the functions */
+    /* NULL: our own names. */
     ct_state_naming (*name)(const void *context, const char *ours, char *theirs, size_t size);
     /* The shape under which a tensor is written; NULL: its own. */
     ct_shape (*shape)(const void *context, const char *theirs, ct_shape shape);
@@ -115,6 +118,9 @@ typedef struct {
     /* Where any name of a file begins with one of these, all names of interest do; the others are
      * not looked at. NULL-ended, or NULL. */
     const char *const *prefixes;
+    /* What is written beside the tensors: a NULL-ended list key, value, ... as for
+     * ct_safetensors_save; NULL: "format", "pt". */
+    const char *const *metadata;
 } ct_state_form;
 /* Saving and (strict) loading in such a form. *left_out, if not NULL, gets a list ("a, b") from
  * malloc of the tensors that were not written, or of the parts that were not there; NULL: none. */

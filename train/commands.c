@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "train/run/console.h"
 #include "train/run/resume.h"
 #include "train/run/run_log.h"
+#include "train/run/weight_file.h"
 
 /* ---- evaluation -------------------------------------------------------------------------- */
 
@@ -92,9 +94,10 @@ bool ct_evaluate_command(ct_config *config, const char *name, ct_weights weights
                          const char *path) {
     int count = ct_weights_models(weights);
     evaluation v = {.name = name, .models = calloc((size_t)count, sizeof *v.models)};
-    bool done = v.models ? ct_each_trained(config, weights, embed_for_evaluation, &v) &&
-                               report(config, &v, weights, path)
-                         : ct_fail_bool("out of memory");
+    ct_trained trained = {name, embed_for_evaluation, &v};
+    bool done = v.models
+                    ? ct_each_trained(config, weights, trained) && report(config, &v, weights, path)
+                    : ct_fail_bool("out of memory");
     for (int i = 0; v.models && i < count; i++) {
         ct_release(v.models[i].images);
         ct_release(v.models[i].captions);
@@ -109,30 +112,41 @@ bool ct_evaluate_command(ct_config *config, const char *name, ct_weights weights
 static bool save_weights(void *context, int model, const ct_experiment *e) {
     (void)model;
     const char *path = context;
-    if (!ct_experiment_save(e, path)) return false;
+    if (!ct_experiment_export(e, path)) return false;
     ct_console_line("%s: %s names", path, e->config->names);
     return true;
 }
 
 bool ct_export_command(ct_config *config, const char *path, ct_weights weights) {
-    return ct_one_trained(config, weights, "--export", save_weights, (void *)path);
+    return ct_one_trained(config, weights, "--export",
+                          (ct_trained){.visit = save_weights, .context = (void *)path});
 }
 
 /* ---- embeddings -------------------------------------------------------------------------- */
 
-static bool save_embeddings(const char *folder, const ct_tensor *images,
-                            const ct_tensor *captions) {
-    char *image_path = ct_path(folder, "img_embs.npy");
-    char *caption_path = ct_path(folder, "cap_embs.npy");
-    bool saved = image_path && caption_path && ct_npy_save(image_path, images) &&
-                 ct_npy_save(caption_path, captions);
-    if (saved) {
-        ct_console_line("%s: %s", image_path, ct_tensor_text(images));
-        ct_console_line("%s: %s", caption_path, ct_tensor_text(captions));
-    }
-    free(image_path);
-    free(caption_path);
+static bool save_tensor(const char *folder, const char *name, const ct_tensor *x) {
+    char *path = ct_path(folder, name);
+    bool saved = path && ct_npy_save(path, x);
+    if (saved) ct_console_line("%s: %s", path, ct_tensor_text(x));
+    free(path);
     return saved;
+}
+
+/* captions NULL: the split has none. */
+static bool save_embeddings(const char *folder, const char *split, const ct_tensor *images,
+                            const ct_tensor *captions) {
+    static const char name[] = "cap_embs.npy";
+    if (!save_tensor(folder, "img_embs.npy", images)) return false;
+    if (captions) return save_tensor(folder, name, captions);
+    char *path = ct_path(folder, name);
+    bool earlier = path && access(path, F_OK) == 0;
+    if (path) {
+        ct_console_line(earlier ? "%s: left as it was, of other captions: %s has none"
+                                : "%s: not written: %s has no captions",
+                        path, split);
+    }
+    free(path);
+    return path != NULL;
 }
 
 /* The first recorded batch. */
@@ -148,14 +162,15 @@ typedef struct {
 static bool write_embeddings(void *context, int model, const ct_experiment *e) {
     (void)model;
     const embedding *to = context;
-    bool recorded = !e->train && strcmp(to->split, "recorded") == 0, done = false;
-    ct_split *split = recorded ? NULL : ct_experiment_split(e, to->split);
+    bool recorded = ct_experiment_is_recorded(e) && strcmp(to->split, "recorded") == 0;
+    bool done = false;
+    ct_split *split = recorded ? NULL : ct_experiment_split(e, to->split, CT_SPLIT_CAPTIONS_IF_ANY);
     CT_SCOPE {
         ct_tensor *images = NULL, *captions = NULL;
         done = (recorded || split) && ct_make_folders(to->folder) &&
                (recorded ? embed_recorded(e, &images, &captions)
-                         : ct_embed_split(e, split, &images, &captions)) &&
-               save_embeddings(to->folder, images, captions);
+                         : ct_embed_split(e, split, &images, split->captions ? &captions : NULL)) &&
+               save_embeddings(to->folder, to->split, images, captions);
     }
     ct_split_destroy(split);
     return done;
@@ -163,78 +178,7 @@ static bool write_embeddings(void *context, int model, const ct_experiment *e) {
 
 bool ct_embed_command(ct_config *config, const char *name, const char *folder, ct_weights weights) {
     embedding to = {name, folder};
-    return ct_one_trained(config, weights, "--embed", write_embeddings, &to);
-}
-
-/* ---- queries ----------------------------------------------------------------------------- */
-
-/* Scores of a split's images, summed over the models; with the last the best are printed. */
-typedef struct {
-    const char *split, *sentence;
-    int top, models;
-    ct_tensor *sum; /* (I) f64, kept */
-} query;
-
-static const char *first_caption(const ct_split *split, int64_t image) {
-    for (int64_t c = 0; c < split->caption_count; c++) {
-        if (split->image_of[c] == image) return split->captions[c];
-    }
-    return "";
-}
-
-/* (I) of images (I,D): the same for images that are the same. */
-static ct_tensor *score_images(ct_tensor *images, ct_tensor *sentence, ct_measure measure) {
-    ct_distinct same = {0};
-    const ct_tensor *all[] = {images};
-    bool found = ct_distinct_tensors(&same, all, 1);
-    ct_tensor *rows = found ? ct_distinct_take(&same, images) : NULL;
-    ct_tensor *score = rows ? ct_similarity(rows, sentence, measure) : NULL;
-    score = score ? ct_distinct_spread(&same, score) : NULL;
-    ct_distinct_free(&same);
-    return score;
-}
-
-static bool add_scores(query *q, const ct_experiment *e, const ct_split *split) {
-    CT_SCOPE {
-        ct_tensor *images, *sentence = ct_embed_sentences(e, &q->sentence, 1);
-        if (!sentence || !ct_embed_split(e, split, &images, NULL)) return false;
-        ct_tensor *score = score_images(images, sentence, ct_model_measure(e->model));
-        score = score ? ct_tensor_reshape(score, CT_SHAPE(split->image_count)) : NULL;
-        score = score ? ct_tensor_cast(score, CT_F64) : NULL;
-        if (!score) return false;
-        if (q->sum) return ct_tensor_add_to(q->sum, 1, score);
-        q->sum = ct_keep(score);
-    }
-    return true;
-}
-
-static bool print_best(const query *q, const ct_split *split) {
-    CT_SCOPE {
-        ct_tensor *order = ct_tensor_argsort(q->sum, true);
-        if (!order) return false;
-        for (int i = 0; i < q->top && i < split->image_count; i++) {
-            int64_t image = (int64_t)ct_get(order, i);
-            ct_console_line("%3d  %7.4f  %s %lld  %s", i + 1, ct_get(q->sum, image) / q->models,
-                            split->name, (long long)image, first_caption(split, image));
-        }
-    }
-    return ct_ok();
-}
-
-static bool ask(void *context, int model, const ct_experiment *e) {
-    query *q = context;
-    ct_split *split = ct_experiment_split(e, q->split);
-    bool done = split && add_scores(q, e, split) && (model + 1 < q->models || print_best(q, split));
-    ct_split_destroy(split);
-    return done;
-}
-
-bool ct_query_command(ct_config *config, const char *name, const char *sentence, int top,
-                      ct_weights weights) {
-    query q = {name, sentence, top, ct_weights_models(weights), NULL};
-    bool done = ct_each_trained(config, weights, ask, &q);
-    ct_release(q.sum);
-    return done;
+    return ct_one_trained(config, weights, "--embed", (ct_trained){name, write_embeddings, &to});
 }
 
 /* ---- dry run ----------------------------------------------------------------------------- */

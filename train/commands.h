@@ -21,13 +21,14 @@ bool ct_evaluate_command(ct_config *config, const char *split, ct_weights weight
  * the released code's; a line says what has no name there. */
 bool ct_export_command(ct_config *config, const char *path, ct_weights weights);
 
-/* Writes FOLDER/img_embs.npy (a row an image) and cap_embs.npy (a row a caption) of a split, as
- * rankings take them, in the configured dtype. The folder is made if it is not there. With
- * recorded batches the split is "recorded": the first of them, a row a pair. */
+/* Writes FOLDER/img_embs.npy (a row an image) and, if the split has captions, cap_embs.npy (a row a
+ * caption), as rankings take them, in the configured dtype. The folder is made if it is not there.
+ * With recorded batches the split is "recorded": the first of them, a row a pair. */
 bool ct_embed_command(ct_config *config, const char *split, const char *folder, ct_weights weights);
 
-/* The `top` images of a split that fit a sentence best (by the mean similarity of several models),
- * with the captions they have. */
+/* The `top` images of a split, or of all splits of the data folder if it is NULL, that fit a
+ * sentence best (by the mean similarity of several models), with the first of the captions they may
+ * have; a line before them names the words that a model does not know. train/query.c */
 bool ct_query_command(ct_config *config, const char *split, const char *sentence, int top,
                       ct_weights weights);
 

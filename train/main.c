@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "train/commands.h"
@@ -25,6 +26,7 @@ static const char doc[] =
     "  train my.ini --evaluate test        recalls of the trained model\n"
     "  train my.ini --evaluate test --weights runs/a --weights runs/b    of two together\n"
     "  train my.ini --query \"a red heart\"  the images that fit best\n"
+    "  train runs/my --query \"a red heart\"   a run's folder will do\n"
     "  train my.ini --embed test --out DIR\n"
     "  train my.ini --export FILE.safetensors --set run.names=released\n"
     "\n"
@@ -66,8 +68,8 @@ static const struct argp_option options[] = {
     {"export", OPT_EXPORT, "FILE", 0,
      "Write the trained weights as safetensors, under the names of [run] names", 1},
     {"query", 'q', "SENTENCE", 0, "Print the images that fit a sentence best", 1},
-    {"split", OPT_SPLIT, "SPLIT", 0, "Split whose images are queried (default: first test split)",
-     1},
+    {"split", OPT_SPLIT, "SPLIT", 0,
+     "Split whose images are queried (default: all that the data folder has)", 1},
     {"top", OPT_TOP, "N", 0, "How many images a query prints (default 10)", 1},
     {"weights", OPT_WEIGHTS, "PATH", 0,
      "Weights for the commands above: a file, or the folder of a run of any graph (default: "
@@ -84,7 +86,7 @@ enum { MOST_REPEATS = 256 };
 typedef struct {
     const char *config, *init, *evaluate, *embed, *export, *out, *query, *split;
     const char *dump_steps;
-    const char *overrides[MOST_REPEATS], *weights[MOST_REPEATS];
+    const char *overrides[MOST_REPEATS + 1], *weights[MOST_REPEATS];
     int override_count, weights_count, top;
     int64_t steps;
     bool dry_run, help_config;
@@ -148,16 +150,35 @@ static bool run(const arguments *a, ct_config *config, int *status) {
     }
     if (a->export) return ct_export_command(config, a->export, weights);
     if (a->query) {
-        if (!a->split && config->test_split_count == 0) {
-            return ct_fail_bool("--query: name the images to search with --split");
-        }
-        const char *split = a->split ? a->split : config->test_splits[0];
-        return ct_query_command(config, split, a->query, a->top, weights);
+        return ct_query_command(config, a->split, a->query, a->top, weights);
     }
     ct_console_needs_no_reader();
     ct_train_outcome outcome = ct_train_run(config, training);
     if (outcome == CT_TRAIN_INTERRUPTED) *status = 130;
     return outcome != CT_TRAIN_FAILED;
+}
+
+/* A run's folder in place of a configuration: its own, wherever the folder is now. */
+static ct_config *read_run(arguments *a) {
+    char *path = ct_path(a->config, "config.ini"), *setting = NULL;
+    if (!path || asprintf(&setting, "run.folder=%s", a->config) < 0)
+        return ct_fail("out of memory");
+    if (access(path, F_OK) != 0) {
+        ct_fail("%s: a folder without config.ini, expected a configuration or the folder of a run",
+                a->config);
+    }
+    memmove(a->overrides + 1, a->overrides, sizeof a->overrides - sizeof *a->overrides);
+    a->overrides[0] = setting;
+    ct_config *config = ct_config_read(path, a->overrides, a->override_count + 1);
+    free(path);
+    free(setting);
+    return config;
+}
+
+static ct_config *read_config(arguments *a) {
+    struct stat status;
+    bool folder = stat(a->config, &status) == 0 && S_ISDIR(status.st_mode);
+    return folder ? read_run(a) : ct_config_read(a->config, a->overrides, a->override_count);
 }
 
 /* What a closed descriptor's number would be given to, a checkpoint even, is not printed into. */
@@ -189,7 +210,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     int status = 0;
-    ct_config *config = ct_config_read(a.config, a.overrides, a.override_count);
+    ct_config *config = read_config(&a);
     bool done = config && run(&a, config, &status);
     ct_config_destroy(config);
     if (done) return status;

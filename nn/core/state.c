@@ -99,14 +99,15 @@ static char *list_end(list *l) {
 static bool name_item(const ct_state_form *form, const char *ours, char **theirs, list *nameless) {
     char name[512];
     ct_state_naming naming = CT_STATE_NAMED;
-    if (form) naming = form->name(form->context, ours, name, sizeof name);
+    bool renamed = form && form->name;
+    if (renamed) naming = form->name(form->context, ours, name, sizeof name);
     if (naming == CT_STATE_NAMELESS) list_add(nameless, ours, "");
     if (naming != CT_STATE_NAMED) return true;
-    *theirs = strdup(form ? name : ours);
+    *theirs = strdup(renamed ? name : ours);
     return *theirs || ct_fail_bool("state: out of memory");
 }
 
-/* form NULL: our own names. */
+/* Without a form, or names of one: our own. */
 static bool named_collect(ct_module *module, const ct_state_form *form, named_state *named) {
     *named = (named_state){0};
     if (!ct_state_collect(module, &named->state)) return false;
@@ -156,7 +157,8 @@ bool ct_module_save_as(ct_module *module, const char *path, const ct_state_form 
     CT_SCOPE {
         int count = ok ? tensors_of(&named, form, tensors, &missing) : 0;
         /* Readers of PyTorch state dictionaries look for this. */
-        const char *const metadata[] = {"format", "pt", NULL};
+        const char *const plain[] = {"format", "pt", NULL};
+        const char *const *metadata = form && form->metadata ? form->metadata : plain;
         ok = ok && ct_ok() && ct_safetensors_save(path, tensors, count, metadata);
     }
     char *text = list_end(&missing);
@@ -173,11 +175,18 @@ bool ct_module_save(ct_module *module, const char *path) {
 
 /* ---- a file's tensors ------------------------------------------------------------------- */
 
-/* A file being read: `prefixes` are those that its names have, or NULL. */
+/* A tensor of the file: its whole name there, and that by which it is sought. */
+typedef struct {
+    const char *whole;
+    char *name;
+} alias;
+
+/* A file being read: those of its tensors that are of interest, by name. */
 typedef struct {
     ct_safetensors *file;
     const char *path;
-    const char *const *prefixes;
+    alias *aliases;
+    size_t count;
 } source;
 
 static const char *behind(const char *name, const char *prefix) {
@@ -185,36 +194,103 @@ static const char *behind(const char *name, const char *prefix) {
     return strncmp(name, prefix, length) ? NULL : name + length;
 }
 
-/* The module's name within one of the file's; NULL: it is none of the module's. */
-static const char *without_prefix(const source *from, const char *name) {
-    if (!from->prefixes) return name;
-    for (int i = 0; from->prefixes[i]; i++) {
-        const char *rest = behind(name, from->prefixes[i]);
+/* What follows the first of the prefixes that `name` begins with; NULL: it begins with none. */
+static const char *behind_any(const char *name, const char *const *prefixes) {
+    for (int i = 0; prefixes[i]; i++) {
+        const char *rest = behind(name, prefixes[i]);
         if (rest) return rest;
     }
     return NULL;
 }
 
-static source source_open(const char *path, const ct_state_form *form) {
-    source from = {ct_safetensors_open(path), path, NULL};
-    if (!from.file || !form || !form->prefixes) return from;
-    for (int i = 0; i < ct_safetensors_count(from.file) && !from.prefixes; i++) {
-        const char *name = ct_safetensors_name(from.file, i);
-        for (int k = 0; form->prefixes[k] && !from.prefixes; k++) {
-            if (behind(name, form->prefixes[k])) from.prefixes = form->prefixes;
-        }
-    }
-    return from;
-}
-
-/* The file's whole name for `theirs`, in `buffer` if it has a prefix; NULL: it has none. */
-static const char *find(const source *from, const char *theirs, char buffer[600]) {
-    if (!from->prefixes) return ct_safetensors_has(from->file, theirs) ? theirs : NULL;
-    for (int i = 0; from->prefixes[i]; i++) {
-        snprintf(buffer, 600, "%s%s", from->prefixes[i], theirs);
-        if (ct_safetensors_has(from->file, buffer)) return buffer;
+/* Where part "module" begins in a dotted name; NULL: it has none. */
+static char *wrapper(char *name) {
+    for (char *at = name; at; at = strchr(at, '.'), at += at != NULL) {
+        if (behind(at, "module.")) return at;
     }
     return NULL;
+}
+
+/* PyTorch's DataParallel puts a part "module" into the names of what it wraps. */
+static void drop_wrappers(char *name) {
+    char *at;
+    while ((at = wrapper(name))) {
+        const char *rest = behind(at, "module.");
+        memmove(at, rest, strlen(rest) + 1);
+    }
+}
+
+static int compare_aliases(const void *a, const void *b) {
+    const alias *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+static void source_close(source *from) {
+    for (size_t i = 0; i < from->count; i++) free(from->aliases[i].name);
+    free(from->aliases);
+    ct_safetensors_close(from->file);
+    *from = (source){0};
+}
+
+/* Whether the file's names have one of the form's prefixes. */
+static bool has_prefixes(const source *from, const ct_state_form *form) {
+    bool has = false;
+    for (int i = 0; form && form->prefixes && i < ct_safetensors_count(from->file); i++) {
+        has |= behind_any(ct_safetensors_name(from->file, i), form->prefixes) != NULL;
+    }
+    return has;
+}
+
+static bool read_names(source *from, const ct_state_form *form, bool keep_wrappers) {
+    int count = ct_safetensors_count(from->file);
+    from->aliases = calloc((size_t)count + 1, sizeof *from->aliases);
+    if (!from->aliases) return ct_fail_bool("module_load: out of memory");
+    bool prefixed = has_prefixes(from, form);
+    for (int i = 0; i < count; i++) {
+        const char *whole = ct_safetensors_name(from->file, i);
+        const char *name = prefixed ? behind_any(whole, form->prefixes) : whole;
+        if (!name) continue;
+        alias *a = &from->aliases[from->count];
+        *a = (alias){whole, strdup(name)};
+        if (!a->name) return ct_fail_bool("module_load: out of memory");
+        from->count++;
+        if (!keep_wrappers) drop_wrappers(a->name);
+    }
+    qsort(from->aliases, from->count, sizeof *from->aliases, compare_aliases);
+    for (size_t i = 1; i < from->count; i++) {
+        const alias *a = &from->aliases[i - 1], *b = &from->aliases[i];
+        if (strcmp(a->name, b->name)) continue;
+        return ct_fail_bool("module_load: %s holds both '%s' and '%s'", from->path, a->whole,
+                            b->whole);
+    }
+    return true;
+}
+
+static bool source_open(source *from, const char *path, const ct_state_form *form,
+                        const named_state *named) {
+    *from = (source){.file = ct_safetensors_open(path), .path = path};
+    bool own_wrappers = false; /* the module has parts of that name itself */
+    for (int i = 0; i < named->state.count; i++) {
+        own_wrappers |= named->theirs[i] && wrapper(named->theirs[i]) != NULL;
+    }
+    if (from->file && read_names(from, form, own_wrappers)) return true;
+    source_close(from);
+    return false;
+}
+
+/* The file's whole name for `theirs`; NULL: it has none. */
+static const char *find(const source *from, const char *theirs) {
+    alias key = {.name = (char *)theirs};
+    const alias *found =
+        bsearch(&key, from->aliases, from->count, sizeof *from->aliases, compare_aliases);
+    return found ? found->whole : NULL;
+}
+
+/* Files of a PyTorch before 0.4.1 do not count the batches that a batch norm has seen; nothing is
+ * computed of the number. */
+static bool is_batch_count(const char *theirs) {
+    const char *dot = strrchr(theirs, '.');
+    return strcmp(dot ? dot + 1 : theirs, "num_batches_tracked") == 0;
 }
 
 /* ---- loading ---------------------------------------------------------------------------- */
@@ -245,11 +321,10 @@ static void leave_optional(const source *from, const ct_state_form *form, named_
                            list *left_out) {
     for (const char *const *part = form ? form->optional : NULL; part && *part; part++) {
         int there = 0, all = 0;
-        char buffer[600];
         for (int i = 0; i < named->state.count; i++) {
             if (!named->theirs[i] || !behind(named->state.items[i].name, *part)) continue;
             all++;
-            there += find(from, named->theirs[i], buffer) != NULL;
+            there += find(from, named->theirs[i]) != NULL;
         }
         if (there || !all) continue;
         char name[64]; /* without its dot */
@@ -269,10 +344,9 @@ typedef struct {
 } misfit;
 
 static bool compare_item(misfit *m, const source *from, const char *theirs, const ct_tensor *own) {
-    char buffer[600];
-    const char *name = find(from, theirs, buffer);
+    const char *name = find(from, theirs);
     if (!name) {
-        list_add(&m->missing, theirs, "");
+        if (!is_batch_count(theirs)) list_add(&m->missing, theirs, "");
         return true;
     }
     CT_SCOPE {
@@ -302,9 +376,9 @@ static bool find_extra(misfit *m, const source *from, const ct_state_form *form,
         if (named->theirs[i]) names[count++] = named->theirs[i];
     }
     qsort(names, count, sizeof *names, compare_names);
-    for (int i = 0; i < ct_safetensors_count(from->file); i++) {
-        const char *name = without_prefix(from, ct_safetensors_name(from->file, i));
-        if (!name || bsearch(&name, names, count, sizeof *names, compare_names)) continue;
+    for (size_t i = 0; i < from->count; i++) {
+        const char *name = from->aliases[i].name;
+        if (bsearch(&name, names, count, sizeof *names, compare_names)) continue;
         if (form && form->ignored && form->ignored(form->context, name)) continue;
         list_add(&m->extra, name, "");
     }
@@ -352,12 +426,16 @@ static bool check_state(const source *from, const ct_state_form *form, const nam
 static bool assign_all(const source *from, const named_state *named) {
     bool ok = true;
     for (int i = 0; i < named->state.count && ok; i++) {
-        char buffer[600];
         if (!named->theirs[i]) continue;
+        const char *name = find(from, named->theirs[i]);
+        ct_tensor *to = named->state.items[i].entry->tensor;
+        if (!name) {
+            ok = ct_tensor_fill(to, 0); /* a count of batches */
+            continue;
+        }
         CT_SCOPE {
-            const ct_tensor *given =
-                ct_safetensors_get(from->file, find(from, named->theirs[i], buffer));
-            ok = given && ct_state_assign(named->state.items[i].entry->tensor, given);
+            const ct_tensor *given = ct_safetensors_get(from->file, name);
+            ok = given && ct_state_assign(to, given);
         }
     }
     return ok;
@@ -368,11 +446,12 @@ static bool load(ct_module *module, const char *path, bool strict, const ct_stat
     if (left_out) *left_out = NULL;
     named_state named;
     if (!named_collect(module, form, &named)) return false;
-    source from = source_open(path, form);
+    source from;
     list missing = {0};
-    if (from.file) leave_optional(&from, form, &named, &missing);
-    bool ok = from.file && check_state(&from, form, &named, strict) && assign_all(&from, &named);
-    ct_safetensors_close(from.file);
+    bool ok = source_open(&from, path, form, &named);
+    if (ok) leave_optional(&from, form, &named, &missing);
+    ok = ok && check_state(&from, form, &named, strict) && assign_all(&from, &named);
+    source_close(&from);
     char *text = list_end(&missing);
     if (ok && left_out) *left_out = text;
     else free(text);

@@ -42,7 +42,7 @@ START_TEST(every_split_is_opened_before_the_first_step) {
         REFUSED_BEFORE(folder, "", "test_ims.npy: image 4, region 0, feature 4 is nan");
         x = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(12, TINY_REGIONS, TINY_FEATURES + 1));
         ck_assert(ct_npy_save(in_folder(folder, "data/test_ims.npy"), x));
-        REFUSED_BEFORE(folder, "", "test_ims.npy: features (12,4,7) do not fit");
+        REFUSED_BEFORE(folder, "", "test_ims.npy: features of 4 regions x 7 numbers do not fit");
     }
     write_split(in_folder(folder, "data"), "test", 12, 3);
     ck_assert_int_eq(shell("echo >> %s/data/dev_caps.txt", folder), 0);

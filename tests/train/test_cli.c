@@ -95,7 +95,9 @@ START_TEST(wrong_features) {
     REFUSED(folder, "", "train_ims.npy", "No such file");
     CT_SCOPE {
         ck_assert(ct_npy_save(features, ct_zeros(CT_F32, CT_CPU, CT_SHAPE(24, 6))));
-        REFUSED(folder, "", "train_ims.npy", "(24,6)");
+        REFUSED(folder, "", "dev_ims.npy", "4 regions x 6", "1 x 6");
+        ck_assert(ct_npy_save(features, ct_zeros(CT_F32, CT_CPU, CT_SHAPE(24))));
+        REFUSED(folder, "", "train_ims.npy", "(24)");
         ck_assert(ct_npy_save(features, ct_zeros(CT_I64, CT_CPU, CT_SHAPE(24, 4, 6))));
         REFUSED(folder, "", "train_ims.npy", "i64");
     }

@@ -151,7 +151,7 @@ START_TEST(dev_is_cut_to_its_first_captions) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         run r = run_with(rows[i].setting);
         ck_assert(i > 0 || r.config->dev_captions == 5000);
-        ct_split *split = ct_experiment_split(r.experiment, rows[i].split);
+        ct_split *split = ct_experiment_split(r.experiment, rows[i].split, CT_SPLIT_WHOLE);
         assert_no_error();
         ck_assert_int_eq(split->image_count, rows[i].images);
         ck_assert_int_eq(split->caption_count, rows[i].captions);

@@ -158,11 +158,13 @@ static double score_of(const char *output, int image) {
 START_TEST(queries_ask_all_models) {
     char *folder = two_runs(), options[1024];
     static char one[OUTPUT_SIZE], other[OUTPUT_SIZE], both[OUTPUT_SIZE];
-    train(folder, "--query 'a blue star' --top 12", one);
-    snprintf(options, sizeof options, "--query 'a blue star' --top 12 --weights %s/other", folder);
+    train(folder, "--query 'a blue star' --top 12 --split test", one);
+    snprintf(options, sizeof options,
+             "--query 'a blue star' --top 12 --split test --weights %s/other", folder);
     train(folder, options, other);
     snprintf(options, sizeof options,
-             "--query 'a blue star' --top 12 --weights %s/run --weights %s/other", folder, folder);
+             "--query 'a blue star' --top 12 --split test --weights %s/run --weights %s/other",
+             folder, folder);
     train(folder, options, both);
     double before = INFINITY;
     for (const char *line = both; *line; line = strchr(line, '\n') + 1) {

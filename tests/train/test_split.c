@@ -64,7 +64,6 @@ START_TEST(names_file_and_line) {
         {2, "a\nb\n", "0\n391895\n",
          "expected 0 to 1; if these are the data set's own numbers, "
          "set [data] ids = names"},
-        {2, "a\nb\n", "0\n0\n", "train_ids.txt: image 1 of 0 to 1 has no caption"},
         {2, "a\n\nc\nd\n", NULL, "train_caps.txt:2: empty caption"},
         {2, "a\n \t\nc\nd\n", NULL, "train_caps.txt:2: empty caption"},
         {2, "", NULL, "train_caps.txt: no captions"},
@@ -82,9 +81,10 @@ START_TEST(refuses_other_features) {
     char *folder = make_folder(2, "a\nb\n", NULL);
     const char *path = in_folder(folder, "train_ims.npy");
     CT_SCOPE {
-        ct_npy_save(path, ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 3)));
+        ct_npy_save(path, ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 3, 1, 1)));
         ck_assert_ptr_null(ct_split_open(folder, "train", AS_IS));
-        assert_error("train_ims.npy: features are (2,3), expected (images, regions, width)");
+        assert_error("train_ims.npy: features are (2,3,1,1), expected (images, regions, width), or "
+                     "(images, width) of images of one region");
         ct_npy_save(path, ct_zeros(CT_F64, CT_CPU, CT_SHAPE(2, 3, 4)));
         ck_assert_ptr_null(ct_split_open(folder, "train", AS_IS));
         assert_error("train_ims.npy: features are f64, expected f32 or f16");
@@ -101,6 +101,32 @@ START_TEST(refuses_other_features) {
     ck_assert(ct_file_write(in_folder(folder, "train_caps.txt"), "a\nb\0c\n", 6));
     ck_assert_ptr_null(ct_split_open(folder, "train", AS_IS));
     assert_error("train_caps.txt:2: a NUL byte");
+    folder_remove(folder);
+}
+END_TEST
+
+/* VSE++'s features: one vector an image is one region. */
+START_TEST(one_vector_an_image) {
+    char *folder = make_folder(3, "a\nb\nc\n", NULL);
+    for (int half = 0; half < 2; half++) {
+        CT_SCOPE {
+            const float values[] = {1, 2, 3, 4, 5, 6};
+            ct_tensor *x = ct_from_data(CT_F32, CT_CPU, CT_SHAPE(3, 2), values);
+            ct_npy_save(in_folder(folder, "train_ims.npy"), half ? ct_tensor_cast(x, CT_F16) : x);
+        }
+        ct_split *split = ct_split_open(folder, "train", AS_IS);
+        assert_no_error();
+        ck_assert(ct_shape_equal(split->images->shape, CT_SHAPE(3, 1, 2)));
+        ck_assert_int_eq(split->image_count, 3);
+        float image[2];
+        uint16_t raw[2];
+        ck_assert(ct_split_read_image(split, 2, image, raw));
+        ck_assert(image[0] == 5 && image[1] == 6);
+        ct_split_destroy(split);
+        int64_t regions, features;
+        ck_assert(ct_split_sizes(folder, "train", &regions, &features));
+        ck_assert(regions == 1 && features == 2);
+    }
     folder_remove(folder);
 }
 END_TEST
@@ -320,6 +346,6 @@ START_TEST(is_cut_to_whole_images) {
 END_TEST
 
 TEST_MAIN("split", numbers_captions_evenly, reads_image_numbers, names_file_and_line,
-          refuses_other_features, finds_features_that_are_not_finite, reads_images_of_both_dtypes,
-          joins_images_that_stand_several_times, joins_rows_that_an_ids_file_names,
-          encodes_every_caption, is_cut_to_whole_images)
+          refuses_other_features, one_vector_an_image, finds_features_that_are_not_finite,
+          reads_images_of_both_dtypes, joins_images_that_stand_several_times,
+          joins_rows_that_an_ids_file_names, encodes_every_caption, is_cut_to_whole_images)

@@ -276,7 +276,7 @@ START_TEST(evaluates_and_queries_what_it_trained) {
     ck_assert_int_eq(sscanf(table, "\n%255[^\n]", row), 1);
     ck_assert_int_eq(train(folder, "--evaluate test", output), 0);
     ck_assert_msg(strstr(output, row) != NULL, "expected '%s' in\n%s", row, output);
-    ck_assert_int_eq(train(folder, "--query 'a blue star' --top 3", output), 0);
+    ck_assert_int_eq(train(folder, "--query 'a blue star' --top 3 --split test", output), 0);
     int first_image = -1;
     ck_assert_int_eq(sscanf(output, " 1 %*f test %d", &first_image), 1);
     ck_assert_int_eq(first_image, 10); /* colour 10%4 = blue, shape 10/4 = star */
@@ -323,7 +323,7 @@ START_TEST(reads_captions_as_released) {
     ck_assert_msg(train(folder, common, output) == 0, "%s", output);
     snprintf(options, sizeof options, "%s --embed test --out %s/embeddings", common, folder);
     ck_assert_msg(train(folder, options, output) == 0, "%s", output);
-    snprintf(options, sizeof options, "%s --query 'a red square' --top 12", common);
+    snprintf(options, sizeof options, "%s --query 'a red square' --top 12 --split test", common);
     ck_assert_msg(train(folder, options, output) == 0, "%s", output);
     CT_SCOPE {
         /* the first caption of test is that of the query */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Captions, features and batches.
  *
- * A split is a folder's {split}_ims.npy (images, regions, width) f32 or f16, memory-mapped,
+ * A split is a folder's {split}_ims.npy (images, regions, width) f32 or f16, memory-mapped (one
+ * vector an image, (images, width), is one region),
  * {split}_caps.txt one caption a line, and {split}_ids.txt one image row a caption; without an ids
  * file captions come k per image in image order, k = captions / images, which must divide.
  */
@@ -89,6 +90,11 @@ typedef struct {
 /* False and an error for a sentence without a word or of invalid UTF-8. */
 bool ct_encode(const ct_encoder *encoder, const char *sentence, ct_caption *caption);
 void ct_caption_free(ct_caption *caption);
+/* The words of a sentence (split PLAIN) that a model cannot tell from each other: those that are
+ * not in the vocabulary, and of word vectors from a file those without one. A list "'foo', 'bar'"
+ * ("" if there are none) from malloc, their number and that of all words that are read; NULL and an
+ * error for invalid UTF-8. */
+char *ct_encoder_unknown(const ct_encoder *encoder, const char *sentence, int *unknown, int *words);
 
 /* Which of them a model reads alike. */
 bool ct_captions_distinct(const ct_caption *captions, int64_t count, ct_distinct *distinct);
@@ -119,17 +125,19 @@ typedef struct {
                               * that has as many rows as captions, or whose rows do; 0 and 1: once,
                               * and a split in which all stand several times is an error */
     bool ids_are_names;      /* {split}_ids.txt has the data set's own numbers: it is not read */
+    bool captions_if_any;    /* images alone are a split, too */
 } ct_split_options;
 
 typedef struct {
     char *name;
     ct_tensor *images; /* (images, regions, width), f32 or f16, mapped; kept */
     int64_t image_count, caption_count;
-    char **captions;             /* the lines, as read */
-    int64_t *image_of;           /* caption -> image */
-    const ct_encoder *encoder;   /* of ct_split_encode, borrowed */
-    ct_caption *encoded;         /* caption by caption; NULL until ct_split_encode */
-    int64_t longest;             /* of their lengths */
+    int64_t without_caption;   /* of the images of a split that has captions, when it was opened */
+    char **captions;           /* the lines, as read; NULL: there is no such file */
+    int64_t *image_of;         /* caption -> image */
+    const ct_encoder *encoder; /* of ct_split_encode, borrowed */
+    ct_caption *encoded;       /* caption by caption; NULL until ct_split_encode */
+    int64_t longest;           /* of their lengths */
     char *folder, *caption_text; /* the captions point into caption_text */
     int file;                    /* {split}_ims.npy, opened for reading */
     int64_t file_start;          /* where its first feature lies */
@@ -137,10 +145,13 @@ typedef struct {
     ct_distinct same_images;     /* which images have the same features; of ct_split_check */
 } ct_split;
 
-/* Errors name the file and line: features and captions that do not match, an empty caption, an
- * image without a caption, rows that are to repeat an image and do not. */
+/* Errors name the file and line: features and captions that do not match, an empty caption, rows
+ * that are to repeat an image and do not. Images may be without a caption: in training they are
+ * passed over, in rankings they distract. */
 ct_split *ct_split_open(const char *folder, const char *name, ct_split_options options);
 void ct_split_destroy(ct_split *split);
+/* Regions and numbers a region of a split, of which no more is read. */
+bool ct_split_sizes(const char *folder, const char *name, int64_t *regions, int64_t *features);
 /* Again, if it is encoded already. The encoder outlives the split. */
 bool ct_split_encode(ct_split *split, const ct_encoder *encoder);
 /* Features of one image as regions x width floats. Reads the file, not the mapping: memory does

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +82,34 @@ bool ct_encode(const ct_encoder *encoder, const char *sentence, ct_caption *capt
     if (ct_ok()) return true;
     ct_caption_free(caption);
     return false;
+}
+
+static bool is_known(const ct_encoder *encoder, const char *word) {
+    int64_t id = ct_vocabulary_id(encoder->vocabulary, word);
+    const uint8_t *known = encoder->encoding.known;
+    return id != CT_WORD_UNKNOWN && (!known || known[id]);
+}
+
+char *ct_encoder_unknown(const ct_encoder *encoder, const char *sentence, int *unknown,
+                         int *words) {
+    char *list = NULL, **tokens;
+    size_t size;
+    FILE *out = open_memstream(&list, &size);
+    if (!out) return ct_fail("caption: out of memory");
+    int64_t most = encoder->encoding.max_words;
+    *unknown = *words = 0;
+    tokens = ct_tokenize(sentence, words);
+    if (most > 0 && *words > most) *words = (int)most;
+    for (int i = 0; tokens && i < *words; i++) {
+        if (is_known(encoder, tokens[i])) continue;
+        fprintf(out, "%s'%s'", *unknown ? ", " : "", tokens[i]);
+        ++*unknown;
+    }
+    bool done = fclose(out) == 0 && tokens;
+    ct_tokens_free(tokens);
+    if (done) return list;
+    free(list);
+    return ct_ok() ? ct_fail("caption: out of memory") : NULL;
 }
 
 void ct_caption_free(ct_caption *caption) {

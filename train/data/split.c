@@ -35,26 +35,49 @@ static char *file_path(const ct_split *split, const char *suffix) {
 
 /* ---- features ---------------------------------------------------------------------------- */
 
+/* (images, regions, width) on the file, in the innermost scope; one vector an image, (images,
+ * width), is one region. */
+static ct_tensor *map_features(const char *path) {
+    ct_tensor *x = ct_npy_open(path);
+    if (!x) return NULL;
+    if (x->dtype != CT_F32 && x->dtype != CT_F16) {
+        return ct_fail("%s: features are %s, expected f32 or f16", path, ct_dtype_name(x->dtype));
+    }
+    if ((x->shape.ndim != 2 && x->shape.ndim != 3) || ct_count(x) == 0) {
+        return ct_fail("%s: features are %s, expected (images, regions, width), or (images, width) "
+                       "of images of one region",
+                       path, ct_shape_text(x->shape));
+    }
+    return x->shape.ndim == 3 ? x : ct_tensor_unsqueeze(x, 1);
+}
+
 static bool open_features(ct_split *split) {
     char *path = file_path(split, "ims.npy");
     if (!path) return false;
-    CT_SCOPE { split->images = ct_keep(ct_npy_open(path)); }
+    CT_SCOPE { split->images = ct_keep(map_features(path)); }
     const ct_tensor *x = split->images;
     struct stat status;
     if (x) {
         split->file = open(path, O_RDONLY | O_CLOEXEC);
         if (split->file < 0 || fstat(split->file, &status) < 0) {
             ct_fail("%s: %s", path, strerror(errno));
-        } else if (x->dtype != CT_F32 && x->dtype != CT_F16) {
-            ct_fail("%s: features are %s, expected f32 or f16", path, ct_dtype_name(x->dtype));
-        } else if (x->shape.ndim != 3 || ct_count(x) == 0) {
-            ct_fail("%s: features are %s, expected (images, regions, width)", path,
-                    ct_shape_text(x->shape));
         } else {
             split->image_count = x->shape.dim[0];
             split->rows_an_image = 1;
             split->file_start = status.st_size - ct_count(x) * (int64_t)ct_dtype_size(x->dtype);
         }
+    }
+    free(path);
+    return ct_ok();
+}
+
+bool ct_split_sizes(const char *folder, const char *name, int64_t *regions, int64_t *features) {
+    char *path = NULL;
+    if (asprintf(&path, "%s/%s_ims.npy", folder, name) < 0) return ct_fail_bool("out of memory");
+    CT_SCOPE {
+        const ct_tensor *x = map_features(path);
+        if (x) *regions = x->shape.dim[1];
+        if (x) *features = x->shape.dim[2];
     }
     free(path);
     return ct_ok();
@@ -309,16 +332,30 @@ static bool assign_images(ct_split *split, ct_split_options options) {
     return done;
 }
 
-static bool every_image_has_a_caption(const ct_split *split) {
+static bool count_without_caption(ct_split *split) {
     bool *seen = calloc((size_t)split->image_count, sizeof *seen);
     if (!seen) return ct_fail_bool("%s: out of memory", split->folder);
     for (int64_t i = 0; i < split->caption_count; i++) seen[split->image_of[i]] = true;
-    int64_t missing = 0;
-    while (missing < split->image_count && seen[missing]) missing++;
+    for (int64_t i = 0; i < split->image_count; i++) split->without_caption += !seen[i];
     free(seen);
-    if (missing == split->image_count) return true;
-    return ct_fail_bool("%s: image %" PRId64 " of 0 to %" PRId64 " has no caption",
-                        name_file(split, "ids.txt").path, missing, split->image_count - 1);
+    return true;
+}
+
+/* Images alone: there is nothing to match. */
+static bool has_no_captions(const ct_split *split, ct_split_options options) {
+    char *path = options.captions_if_any ? file_path(split, "caps.txt") : NULL;
+    bool none = path && access(path, F_OK) != 0;
+    free(path);
+    return none;
+}
+
+static bool open_all(ct_split *split, ct_split_options options) {
+    if (!open_features(split)) return false;
+    if (has_no_captions(split, options)) {
+        return join_repeated_images(split, options.images_repeated);
+    }
+    return ct_ok() && read_captions(split) && assign_images(split, options) &&
+           count_without_caption(split);
 }
 
 ct_split *ct_split_open(const char *folder, const char *name, ct_split_options options) {
@@ -329,10 +366,7 @@ ct_split *ct_split_open(const char *folder, const char *name, ct_split_options o
     split->folder = strdup(folder);
     split->name = strdup(name);
     if (!split->folder || !split->name) ct_fail("%s: out of memory", folder);
-    if (ct_ok() && open_features(split) && read_captions(split) && assign_images(split, options) &&
-        every_image_has_a_caption(split)) {
-        return split;
-    }
+    if (ct_ok() && open_all(split, options)) return split;
     ct_split_destroy(split);
     return NULL;
 }
@@ -417,7 +451,7 @@ static int64_t images_within(const ct_split *split, int64_t captions) {
 
 bool ct_split_cut(ct_split *split, int64_t captions) {
     if (!split) return false;
-    if (captions >= split->caption_count) return true;
+    if (captions >= split->caption_count) return true; /* of a split without captions too */
     int64_t images = images_within(split, captions), kept = 0;
     if (images < 0) return ct_fail_bool("%s: out of memory", split->folder);
     CT_SCOPE {

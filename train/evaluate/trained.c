@@ -39,13 +39,6 @@ static bool is_folder(const char *path) {
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-static bool load_best(const ct_experiment *e) {
-    char *best = ct_path(e->config->run_folder, "best.safetensors");
-    bool loaded = best && ct_module_load(ct_model_module(e->model), best, true);
-    free(best);
-    return loaded;
-}
-
 static bool replace(char **text, const char *by) {
     char *copy = strdup(by);
     if (!copy) return ct_fail_bool("out of memory");
@@ -78,42 +71,42 @@ static ct_config *read_run(const ct_config *config, const char *folder) {
     return NULL;
 }
 
-static bool visit_run(const ct_config *config, const char *folder, int model,
-                      ct_trained_visitor visit, void *context) {
-    ct_config *run = read_run(config, folder);
-    ct_experiment *e = run ? ct_experiment_open(run, true) : NULL;
-    bool done = e && load_best(e) && visit(context, model, e);
+/* path NULL: best.safetensors of the configured run. */
+static bool visit_weights(ct_config *config, const char *path, int model,
+                          const ct_trained *trained) {
+    char *best = path ? NULL : ct_path(config->run_folder, "best.safetensors");
+    const char *weights = path ? path : best;
+    ct_experiment *e = weights ? ct_experiment_open_trained(config, weights, trained->split) : NULL;
+    bool done = e && trained->visit(trained->context, model, e);
     ct_experiment_close(e);
+    free(best);
+    return done;
+}
+
+static bool visit_run(const ct_config *config, const char *folder, int model,
+                      const ct_trained *trained) {
+    ct_config *run = read_run(config, folder);
+    bool done = run && visit_weights(run, NULL, model, trained);
     ct_config_destroy(run);
     return done;
 }
 
-static bool visit_file(ct_config *config, const char *path, int model, ct_trained_visitor visit,
-                       void *context) {
-    ct_experiment *e = ct_experiment_open(config, true);
-    bool loaded = e && (path ? ct_experiment_load(e, path) : load_best(e));
-    bool done = loaded && visit(context, model, e);
-    ct_experiment_close(e);
-    return done;
-}
-
-bool ct_each_trained(ct_config *config, ct_weights weights, ct_trained_visitor visit,
-                     void *context) {
+bool ct_each_trained(ct_config *config, ct_weights weights, ct_trained trained) {
     if (!check_paths(weights)) return false;
-    if (!weights.count) return visit_file(config, NULL, 0, visit, context);
+    if (!weights.count) return visit_weights(config, NULL, 0, &trained);
     for (int i = 0; i < weights.count; i++) {
         const char *path = weights.paths[i];
-        bool done = is_folder(path) ? visit_run(config, path, i, visit, context)
-                                    : visit_file(config, path, i, visit, context);
+        bool done = is_folder(path) ? visit_run(config, path, i, &trained)
+                                    : visit_weights(config, path, i, &trained);
         if (!done) return false;
     }
     return true;
 }
 
 bool ct_one_trained(ct_config *config, ct_weights weights, const char *command,
-                    ct_trained_visitor visit, void *context) {
+                    ct_trained trained) {
     if (weights.count > 1) {
         return ct_fail_bool("%s takes one model, --weights names %d", command, weights.count);
     }
-    return ct_each_trained(config, weights, visit, context);
+    return ct_each_trained(config, weights, trained);
 }

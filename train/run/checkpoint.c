@@ -52,8 +52,8 @@ static bool read_progress(const char *text, ct_progress *p, ct_rng *default_rng)
 }
 
 bool ct_checkpoint_save(const char *path, ct_module *model, ct_optimizer *optimizer,
-                        const ct_progress *progress, const char *config_text,
-                        const char *data_text) {
+                        const ct_progress *progress, const char *config_text, const char *data_text,
+                        const char *const *notes) {
     collection all = {.prefix = "model."};
     bool collected = ct_module_visit(model, collect, &all);
     all.prefix = "optimizer.";
@@ -62,11 +62,10 @@ bool ct_checkpoint_save(const char *path, ct_module *model, ct_optimizer *optimi
     if (collected && ct_ok()) {
         char position[512];
         write_progress(position, sizeof position, progress);
-        const char *metadata[] = {"format",   "cotangent checkpoint 1",
-                                  "progress", position,
-                                  "config",   config_text,
-                                  "data",     data_text,
-                                  NULL};
+        const char *metadata[8 + 16 + 1] = {
+            "format", "cotangent checkpoint 1", "progress", position, "config", config_text, "data",
+            data_text};
+        for (int i = 0; i < 16 && notes[i]; i++) metadata[8 + i] = notes[i];
         saved = ct_safetensors_save(path, all.list.items, all.list.count, metadata);
     }
     ct_tensor_list_clear(&all.list);

@@ -21,10 +21,11 @@ typedef struct {
     ct_rng rng;          /* of the policies and dropout */
 } ct_progress;
 
-/* `config_text` and `data_text`: what the run is made with (train/run/resume.h). */
+/* `config_text` and `data_text`: what the run is made with (train/run/resume.h). `notes`: more
+ * metadata, a NULL-ended list key, value, ... of at most 16 (train/run/weight_file.h). */
 bool ct_checkpoint_save(const char *path, ct_module *model, ct_optimizer *optimizer,
-                        const ct_progress *progress, const char *config_text,
-                        const char *data_text);
+                        const ct_progress *progress, const char *config_text, const char *data_text,
+                        const char *const *notes);
 /* Both, from malloc, each NULL if it is not in the file, and where the run is. Loads nothing. */
 bool ct_checkpoint_origin(const char *path, char **config_text, char **data_text,
                           ct_progress *progress);

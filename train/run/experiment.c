@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "train/run/console.h"
+#include "train/data/text.h"
+#include "train/run/weight_file.h"
 
 char *ct_path(const char *folder, const char *name) {
     char *path = NULL;
@@ -35,29 +36,58 @@ bool ct_make_folders(const char *path) {
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-static ct_split *open_split(const ct_config *config, const char *name) {
+static ct_split *open_split(const ct_config *config, const char *name, bool captions_if_any) {
     ct_split_options options = {.images_repeated = config->images_repeated,
-                                .ids_are_names = strcmp(config->ids, "names") == 0};
+                                .ids_are_names = strcmp(config->ids, "names") == 0,
+                                .captions_if_any = captions_if_any};
     return ct_split_open(config->folder, name, options);
 }
 
-static ct_vocabulary *open_vocabulary(const ct_config *config, const ct_split *train,
-                                      bool use_run_vocabulary) {
-    if (use_run_vocabulary) {
-        char *path = ct_path(config->run_folder, "vocabulary.json");
-        if (!path) return NULL;
-        ct_vocabulary *saved = access(path, F_OK) == 0 ? ct_vocabulary_read(path) : NULL;
-        free(path);
-        if (saved || !ct_ok()) return saved;
-    }
-    if (config->vocabulary[0]) return ct_vocabulary_read(config->vocabulary);
-    return ct_vocabulary_build((const char *const *)train->captions, train->caption_count,
-                               config->min_count);
+static ct_vocabulary *build_vocabulary(const ct_config *config, char *const *captions,
+                                       int64_t count) {
+    return ct_vocabulary_build((const char *const *)captions, count, config->min_count);
 }
 
-/* The vectors are kept beside the data, for every run on it. */
+/* Of the training captions, where nothing else is read of that split. */
+static ct_vocabulary *vocabulary_of_captions(const ct_config *config, const char *path) {
+    size_t bytes = 0;
+    int64_t count = 0;
+    char *text = ct_text_read(path, &bytes);
+    char **captions = text ? ct_text_lines(text, bytes, &count) : NULL;
+    ct_vocabulary *vocabulary = captions ? build_vocabulary(config, captions, count) : NULL;
+    free(captions);
+    free(text);
+    return vocabulary;
+}
+
+/* From the run folder, if it has one and `of_run`; else as configured. e->train: NULL where the
+ * training split is not opened. */
+static bool open_vocabulary(ct_experiment *e, bool of_run) {
+    const ct_config *config = e->config;
+    char *path = ct_path(config->run_folder, "vocabulary.json");
+    bool is_there = of_run && path && access(path, F_OK) == 0;
+    if (!is_there) {
+        free(path);
+        path = NULL;
+        if (*config->vocabulary) {
+            path = strdup(config->vocabulary);
+        } else if (asprintf(&path, "%s/%s_caps.txt", config->folder, config->train_split) < 0) {
+            path = NULL;
+        }
+    }
+    e->vocabulary_name = path;
+    if (!path) return ct_fail_bool("out of memory");
+    if (is_there || *config->vocabulary) e->vocabulary = ct_vocabulary_read(path);
+    else if (!e->train) e->vocabulary = vocabulary_of_captions(config, path);
+    else e->vocabulary = build_vocabulary(config, e->train->captions, e->train->caption_count);
+    e->sizes.vocabulary = ct_vocabulary_size(e->vocabulary);
+    return e->vocabulary != NULL;
+}
+
+/* The vectors are kept beside the data, for every run on it; a trained model has its own. */
 static bool open_word_vectors(ct_experiment *e) {
     char path[4096];
+    if (e->word_vectors) return true;
     if (!ct_description_word_vectors(&e->config->model, path, sizeof path)) return ct_ok();
     if (!e->vocabulary) {
         return ct_fail_bool("%s: word vectors of recorded captions need [data] vocabulary", path);
@@ -85,15 +115,22 @@ static ct_encoder *open_encoder(const ct_experiment *e) {
 
 static bool open_split_data(ct_experiment *e, bool use_run_vocabulary) {
     const ct_config *config = e->config;
-    e->train = open_split(config, config->train_split);
-    if (!e->train) return false;
-    e->vocabulary = open_vocabulary(config, e->train, use_run_vocabulary);
-    if (!e->vocabulary) return false;
+    e->train = open_split(config, config->train_split, false);
+    if (!e->train || !open_vocabulary(e, use_run_vocabulary)) return false;
     e->sizes.regions = e->train->images->shape.dim[1];
     e->sizes.features = e->train->images->shape.dim[2];
-    e->sizes.vocabulary = ct_vocabulary_size(e->vocabulary);
     e->sizes.images = e->train->image_count;
     return true;
+}
+
+/* What a trained model needs is in its run's folder: sizes and word vectors in the weights, the
+ * vocabulary beside them. What weights of another program or version do not say is taken from the
+ * split that they are used on (NULL: from the training split). */
+static bool open_trained_data(ct_experiment *e, const char *weights, const char *split) {
+    if (!open_vocabulary(e, true) || !ct_weight_file_sizes(e, weights)) return false;
+    if (e->sizes.features) return true;
+    if (!split) split = e->config->train_split;
+    return ct_split_sizes(e->config->folder, split, &e->sizes.regions, &e->sizes.features);
 }
 
 /* The words of recorded ids are only needed to look up word vectors. */
@@ -145,30 +182,53 @@ static bool open_model(ct_experiment *e) {
            (e->device == CT_CPU || ct_module_to_device(module, e->device));
 }
 
-static bool encode_train(ct_experiment *e) {
+/* What the data are for: training, or the use of trained weights on a split. */
+typedef struct {
+    bool use_run_vocabulary;
+    const char *weights, *split; /* weights NULL: training */
+} opening;
+
+static bool open_data(ct_experiment *e, const opening *o) {
+    bool recorded = ct_experiment_is_recorded(e);
+    bool data = recorded     ? open_recorded_data(e)
+                : o->weights ? open_trained_data(e, o->weights, o->split)
+                             : open_split_data(e, o->use_run_vocabulary);
+    if (!data || !open_word_vectors(e)) return false;
+    if (recorded) return true;
     e->encoder = open_encoder(e);
-    return ct_split_encode(e->train, e->encoder);
+    return e->encoder && (!e->train || ct_split_encode(e->train, e->encoder));
 }
 
-static bool open_all(ct_experiment *e, bool use_run_vocabulary) {
+static bool open_all(ct_experiment *e, const opening *o) {
     if (!open_device(e) || !set_precision(e)) return false;
     e->recorded = ct_recorded_open(e->config);
-    if (!ct_ok()) return false;
-    bool recorded = ct_recorded_batches(e->recorded) > 0;
-    bool data = recorded ? open_recorded_data(e) : open_split_data(e, use_run_vocabulary);
-    return data && open_word_vectors(e) && (recorded || encode_train(e)) && open_model(e) &&
-           (!recorded || ct_recorded_check(e->recorded, e->model));
+    if (!ct_ok() || !open_data(e, o) || !open_model(e)) return false;
+    return !ct_experiment_is_recorded(e) || ct_recorded_check(e->recorded, e->model);
 }
 
-ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary) {
+static ct_experiment *open_experiment(ct_config *config, opening o) {
     ct_experiment *e = calloc(1, sizeof *e);
     if (!e) return ct_fail("out of memory");
     e->config = config;
-    if (!open_all(e, use_run_vocabulary)) {
-        ct_experiment_close(e);
-        return NULL;
-    }
-    return e;
+    if (open_all(e, &o)) return e;
+    ct_experiment_close(e);
+    return NULL;
+}
+
+ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary) {
+    return open_experiment(config, (opening){.use_run_vocabulary = use_run_vocabulary});
+}
+
+ct_experiment *ct_experiment_open_trained(ct_config *config, const char *weights,
+                                          const char *split) {
+    ct_experiment *e = open_experiment(config, (opening){.weights = weights, .split = split});
+    if (!e || ct_experiment_load(e, weights, CT_WEIGHTS_TO_USE)) return e;
+    ct_experiment_close(e);
+    return NULL;
+}
+
+bool ct_experiment_is_recorded(const ct_experiment *e) {
+    return ct_recorded_batches(e->recorded) > 0;
 }
 
 void ct_experiment_close(ct_experiment *e) {
@@ -176,6 +236,7 @@ void ct_experiment_close(ct_experiment *e) {
     ct_model_destroy(e->model);
     ct_release(e->word_vectors);
     free(e->word_known);
+    free(e->vocabulary_name);
     ct_split_destroy(e->train);
     ct_recorded_close(e->recorded);
     ct_encoder_destroy(e->encoder);
@@ -183,74 +244,38 @@ void ct_experiment_close(ct_experiment *e) {
     free(e);
 }
 
-/* A file's names say whose they are: the released code's begin with its encoders. */
-static bool names_are_released(const char *path, bool *released) {
-    static const char *const beginnings[] = {"img_enc.", "txt_enc.", "param.img_enc.",
-                                             "param.txt_enc."};
-    ct_safetensors *file = ct_safetensors_open(path);
-    if (!file) return false;
-    *released = false;
-    for (int i = 0; i < ct_safetensors_count(file) && !*released; i++) {
-        const char *name = ct_safetensors_name(file, i);
-        for (int k = 0; k < 4; k++) {
-            *released |= strncmp(name, beginnings[k], strlen(beginnings[k])) == 0;
-        }
-    }
-    ct_safetensors_close(file);
-    return true;
+/* Regions and width as the model's training images have them, where that is known. */
+static bool fits_model(const ct_experiment *e, const ct_split *split) {
+    int64_t regions = split->images->shape.dim[1], width = split->images->shape.dim[2];
+    if (regions == e->sizes.regions && width == e->sizes.features) return true;
+    return ct_fail_bool("%s/%s_ims.npy: features of %lld regions x %lld numbers do not fit those "
+                        "that are trained on, %lld x %lld",
+                        e->config->folder, split->name, (long long)regions, (long long)width,
+                        (long long)e->sizes.regions, (long long)e->sizes.features);
 }
 
-bool ct_experiment_load(const ct_experiment *e, const char *path) {
-    ct_module *module = ct_model_module(e->model);
-    bool released;
-    if (!names_are_released(path, &released)) return false;
-    if (!released) return ct_module_load(module, path, true);
-    ct_state_form form = ct_released_form(e->model);
-    char *missing;
-    if (!ct_module_load_as(module, path, &form, &missing)) return false;
-    if (missing) ct_console_line("%s: has no %s: left as at the start", path, missing);
-    free(missing);
-    return true;
+static bool make_ready(const ct_experiment *e, ct_split *split, ct_split_use use) {
+    bool cut = strcmp(split->name, e->config->dev_split) == 0 && e->config->dev_captions > 0;
+    bool encode = split->captions && use != CT_SPLIT_IMAGES_ALONE;
+    return fits_model(e, split) &&
+           (!cut || use == CT_SPLIT_IMAGES_ALONE || ct_split_cut(split, e->config->dev_captions)) &&
+           ct_split_check(split) && (!encode || ct_split_encode(split, e->encoder));
 }
 
-bool ct_experiment_save(const ct_experiment *e, const char *path) {
-    ct_module *module = ct_model_module(e->model);
-    if (strcmp(e->config->names, "ours") == 0) return ct_module_save(module, path);
-    ct_state_form form = ct_released_form(e->model);
-    char *left_out;
-    if (!ct_module_save_as(module, path, &form, &left_out)) return false;
-    if (left_out) ct_console_line("%s: without %s: no released name", path, left_out);
-    free(left_out);
-    return true;
-}
-
-ct_split *ct_experiment_split(const ct_experiment *e, const char *name) {
-    if (!e->train) {
+ct_split *ct_experiment_split(const ct_experiment *e, const char *name, ct_split_use use) {
+    if (ct_experiment_is_recorded(e)) {
         return ct_fail("%s: batches are recorded, so that there is no split '%s': take [recorded] "
                        "file out",
                        e->config->recorded_file, name);
     }
-    ct_split *split = open_split(e->config, name);
-    if (!split) return NULL;
-    ct_shape have = split->images->shape, want = e->train->images->shape;
-    if (have.dim[1] != want.dim[1] || have.dim[2] != want.dim[2]) {
-        ct_fail("%s/%s_ims.npy: features %s do not fit the training split's %s: regions and "
-                "width must agree",
-                e->config->folder, name, ct_shape_text(have), ct_shape_text(want));
-        ct_split_destroy(split);
-        return NULL;
-    }
-    bool cut = strcmp(name, e->config->dev_split) == 0 && e->config->dev_captions > 0;
-    if ((cut && !ct_split_cut(split, e->config->dev_captions)) || !ct_split_check(split) ||
-        !ct_split_encode(split, e->encoder)) {
-        ct_split_destroy(split);
-        return NULL;
-    }
-    return split;
+    ct_split *split = open_split(e->config, name, use != CT_SPLIT_WHOLE);
+    if (!split || make_ready(e, split, use)) return split;
+    ct_split_destroy(split);
+    return NULL;
 }
 
 ct_split *ct_experiment_ranked_split(const ct_experiment *e, const char *name) {
-    ct_split *split = ct_experiment_split(e, name);
+    ct_split *split = ct_experiment_split(e, name, CT_SPLIT_WHOLE);
     char *what = split ? ct_path(e->config->folder, name) : NULL;
     bool good = what && (e->config->folds <= 1 ||
                          ct_evaluate_check_folds(what, split->image_of, split->image_count,
@@ -282,8 +307,7 @@ static void to_model(const ct_experiment *e, ct_batch *batch) {
 }
 
 ct_batch ct_batch_from_host(const ct_experiment *e, const ct_host_batch *host) {
-    const ct_tensor *features = e->train->images;
-    int64_t n = features->shape.dim[1], f = features->shape.dim[2], b = host->size;
+    int64_t n = e->sizes.regions, f = e->sizes.features, b = host->size;
     ct_tensor *images = ct_from_data(CT_F32, CT_CPU, CT_SHAPE(b, n, f), host->images);
     if (e->config->dtype != CT_F32) images = ct_tensor_cast(images, e->config->dtype);
     ct_tensor *classes = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b), host->classes);

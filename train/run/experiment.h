@@ -12,8 +12,9 @@ typedef struct {
     ct_config *config;         /* borrowed */
     ct_device device;          /* the model's and its batches' */
     ct_vocabulary *vocabulary; /* NULL: batches are recorded, and none is configured */
+    char *vocabulary_name;     /* the file it was read from, or the captions it was built of */
     ct_encoder *encoder;       /* NULL: batches are recorded */
-    ct_split *train;           /* NULL: batches are recorded */
+    ct_split *train;           /* NULL: batches are recorded, or none is trained on */
     ct_recorded *recorded;     /* batches, noise; NULL: neither is */
     ct_model_sizes sizes;      /* that the model was made for */
     ct_tensor *word_vectors;   /* (V,E), or NULL */
@@ -28,19 +29,23 @@ typedef struct {
  * the configured precision.
  * NULL and an error otherwise. */
 ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary);
+/* Opens trained weights (a file) to be used on a split, and loads them (train/run/weight_file.h).
+ * Nothing that only training needs is opened: sizes and word vectors are read from the weights, the
+ * vocabulary from the run folder. Of weights that do not say their sizes, the split's are theirs
+ * (NULL: the training split's); without a vocabulary in the run folder it is the configured one. */
+ct_experiment *ct_experiment_open_trained(ct_config *config, const char *weights,
+                                          const char *split);
 void ct_experiment_close(ct_experiment *experiment);
+/* Whether batches are recorded in place of splits. */
+bool ct_experiment_is_recorded(const ct_experiment *experiment);
 
-/* Loads weights into the model: all or nothing, every misfit listed. The file has our names, or the
- * released code's state-dict names (ct_released_form); then a line on the console names the parts
- * that it lacks. */
-bool ct_experiment_load(const ct_experiment *experiment, const char *path);
-/* Writes the model's weights, under the released names with names = released; a line names what has
- * none. */
-bool ct_experiment_save(const ct_experiment *experiment, const char *path);
-
-/* A split with its captions encoded; cut to config->dev_captions if it is the dev split. With
- * recorded batches there is none: an error. */
-ct_split *ct_experiment_split(const ct_experiment *experiment, const char *name);
+/* What a split is opened for: images and captions, both of which must be there; images with the
+ * captions that they may have, or none; or images alone, whose captions are at most shown. But for
+ * the last, the dev split is cut to config->dev_captions. */
+typedef enum { CT_SPLIT_WHOLE, CT_SPLIT_CAPTIONS_IF_ANY, CT_SPLIT_IMAGES_ALONE } ct_split_use;
+/* A split with its captions encoded (but for images alone). With recorded batches there is none: an
+ * error. */
+ct_split *ct_experiment_split(const ct_experiment *experiment, const char *name, ct_split_use use);
 
 /* The same of one that is to be ranked: an error if it does not divide into [evaluate] folds. */
 ct_split *ct_experiment_ranked_split(const ct_experiment *experiment, const char *name);

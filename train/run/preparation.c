@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "train/run/optimization.h"
+#include "train/run/weight_file.h"
 
 /* ---- splits ------------------------------------------------------------------------------ */
 
@@ -43,7 +44,8 @@ bool ct_prepare(ct_prepared *p, ct_config *config, const ct_train_options *optio
     bool resumes = options->mode == CT_RUN_RESUME;
     *p = (ct_prepared){.experiment = ct_experiment_open(config, resumes)};
     const ct_experiment *e = p->experiment;
-    if (!e || (options->weights && !ct_experiment_load(e, options->weights))) return false;
+    if (!e || (options->weights && !ct_experiment_load(e, options->weights, CT_WEIGHTS_TO_TRAIN)))
+        return false;
     if (!open_splits(p) || !(p->batches = ct_batches_open(e))) return false;
     /* how many steps a run has done that is gone on with is not known yet */
     if (!resumes && !ct_prepared_noise(p, options, 0)) return false;

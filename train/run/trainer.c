@@ -15,6 +15,7 @@
 #include "train/run/run_log.h"
 #include "train/run/steps.h"
 #include "train/run/stop.h"
+#include "train/run/weight_file.h"
 
 typedef struct {
     ct_config *config;
@@ -192,11 +193,15 @@ static double score_of(const trainer *t, const ct_retrieval *m) {
 static bool save_last(trainer *t) {
     ct_progress p = t->progress;
     p.seconds += now() - t->started;
-    ct_module *module = ct_model_module(t->in.experiment->model);
+    ct_experiment *e = t->in.experiment;
+    ct_weight_notes notes;
     t->saved_step = p.step; /* or what is wrong now would be so again */
-    return ct_checkpoint_save(t->last_path, module, t->in.optimizer, &p, t->config->text,
-                              t->data_text) &&
-           (t->in.dev || ct_module_save(module, t->best_path)) && ct_run_folder_keep(t->config);
+    bool saved = ct_weight_notes_make(e, &notes) &&
+                 ct_checkpoint_save(t->last_path, ct_model_module(e->model), t->in.optimizer, &p,
+                                    t->config->text, t->data_text, notes.list);
+    ct_weight_notes_free(&notes);
+    return saved && (t->in.dev || ct_experiment_save(e, t->best_path)) &&
+           ct_run_folder_keep(t->config);
 }
 
 static bool validate(trainer *t) {
@@ -209,7 +214,7 @@ static bool validate(trainer *t) {
         t->progress.best_score = score;
         t->progress.best_epoch = t->progress.epoch;
         t->progress.best_step = t->progress.step;
-        if (!ct_module_save(ct_model_module(t->in.experiment->model), t->best_path)) return false;
+        if (!ct_experiment_save(t->in.experiment, t->best_path)) return false;
     }
     ct_console_validation(&step, t->progress.step, &dev, best);
     json_t *line = json_pack("{s:I, s:I, s:o, s:f, s:b}", "step", (json_int_t)t->progress.step,
@@ -373,6 +378,10 @@ static void print_start(const trainer *t) {
                     t->config->train_split, (long long)e->train->image_count,
                     (long long)e->train->caption_count, (long long)e->sizes.vocabulary,
                     (long long)parameters, ct_machine_text());
+    if (e->train->without_caption) {
+        ct_console_line("%s: %lld of the images without a caption: they are not trained on",
+                        t->config->train_split, (long long)e->train->without_caption);
+    }
 }
 
 static ct_train_outcome train_and_finish(trainer *t) {
