@@ -16,6 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+import printing  # noqa: E402
+
 
 def recalls(ranks: np.ndarray) -> str:
     return " ".join(f"{100 * np.mean(ranks < k):.2f}" for k in (1, 5, 10))
@@ -49,4 +53,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    printing.is_the_result()
     main()

@@ -23,6 +23,10 @@ from pathlib import Path
 from typing import Callable
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import printing  # noqa: E402
+
 PRECISIONS = ("fp32", "bf16")
 RECALLS = [(way, rank) for way in ("i2t", "t2i") for rank in ("r1", "r5", "r10")]
 Json = dict[str, object]
@@ -89,4 +93,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    printing.is_the_result()
     sys.exit(main())

@@ -26,9 +26,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
+
 try:
     import numpy as np
 
+    import printing
     import torch_file
 except ImportError as error:
     print(f"convert_checkpoint.py: {sys.executable} has no module {error.name}: run with Debian's /usr/bin/python3 and "
@@ -190,4 +194,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    printing.is_beside_the_work()
     sys.exit(main())

@@ -25,12 +25,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
 try:
     import numpy as np
 
     import feature_file
+    import printing
+    import text_file
     import wrong_file
 except ImportError as error:
     if error.name != "numpy":
@@ -69,11 +71,7 @@ class Record(NamedTuple):
 def read_ids(path: Path) -> dict[str, list[int]]:
     """Image id -> the rows it fills, in the order of the file."""
     rows: dict[str, list[int]] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ConversionError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
-    for number, line in enumerate(lines):
+    for number, line in enumerate(text_file.lines(path)):
         image = line.strip()
         if not image:
             raise ConversionError(f"{path}:{number + 1}: empty line instead of an image id")
@@ -101,6 +99,8 @@ def read_records(path: Path, wrong: Callable[[WrongRecord], None]) -> Iterator[R
         number = 0
         while line := stream.readline(LONGEST_LINE):
             number += 1
+            if number == 1:
+                line = text_file.without_mark(path, line)
             place = f"{path}:{number}"
             try:
                 if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
@@ -224,11 +224,12 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     try:
         print(convert(arguments()))
-    except (ConversionError, OSError) as error:
+    except (ConversionError, text_file.TextError, OSError) as error:
         print(f"convert_features.py: {error}", file=sys.stderr)
         return 2
     return 0
 
 
 if __name__ == "__main__":
+    printing.is_beside_the_work()
     sys.exit(main())

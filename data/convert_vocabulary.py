@@ -21,7 +21,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import wrong_file
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
+
+import printing  # noqa: E402
+import wrong_file  # noqa: E402
 
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 
@@ -137,4 +141,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    printing.is_beside_the_work()
     sys.exit(main())

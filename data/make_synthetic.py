@@ -38,12 +38,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
 try:
     import numpy as np
 
     import feature_file
+    import printing
 except ImportError as error:
     if error.name != "numpy":
         raise
@@ -241,4 +242,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    printing.is_beside_the_work()
     sys.exit(main())

@@ -20,6 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
+
+import printing  # noqa: E402
+import text_file  # noqa: E402
+
 RANKS = (1, 5, 10)
 # What part of the places taken by equal scores is counted.
 TIES = {"best": 0.0, "expected": 0.5, "worst": 1.0}
@@ -30,8 +36,8 @@ class Split:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.ims = np.load(folder / f"{name}_ims.npy")
-        self.captions = (folder / f"{name}_caps.txt").read_text(encoding="utf-8").splitlines()
-        self.ids = np.loadtxt(folder / f"{name}_ids.txt", dtype=np.int64, ndmin=1)
+        self.captions = text_file.lines(folder / f"{name}_caps.txt")
+        self.ids = np.array(text_file.image_rows(folder / f"{name}_ids.txt"), dtype=np.int64)
         if len(self.captions) != len(self.ids) or self.ids.max() >= len(self.ims):
             raise ValueError(f"{folder}/{name}: captions, image numbers and features do not match")
 
@@ -98,7 +104,7 @@ def evaluate(train: Split, test: Split, ties: float) -> tuple[list[float], list[
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Recalls of the nearest training picture's captions.")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(__file__).resolve().parent / "emoji",
+    parser.add_argument("folder", type=Path, nargs="?", default=HERE / "emoji",
                         help="prepared data folder (default: emoji, beside this script)")
     parser.add_argument("--ties", choices=TIES, default="expected", help="how equal scores rank (default: %(default)s)")
     options = parser.parse_args()
@@ -110,11 +116,12 @@ def main() -> int:
             to_text, to_image = evaluate(train, Split(options.folder, name), TIES[options.ties])
             print(f"{name:9s}" + "".join(f"{value:7.1f}" for value in to_text) + "  "
                   + "".join(f"{value:7.1f}" for value in to_image))
-    except (OSError, ValueError) as error:
+    except (text_file.TextError, OSError, ValueError) as error:
         print(f"nearest_neighbour.py: {error}", file=sys.stderr)
         return 2
     return 0
 
 
 if __name__ == "__main__":
+    printing.is_the_result()
     sys.exit(main())

@@ -24,8 +24,9 @@ from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
+import printing  # noqa: E402
 from emoji_prep import PreparationError, captions, cldr, splits  # noqa: E402
 
 try:
@@ -122,4 +123,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    printing.is_beside_the_work()
     sys.exit(main())

@@ -19,6 +19,12 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
+
+import printing  # noqa: E402
+import text_file  # noqa: E402
+
 TOP = 6
 SIDE = 72
 GAP = 8
@@ -48,9 +54,13 @@ def best_images(options: argparse.Namespace, sentence: str) -> list[tuple[float,
 
 def main() -> None:
     options = arguments()
-    config = configparser.ConfigParser(inline_comment_prefixes=";")
-    config.read(options.config)
-    thumbnails = Path(config["data"]["folder"]) / "thumbs" / options.split
+    config = configparser.RawConfigParser(inline_comment_prefixes=";", strict=False)
+    try:
+        config.read_string(text_file.read(options.config))
+        folder = config["data"]["folder"].strip('"')
+    except (text_file.TextError, OSError, configparser.Error, KeyError) as error:
+        sys.exit(f"query_sheet.py: {options.config}: no [data] folder: {error}")
+    thumbnails = Path(folder) / "thumbs" / options.split
     font = ImageFont.truetype(str(FONT), 15)
     height = len(options.sentence) * (SIDE + GAP) + GAP
     sheet = Image.new("RGB", (TEXT_WIDTH + TOP * (SIDE + GAP) + GAP, height), "white")
@@ -64,4 +74,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    printing.is_beside_the_work()
     main()

@@ -167,7 +167,17 @@ class Features(Scratch):
         self.write("ids.txt", "")
         self.assertIn("no image ids", self.fails(*self.arguments("a.tsv")))
         (self.folder / "ids.txt").write_bytes(b"\xff\xfe9")
-        self.assertIn("not UTF-8", self.fails(*self.arguments("a.tsv")))
+        self.assertIn("ids.txt:1: UTF-16, expected UTF-8 text", self.fails(*self.arguments("a.tsv")))
+
+    def test_marks_and_line_ends(self) -> None:
+        """A byte order mark is of no image's id, and a line ends with a line feed alone."""
+        odd = "a\u2028b"
+        (self.folder / "a.tsv").write_bytes(b"\xef\xbb\xbf" + line_of("17", self.images["17"]).encode()
+                                            + line_of(odd, self.images["9"]).encode())
+        (self.folder / "ids.txt").write_bytes(b"\xef\xbb\xbf17\r\n" + odd.encode() + b"\r\n")
+        self.succeeds(*self.arguments("a.tsv"))
+        (self.folder / "a.tsv").write_bytes(b"\xff\xfe1\0")
+        self.assertIn("a.tsv:1: UTF-16, expected UTF-8 text", self.fails(*self.arguments("a.tsv")))
 
     def test_absent_files(self) -> None:
         self.assertIn("none.tsv", self.fails(*self.arguments("a.tsv", "none.tsv")))

@@ -14,6 +14,8 @@ import re
 import sys
 from typing import NamedTuple
 
+import printing
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -147,4 +149,5 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+    printing.is_the_result()
     main(sys.argv[1:])

@@ -36,7 +36,9 @@ static const char doc[] =
     "2 for anything wrong in what was given (one line says what), 130 when interrupted (the state "
     "is saved): by Ctrl-C, SIGTERM, SIGHUP (a closed terminal), SIGUSR1, SIGUSR2 (batch systems, "
     "before a job's time is over) or SIGXCPU. A second Ctrl-C ends it at once. Training goes on "
-    "where what it prints is no longer read (| head).";
+    "where what it prints is no longer read (| head), and what --embed, --export and --out write "
+    "is "
+    "written; for the other commands what is printed is the result.";
 
 enum {
     OPT_HELP_CONFIG = 256,
@@ -142,7 +144,9 @@ static bool run(const arguments *a, ct_config *config, int *status) {
     ct_set_threads((int)config->threads);
     ct_train_options training = {a->mode, a->init, a->steps, a->dump_steps};
     if (a->dry_run) return ct_dry_run(config, training);
+    static const char written[] = "what is asked for is written all the same";
     ct_weights weights = {a->weights, a->weights_count};
+    if (a->embed || a->export || (a->evaluate && a->out)) ct_console_needs_no_reader(written);
     if (a->evaluate) return ct_evaluate_command(config, a->evaluate, weights, a->out);
     if (a->embed) {
         const char *folder = a->out ? a->out : config->run_folder;
@@ -152,7 +156,7 @@ static bool run(const arguments *a, ct_config *config, int *status) {
     if (a->query) {
         return ct_query_command(config, a->split, a->query, a->top, weights);
     }
-    ct_console_needs_no_reader();
+    ct_console_needs_no_reader("training goes on, see the run folder");
     ct_train_outcome outcome = ct_train_run(config, training);
     if (outcome == CT_TRAIN_INTERRUPTED) *status = 130;
     return outcome != CT_TRAIN_FAILED;

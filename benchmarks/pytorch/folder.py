@@ -4,12 +4,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data"))
+
+import text_file  # noqa: E402
 
 START, END, UNKNOWN = 1, 2, 3
 LOADED_WORDS, LOADED_TOKENS = 87, 61  # to which the released loader pads captions, and the captioner's labels
@@ -30,7 +35,7 @@ class Split:
 
     def __init__(self, folder: Path, name: str, word_ids: dict[str, int]) -> None:
         self.images = torch.from_numpy(np.load(folder / f"{name}_ims.npy"))
-        lines = (folder / f"{name}_caps.txt").read_text(encoding="utf-8").lower().replace(".", " . ").splitlines()
+        lines = [line.lower().replace(".", " . ") for line in text_file.lines(folder / f"{name}_caps.txt")]
         self.captions = [[START, *(word_ids.get(word, UNKNOWN) for word in line.split()), END] for line in lines]
         self.each = len(self.captions) // len(self.images)
 
@@ -51,7 +56,7 @@ class Split:
 
 
 def read_vocabulary(folder: Path) -> dict[str, int]:
-    return json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))["word2idx"]
+    return json.loads(text_file.read(folder / "vocabulary.json"))["word2idx"]
 
 
 def training_batches(split: Split, size: int, count: int, released: bool, bucket: int) -> list[HostBatch]:

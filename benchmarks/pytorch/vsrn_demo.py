@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -26,6 +27,12 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pack_padded_sequence
 
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "data"), str(ROOT / "scripts")]
+
+import printing  # noqa: E402
+import text_file  # noqa: E402
+
 PAD, UNKNOWN = 0, 1
 RANKS = (1, 5, 10)
 
@@ -35,9 +42,8 @@ class Split:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.ims = torch.from_numpy(np.load(folder / f"{name}_ims.npy"))
-        lines = (folder / f"{name}_caps.txt").read_text(encoding="utf-8").splitlines()
-        self.captions = [line.split() for line in lines]
-        self.ids = torch.from_numpy(np.loadtxt(folder / f"{name}_ids.txt", dtype=np.int64))
+        self.captions = [line.split() for line in text_file.lines(folder / f"{name}_caps.txt")]
+        self.ids = torch.tensor(text_file.image_rows(folder / f"{name}_ids.txt"))
 
 
 class Vocabulary:
@@ -205,4 +211,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    printing.is_the_result()
     main()

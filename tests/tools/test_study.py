@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.dont_write_bytecode = True
+sys.path.insert(0, str(ROOT / "scripts"))
 LOADER = importlib.machinery.SourceFileLoader("study", str(ROOT / "scripts" / "study"))
 study = importlib.util.module_from_spec(importlib.util.spec_from_loader("study", LOADER))
 LOADER.exec_module(study)

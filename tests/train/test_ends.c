@@ -80,6 +80,40 @@ START_TEST(a_reader_that_is_gone_loses_nothing) {
 }
 END_TEST
 
+/* What leaves its result in a file leaves it, with status 0; what prints it ends as `cat` does. */
+START_TEST(so_do_commands_that_write) {
+    static const struct {
+        const char *options, *file;
+    } commands[] = {{"--embed test --out %s/e", "e/cap_embs.npy"},
+                    {"--export %s/weights", "weights"},
+                    {"--evaluate test --out %s/recalls", "recalls"}};
+    char *folder = tiny_experiment(), options[512];
+    const char *program = getenv("CT_TRAIN");
+    ck_assert_int_eq(train(folder, "", NULL), 0);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        snprintf(options, sizeof options, commands[i].options, folder);
+        ck_assert_int_eq(train(folder, options, NULL), 0);
+        const char *file = in_folder(folder, commands[i].file);
+        for (int full = 0; full < 2; full++) {
+            ck_assert_int_eq(shell("mv %s %s/kept && { '%s' %s/tiny.ini %s 2> %s/out; echo $? > "
+                                   "%s/status; } %s",
+                                   file, folder, program, folder, options, folder, folder,
+                                   full ? "> /dev/full" : "| true"),
+                             0);
+            ck_assert_int_eq(shell("grep -qx 0 %s/status", folder), 0);
+            assert_same_file(file, in_folder(folder, "kept"));
+            assert_printed(folder, "): what is asked for is written all the same");
+        }
+    }
+    ck_assert_int_eq(shell("{ '%s' %s/tiny.ini --evaluate test 2> %s/out; echo $? > %s/status; } | "
+                           "true",
+                           program, folder, folder, folder),
+                     0);
+    ck_assert_int_eq(shell("grep -qx 141 %s/status && test ! -s %s/out", folder, folder), 0);
+    folder_remove(folder);
+}
+END_TEST
+
 /* One run at a time trains in a folder, but others may look. */
 START_TEST(a_folder_has_one_owner) {
     char *folder = tiny_experiment(), owner[64], options[512];
@@ -124,4 +158,4 @@ END_TEST
 
 TEST_MAIN("ends", every_signal_that_ends_a_job_saves, what_is_asked_again_is_no_second_ctrl_c,
           a_hangup_that_is_ignored_stays_so, a_reader_that_is_gone_loses_nothing,
-          a_folder_has_one_owner, so_has_a_folder_of_dumped_steps)
+          so_do_commands_that_write, a_folder_has_one_owner, so_has_a_folder_of_dumped_steps)

@@ -10,28 +10,26 @@
 #include <unistd.h>
 
 static bool bar_shown;
-static bool needs_no_reader;
-static int wrong; /* errno of the first print that failed */
+static const char *goes_on; /* what needs no reader, or NULL */
+static int wrong;           /* errno of the first print that failed */
 
 /* ---- a reader that is gone --------------------------------------------------------------- */
 
 static void flush(void) {
     if ((fflush(stdout) == 0 && !ferror(stdout)) || wrong) return;
     wrong = errno ? errno : EIO;
-    if (!needs_no_reader) return;
-    fprintf(stderr,
-            "train: nothing more can be printed (%s): training goes on, see the run folder\n",
-            strerror(wrong));
+    if (!goes_on) return;
+    fprintf(stderr, "train: nothing more can be printed (%s): %s\n", strerror(wrong), goes_on);
 }
 
-void ct_console_needs_no_reader(void) {
-    needs_no_reader = true;
+void ct_console_needs_no_reader(const char *what) {
+    goes_on = what;
     signal(SIGPIPE, SIG_IGN);
 }
 
 int ct_console_wrong(void) {
     flush();
-    return needs_no_reader ? 0 : wrong;
+    return goes_on ? 0 : wrong;
 }
 
 /* ---- while it goes on -------------------------------------------------------------------- */

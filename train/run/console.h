@@ -5,9 +5,9 @@
 
 #include "train/evaluate/evaluate.h"
 
-/* A training's results are in its folder: from now on it goes on where nobody reads what is printed
- * (`train my.ini | head`, a full disk), and says so once on stderr. */
-void ct_console_needs_no_reader(void);
+/* For what leaves its results in files: from now on it goes on where nobody reads what is printed
+ * (`train my.ini | head`, a full disk), and says so once on stderr, with `what` goes on. */
+void ct_console_needs_no_reader(const char *what);
 /* errno of the first print that failed, where a reader is needed; 0: all is printed. */
 int ct_console_wrong(void);
 
