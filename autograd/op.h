@@ -42,8 +42,8 @@ struct ct_op {
 ct_node *ct_record(const ct_op *op, int inputs, ct_tensor *const *input, int outputs,
                    ct_tensor *const *output);
 
-/* Saves a tensor for backward (NULL is saved as NULL); retrieved in order of saving. Do not
- * save an output and also change it. */
+/* Saves a tensor for backward (NULL is saved as NULL); retrieved in order of saving. It is not
+ * copied: one that is changed in place before backward comes is an error there. */
 void ct_save(ct_node *node, const ct_tensor *x);
 ct_tensor *ct_saved(const ct_node *node, int i);
 /* Copies `size` bytes of plain options into the node; ct_node_options gives them back. */

@@ -202,7 +202,7 @@ static bool retain_gradients(const ct_node *node) {
 static bool process_in_scope(run *r, ct_node *node) {
     for (int i = 0; i < node->inputs; i++) node->input_gradient[i] = NULL;
     if (!has_gradient(node)) return ct_ok();
-    if (!retain_gradients(node)) return false;
+    if (!retain_gradients(node) || !ct_check_saved(node)) return false;
     double start = ct_profile_running() ? ct_profile_clock() : 0;
     if (!node->op->backward(node, node->gradient, node->input_gradient)) {
         return ct_fail_bool("backward of '%s' failed", node->op->name);

@@ -4,6 +4,7 @@
 #include "autograd/profile.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,7 +120,7 @@ void ct_variable_release(ct_variable *variable) {
 /* ---- nodes ------------------------------------------------------------------------------ */
 
 void ct_node_drop(ct_node *node) {
-    for (int i = 0; i < node->saved_count; i++) ct_release(node->saved[i]);
+    for (int i = 0; i < node->saved_count; i++) ct_release(node->saved[i].value);
     node->saved_count = 0;
     for (int i = 0; i < node->inputs; i++) {
         ct_variable_release(node->edge[i].variable);
@@ -171,6 +172,7 @@ static void connect_inputs(ct_node *node, ct_tensor *const *input) {
         edge->shape = x->shape;
         edge->dtype = x->dtype;
         edge->device = x->device;
+        edge->place = x->storage;
         if (!needs(x)) continue;
         edge->variable = x->autograd;
         atomic_fetch_add(&edge->variable->refs, 1);
@@ -234,8 +236,8 @@ ct_node *ct_record(const ct_op *op, int inputs, ct_tensor *const *input, int out
 static bool make_room(ct_node *node) {
     if (node->saved_count < node->saved_capacity) return true;
     int capacity = 2 * node->saved_capacity;
-    ct_tensor **old = node->saved == node->saved_here ? NULL : node->saved;
-    ct_tensor **saved = realloc(old, (size_t)capacity * sizeof *saved);
+    ct_saved_value *old = node->saved == node->saved_here ? NULL : node->saved;
+    ct_saved_value *saved = realloc(old, (size_t)capacity * sizeof *saved);
     if (!saved) return ct_fail_bool("%s: out of memory", node->op->name);
     if (!old) memcpy(saved, node->saved_here, sizeof node->saved_here);
     node->saved = saved;
@@ -251,11 +253,37 @@ void ct_save(ct_node *node, const ct_tensor *x) {
         node->incomplete = true;
         return;
     }
-    node->saved[node->saved_count++] = ct_keep(view);
+    const ct_variable *variable = ct_variable_of(x);
+    int output = variable && variable->node == node ? variable->output : -1;
+    node->saved[node->saved_count++] =
+        (ct_saved_value){ct_keep(view), ct_write_count(view), output};
 }
 
 ct_tensor *ct_saved(const ct_node *node, int i) {
-    return node && i >= 0 && i < node->saved_count ? node->saved[i] : NULL;
+    return node && i >= 0 && i < node->saved_count ? node->saved[i].value : NULL;
+}
+
+/* Who a saved tensor was, for messages. An input's storage was there when this one was saved, so
+ * that an equal address is the same storage. */
+static void name_saved(const ct_node *node, const ct_saved_value *saved, char name[32]) {
+    int input = 0;
+    while (input < node->inputs && node->edge[input].place != saved->value->storage) input++;
+    if (saved->output >= 0) snprintf(name, 32, "output %d", saved->output);
+    else if (input < node->inputs) snprintf(name, 32, "input %d", input);
+    else snprintf(name, 32, "a tensor");
+}
+
+bool ct_check_saved(const ct_node *node) {
+    for (int i = 0; i < node->saved_count; i++) {
+        const ct_saved_value *saved = &node->saved[i];
+        if (!saved->value || ct_write_count(saved->value) == saved->writes) continue;
+        char name[32];
+        name_saved(node, saved, name);
+        return ct_fail_bool(
+            "backward of '%s': %s, %s, was changed in place after '%s' had saved it",
+            node->op->name, name, ct_tensor_text(saved->value), node->op->name);
+    }
+    return true;
 }
 
 void ct_save_options(ct_node *node, const void *options, size_t size) {

@@ -45,7 +45,14 @@ typedef struct {
     ct_shape shape;
     ct_dtype dtype;
     ct_device device;
+    const void *place; /* the input's storage: only compared with that of what is saved */
 } ct_edge;
+
+typedef struct {
+    ct_tensor *value; /* a view; NULL: NULL was saved */
+    uint64_t writes;  /* ct_write_count then */
+    int output;       /* which of the node's outputs it is; -1: none */
+} ct_saved_value;
 
 enum { CT_NODE_SAVED = 4, CT_NODE_OPTIONS = 2 };
 
@@ -63,8 +70,8 @@ struct ct_node {
     ct_tensor **gradient;       /* of every output, while a backward runs; owned */
     ct_variable **retained;     /* NULL, or of every output what its variable's `retained` is */
     int saved_count, saved_capacity;
-    ct_tensor **saved;
-    ct_tensor *saved_here[CT_NODE_SAVED]; /* room for a few, and for small options: no malloc */
+    ct_saved_value *saved;
+    ct_saved_value saved_here[CT_NODE_SAVED]; /* room for a few, and for small options: no malloc */
     void *options;
     void (*release)(void *options);
     max_align_t options_here[CT_NODE_OPTIONS];
@@ -82,6 +89,8 @@ void ct_variable_release(ct_variable *variable);
 void ct_node_release(ct_node *node);
 /* Drops what a node saved and its edges: all that is only needed for backward. */
 void ct_node_drop(ct_node *node);
+/* What was saved is as it was then; else an error that names the operation and what was changed. */
+bool ct_check_saved(const ct_node *node);
 
 /* Inputs that need a gradient, each once; kept. */
 typedef struct {

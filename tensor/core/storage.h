@@ -12,6 +12,7 @@ struct ct_storage {
     void *data;
     void (*release)(void *context); /* of memory that is not the backend's; NULL otherwise */
     void *release_context;
+    ct_writes writes; /* ct_write_count */
 };
 
 /* One reference, the caller's; NULL with an error. */

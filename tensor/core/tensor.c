@@ -35,6 +35,17 @@ bool ct_is_contiguous(const ct_tensor *x) {
     return true;
 }
 
+/* ---- writes ----------------------------------------------------------------------------- */
+
+/* Threads may write to places of their own in one storage. */
+uint64_t ct_write_count(const ct_tensor *x) {
+    return x ? atomic_load_explicit(&x->storage->writes, memory_order_relaxed) : 0;
+}
+
+void ct_mark_written(ct_tensor *x) {
+    if (x) atomic_fetch_add_explicit(&x->storage->writes, 1, memory_order_relaxed);
+}
+
 /* ---- on a storage ----------------------------------------------------------------------- */
 
 /* A tensor on a storage whose reference it takes over, given to the innermost scope. */

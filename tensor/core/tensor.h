@@ -21,6 +21,14 @@ ct_tensor *ct_from_memory(ct_dtype dtype, ct_shape shape, void *data, void (*rel
 
 /* Pointer to element (0,0,...) of a CPU tensor; NULL and an error on another device. */
 void *ct_data(const ct_tensor *x);
+
+/* How often the storage of x, which views share, was written to in place (ct_tensor_add_to,
+ * ct_tensor_copy_to, ct_set, optimisers, ...): what was read before can be told from what is there
+ * now. Only grows. 0 for NULL. What is written through ct_data's pointer, or by a run of a capture,
+ * is not seen; whoever writes through the pointer can tell by ct_mark_written (NULL is ignored). */
+uint64_t ct_write_count(const ct_tensor *x);
+void ct_mark_written(ct_tensor *x);
+
 /* Bytes of tensor storage now in use by the process on a device, and the largest it has been. */
 int64_t ct_memory_in_use(ct_device device);
 int64_t ct_memory_peak(ct_device device);

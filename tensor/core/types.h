@@ -24,11 +24,14 @@ typedef struct {
     ((ct_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 #define CT_SCALAR_SHAPE ((ct_shape){0, {0}})
 
-/* A count of references: atomic, which C++ spells otherwise; there it is only looked at. */
+/* Counts of references and of writes: atomic, which C++ spells otherwise; there they are only
+ * looked at. */
 #ifdef __cplusplus
 typedef int ct_refs;
+typedef uint64_t ct_writes;
 #else
 typedef _Atomic int ct_refs;
+typedef _Atomic uint64_t ct_writes;
 #endif
 
 typedef struct ct_storage ct_storage;

@@ -70,6 +70,7 @@ static bool check_item(const ct_upload *upload, const ct_upload_item *item) {
 
 static bool copy(const ct_upload *upload, const ct_upload_item *item) {
     if (!upload->under_way) return ct_write(item->to, item->from);
+    ct_mark_written(item->to);
     size_t size = ct_dtype_size(item->to->dtype), bytes = (size_t)ct_count(item->to) * size;
     char *to = (char *)item->to->storage->data + (size_t)item->to->offset * size;
     return !bytes || upload->backend->upload_copy(upload->under_way, to, item->from, bytes);

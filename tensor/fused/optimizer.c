@@ -125,6 +125,17 @@ static bool check_apart(const char *op, ct_tensor *const *params, ct_tensor *con
                                  op);
 }
 
+static void mark_written(ct_tensor *const *params, ct_tensor *const *grads,
+                         ct_tensor *const *const state[2], int count) {
+    for (int i = 0; i < count; i++) {
+        if (!grads[i]) continue;
+        ct_mark_written(params[i]);
+        for (int j = 0; j < 2; j++) {
+            if (state[j]) ct_mark_written(state[j][i]);
+        }
+    }
+}
+
 bool ct_tensor_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
                     ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
                     ct_tensor_adam_options options) {
@@ -140,10 +151,9 @@ bool ct_tensor_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor
             return false;
         }
     }
-    if (!check_apart("adam", params, grads, (ct_tensor *const *const[]){exp_avg, exp_avg_sq},
-                     count)) {
-        return false;
-    }
+    ct_tensor *const *const state[2] = {exp_avg, exp_avg_sq};
+    if (!check_apart("adam", params, grads, state, count)) return false;
+    mark_written(params, grads, state, count);
     return !first || ct_backend_of(first->device)
                          ->adam(params, grads, exp_avg, exp_avg_sq, rates, count, options);
 }
@@ -160,10 +170,9 @@ bool ct_tensor_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor 
             return false;
         }
     }
-    ct_tensor *const *state = options.momentum != 0 ? buffers : NULL;
-    if (!check_apart("sgd", params, grads, (ct_tensor *const *const[]){state, NULL}, count)) {
-        return false;
-    }
+    ct_tensor *const *const state[2] = {options.momentum != 0 ? buffers : NULL, NULL};
+    if (!check_apart("sgd", params, grads, state, count)) return false;
+    mark_written(params, grads, state, count);
     return !first ||
            ct_backend_of(first->device)->sgd(params, grads, buffers, rates, count, options);
 }

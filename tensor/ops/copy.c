@@ -7,7 +7,9 @@
 /* ---- copies ----------------------------------------------------------------------------- */
 
 bool ct_tensor_fill(ct_tensor *y, double value) {
-    return ct_check_writable("fill", y) && ct_backend_of(y->device)->fill(y, value);
+    if (!ct_check_writable("fill", y)) return false;
+    ct_mark_written(y);
+    return ct_backend_of(y->device)->fill(y, value);
 }
 
 /* Contiguous, one of the two on the CPU and of the same dtype. */
@@ -35,6 +37,7 @@ static bool copy_across(ct_tensor *y, const ct_tensor *x) {
 bool ct_tensor_copy_to(ct_tensor *y, const ct_tensor *x) {
     if (!ct_check_writable("copy_to", y) || !ct_check_fits("copy_to", y, x)) return false;
     if (ct_is_same_view(x, y)) return true;
+    ct_mark_written(y);
     bool done = false;
     CT_SCOPE {
         if (x->device != y->device) {

@@ -57,6 +57,7 @@ bool ct_write(ct_tensor *x, const void *data) {
     }
     size_t size = ct_dtype_size(x->dtype), bytes = (size_t)ct_count(x) * size;
     char *to = (char *)x->storage->data + (size_t)x->offset * size;
+    ct_mark_written(x);
     return !bytes || ct_backend_of(x->device)->from_host(to, data, bytes);
 }
 

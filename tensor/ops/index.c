@@ -105,7 +105,9 @@ static bool add_at(bool (*add)(ct_tensor *, int, const ct_tensor *, const ct_ten
         ct_tensor *to = from ? ct_tensor_contiguous(y) : NULL;
         if (!to) break;
         const ct_tensor *at = ct_read_apart(list, to), *terms = ct_read_apart(from, to);
-        done = at && terms && add(to, axis, at, terms);
+        if (!at || !terms) break;
+        ct_mark_written(y);
+        done = add(to, axis, at, terms);
         if (done && !ct_is_contiguous(y)) done = ct_tensor_copy_to(y, to);
     }
     return done;

@@ -160,5 +160,7 @@ bool ct_tensor_matmul_to(ct_tensor *c, double alpha, const ct_tensor *a, const c
                             ct_shape_text(c->shape), ct_shape_text(shape), ct_shape_text(a->shape),
                             ct_shape_text(b->shape));
     }
-    return check_rows(c) && multiply_to(c, alpha, a, b, beta);
+    if (!check_rows(c)) return false;
+    ct_mark_written(c);
+    return multiply_to(c, alpha, a, b, beta);
 }

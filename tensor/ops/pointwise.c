@@ -161,6 +161,7 @@ bool ct_tensor_add_to(ct_tensor *y, double alpha, const ct_tensor *x) {
         return false;
     }
     bool done = false;
+    ct_mark_written(y);
     CT_SCOPE {
         const ct_tensor *from = ct_read_pointwise(x, y);
         const ct_tensor *wide = from ? ct_expanded(from, y->shape) : NULL;
@@ -171,5 +172,6 @@ bool ct_tensor_add_to(ct_tensor *y, double alpha, const ct_tensor *x) {
 
 bool ct_tensor_scale_in_place(ct_tensor *y, double factor) {
     if (!ct_check_writable("scale", y) || !ct_check_float("scale", y)) return false;
+    ct_mark_written(y);
     return ct_backend_of(y->device)->unary(CT_UNARY_mul_scalar, y, y, factor, 0);
 }

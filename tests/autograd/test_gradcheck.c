@@ -89,7 +89,7 @@ static int call_flat_copy(ct_tensor *const *x, const void *options, ct_tensor **
 
 static int call_change(ct_tensor *const *x, const void *options, ct_tensor **y) {
     (void)options;
-    y[0] = ct_square(x[0]);
+    y[0] = ct_scale(x[0], 3); /* which saves nothing */
     ct_tensor_scale_in_place(x[0], ct_requires_grad(x[0]) ? 0.5 : 1);
     return 1;
 }
