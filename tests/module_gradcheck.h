@@ -56,7 +56,8 @@ static inline double loss_with(const subject *s, ct_tensor *x, int64_t element, 
 }
 
 /* Largest |analytic - numeric| / max(1, |numeric|) over one leaf. */
-static inline double compare_leaf(const char *what, const subject *s, ct_tensor *x, const char *name) {
+static inline double compare_leaf(const char *what, const subject *s, ct_tensor *x,
+                                  const char *name) {
     const double step = 1e-6, tolerance = 1e-6;
     ct_tensor *grad = ct_grad(x);
     ck_assert_msg(grad != NULL, "%s: %s got no gradient", what, name);

@@ -18,10 +18,8 @@ ct_tensor *ct_similarity(ct_tensor *a, ct_tensor *b, ct_measure measure) {
 }
 
 ct_ranking_options ct_ranking_defaults(void) {
-    return (ct_ranking_options){.margin = 0.2,
-                                .hardest = true,
-                                .measure = CT_COSINE,
-                                .within_over = CT_HINGE_ROW};
+    return (ct_ranking_options){
+        .margin = 0.2, .hardest = true, .measure = CT_COSINE, .within_over = CT_HINGE_ROW};
 }
 
 static ct_tensor *similarity(ct_tensor *a, ct_tensor *b, const ct_ranking_options *options) {

@@ -2,8 +2,8 @@
 /* The order similarity whose gradient is NaN where the released code's is. */
 #include "models/losses/loss.h"
 
-/* Of plain operations, whose derivative at 0 is not defined away: that of the root is infinite, that
- * of the square 0, and their product NaN where a vector meets itself. */
+/* Of plain operations, whose derivative at 0 is not defined away: that of the root is infinite,
+ * that of the square 0, and their product NaN where a vector meets itself. */
 ct_tensor *ct_released_order_similarity(ct_tensor *a, ct_tensor *b) {
     ct_tensor *over = ct_sub(ct_unsqueeze(b, 0), ct_unsqueeze(a, 1)); /* (N,M,D) */
     if (!over) return NULL;

@@ -37,8 +37,7 @@ START_TEST(ranking) {
     for (int bits = 0; bits < 16; bits++) {
         char what[80];
         snprintf(what, sizeof what, "ranking %s%s%s%s", bits & 8 ? "order" : "cosine",
-                 bits & 1 ? " hardest" : "", bits & 2 ? " within" : "",
-                 bits & 4 ? " columns" : "");
+                 bits & 1 ? " hardest" : "", bits & 2 ? " within" : "", bits & 4 ? " columns" : "");
         CT_SCOPE {
             subject s = {.input = {real(CT_SHAPE(4, 3), 1), real(CT_SHAPE(4, 3), 2)},
                          .option = bits,

@@ -24,19 +24,33 @@ typedef struct {
 
 static bool refuse(const resumption *r, const char *what, const char *now, const char *then) {
     return ct_fail_bool("%s = %s, but the run in %s was made with %s: go on with that, or start "
-                        "another run (--init %s/best.safetensors takes its weights)",
+                        "another run (--init %s takes its weights)",
                         what, *now ? now : "(none)", r->config->run_folder, *then ? then : "(none)",
                         r->last);
 }
 
+static bool refused(const resumption *r, ct_key_change kind) {
+    return kind == CT_CHANGE_REFUSED || (kind == CT_CHANGE_OF_SCORE && r->scored);
+}
+
 static bool change(const resumption *r, ct_key_change kind, const char *what, const char *now,
                    const char *then) {
-    if (kind == CT_CHANGE_REFUSED || (kind == CT_CHANGE_OF_SCORE && r->scored)) {
-        return refuse(r, what, now, then);
-    }
+    if (refused(r, kind)) return refuse(r, what, now, then);
     if (kind == CT_CHANGE_SILENT) return true;
     ct_console_line("%s = %s from here on; it was %s", what, *now ? now : "(none)",
                     *then ? then : "(none)");
+    return true;
+}
+
+/* The same of what is told by a fingerprint, which says nothing to a reader. */
+static bool change_unseen(const resumption *r, ct_key_change kind, const char *what) {
+    if (refused(r, kind)) {
+        return ct_fail_bool("%s is not what the run in %s was made with: go on with that, or start "
+                            "another run (--init %s takes its weights)",
+                            what, r->config->run_folder, r->last);
+    }
+    ct_console_line("%s is from here on not what the run in %s was made with", what,
+                    r->config->run_folder);
     return true;
 }
 
@@ -154,24 +168,26 @@ static bool compare_models(const resumption *r, const ct_description *then) {
 
 /* ---- data -------------------------------------------------------------------------------- */
 
-/* What of the data is compared: member of the JSON text, what messages call it. */
+/* What of the data is compared: member of the JSON text, what messages call it, and whether it is
+ * a fingerprint. */
 static const struct {
     const char *member, *what;
     ct_key_change change;
+    bool unseen;
 } facts[] = {
-    {"images", "the number of the training split's images", CT_CHANGE_REFUSED},
-    {"captions", "the number of the training split's captions", CT_CHANGE_REFUSED},
-    {"text", "the fingerprint of the training split's captions and their images",
-     CT_CHANGE_REFUSED},
-    {"features", "the fingerprint of the training split's features", CT_CHANGE_SAID},
-    {"recorded", "the fingerprint of the recorded batches", CT_CHANGE_REFUSED},
-    {"batches", "the number of batches an epoch", CT_CHANGE_REFUSED},
-    {"vocabulary", "the fingerprint of the vocabulary", CT_CHANGE_REFUSED},
-    {"dev_images", "the number of the dev split's images", CT_CHANGE_OF_SCORE},
-    {"dev_captions", "the number of the dev split's captions", CT_CHANGE_OF_SCORE},
-    {"dev_text", "the fingerprint of the dev split's captions and their images",
-     CT_CHANGE_OF_SCORE},
-    {"dev_features", "the fingerprint of the dev split's features", CT_CHANGE_OF_SCORE},
+    {"images", "the number of the training split's images", CT_CHANGE_REFUSED, false},
+    {"captions", "the number of the training split's captions", CT_CHANGE_REFUSED, false},
+    {"text", "the text of the training split's captions, or which images they are of,",
+     CT_CHANGE_REFUSED, true},
+    {"features", "the content of the training split's features", CT_CHANGE_SAID, true},
+    {"recorded", "the content of the recorded batches", CT_CHANGE_REFUSED, true},
+    {"batches", "the number of batches an epoch", CT_CHANGE_REFUSED, false},
+    {"vocabulary", "the content of the vocabulary", CT_CHANGE_REFUSED, true},
+    {"dev_images", "the number of the dev split's images", CT_CHANGE_OF_SCORE, false},
+    {"dev_captions", "the number of the dev split's captions", CT_CHANGE_OF_SCORE, false},
+    {"dev_text", "the text of the dev split's captions, or which images they are of,",
+     CT_CHANGE_OF_SCORE, true},
+    {"dev_features", "the content of the dev split's features", CT_CHANGE_OF_SCORE, true},
 };
 
 static void add_number(json_t *to, const char *prefix, const char *member, int64_t value) {
@@ -243,7 +259,9 @@ static bool compare_data(const resumption *r, const char *now_text, const char *
     for (size_t i = 0; good && i < sizeof facts / sizeof *facts; i++) {
         const char *a = json_string_value(json_object_get(now, facts[i].member));
         const char *b = json_string_value(json_object_get(then, facts[i].member));
-        if (a && b && strcmp(a, b) != 0) good = change(r, facts[i].change, facts[i].what, a, b);
+        if (!a || !b || strcmp(a, b) == 0) continue;
+        good = facts[i].unseen ? change_unseen(r, facts[i].change, facts[i].what)
+                               : change(r, facts[i].change, facts[i].what, a, b);
     }
     json_decref(now);
     json_decref(then);
