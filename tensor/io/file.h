@@ -34,6 +34,11 @@ bool ct_output_tensor(ct_output *output, const ct_tensor *x);
 bool ct_output_commit(ct_output *output);  /* frees it either way; NULL: false */
 void ct_output_discard(ct_output *output); /* removes what was written and frees it */
 
+/* Whether a file that begins with these bytes (the more the better) is of a known other kind (a
+ * pickle, an archive, a picture ...): then an error names that, what was expected ("an .npy file")
+ * and the way out. */
+bool ct_file_is_other(const char *path, const void *head, size_t bytes, const char *expected);
+
 /* Bytes of a shape; false if a size is negative or if they do not fit in memory (no error set). */
 bool ct_shape_bytes(ct_shape shape, ct_dtype dtype, size_t *bytes);
 

@@ -181,6 +181,7 @@ static bool find_header(const char *path, const ct_mapping *file, cursor *c) {
     const uint8_t *data = file->data;
     size_t prefix = 10;
     if (file->bytes < sizeof magic || memcmp(data, magic, sizeof magic) != 0) {
+        if (ct_file_is_other(path, data, file->bytes, "an .npy file")) return false;
         return ct_fail_bool("%s: not an npy file: it does not begin with \\x93NUMPY", path);
     }
     if (file->bytes >= 8) {

@@ -199,8 +199,17 @@ static bool parse_entries(ct_safetensors *file) {
     return check_cover(file);
 }
 
+/* But for its length a header begins like JSON. */
+static bool is_other(const ct_safetensors *file) {
+    const uint8_t *data = file->mapping->data;
+    size_t bytes = file->mapping->bytes;
+    bool json = bytes > PREFIX && data[PREFIX] == '{';
+    return !json && ct_file_is_other(file->path, data, bytes, "a safetensors file");
+}
+
 static bool parse_header(ct_safetensors *file) {
     size_t bytes = file->mapping->bytes;
+    if (is_other(file)) return false;
     if (bytes < PREFIX) {
         return ct_fail_bool("%s: not a safetensors file: %zu bytes, expected at least %d",
                             file->path, bytes, PREFIX);

@@ -2,6 +2,7 @@
 /* Replacing and reading files: whole or not at all. */
 #include <sys/wait.h>
 
+#include "tensor/io/file.h"
 #include "tests/files_test.h"
 
 START_TEST(writes_and_reads_back) {
@@ -150,7 +151,61 @@ START_TEST(a_kill_at_any_instant_leaves_a_whole_file) {
 }
 END_TEST
 
+/* How files begin that are given in place of others, and what is said of them. */
+START_TEST(names_files_of_another_kind) {
+#define HEAD(text) text, sizeof(text) - 1
+    static const float numbers[32] = {[0 ... 31] = -0.25f};
+    static const double doubles[16] = {[0 ... 15] = 0.125};
+    static const struct {
+        const void *head;
+        size_t bytes;
+        const char *said;
+    } cases[] = {
+        {HEAD("\x1f\x8b\x08"), "x: gzip, expected text: gunzip it"},
+        {HEAD("PK\x03\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07\0\0\0"
+              "arr.npy"),
+         "x: NumPy arrays (.npz), expected text: numpy.save"},
+        {HEAD("PK\x03\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x0a\0\0\0"
+              "m/data.pkl"),
+         "x: a PyTorch checkpoint (.pth, .pth.tar), expected text: data/convert_checkpoint.py"},
+        {HEAD("PK\x03\x04\0\0"), "x: a zip archive, expected text: unzip it"},
+        {HEAD("\x80\x02}q"), "x: a Python pickle, expected text: data/convert_checkpoint.py"},
+        {HEAD("(ivocab\nVocabulary\np0\n"), "x: a Python pickle, expected text: "},
+        {HEAD("ccopy_reg\n_reconstructor\n"), "x: a Python pickle, expected text: "},
+        {HEAD("\x40\0\0\0\0\0\0\0{\"a\":"), "x: a safetensors file, expected text"},
+        {HEAD("\x89HDF\r\n\x1a\n"), "x: HDF5, expected text: h5py"},
+        {HEAD("\x89PNG\r\n\x1a\n"), "x: a picture (PNG), expected text"},
+        {HEAD("400000 300\nthe \0\0\x80\x3f"), "x: word vectors in word2vec's binary form"},
+        {HEAD("\xba\x16\x4f\x2f"), "x: word vectors in fastText's binary form"},
+        {numbers, sizeof numbers, "x: numbers in binary form (as GloVe's vectors.bin)"},
+        {doubles, sizeof doubles, "x: numbers in binary form (as GloVe's vectors.bin)"},
+        {HEAD("version https://git-lfs.github.com/spec/v1\n"), "git lfs pull fetches the file"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ck_assert_msg(ct_file_is_other("x", cases[i].head, cases[i].bytes, "text"), "%zu", i);
+        assert_error(cases[i].said);
+    }
+    char tar[512] = "checkpoint.pth";
+    memcpy(tar + 257, "ustar", 5);
+    ck_assert(ct_file_is_other("x", tar, sizeof tar, "text"));
+    assert_error("x: a tar archive, expected text: tar -xf unpacks it");
+    static const char *const texts[] = {"",
+                                        "a man.",
+                                        "PK",
+                                        "cat\ndog\n",
+                                        "(in snow)\n",
+                                        "12 3\na 1 2 3\n",
+                                        "?@>??@>??@>??@>??@>??@>??@>??@>?",
+                                        "{\"word2idx\": {}}"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        ck_assert_msg(!ct_file_is_other("x", texts[i], strlen(texts[i]), "text"), "%s", texts[i]);
+    }
+    assert_no_error();
+}
+END_TEST
+
 TEST_MAIN("file", writes_and_reads_back, reading_ends_with_nul, failures_name_path_and_reason,
           what_is_no_file_is_not_replaced, a_full_disk_keeps_the_old_file,
           a_symbolic_link_stays_one, what_a_killed_writer_left_is_taken_over,
-          two_writers_of_one_file_are_refused, a_kill_at_any_instant_leaves_a_whole_file)
+          two_writers_of_one_file_are_refused, a_kill_at_any_instant_leaves_a_whole_file,
+          names_files_of_another_kind)

@@ -76,7 +76,7 @@ static void check_bytes_refused(const char *data, size_t bytes, const char *mess
 START_TEST(what_is_no_npy_is_refused) {
     check_bytes_refused("", 0, "x.npy: not an npy file: it does not begin with \\x93NUMPY");
     check_bytes_refused("\x93NUM", 4, "not an npy file");
-    check_bytes_refused("PK\3\4 an npz", 12, "not an npy file");
+    check_bytes_refused("PK\3\4 an npz", 12, "a zip archive, expected an .npy file");
     check_bytes_refused("\x93NUMPY\1", 7, "npy file of 7 bytes ends before its header");
     check_bytes_refused("\x93NUMPY\2\0\0\0\0", 11, "npy file of 11 bytes ends before its header");
     check_bytes_refused("\x93NUMPY\0\0\0\0", 10, "npy format version 0.0, expected 1 to 3");

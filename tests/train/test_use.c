@@ -257,6 +257,47 @@ START_TEST(weights_in_other_forms) {
 }
 END_TEST
 
+/* ---- files of another kind --------------------------------------------------------------- */
+
+/* Whatever file is read, one that is known for what it is, and the way out. */
+START_TEST(wrong_files) {
+    char *folder = tiny_experiment(), options[1024];
+    train(folder, "--set train.epochs=1");
+    shell("cd %s && printf '\\200\\002}q\\001.' > pickle && gzip -k data/train_caps.txt && "
+          "cp data/train_caps.txt kept.txt && cp data/test_ims.npy kept.npy",
+          folder);
+    snprintf(options, sizeof options, "--overwrite --set data.vocabulary=%s/pickle", folder);
+    REFUSED(folder, options, "/pickle: a Python pickle, expected text",
+            "data/convert_vocabulary.py");
+    snprintf(options, sizeof options, "--evaluate test --weights %s/pickle", folder);
+    REFUSED(folder, options, "/pickle: a Python pickle, expected a safetensors file",
+            "data/convert_checkpoint.py");
+    snprintf(options, sizeof options, "--overwrite --init %s/data/test_ims.npy", folder);
+    REFUSED(folder, options, "test_ims.npy: a NumPy array (.npy), expected a safetensors file");
+    snprintf(options, sizeof options,
+             "--overwrite --set 'text.embed=words vectors=%s/run/best.safetensors'", folder);
+    REFUSED(folder, options, "best.safetensors: a safetensors file, expected text");
+    shell("cd %s && printf '5 2\\na \\000\\000\\200?\\000\\000\\200?' > vectors.bin", folder);
+    snprintf(options, sizeof options, "--overwrite --set 'text.embed=words vectors=%s/vectors.bin'",
+             folder);
+    REFUSED(folder, options, "vectors.bin: word vectors in word2vec's binary form", "text");
+    shell("cd %s && mv data/train_caps.txt.gz data/train_caps.txt", folder);
+    REFUSED(folder, "--overwrite", "train_caps.txt: gzip, expected text: gunzip it");
+    shell("cd %s && mv kept.txt data/train_caps.txt && cp pickle data/test_ids.txt", folder);
+    REFUSED(folder, "--evaluate test", "test_ids.txt: a Python pickle, expected text");
+    shell("cd %s && /usr/bin/python3 -c 'import zipfile; "
+          "zipfile.ZipFile(\"data/test_ims.npy\", \"w\").write(\"kept.npy\", \"arr_0.npy\")'",
+          folder);
+    REFUSED(folder, "--evaluate test", "test_ims.npy: NumPy arrays (.npz), expected an .npy file",
+            "numpy.save");
+    static char said[OUTPUT_SIZE];
+    snprintf(options, sizeof options, "%s/run/best.safetensors", folder);
+    ck_assert_int_eq(run_train(options, said), 2);
+    assert_said(said, "best.safetensors: a safetensors file, expected text");
+    folder_remove(folder);
+}
+END_TEST
+
 /* ---- queries ----------------------------------------------------------------------------- */
 
 START_TEST(queries_search_all_splits) {
@@ -289,4 +330,4 @@ END_TEST
 
 TEST_MAIN("use", a_run_and_a_split_suffice, a_run_folder_is_a_configuration,
           images_without_captions, an_image_without_a_caption, weights_of_another_vocabulary,
-          weights_of_another_graph, weights_in_other_forms, queries_search_all_splits)
+          weights_of_another_graph, weights_in_other_forms, wrong_files, queries_search_all_splits)

@@ -9,6 +9,8 @@
 #include <unistd.h>
 #include <unistr.h>
 
+#include "tensor/io/file.h"
+
 enum { BLOCK = 1 << 20, LONGEST_LINE = 1 << 24 };
 
 /* ---- decoding ---------------------------------------------------------------------------- */
@@ -57,7 +59,8 @@ static size_t end_line(char *line, size_t length) {
 char *ct_text_read(const char *path, size_t *bytes) {
     size_t size = 0;
     char *text = ct_file_read(path, &size);
-    int64_t mark = text ? mark_length(path, text, size) : -1;
+    bool is_text = text && !ct_file_is_other(path, text, size, "text");
+    int64_t mark = is_text ? mark_length(path, text, size) : -1;
     if (mark >= 0 && check_bytes(path, 1, text + mark, size - (size_t)mark, false)) {
         size -= (size_t)mark;
         memmove(text, text + mark, size + 1);
@@ -145,6 +148,7 @@ static bool read_block(ct_text *t) {
     while (got < 0 && errno == EINTR);
     if (got < 0) return ct_fail_bool("%s: %s", t->path, strerror(errno));
     t->end += (size_t)got;
+    if (begins && ct_file_is_other(t->path, t->text, t->end, "text")) return false;
     int64_t mark = begins ? mark_length(t->path, t->text, t->end) : 0;
     if (mark < 0) return false;
     t->at += (size_t)mark;
