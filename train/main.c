@@ -92,8 +92,86 @@ typedef struct {
     int override_count, weights_count, top;
     int64_t steps;
     bool dry_run, help_config;
+    bool given[16]; /* options, in the order of `uses` */
     ct_run_mode mode;
 } arguments;
+
+/* ---- what fits what ---------------------------------------------------------------------- */
+
+enum { TRAINING = 1, DRY_RUN = 2, EVALUATE = 4, EMBED = 8, EXPORT = 16, QUERY = 32 };
+
+static const struct {
+    int command;
+    const char *name;
+} commands[] = {{TRAINING, "training"}, {DRY_RUN, "--dry-run"}, {EVALUATE, "--evaluate"},
+                {EMBED, "--embed"},     {EXPORT, "--export"},   {QUERY, "--query"}};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+/* An option that a command does not read would be taken for one that it obeys. */
+static const struct {
+    int key;
+    const char *name;
+    int commands;
+} uses[] = {{'r', "--resume", TRAINING | DRY_RUN},
+            {'f', "--overwrite", TRAINING | DRY_RUN},
+            {'i', "--init", TRAINING | DRY_RUN},
+            {OPT_STEPS, "--steps", TRAINING | DRY_RUN},
+            {OPT_DUMP_STEPS, "--dump-steps", TRAINING | DRY_RUN},
+            {OPT_OUT, "--out", EVALUATE | EMBED},
+            {OPT_SPLIT, "--split", QUERY},
+            {OPT_TOP, "--top", QUERY},
+            {OPT_WEIGHTS, "--weights", EVALUATE | EMBED | EXPORT | QUERY}};
+enum { USES = sizeof uses / sizeof *uses };
+
+static const char *command_name(int command) {
+    int i = 0;
+    while (commands[i].command != command) i++;
+    return commands[i].name;
+}
+
+/* The one command that is given. */
+static int command_of(const arguments *a, struct argp_state *state) {
+    const int given[] = {a->dry_run ? DRY_RUN : 0, a->evaluate ? EVALUATE : 0, a->embed ? EMBED : 0,
+                         a->export ? EXPORT : 0, a->query ? QUERY : 0};
+    int command = 0;
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        if (command && given[i]) {
+            argp_error(state, "%s and %s: one at a time", command_name(command),
+                       command_name(given[i]));
+        }
+        if (given[i]) command = given[i];
+    }
+    return command ? command : TRAINING;
+}
+
+static void check_use(const arguments *a, struct argp_state *state) {
+    int command = command_of(a, state);
+    for (int i = 0; i < USES; i++) {
+        if (!a->given[i] || (uses[i].commands & command)) continue;
+        char list[128] = "";
+        for (int k = 0; k < COMMANDS; k++) {
+            if (!(uses[i].commands & commands[k].command)) continue;
+            size_t used = strlen(list);
+            snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", commands[k].name);
+        }
+        argp_error(state, "%s is for %s, not for %s", uses[i].name, list, command_name(command));
+    }
+    if (a->given[0] && a->given[1]) argp_error(state, "--resume and --overwrite: one of them");
+}
+
+/* ---- reading ----------------------------------------------------------------------------- */
+
+static const char *option_name(int key) {
+    int i = 0;
+    while (options[i].name && options[i].key != key) i++;
+    return options[i].name;
+}
+
+static void note(arguments *a, int key, const char *value, struct argp_state *state) {
+    for (int i = 0; i < USES; i++) a->given[i] = a->given[i] || uses[i].key == key;
+    const char *name = option_name(key);
+    if (name && value && !*value) argp_error(state, "--%s is empty", name);
+}
 
 static int positive(const char *option, const char *text, struct argp_state *state) {
     char *end;
@@ -112,6 +190,7 @@ static void add(const char **list, int *count, const char *value, const char *op
 
 static error_t parse(int key, char *value, struct argp_state *state) {
     arguments *a = state->input;
+    note(a, key, value, state);
     switch (key) {
     case 's': add(a->overrides, &a->override_count, value, "--set", state); return 0;
     case 'n': a->dry_run = true; return 0;
@@ -135,6 +214,7 @@ static error_t parse(int key, char *value, struct argp_state *state) {
         return 0;
     case ARGP_KEY_END:
         if (!a->config && !a->help_config) argp_error(state, "no configuration file given");
+        check_use(a, state);
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }

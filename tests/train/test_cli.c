@@ -64,6 +64,50 @@ START_TEST(wrong_command_lines) {
 }
 END_TEST
 
+/* An option is obeyed or refused: none is passed over. */
+START_TEST(options_that_take_no_part) {
+    static const char *const rows[][2] = {
+        {"--weights x",
+         "--weights is for --evaluate, --embed, --export, --query, not for training"},
+        {"--dry-run --weights x", "--weights is for --evaluate, "},
+        {"--top 3", "--top is for --query, not for training"},
+        {"--evaluate test --top 3", "--top is for --query, not for --evaluate"},
+        {"--evaluate test --split dev", "--split is for --query"},
+        {"--export x --out y", "--out is for --evaluate, --embed, not for --export"},
+        {"--evaluate test --steps 3", "--steps is for training, --dry-run, not for --evaluate"},
+        {"--evaluate test --init x", "--init is for training, --dry-run"},
+        {"--query a --dump-steps x", "--dump-steps is for training"},
+        {"--embed test --resume", "--resume is for training"},
+        {"--embed test --overwrite", "--overwrite is for training"},
+        {"--evaluate test --query a", "--evaluate and --query: one at a time"},
+        {"--dry-run --evaluate test", "--dry-run and --evaluate: one at a time"},
+        {"--resume --overwrite", "--resume and --overwrite: one of them"},
+        {"--resume --init x", "--init and --resume: a run goes on with its own weights"},
+        {"--steps 0", "--steps 0: expected a number from 1"},
+        {"--query a --top 0", "--top 0: expected a number from 1"},
+        {"--steps -1", "--steps -1: expected a number from 1"},
+        {"--evaluate ''", "--evaluate is empty"},
+        {"--embed ''", "--embed is empty"},
+        {"--export ''", "--export is empty"},
+        {"--embed test --out ''", "--out is empty"},
+        {"--query ''", "--query is empty"},
+        {"--query a --split ''", "--split is empty"},
+        {"--init ''", "--init is empty"},
+        {"--dump-steps ''", "--dump-steps is empty"},
+        {"--evaluate test --weights ''", "--weights is empty"},
+        {"--set ''", "--set is empty"},
+    };
+    static char output[OUTPUT_SIZE];
+    char *folder = tiny_experiment(), arguments[512];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(arguments, sizeof arguments, "%s/tiny.ini %s", folder, rows[i][0]);
+        ck_assert_msg(run_train(arguments, output) == 2, "%s: %s", rows[i][0], output);
+        ck_assert_msg(strstr(output, rows[i][1]) != NULL, "'%s' not in: %s", rows[i][1], output);
+    }
+    folder_remove(folder);
+}
+END_TEST
+
 static void spoil_features(const char *path, long offset, const char *bytes, size_t count) {
     FILE *file = fopen(path, "r+b");
     ck_assert_ptr_nonnull(file);
@@ -270,6 +314,6 @@ START_TEST(help_is_there) {
 }
 END_TEST
 
-TEST_MAIN("cli", wrong_configurations, wrong_command_lines, wrong_features,
-          captions_that_do_not_match, damaged_checkpoints, full_disk, exports_that_cannot_be,
-          wrong_weights, embeddings_that_cannot_be_written, help_is_there)
+TEST_MAIN("cli", wrong_configurations, wrong_command_lines, options_that_take_no_part,
+          wrong_features, captions_that_do_not_match, damaged_checkpoints, full_disk,
+          exports_that_cannot_be, wrong_weights, embeddings_that_cannot_be_written, help_is_there)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration: values, defaults, --set, and one clear sentence for everything wrong. */
 #include "tests/train/program.h"
-#include "train/config/config.h"
+#include "train/config/config_keys.h"
 
 static const char minimal[] = "[data]\nfolder = flowers\n";
 
@@ -361,8 +361,71 @@ START_TEST(help_names_every_key) {
 }
 END_TEST
 
-TEST_MAIN("config", fills_in_defaults, reads_every_type, decays_as_the_optimizer_does,
-          keeps_the_models_entries_in_order, overrides_values, its_text_reproduces_it,
-          names_what_is_wrong_in_the_file, names_what_is_wrong_in_an_override, paths_are_any_text,
+/* Of every key: 0, nothing and less than 0 are taken as they stand, or refused by name. */
+START_TEST(no_value_is_taken_for_none) {
+    static const char *const probes[] = {"0", "", "\"\"", "-1", "-0.5", "1", "2", "0.25", "1e-300"};
+    enum { PROBES = sizeof probes / sizeof *probes };
+    int taken = 0, refused = 0;
+    for (int i = 0; i < ct_config_key_count; i++) {
+        const ct_config_key *key = &ct_config_keys[i];
+        bool folder = strcmp(key->section, "data") == 0 && strcmp(key->name, "folder") == 0;
+        for (int k = 0; k < 2 * PROBES; k++) {
+            char text[256], setting[128], expected[64];
+            snprintf(setting, sizeof setting, "%s.%s=%s", key->section, key->name, probes[k / 2]);
+            const char *const overrides[] = {setting};
+            snprintf(text, sizeof text, "%s[%s]\n%s = %s\n", folder ? "" : minimal, key->section,
+                     key->name, probes[k / 2]);
+            ct_config *c =
+                k % 2 ? read_text(folder ? "" : minimal, overrides, 1) : read_text(text, NULL, 0);
+            if (!c) {
+                ck_assert_msg(strstr(ct_error(), key->name) != NULL, "%s: %s", text, ct_error());
+                assert_error(strstr(ct_error(), "missing") ? "is missing" : "expected ");
+                refused++;
+                continue;
+            }
+            taken++;
+            char *value = ct_config_value(c, key);
+            const char *probe = strcmp(probes[k / 2], "\"\"") == 0 ? "" : probes[k / 2];
+            snprintf(expected, sizeof expected, "%s", probe);
+            bool is_flag = key->type == CT_KEY_FLAG;
+            if (is_flag) snprintf(expected, sizeof expected, "%s", *probe == '0' ? "no" : "yes");
+            if (strcmp(key->name, "folder") == 0 && !*probe) { /* as its help says */
+                snprintf(expected, sizeof expected, "runs/small");
+            }
+            ck_assert_msg(strcmp(value, expected) == 0, "%s: it is '%s'", setting, value);
+            /* where that is not what the word says, the help does */
+            bool plain = strcmp(key->name, "seed") == 0 || strcmp(key->name, "warmup_steps") == 0;
+            if (key->type == CT_KEY_WHOLE && *probe == '0' && !plain) {
+                ck_assert_msg(strstr(key->help, "0: ") != NULL, "%s: '%s'", setting, key->help);
+            }
+            free(value);
+            ct_config *again = read_text(c->text, NULL, 0);
+            assert_no_error();
+            ck_assert_str_eq(again->text, c->text);
+            ct_config_destroy(again);
+            ct_config_destroy(c);
+        }
+    }
+    ck_assert_int_gt(taken, 50);
+    ck_assert_int_gt(refused, 100);
+}
+END_TEST
+
+START_TEST(padding_leaves_room_for_a_word) {
+    for (int words = 0; words < 5; words++) {
+        char setting[64];
+        snprintf(setting, sizeof setting, "data.pad_words=%d", words);
+        ct_config *c = read_one(minimal, setting);
+        ck_assert_int_eq(c != NULL, words == 0 || words > 2);
+        if (!c) assert_error("expected 0, or a whole number from 3 to 1000000");
+        ct_config_destroy(c);
+    }
+}
+END_TEST
+
+TEST_MAIN("config", no_value_is_taken_for_none, padding_leaves_room_for_a_word, fills_in_defaults,
+          reads_every_type, decays_as_the_optimizer_does, keeps_the_models_entries_in_order,
+          overrides_values, its_text_reproduces_it, names_what_is_wrong_in_the_file,
+          names_what_is_wrong_in_an_override, paths_are_any_text,
           names_what_is_wrong_in_a_quoted_option, refuses_files_that_are_not_text,
           leaves_an_earlier_error_alone, help_names_every_key)

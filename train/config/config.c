@@ -287,12 +287,17 @@ static char *default_run_folder(const char *file) {
     return folder;
 }
 
+/* Not given, or nothing: as such or between quotes. */
+static bool is_empty(const reader *r, int i) {
+    const char *value = r->value[i];
+    return !value || !*value || strcmp(value, "\"\"") == 0;
+}
+
 /* What a key is that is not given; NULL: it must be. */
 static const char *default_of(const reader *r, const ct_config_key *key) {
     if (!key->fallback) {
         /* recorded batches take the place of the one key that must be given, [data] folder */
-        const char *file = r->value[find_key("recorded", "file")];
-        return file && *file ? "" : NULL;
+        return is_empty(r, find_key("recorded", "file")) ? NULL : "";
     }
     const char *optimizer = r->value[find_key("train", "optimizer")];
     bool adamw = optimizer && strcmp(optimizer, "adamw") == 0;
@@ -302,7 +307,7 @@ static const char *default_of(const reader *r, const ct_config_key *key) {
 static bool fill_defaults(reader *r) {
     origin from = {.file = r->config->file};
     int run_folder = find_key("run", "folder");
-    if (!r->value[run_folder] || !*r->value[run_folder]) {
+    if (is_empty(r, run_folder)) {
         char *folder = default_run_folder(r->config->file);
         from.setting = "run.folder";
         char *value = folder ? writable(from, "run", folder) : NULL;
@@ -315,7 +320,7 @@ static bool fill_defaults(reader *r) {
     for (int i = 0; i < ct_config_key_count; i++) {
         const ct_config_key *key = &ct_config_keys[i];
         const char *fallback = default_of(r, key);
-        if (r->value[i] && (fallback || *r->value[i])) continue;
+        if (r->value[i] && (fallback || !is_empty(r, i))) continue;
         if (!fallback) {
             return ct_fail_bool("%s: [%s] %s is missing: %s", from.file, key->section, key->name,
                                 key->help);

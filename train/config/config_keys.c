@@ -13,8 +13,9 @@ const ct_config_key ct_config_keys[] = {
     {"data", "folder", CT_KEY_TEXT, NULL, AT(folder),
      .help = "Folder with {split}_ims.npy, {split}_caps.txt and, for uneven captions, "
              "{split}_ids.txt; not needed with [recorded] file"},
-    {"data", "train_split", CT_KEY_TEXT, "train", AT(train_split), .help = "Split to train on"},
-    {"data", "dev_split", CT_KEY_TEXT, "dev", AT(dev_split), .change = CT_CHANGE_OF_SCORE,
+    {"data", "train_split", CT_KEY_TEXT, "train", AT(train_split), .low = 1,
+     .help = "Split to train on"},
+    {"data", "dev_split", CT_KEY_TEXT, "dev", AT(dev_split), .low = 1, .change = CT_CHANGE_OF_SCORE,
      .help = "Split on which the best model is chosen"},
     {"data", "test_splits", CT_KEY_LIST, "test", AT(test_splits),
      .count_offset = offsetof(ct_config, test_split_count),
@@ -26,7 +27,7 @@ const ct_config_key ct_config_keys[] = {
      .help = "Occurrences a word needs to be in a vocabulary that is built"},
     {"data", "max_words", CT_KEY_WHOLE, "0", AT(max_words), .low = 0, .high = 1e6,
      .help = "Captions are cut to so many words; 0: they are not"},
-    {"data", "pad_words", CT_KEY_WHOLE, "0", AT(pad_words), .low = 0, .high = 1e6,
+    {"data", "pad_words", CT_KEY_WHOLE, "0", AT(pad_words), .low = 0, .least = 3, .high = 1e6,
      .help = "Captions are padded to so many words, <start> and <end> counted, longer ones cut; 0: "
              "to a batch's longest (to 87 if [compat] text_policy_steps = padded)"},
     {"data", "ids", CT_KEY_CHOICE, "rows", AT(ids), .choices = "rows|names",
@@ -143,7 +144,8 @@ static bool is_choice(const char *choices, const char *text) {
     return false;
 }
 
-static const char *store_text(char **out, const char *text) {
+static const char *store_text(char **out, const ct_config_key *key, const char *text) {
+    if (strlen(text) < (size_t)key->low) return "a name";
     *out = strdup(text);
     return *out ? NULL : out_of_memory();
 }
@@ -153,6 +155,9 @@ static const char *store_whole(int64_t *out, const ct_config_key *key, const cha
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (end == text || *end) return "a whole number";
+    if (!errno && key->least > 0 && value != 0 && (double)value < key->least) {
+        return expected("0, or a whole number from %.0f to %.0f", key->least, key->high);
+    }
     if (errno || (double)value < key->low || (double)value > key->high) {
         return expected("a whole number from %.0f to %.0f", key->low, key->high);
     }
@@ -210,10 +215,10 @@ const char *ct_config_store(ct_config *config, const ct_config_key *key, const c
     void *out = (char *)config + key->offset;
     const char *wrong;
     switch (key->type) {
-    case CT_KEY_TEXT: return store_text(out, text);
+    case CT_KEY_TEXT: return store_text(out, key, text);
     case CT_KEY_CHOICE:
         wrong = store_choice(key, text);
-        return wrong ? wrong : store_text(out, text);
+        return wrong ? wrong : store_text(out, key, text);
     case CT_KEY_DTYPE:
         wrong = store_choice(key, text);
         if (!wrong) ct_dtype_from_name(text, out);

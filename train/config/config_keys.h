@@ -8,7 +8,7 @@
 #include "train/config/config.h"
 
 typedef enum {
-    CT_KEY_TEXT,   /* char * */
+    CT_KEY_TEXT,   /* char *, at least `low` bytes */
     CT_KEY_CHOICE, /* char *, one of `choices` */
     CT_KEY_DTYPE,  /* ct_dtype, one of `choices` */
     CT_KEY_LIST,   /* char ** and, at `count_offset`, int: separated by commas */
@@ -33,6 +33,7 @@ typedef struct {
     const char *help;
     const char *choices; /* "step|cosine|constant" */
     double low, high;
+    double least; /* of a value that is not 0, where 0 has a meaning of its own; 0: low */
     ct_key_change change;
 } ct_config_key;
 

@@ -40,10 +40,20 @@ bool ct_prepared_noise(const ct_prepared *p, const ct_train_options *options, in
 
 /* ---- all --------------------------------------------------------------------------------- */
 
+/* Of a run that is gone on with as it was saved, --init could give nothing. */
+static bool init_counts(const ct_config *config) {
+    bool encoders_alone;
+    if (!ct_compat_released(&config->model, "resume", &encoders_alone)) return false;
+    return encoders_alone ||
+           ct_fail_bool("--init and --resume: a run goes on with its own weights, "
+                        "one of both");
+}
+
 bool ct_prepare(ct_prepared *p, ct_config *config, const ct_train_options *options) {
     bool resumes = options->mode == CT_RUN_RESUME;
     *p = (ct_prepared){.experiment = ct_experiment_open(config, resumes)};
     const ct_experiment *e = p->experiment;
+    if (e && resumes && options->weights && !init_counts(config)) return false;
     if (!e || (options->weights && !ct_experiment_load(e, options->weights, CT_WEIGHTS_TO_TRAIN)))
         return false;
     if (!open_splits(p) || !(p->batches = ct_batches_open(e))) return false;
