@@ -28,9 +28,7 @@
 
 #include "tensor/tensor.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CT_BEGIN_DECLS
 
 /* ---- gradients -------------------------------------------------------------------------- */
 
@@ -234,7 +232,6 @@ ct_tensor *ct_to_device(ct_tensor *x, ct_device device); /* differentiable */
 
 #include "autograd/op.h"
 
-#ifdef __cplusplus
-}
-#endif
+CT_END_DECLS
+
 #endif

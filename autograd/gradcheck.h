@@ -14,6 +14,8 @@
 
 #include "autograd/autograd.h"
 
+CT_BEGIN_DECLS
+
 enum { CT_SAMPLE_INPUTS = 8, CT_SAMPLE_OUTPUTS = 4 };
 
 /* How an input is filled. */
@@ -70,5 +72,7 @@ bool ct_gradcheck(const char *what, const ct_sample *sample, ct_gradcheck_option
 /* Runs an operation's samples; false and an error if one disagrees or there is none.
  * *cases (may be NULL) is how many cases times layouts were run. */
 bool ct_gradcheck_op(const ct_op *op, ct_gradcheck_options options, int *cases);
+
+CT_END_DECLS
 
 #endif

@@ -8,9 +8,7 @@
 #include "autograd/autograd.h"
 #include "tensor/matching/matching.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CT_BEGIN_DECLS
 
 /* Ranking hinge on similarities (B,B), own pairs on the diagonal: a scalar. */
 ct_tensor *ct_hinge(ct_tensor *similarity, ct_hinge_options options);
@@ -26,7 +24,6 @@ typedef struct {
 ct_policy_actions ct_policy_head(ct_tensor *logits, ct_tensor *rho, ct_policy_noise noise,
                                  ct_policy_options options);
 
-#ifdef __cplusplus
-}
-#endif
+CT_END_DECLS
+
 #endif

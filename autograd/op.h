@@ -20,6 +20,8 @@
 
 #include "tensor/tensor.h"
 
+CT_BEGIN_DECLS
+
 typedef struct ct_op ct_op;
 typedef struct ct_node ct_node;
 typedef struct ct_sampler ct_sampler; /* autograd/gradcheck.h */
@@ -61,5 +63,7 @@ bool ct_register_op(const ct_op *op);
 int ct_op_count(void);
 const ct_op *ct_op_at(int i);
 const ct_op *ct_find_op(const char *name); /* NULL if unknown */
+
+CT_END_DECLS
 
 #endif

@@ -17,6 +17,8 @@
 
 #include "autograd/op.h"
 
+CT_BEGIN_DECLS
+
 typedef struct {
     const char *name;
     int64_t calls;            /* forward */
@@ -31,11 +33,10 @@ void ct_profile_mark(void);
 /* Rows from malloc; NULL and an error if no profile was started or memory is short. */
 ct_profile_row *ct_profile_stop(int *count);
 
-/* For the engine: an operation has just been computed; its backward, begun at `start`, too. */
-void ct_profile_forward(const ct_op *op, int inputs, ct_tensor *const *input, int outputs,
-                        ct_tensor *const *output);
-void ct_profile_backward(const ct_op *op, double start);
-bool ct_profile_running(void);
+/* Seconds of the clock that profiles are taken with, which only goes forward, since some instant.
+ */
 double ct_profile_clock(void);
+
+CT_END_DECLS
 
 #endif

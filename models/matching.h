@@ -8,9 +8,7 @@
 #include "autograd/matching.h"
 #include "nn/nn.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CT_BEGIN_DECLS
 
 /* ---- similarity and loss ------------------------------------------------------------------- */
 
@@ -43,7 +41,6 @@ ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions,
 ct_module *ct_region_gcn_create(int64_t width, int64_t inner);
 ct_tensor *ct_region_gcn(ct_module *gcn, ct_tensor *v);
 
-#ifdef __cplusplus
-}
-#endif
+CT_END_DECLS
+
 #endif

@@ -37,9 +37,7 @@
 #include "models/matching.h"
 #include "nn/nn.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CT_BEGIN_DECLS
 
 /* ---- description -------------------------------------------------------------------------- */
 
@@ -199,7 +197,6 @@ bool ct_released_name(const ct_model *model, const char *name, char *out, size_t
  * The model outlives the form. */
 ct_state_form ct_released_form(const ct_model *model);
 
-#ifdef __cplusplus
-}
-#endif
+CT_END_DECLS
+
 #endif

@@ -19,9 +19,7 @@
 
 #include "models/models.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CT_BEGIN_DECLS
 
 /* ---- options: "name=value" ------------------------------------------------------------------ */
 
@@ -118,7 +116,6 @@ typedef struct {
 /* False and an error if the kind lacks something or there is one of that name. */
 bool ct_register_loss(const ct_loss_kind *kind);
 
-#ifdef __cplusplus
-}
-#endif
+CT_END_DECLS
+
 #endif

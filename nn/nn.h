@@ -33,9 +33,7 @@
 
 #include "autograd/autograd.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CT_BEGIN_DECLS
 
 /* ---- the thread's default generator: initial values, dropout ----------------------------- */
 
@@ -404,7 +402,6 @@ double ct_schedule_cosine(double lr, int64_t step, int64_t steps, double floor);
 /* multiplies by (step+1)/warmup while step < warmup */
 double ct_schedule_warmup(double lr, int64_t step, int64_t warmup);
 
-#ifdef __cplusplus
-}
-#endif
+CT_END_DECLS
+
 #endif

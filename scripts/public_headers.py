@@ -25,6 +25,7 @@ class Function(NamedTuple):
     parameters: list  # of (type, name): ("const int64_t *", "stride")
     variadic: bool
     header: pathlib.Path
+    inline: bool = False
 
 
 class Struct(NamedTuple):
@@ -39,12 +40,13 @@ def headers(build=ROOT / "build"):
 
 
 def code_of(text):
-    """C without comments, directives, attributes, `extern "C"` and the bodies of functions."""
+    """C without comments, directives, attributes, CT_BEGIN_DECLS, `extern "C"` and the bodies of
+    functions."""
     text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S)
     text = re.sub(r"//[^\n]*", " ", text)
     text = re.sub(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*$", " ", text, flags=re.M)
     text = re.sub(r"__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)", " ", text)
-    text = re.sub(r'extern\s+"C"\s*\{', " ", text)
+    text = re.sub(r'\bCT_(?:BEGIN|END)_DECLS\b|extern\s+"C"\s*\{', " ", text)
     return re.sub(r"\)\s*\{(?:[^{}]|\{[^{}]*\})*\}", ");", text)
 
 
@@ -100,10 +102,11 @@ def function_of(statement, header):
     match = re.fullmatch(r"([\w\s*]+?[\s*])(ct_\w+)\s*\((.*)\)", statement)
     if not match or statement.startswith("typedef"):
         return None
-    returns = re.sub(r"^(?:static|inline|extern|CT_API|\s)+", "", match[1]).strip()
+    returns = re.sub(r"^(?:static|inline|\s)+", "", match[1]).strip()
+    inline = re.match(r"static\s+inline\b", match[1]) is not None
     pieces = [] if match[3].strip() == "void" else split_outside(match[3], ",")
     parameters = [declarator(piece) for piece in pieces if piece != "..."]
-    return Function(returns, match[2], parameters, "..." in pieces, header)
+    return Function(returns, match[2], parameters, "..." in pieces, header, inline)
 
 
 def struct_of(statement):

@@ -17,14 +17,11 @@
 #ifndef CT_TENSOR_H
 #define CT_TENSOR_H
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #include "tensor/core/error.h"
 #include "tensor/core/types.h"
 #include "tensor/core/scope.h"
 #include "tensor/core/tensor.h"
+#include "tensor/core/version.h"
 #include "tensor/core/view.h"
 #include "tensor/ops/create.h"
 #include "tensor/ops/ops.h"
@@ -36,7 +33,4 @@ extern "C" {
 #include "tensor/io/files.h"
 #include "tensor/io/print.h"
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -13,8 +13,6 @@
 #include "train/run/restart.h"
 #include "train/run/trainer.h"
 
-const char *argp_program_version = "cotangent " CT_VERSION;
-
 static const char doc[] =
     "Trains, evaluates and queries an image-text model described by an INI file.\v"
     "Examples:\n"
@@ -188,6 +186,11 @@ static void add(const char **list, int *count, const char *value, const char *op
     list[(*count)++] = value;
 }
 
+static void print_version(FILE *stream, struct argp_state *state) {
+    (void)state;
+    fprintf(stream, "cotangent %s\n", ct_version());
+}
+
 static error_t parse(int key, char *value, struct argp_state *state) {
     arguments *a = state->input;
     note(a, key, value, state);
@@ -286,6 +289,7 @@ int main(int argc, char **argv) {
     open_standard_files();
     atexit(check_output);
     argp_err_exit_status = 2;
+    argp_program_version_hook = print_version;
     arguments a = {.top = 10};
     struct argp argp = {options, parse, "CONFIG.INI", doc, 0, 0, 0};
     argp_parse(&argp, argc, argv, 0, 0, &a);

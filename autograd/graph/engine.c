@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "autograd/graph/graph.h"
-#include "autograd/profile.h"
+#include "autograd/graph/timing.h"
 
 typedef struct {
     ct_node *node;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Variables and nodes: making them, saving for backward, taking them apart. */
 #include "autograd/graph/graph.h"
-#include "autograd/profile.h"
+#include "autograd/graph/timing.h"
+#include "tensor/core/storage.h"
 
 #include <pthread.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "autograd/profile.h"
+#include "autograd/graph/timing.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -15,6 +15,10 @@
 
 #include <stdbool.h>
 
+#include "tensor/core/declarations.h"
+
+CT_BEGIN_DECLS
+
 /* The message of this thread's first error, or NULL. Valid until ct_error_clear. */
 const char *ct_error(void);
 
@@ -30,5 +34,7 @@ void *ct_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The same for functions that return a bool: always false. */
 bool ct_fail_bool(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+CT_END_DECLS
 
 #endif

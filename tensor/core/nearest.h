@@ -3,10 +3,6 @@
 #ifndef CT_NEAREST_H
 #define CT_NEAREST_H
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* The known word with the smallest edit distance to `word` (insertion, deletion, substitution or
  * swap of two neighbours each count 1; case does not), the first of equals; NULL if none is
  * within a third of the longer word's length, at least 1. Sets no error. */
@@ -16,7 +12,4 @@ const char *ct_nearest(const char *word, const char *const *known, int count);
  * per-thread buffers used in turn. */
 const char *ct_did_you_mean(const char *word, const char *const *known, int count);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -5,6 +5,8 @@
 
 #include "tensor/core/types.h"
 
+CT_BEGIN_DECLS
+
 typedef struct ct_scope ct_scope;
 ct_scope *ct_scope_open(void);
 void ct_scope_close(ct_scope *scope); /* also closes scopes opened inside it and left open */
@@ -33,7 +35,6 @@ ct_tensor *ct_adopt(ct_tensor *x);
  * that nobody can see x change. False on memory that the caller provided (ct_from_memory). */
 bool ct_is_exclusive(const ct_tensor *x);
 
-/* Called once with x->autograd when a tensor that has one is freed. Set by the autograd layer. */
-void ct_tensor_on_free(void (*free_autograd)(void *autograd));
+CT_END_DECLS
 
 #endif

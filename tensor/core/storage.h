@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What tensors lie on. Internal to tensor/. */
+/* What tensors lie on, and what hangs on them. Internal to the library. */
 #ifndef CT_CORE_STORAGE_H
 #define CT_CORE_STORAGE_H
 
@@ -22,5 +22,8 @@ void ct_storage_release(ct_storage *storage);
 
 /* A view on the same storage, in the innermost scope: what the view functions are made of. */
 ct_tensor *ct_view(const ct_tensor *x, ct_shape shape, const int64_t *stride, int64_t offset);
+
+/* Called once with x->autograd when a tensor that has one is freed. Set by the autograd layer. */
+void ct_tensor_on_free(void (*free_autograd)(void *autograd));
 
 #endif

@@ -5,6 +5,8 @@
 
 #include "tensor/core/types.h"
 
+CT_BEGIN_DECLS
+
 int ct_ndim(const ct_tensor *x);
 /* Size of dimension `axis`; negative counts from the end. 0 and an error when out of range. */
 int64_t ct_dim(const ct_tensor *x, int axis);
@@ -32,5 +34,7 @@ void ct_mark_written(ct_tensor *x);
 /* Bytes of tensor storage now in use by the process on a device, and the largest it has been. */
 int64_t ct_memory_in_use(ct_device device);
 int64_t ct_memory_peak(ct_device device);
+
+CT_END_DECLS
 
 #endif

@@ -7,6 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tensor/core/declarations.h"
+
+CT_BEGIN_DECLS
+
 /* f32 and f64 compute; bf16 and f16 are storage (cast to compute); integers index. */
 typedef enum { CT_F32, CT_F64, CT_BF16, CT_F16, CT_I32, CT_I64, CT_U8, CT_DTYPE_COUNT } ct_dtype;
 
@@ -70,5 +74,7 @@ const char *ct_tensor_text(const ct_tensor *x);
 bool ct_broadcast_shape(const char *what, ct_shape a, ct_shape b, ct_shape *out);
 /* Resolves a negative axis; -1 and an error naming `what` when out of range for ndim. */
 int ct_axis(const char *what, int axis, int ndim);
+
+CT_END_DECLS
 
 #endif

@@ -5,6 +5,8 @@
 
 #include "tensor/core/types.h"
 
+CT_BEGIN_DECLS
+
 ct_tensor *ct_tensor_transpose(const ct_tensor *x, int axis_a, int axis_b);
 ct_tensor *ct_tensor_permute(const ct_tensor *x, const int *axes); /* ndim axes */
 /* Elements start, start+step, ... below stop along an axis. Negative start/stop count from the
@@ -15,5 +17,7 @@ ct_tensor *ct_tensor_slice(const ct_tensor *x, int axis, int64_t start, int64_t 
 ct_tensor *ct_tensor_expand(const ct_tensor *x, ct_shape shape);
 ct_tensor *ct_tensor_squeeze(const ct_tensor *x, int axis);   /* a dimension of size 1 goes */
 ct_tensor *ct_tensor_unsqueeze(const ct_tensor *x, int axis); /* one is put in at axis */
+
+CT_END_DECLS
 
 #endif

@@ -25,6 +25,8 @@
 
 #include "tensor/core/types.h"
 
+CT_BEGIN_DECLS
+
 typedef struct ct_rng ct_rng; /* tensor/ops/random.h */
 typedef struct ct_capture ct_capture;
 
@@ -59,5 +61,7 @@ bool ct_capture_run(ct_capture *capture, ct_rng *rng);
 
 /* A run that is under way is finished. NULL is ignored. */
 void ct_capture_destroy(ct_capture *capture);
+
+CT_END_DECLS
 
 #endif

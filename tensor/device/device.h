@@ -5,6 +5,8 @@
 
 #include "tensor/core/types.h"
 
+CT_BEGIN_DECLS
+
 /* Whether tensors can be on a device here; false with an error that says what is missing. What
  * serves cuda is loaded when first asked for. */
 bool ct_device_open(ct_device device);
@@ -29,5 +31,7 @@ const char *ct_machine_text(void);
  * to be freed); NULL where the kernels suit it, or the variable is set already. OpenBLAS reads it
  * before main: a program sets it and starts itself again. */
 const char *ct_better_blas_kernels(void);
+
+CT_END_DECLS
 
 #endif

@@ -15,6 +15,8 @@
 
 #include "tensor/core/types.h"
 
+CT_BEGIN_DECLS
+
 /* Host memory that a device can copy from by itself (page-locked, for cuda); NULL with an error if
  * there is none. ct_host_free ignores NULL. */
 void *ct_host_allocate(ct_device device, size_t bytes);
@@ -35,5 +37,7 @@ bool ct_upload_send(ct_upload *upload, const ct_upload_item *items, int count);
 bool ct_upload_wait(ct_upload *upload);
 bool ct_upload_receive(ct_upload *upload);
 bool ct_upload_done(ct_upload *upload);
+
+CT_END_DECLS
 
 #endif

@@ -9,6 +9,8 @@
 
 #include "tensor/core/types.h"
 
+CT_BEGIN_DECLS
+
 /* ---- recurrent networks over a sequence -------------------------------------------------- */
 
 /* What a GRU or an LSTM takes. Gates are stacked along the first axis of the weights: G = 3 of a
@@ -153,5 +155,7 @@ void ct_sgd_rates(double rates[CT_SGD_RATES], double lr, bool first,
 /* momentum_buffer entries may be NULL when momentum is 0. */
 bool ct_tensor_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
                    ct_tensor *const *rates, int count, ct_tensor_sgd_options options);
+
+CT_END_DECLS
 
 #endif

@@ -16,6 +16,8 @@
 
 #include "tensor/core/types.h"
 
+CT_BEGIN_DECLS
+
 /* ---- npy -------------------------------------------------------------------------------- */
 
 /* A CPU tensor on the mapped file (private mapping, pages read when touched): f32, f64, f16,
@@ -63,5 +65,7 @@ bool ct_safetensors_save(const char *path, const ct_named_tensor *tensors, int c
 bool ct_file_write(const char *path, const void *data, size_t bytes);
 /* The whole file, NUL-terminated, from malloc; NULL and an error if it cannot be read. */
 char *ct_file_read(const char *path, size_t *bytes);
+
+CT_END_DECLS
 
 #endif

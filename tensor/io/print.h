@@ -18,11 +18,15 @@
 
 #include "tensor/core/types.h"
 
+CT_BEGIN_DECLS
+
 /* Prints x: any dtype, shape and strides, on any device (what is shown is read from there, for
  * which this waits). NULL prints "NULL". False and an error if it cannot be read or written. */
 bool ct_print(FILE *file, const ct_tensor *x);
 /* The same text, ended by a newline, in a block from malloc that is the caller's; NULL and an
  * error likewise. */
 char *ct_print_text(const ct_tensor *x);
+
+CT_END_DECLS
 
 #endif

@@ -9,6 +9,8 @@
 
 #include "tensor/core/types.h"
 
+CT_BEGIN_DECLS
+
 /* ---- similarity matrices ---------------------------------------------------------------- */
 
 /* Ranking hinge on a square similarity matrix S (B,B), own pairs on the diagonal.
@@ -69,5 +71,7 @@ void ct_tensor_policy_head_grad(const ct_tensor *g_discrete, const ct_tensor *g_
                                 const ct_tensor *rho, const ct_policy_result *result,
                                 ct_policy_options options, ct_tensor **g_logits,
                                 ct_tensor **g_rho); /* either g_ may be NULL for zero */
+
+CT_END_DECLS
 
 #endif

@@ -5,6 +5,8 @@
 
 #include "tensor/core/types.h"
 
+CT_BEGIN_DECLS
+
 /* ---- creation --------------------------------------------------------------------------- */
 
 ct_tensor *ct_zeros(ct_dtype dtype, ct_device device, ct_shape shape);
@@ -26,5 +28,7 @@ bool ct_set(ct_tensor *x, int64_t position, double value);
 bool ct_read(const ct_tensor *x, void *out);
 /* The reverse: row-major elements to a contiguous x. */
 bool ct_write(ct_tensor *x, const void *data);
+
+CT_END_DECLS
 
 #endif

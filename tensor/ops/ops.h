@@ -9,6 +9,8 @@
 
 #include "tensor/core/types.h"
 
+CT_BEGIN_DECLS
+
 /* ---- pointwise: the table in tensor/ops/pointwise.def --------------------------------------- */
 
 typedef enum {
@@ -137,5 +139,7 @@ bool ct_tensor_scatter_add_to(ct_tensor *y, int axis, const ct_tensor *index, co
 ct_tensor *ct_tensor_concat(ct_tensor *const *tensors, int count, int axis);
 /* `before` and `after` elements of `value` around x along an axis. */
 ct_tensor *ct_tensor_pad(const ct_tensor *x, int axis, int64_t before, int64_t after, double value);
+
+CT_END_DECLS
 
 #endif

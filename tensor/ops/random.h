@@ -12,6 +12,8 @@
 
 #include "tensor/core/types.h"
 
+CT_BEGIN_DECLS
+
 typedef struct ct_rng ct_rng;
 
 /* What replaces drawing when recorded noise is replayed: fills `out` with the recorded values
@@ -50,5 +52,7 @@ ct_tensor *ct_random_bernoulli(ct_rng *rng, const char *name, double p, ct_dtype
 uint64_t ct_random_below(ct_rng *rng, uint64_t bound);
 void ct_random_permutation(ct_rng *rng, int64_t count, int64_t *out);
 double ct_random_double(ct_rng *rng);
+
+CT_END_DECLS
 
 #endif

@@ -2,6 +2,7 @@
 /* Scopes and references, creation and reading, views. */
 #include <pthread.h>
 
+#include "tensor/core/storage.h"
 #include "tests/test.h"
 
 /* ---- scopes ----------------------------------------------------------------------------- */

@@ -104,7 +104,7 @@ bool ct_results_write(const char *path, const ct_config *config, const ct_result
                   (json_int_t)r->best_step, "steps", (json_int_t)r->steps, "parameters",
                   (json_int_t)r->parameters, "interrupted", r->interrupted, "wall_seconds",
                   r->wall_seconds, "train_seconds", r->train_seconds, "peak_memory_bytes",
-                  r->peak_bytes, "versions", "cotangent", CT_VERSION, "compiler", __VERSION__,
+                  r->peak_bytes, "versions", "cotangent", ct_version(), "compiler", __VERSION__,
                   "machine", ct_machine_text(), "config", config->text);
     if (rest) json_object_update(root, rest);
     json_decref(rest);
