@@ -27,8 +27,14 @@ typedef struct {
     /* Whose hardest negatives count within a modality, each row's or each column's: the same where
      * S is symmetric with a constant diagonal. Default CT_HINGE_ROW. */
     ct_hinge_side within_over;
+    /* (B,B) u8, nothing else than 0 on the diagonal: pairs that are no negatives, within a modality
+     * neither (ct_same_images); default NULL: all others are. */
+    ct_tensor *left_out;
 } ct_ranking_options;
 ct_ranking_options ct_ranking_defaults(void);
+/* Which pairs of a batch are of one image, but for a pair and itself: (B,B) u8 of the images'
+ * numbers (B) i64, on their device. */
+ct_tensor *ct_same_images(const ct_tensor *numbers);
 /* images, captions (B,D), pair i in row i of both: a scalar. */
 ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions,
                            const ct_ranking_options *options);

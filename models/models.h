@@ -108,7 +108,7 @@ typedef struct {
     ct_tensor *vectors;     /* (B,T,E) word vectors given directly (recorded steps), or NULL */
     ct_tensor *lengths;     /* (B) i64, 1..T, on the CPU or where the words are */
     ct_tensor *classes;     /* (B) i64 the training image's row plus ct_model_first_class, for the
-                             * instance loss, or NULL */
+                             * instance loss and same_image=ignored, or NULL */
     ct_tensor *targets;     /* (B,M) i64 the decoder's tokens where they are not `words`, or NULL */
     ct_tensor *target_mask; /* (B,M) of the embeddings' dtype, 1 where a target counts, or NULL */
 } ct_batch;

@@ -21,7 +21,8 @@ typedef struct {
     int owns;
     double retrieval, discrete_policy, continuous_policy, instance, decoder;
     ct_ranking_options ranking;
-    int64_t sum_epochs; /* all negatives in the first epochs, then as `ranking` says */
+    int64_t sum_epochs;     /* all negatives in the first epochs, then as `ranking` says */
+    bool ignore_same_image; /* captions of one image are not each other's negatives */
     int64_t instance_hidden, instance_classes; /* classes: outputs */
     struct {
         int64_t width, hidden, layers, kernel;

@@ -25,12 +25,20 @@ enum {
     KEYS
 };
 
-enum { HINGE_MARGIN, HINGE_NEGATIVES, HINGE_INTRA_MODAL, HINGE_SUM_EPOCHS, HINGE_WEIGHT };
+enum {
+    HINGE_MARGIN,
+    HINGE_NEGATIVES,
+    HINGE_INTRA_MODAL,
+    HINGE_SUM_EPOCHS,
+    HINGE_SAME_IMAGE,
+    HINGE_WEIGHT
+};
 static const ct_option hinge[] = {
     {"margin", CT_OPTION_REAL, "0.2", 0, 100, NULL},
     {"negatives", CT_OPTION_CHOICE, "hardest", 0, 0, "sum|hardest"},
     {"intra_modal", CT_OPTION_FLAG, "no", 0, 0, NULL},
     {"sum_epochs", CT_OPTION_INTEGER, "0", 0, 1e9, NULL},
+    {"same_image", CT_OPTION_CHOICE, "negative", 0, 0, "negative|ignored"},
     {"weight", CT_OPTION_REAL, "1", 0, 1e6, NULL},
     {NULL, 0, NULL, 0, 0, NULL},
 };
@@ -112,6 +120,7 @@ static void apply(int key, const ct_option_value *value, ct_loss_config *config)
         config->ranking.hardest = value[HINGE_NEGATIVES].number != 0;
         config->ranking.intra_modal = value[HINGE_INTRA_MODAL].number != 0;
         config->sum_epochs = (int64_t)value[HINGE_SUM_EPOCHS].number;
+        config->ignore_same_image = value[HINGE_SAME_IMAGE].number != 0;
         config->retrieval = value[HINGE_WEIGHT].number;
         break;
     case DISCRETE_POLICY: config->discrete_policy = value->number; break;

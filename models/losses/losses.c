@@ -37,6 +37,12 @@ int64_t ct_model_phase(const ct_model *model, int64_t epoch) {
 static ct_tensor *retrieval(const ct_step *step) {
     ct_ranking_options options = step->model->loss.ranking;
     if (ct_model_phase(step->model, step->epoch) == PHASE_SUM) options.hardest = false;
+    if (step->model->loss.ignore_same_image) {
+        if (!step->batch->classes)
+            return ct_fail("model: 'same_image=ignored' needs the batch's classes");
+        options.left_out = ct_same_images(step->batch->classes);
+        if (!options.left_out) return NULL;
+    }
     return ct_ranking_loss(step->images, step->captions, &options);
 }
 

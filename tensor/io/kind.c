@@ -18,7 +18,10 @@ typedef struct {
     kind kind;
 } signature;
 
-#define BEGINS(text, what, way_out) {text, sizeof(text) - 1, {what, way_out}}
+#define BEGINS(text, what, way_out)               \
+    {                                             \
+        text, sizeof(text) - 1, { what, way_out } \
+    }
 
 static const char unpickled[] = "data/convert_checkpoint.py makes safetensors of a checkpoint, "
                                 "data/convert_vocabulary.py JSON of a vocabulary";
@@ -63,7 +66,8 @@ static kind zip_of(const uint8_t *head, size_t bytes) {
 /* The length of a Python name, dots in it, and the end of its line; 0: there is none. */
 static size_t name_line(const uint8_t *text, size_t bytes) {
     size_t length = 0;
-    while (length < bytes && (isalnum(text[length]) || text[length] == '_' || text[length] == '.')) {
+    while (length < bytes &&
+           (isalnum(text[length]) || text[length] == '_' || text[length] == '.')) {
         length++;
     }
     return length && length < bytes && text[length] == '\n' ? length + 1 : 0;
@@ -136,7 +140,8 @@ static kind kind_of(const uint8_t *head, size_t bytes) {
 bool ct_file_is_other(const char *path, const void *head, size_t bytes, const char *expected) {
     kind found = bytes ? kind_of(head, bytes) : (kind){0};
     if (!found.what) return false;
-    if (found.way_out) ct_fail("%s: %s, expected %s: %s", path, found.what, expected, found.way_out);
+    if (found.way_out)
+        ct_fail("%s: %s, expected %s: %s", path, found.what, expected, found.way_out);
     else ct_fail("%s: %s, expected %s", path, found.what, expected);
     return true;
 }

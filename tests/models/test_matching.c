@@ -81,6 +81,47 @@ static ct_tensor *twice_the_products(ct_tensor *a, ct_tensor *b) {
     return ct_scale(ct_matmul(a, ct_transpose(b, 0, 1)), 2);
 }
 
+/* Pairs 0 and 2 of the four are of one image. */
+START_TEST(pairs_of_one_image_can_be_left_out) {
+    const double a[12] = {0.3, -0.2, 0.9, 0.1, 0.8, -0.4, 0.3, -0.2, 0.9, 0.6, 0.6, -0.1};
+    const double b[12] = {0.2, 0.1, 0.7, -0.3, 0.9, 0.2, 0.3, -0.1, 0.8, 0.4, 0.2, 0.3};
+    const int64_t images[4] = {7, 3, 7, 0};
+    CT_SCOPE {
+        ct_tensor *same = ct_same_images(ct_from_data(CT_I64, CT_CPU, CT_SHAPE(4), images));
+        for (int i = 0; i < 16; i++) ck_assert_double_eq(ct_get(same, i), i == 2 || i == 8);
+        for (int bits = 0; bits < 8; bits++) {
+            bool hardest = bits & 1, within = bits & 2, order = bits & 4;
+            double s[16], expected = 0;
+            const double *sides[3][2] = {{a, b}, {a, a}, {b, b}};
+            for (int k = 0; k < (within ? 3 : 1); k++) {
+                naive_similarity(sides[k][0], sides[k][1], order, s);
+                s[2] = s[8] = -100; /* far below any margin */
+                expected += naive_hinge(4, s, 0.3, hardest, false, false);
+                if (!k) expected += naive_hinge(4, s, 0.3, hardest, true, true);
+            }
+            ct_ranking_options options = {.margin = 0.3,
+                                          .hardest = hardest,
+                                          .intra_modal = within,
+                                          .measure = order ? CT_ORDER : CT_COSINE,
+                                          .left_out = same};
+            ct_tensor *x = ct_require_grad(numbers(CT_SHAPE(4, 3), a));
+            ct_tensor *loss = ct_ranking_loss(x, numbers(CT_SHAPE(4, 3), b), &options);
+            assert_no_error();
+            ck_assert_double_eq_tol(ct_item(loss), expected, 1e-13);
+            ck_assert(ct_backward(loss) && !ct_tensor_has_nonfinite(ct_grad(x)));
+            options.left_out = NULL; /* as in the published programs */
+            ck_assert_double_gt(ct_item(ct_ranking_loss(x, numbers(CT_SHAPE(4, 3), b), &options)),
+                                expected);
+            options.left_out = ct_zeros(CT_U8, CT_CPU, CT_SHAPE(4));
+            ck_assert_ptr_null(ct_ranking_loss(x, x, &options));
+            assert_error("left_out is u8 (4), expected u8 (4,4)");
+        }
+        ck_assert_ptr_null(ct_same_images(numbers(CT_SHAPE(4, 3), a)));
+        assert_error("same_images: the numbers are f64 (4,3), expected i64 (B)");
+    }
+}
+END_TEST
+
 START_TEST(a_similarity_of_ones_own_is_taken_everywhere) {
     const double a[12] = {0.3, -0.2, 0.9, 0.1, 0.8, -0.4, -0.7, 0.2, 0.5, 0.6, 0.6, -0.1};
     const double b[12] = {0.2, 0.1, 0.7, -0.3, 0.9, 0.2, -0.5, -0.1, 0.8, 0.4, 0.2, 0.3};
@@ -158,6 +199,6 @@ START_TEST(region_gcn_knows_its_own) {
 }
 END_TEST
 
-TEST_MAIN("matching", ranking_loss_is_its_formula, a_similarity_of_ones_own_is_taken_everywhere,
-          refuses_what_is_no_measure_and_no_matrix, region_gcn_starts_as_the_identity,
-          region_gcn_knows_its_own)
+TEST_MAIN("matching", ranking_loss_is_its_formula, pairs_of_one_image_can_be_left_out,
+          a_similarity_of_ones_own_is_taken_everywhere, refuses_what_is_no_measure_and_no_matrix,
+          region_gcn_starts_as_the_identity, region_gcn_knows_its_own)

@@ -148,6 +148,45 @@ START_TEST(first_epochs_sum_over_negatives) {
 }
 END_TEST
 
+static double loss_of(ct_model *model, const ct_batch *batch, ct_losses *losses) {
+    ct_rng rng = placed_rng();
+    *losses = ct_model_losses(model, batch, 0, &rng);
+    assert_no_error();
+    return ct_item(losses->term[CT_LOSS_RETRIEVAL]);
+}
+
+/* Images 1 and 3 of the batch are one. */
+START_TEST(captions_of_one_image_are_negatives_unless_said) {
+    static const char intra[] = "[loss]\nretrieval = hinge negatives=sum intra_modal=yes\n";
+    static const char ignored[] =
+        "[loss]\nretrieval = hinge negatives=sum intra_modal=yes same_image=ignored\n";
+    char text[2][1024];
+    snprintf(text[0], sizeof text[0], "%s%s%s", IMAGE(""), TEXT(""), intra);
+    snprintf(text[1], sizeof text[1], "%s%s%s", IMAGE(""), TEXT(""), ignored);
+    ct_model *model = model_of(text[0], CT_F64), *without = model_of(text[1], CT_F64);
+    CT_SCOPE {
+        ct_batch batch = batch_of(CT_F64, 0);
+        const int64_t rows[B] = {4, 2, 0, 2, 1};
+        batch.classes = ct_from_data(CT_I64, test_device(), CT_SHAPE(B), rows);
+        ct_losses one, other;
+        double all = loss_of(model, &batch, &one), fewer = loss_of(without, &batch, &other);
+        ct_ranking_options options = {.margin = 0.2, .intra_modal = true};
+        ct_tensor *images = ct_model_ranked(model, one.image_embeddings);
+        ct_tensor *captions = ct_model_ranked(model, one.caption_embeddings);
+        ck_assert_double_eq_tol(all, ct_item(ct_ranking_loss(images, captions, &options)), 1e-12);
+        options.left_out = ct_same_images(batch.classes);
+        ck_assert_double_eq_tol(fewer, ct_item(ct_ranking_loss(images, captions, &options)), 1e-12);
+        ck_assert_double_lt(fewer, all);
+        batch.classes = NULL;
+        ct_rng rng = placed_rng();
+        ct_model_losses(without, &batch, 0, &rng);
+        assert_error("'same_image=ignored' needs the batch's classes");
+    }
+    ct_model_destroy(model);
+    ct_model_destroy(without);
+}
+END_TEST
+
 /* ---- padding -------------------------------------------------------------------------------- */
 
 static void padding_changes_nothing(const char *text) {
@@ -294,5 +333,6 @@ START_TEST(policy_on_one_side) {
 END_TEST
 
 TEST_MAIN("model_compute", released_switches_are_told_apart, loss_options_are_told_apart,
-          weights_scale_the_total, first_epochs_sum_over_negatives, padding_does_not_matter,
-          discrete_only, continuous_only, categorical_policy, no_policy, policy_on_one_side)
+          weights_scale_the_total, first_epochs_sum_over_negatives,
+          captions_of_one_image_are_negatives_unless_said, padding_does_not_matter, discrete_only,
+          continuous_only, categorical_policy, no_policy, policy_on_one_side)

@@ -309,6 +309,7 @@ START_TEST(help_is_there) {
     ck_assert_ptr_nonnull(strstr(output, "lr_update"));
     ck_assert_ptr_nonnull(strstr(output, "\n  text_policy_steps            words|padded\n"));
     ck_assert_ptr_nonnull(strstr(output, "once|twice (not in the preset)\n"));
+    ck_assert_ptr_nonnull(strstr(output, "same_image=negative|ignored"));
     ck_assert_int_eq(run_train("--version", output), 0);
     ck_assert_ptr_nonnull(strstr(output, "cotangent"));
 }

@@ -300,13 +300,16 @@ void ct_config_print_help(void *file) {
         if (key->choices) fprintf(out, " (%s)", key->choices);
         fputc('\n', out);
     }
-    fprintf(out,
-            "\n[image] [text] [loss]\n"
-            "  The model: a chain of modules for images, one for captions, the losses. See "
-            "docs/model.md.\n\n[compat]\n"
-            "  What is done as the released code does it: the second of each two. See "
-            "docs/model.md.\n  %-28s none|released: all of the following\n",
-            "preset");
+    fprintf(
+        out,
+        "\n[image] [text] [loss]\n"
+        "  The model: a chain of modules for images, one for captions, the losses. See "
+        "docs/model.md.\n"
+        "  retrieval = hinge same_image=negative|ignored: captions of one image in one batch "
+        "are each\n  other's negatives, as in the published programs, or left out.\n\n[compat]\n"
+        "  What is done as the released code does it: the second of each two. See "
+        "docs/model.md.\n  %-28s none|released: all of the following\n",
+        "preset");
     const char *key, *choices;
     bool in_preset;
     for (int i = 0; ct_compat_key(i, &key, &choices, &in_preset); i++) {
