@@ -108,10 +108,10 @@ static ct_tensor *join_along_new_axis(ct_tensor *const *tensors, int count, int 
                                  ct_tensor_text(tensors[i])));
             if (same) wide[i] = ct_tensor_unsqueeze(tensors[i], axis);
         }
-        if (same) y = ct_keep(ct_tensor_concat(wide, count, axis));
+        if (same) y = ct_escape(ct_tensor_concat(wide, count, axis));
     }
     free(wide);
-    return ct_adopt(y);
+    return y;
 }
 
 ct_tensor *ct_stack(ct_tensor *const *tensors, int count, int axis) {

@@ -80,15 +80,15 @@ static void matmul_samples(ct_sampler *sampler) {
 static const ct_op matmul_op = {"matmul", matmul_backward, matmul_samples};
 
 ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b) {
-    ct_tensor *y = NULL;
     CT_SCOPE {
         const ct_tensor *first = ct_matmul_operand(a), *second = ct_matmul_operand(b);
-        y = ct_keep(product(first, second));
+        ct_tensor *y = ct_escape(product(first, second));
         ct_node *node = ct_record(&matmul_op, 2, (ct_tensor *[]){a, b}, 1, &y);
         ct_save(node, ct_needs_grad(node, 1) ? first : NULL);
         ct_save(node, ct_needs_grad(node, 0) ? second : NULL);
+        return y;
     }
-    return ct_adopt(y);
+    return NULL;
 }
 
 /* ---- linear ----------------------------------------------------------------------------- */
@@ -167,16 +167,16 @@ static ct_tensor *linear(const ct_tensor *x, const ct_tensor *rows, const ct_ten
 
 ct_tensor *ct_linear_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias) {
     if (!linear_fits(x, weight, bias)) return NULL;
-    ct_tensor *y = NULL;
     CT_SCOPE {
         const ct_tensor *rows = ct_as_rows(ct_matmul_operand(x));
         const ct_tensor *factor = ct_matmul_operand(weight);
-        y = ct_keep(linear(x, rows, factor, bias));
+        ct_tensor *y = ct_escape(linear(x, rows, factor, bias));
         ct_node *node = ct_record(&linear_op, 3, (ct_tensor *[]){x, weight, bias}, 1, &y);
         ct_save(node, ct_needs_grad(node, 1) ? rows : NULL);
         ct_save(node, ct_needs_grad(node, 0) ? factor : NULL);
+        return y;
     }
-    return ct_adopt(y);
+    return NULL;
 }
 
 const ct_op *ct_matmul_op(int i) {

@@ -205,9 +205,8 @@ ct_tensor *ct_log_sum_exp(ct_tensor *x, int axis) {
         ct_tensor *power = ct_tensor_unary(CT_UNARY_exp, ct_tensor_sub(x, largest), 0, 0);
         ct_tensor *sum = ct_tensor_reduce(CT_SUM, power, 1u << axis, true);
         ct_tensor *kept = ct_tensor_add(largest, ct_tensor_unary(CT_UNARY_log, sum, 0, 0));
-        y = ct_keep(ct_tensor_squeeze(kept, axis));
+        y = ct_escape(ct_tensor_squeeze(kept, axis));
     }
-    y = ct_adopt(y);
     ct_node *node = ct_record(&log_sum_exp_op, 1, &x, 1, &y);
     ct_save(node, x);
     ct_save(node, y);
@@ -261,10 +260,9 @@ ct_tensor *ct_variance(ct_tensor *x, int axis, bool unbiased) {
     ct_tensor *y = NULL;
     CT_SCOPE {
         ct_tensor *square = ct_tensor_unary(CT_UNARY_square, ct_tensor_sub(x, mean), 0, 0);
-        y = ct_keep(
+        y = ct_escape(
             ct_tensor_scale(ct_tensor_reduce(CT_SUM, square, 1u << axis, false), 1 / o.divisor));
     }
-    y = ct_adopt(y);
     ct_node *node = ct_record(&variance_op, 1, &x, 1, &y);
     ct_save(node, x);
     ct_save(node, mean);
@@ -335,8 +333,7 @@ ct_tensor *ct_norm(ct_tensor *x, int axis) {
     axis = ct_axis("norm", axis, x->shape.ndim);
     if (axis < 0) return NULL;
     ct_tensor *y = NULL;
-    CT_SCOPE { y = ct_keep(ct_tensor_squeeze(norm_along(x, axis), axis)); }
-    y = ct_adopt(y);
+    CT_SCOPE { y = ct_escape(ct_tensor_squeeze(norm_along(x, axis), axis)); }
     ct_node *node = ct_record(&norm_op, 1, &x, 1, &y);
     ct_save(node, x);
     ct_save(node, y);

@@ -194,21 +194,19 @@ ct_graph_state ct_model_state(const ct_model *model, ct_rng *rng) {
 }
 
 ct_tensor *ct_model_embed_images(ct_model *model, ct_tensor *images, ct_rng *rng) {
-    ct_tensor *kept = NULL;
     CT_SCOPE {
         ct_graph_state state = ct_model_state(model, rng);
-        kept = ct_keep(ct_model_run_images(model, images, &state));
+        return ct_escape(ct_model_run_images(model, images, &state));
     }
-    return kept ? ct_adopt(kept) : NULL;
+    return NULL;
 }
 
 ct_tensor *ct_model_embed_captions(ct_model *model, const ct_batch *batch, ct_rng *rng) {
-    ct_tensor *kept = NULL;
     CT_SCOPE {
         ct_graph_state state = ct_model_state(model, rng);
-        kept = ct_keep(ct_model_run_captions(model, batch, &state));
+        return ct_escape(ct_model_run_captions(model, batch, &state));
     }
-    return kept ? ct_adopt(kept) : NULL;
+    return NULL;
 }
 
 ct_tensor *ct_model_ranked(const ct_model *model, ct_tensor *embeddings) {

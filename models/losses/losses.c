@@ -193,17 +193,14 @@ static bool run(ct_step *step, ct_losses *losses) {
     return ct_ok();
 }
 
-/* The tensors of a ct_losses, to keep and to adopt all alike. */
-static void each(ct_losses *losses, ct_tensor *(*function)(ct_tensor *)) {
+/* Lets all tensors of a ct_losses out of the scope. */
+static void escape(ct_losses *losses) {
     ct_tensor *all[] = {losses->image_embeddings, losses->caption_embeddings,
                         losses->reward,           losses->advantage,
                         losses->image_weights,    losses->caption_weights};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i]) function(all[i]);
-    for (int i = 0; i < CT_LOSS_COUNT; i++)
-        if (losses->term[i]) function(losses->term[i]);
-    for (int i = 0; i < CT_MOST_OWN_LOSSES; i++)
-        if (losses->own[i]) function(losses->own[i]);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) ct_escape(all[i]);
+    for (int i = 0; i < CT_LOSS_COUNT; i++) ct_escape(losses->term[i]);
+    for (int i = 0; i < CT_MOST_OWN_LOSSES; i++) ct_escape(losses->own[i]);
 }
 
 ct_losses ct_model_losses(ct_model *model, const ct_batch *batch, int64_t epoch, ct_rng *rng) {
@@ -219,8 +216,7 @@ ct_losses ct_model_losses(ct_model *model, const ct_batch *batch, int64_t epoch,
                         .image = ct_model_state(model, rng),
                         .text = ct_model_state(model, rng)};
         if (!run(&step, &losses)) return (ct_losses){0};
-        each(&losses, ct_keep);
+        escape(&losses);
     }
-    each(&losses, ct_adopt);
     return losses;
 }

@@ -86,16 +86,15 @@ ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions,
     ct_hinge_options images_of_caption = captions_of_image, within = captions_of_image;
     images_of_caption.anchor = images_of_caption.over = CT_HINGE_COLUMN;
     within.over = o.within_over;
-    ct_tensor *loss = NULL;
     CT_SCOPE {
         ct_tensor *s = similarity(images, captions, &o);
-        loss = ct_add(ct_hinge(s, captions_of_image), ct_hinge(s, images_of_caption));
+        ct_tensor *loss = ct_add(ct_hinge(s, captions_of_image), ct_hinge(s, images_of_caption));
         if (o.intra_modal) {
             ct_tensor *of_images = similarity(images, images, &o);
             ct_tensor *of_captions = similarity(captions, captions, &o);
             loss = ct_add(loss, ct_add(ct_hinge(of_images, within), ct_hinge(of_captions, within)));
         }
-        ct_keep(loss);
+        return ct_escape(loss);
     }
-    return ct_adopt(loss);
+    return NULL;
 }

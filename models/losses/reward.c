@@ -27,13 +27,12 @@ ct_tensor *ct_retrieval_reward(const ct_tensor *similarity) {
     if (ct_ndim(similarity) != 2 || ct_dim(similarity, 0) != ct_dim(similarity, 1))
         return ct_fail("retrieval_reward: similarity is %s, expected (B,B)",
                        ct_tensor_text(similarity));
-    ct_tensor *kept = NULL;
     CT_SCOPE {
         ct_tensor *to_captions = one_way(similarity, false);
         ct_tensor *to_images = one_way(similarity, true);
-        if (to_captions && to_images) kept = ct_keep(ct_tensor_add(to_captions, to_images));
+        if (to_captions && to_images) return ct_escape(ct_tensor_add(to_captions, to_images));
     }
-    return kept ? ct_adopt(kept) : NULL;
+    return NULL;
 }
 
 ct_tensor *ct_reward_advantage(const ct_tensor *reward, bool leave_one_out, double weight) {
@@ -41,14 +40,13 @@ ct_tensor *ct_reward_advantage(const ct_tensor *reward, bool leave_one_out, doub
     if (ct_ndim(reward) != 1)
         return ct_fail("reward_advantage: reward is %s, expected (B)", ct_tensor_text(reward));
     int64_t count = ct_count(reward);
-    ct_tensor *kept = NULL;
     CT_SCOPE {
         ct_tensor *baseline = ct_tensor_reduce(CT_SUM, reward, CT_ALL_AXES, false);
         if (leave_one_out) baseline = ct_tensor_sub(baseline, reward);
         int64_t others = leave_one_out ? count - 1 : count;
         if (!baseline) return NULL;
         baseline = ct_tensor_scale(baseline, others > 0 ? weight / (double)others : 0);
-        kept = ct_keep(ct_tensor_sub(reward, baseline));
+        return ct_escape(ct_tensor_sub(reward, baseline));
     }
-    return kept ? ct_adopt(kept) : NULL;
+    return NULL;
 }

@@ -36,14 +36,13 @@ ct_tensor *ct_region_gcn(ct_module *gcn, ct_tensor *v) {
     if (ct_ndim(v) != 3) {
         return ct_fail("region_gcn: v is %s, expected 3 dimensions", ct_tensor_text(v));
     }
-    ct_tensor *out = NULL;
     CT_SCOPE {
         ct_tensor *g = ct_linear(ct_module_child(gcn, "g"), v);
         ct_tensor *theta = ct_linear(ct_module_child(gcn, "theta"), v);
         ct_tensor *phi = ct_linear(ct_module_child(gcn, "phi"), v);
         ct_tensor *affinity = ct_matmul(theta, ct_transpose(phi, 1, 2));
         ct_tensor *y = ct_matmul(ct_scale(affinity, 1.0 / (double)v->shape.dim[1]), g);
-        out = ct_keep(ct_add(v, ct_forward(ct_module_child(gcn, "W"), y)));
+        return ct_escape(ct_add(v, ct_forward(ct_module_child(gcn, "W"), y)));
     }
-    return ct_adopt(out);
+    return NULL;
 }

@@ -106,7 +106,6 @@ ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, 
     if (mask && mask->dtype != CT_U8) {
         return ct_fail("attention: mask is %s, expected u8", ct_tensor_text(mask));
     }
-    ct_tensor *y = NULL;
-    CT_SCOPE { y = ct_keep(attend(attention, self, x, mask)); }
-    return ct_adopt(y);
+    CT_SCOPE { return ct_escape(attend(attention, self, x, mask)); }
+    return NULL;
 }

@@ -20,12 +20,11 @@ ct_module *ct_graph_conv_create(int64_t in, int64_t out, bool bias) {
 
 ct_tensor *ct_graph_conv(ct_module *conv, ct_tensor *x, ct_tensor *adjacency) {
     if (!ct_module_is("graph_conv", conv, &graph_conv_class)) return NULL;
-    ct_tensor *y = NULL;
     CT_SCOPE {
         ct_tensor *projected = ct_linear_with(x, ct_module_own(conv, "weight"), NULL);
         ct_tensor *bias = ct_module_own(conv, "bias");
-        y = ct_matmul(adjacency, projected);
-        y = ct_keep(bias ? ct_add(y, bias) : y);
+        ct_tensor *y = ct_matmul(adjacency, projected);
+        return ct_escape(bias ? ct_add(y, bias) : y);
     }
-    return ct_adopt(y);
+    return NULL;
 }

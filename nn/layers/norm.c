@@ -58,22 +58,25 @@ static bool track(ct_module *norm, const ct_tensor *mean, const ct_tensor *varia
                   double factor) {
     if (ct_is_recomputing()) return true;
     const ct_batch_norm_options *options = ct_module_self(norm);
+    CT_NO_GRAD
     return average(ct_module_own(norm, "running_mean"), options->momentum, 1, mean) &&
            average(ct_module_own(norm, "running_var"), options->momentum, factor, variance) &&
            count_one_more(ct_module_own(norm, "num_batches_tracked"));
+    return false;
 }
 
 /* Batch statistics, and the running ones moved towards them. count: values a channel. */
 static ct_tensor *normalise_batch(ct_module *norm, const ct_batch_norm_options *options,
                                   ct_tensor *x, int64_t count) {
-    ct_tensor *mean = NULL, *variance = NULL, *y = NULL;
     CT_SCOPE {
-        y = ct_batch_norm_with(x, options->axis, ct_module_own(norm, "weight"),
+        ct_tensor *mean, *variance;
+        ct_tensor *y =
+            ct_batch_norm_with(x, options->axis, ct_module_own(norm, "weight"),
                                ct_module_own(norm, "bias"), options->eps, &mean, &variance);
         double unbiased = (double)count / (double)(count - 1);
-        y = y && track(norm, mean, variance, unbiased) ? ct_keep(y) : NULL;
+        if (y && track(norm, mean, variance, unbiased)) return ct_escape(y);
     }
-    return ct_adopt(y);
+    return NULL;
 }
 
 /* The channels' axis of x, -1 on error. */
@@ -148,13 +151,12 @@ ct_tensor *ct_batch_norm_masked(ct_module *norm, ct_tensor *x, ct_tensor *mask) 
         return ct_fail("batch_norm: x is %s and its mask %s, expected (R,C) and (R,1)",
                        ct_tensor_text(x), ct_tensor_text(mask));
     }
-    ct_tensor *y = NULL;
     CT_SCOPE {
-        y = takes_batch_statistics(norm) ? normalise_masked(norm, x, mask)
-                                         : normalise_fixed(norm, x, axis);
-        y = ct_keep(y ? ct_where(mask, y, ct_scalar(x->dtype, x->device, 0)) : NULL);
+        ct_tensor *y = takes_batch_statistics(norm) ? normalise_masked(norm, x, mask)
+                                                    : normalise_fixed(norm, x, axis);
+        return ct_escape(y ? ct_where(mask, y, ct_scalar(x->dtype, x->device, 0)) : NULL);
     }
-    return ct_adopt(y);
+    return NULL;
 }
 
 /* ---- layer norm (Ba et al. 2016) --------------------------------------------------------- */

@@ -162,20 +162,14 @@ static ct_tensor *run(const ct_module_class *class, ct_module *module, ct_tensor
     if (!check_state(type, "h0", self, x, given.h) || !check_state(type, "c0", self, x, given.c)) {
         return NULL;
     }
-    ct_tensor *y = NULL;
-    recurrent_state last = {0};
     CT_SCOPE {
-        y = ct_keep(run_layers(module, self, x, given, lengths, &last));
-        ct_keep(y ? last.h : NULL);
-        ct_keep(y ? last.c : NULL);
+        recurrent_state last = {0};
+        ct_tensor *y = ct_escape(run_layers(module, self, x, given, lengths, &last));
+        if (y && h_last) *h_last = ct_escape(last.h);
+        if (y && c_last) *c_last = ct_escape(last.c);
+        return y;
     }
-    if (!y) return NULL;
-    y = ct_adopt(y);
-    last.h = ct_adopt(last.h);
-    last.c = ct_adopt(last.c);
-    if (h_last) *h_last = last.h;
-    if (c_last) *c_last = last.c;
-    return y;
+    return NULL;
 }
 
 /* ---- GRU -------------------------------------------------------------------------------- */

@@ -19,7 +19,6 @@ ct_tensor *ct_categorical_sample(ct_tensor *logits, ct_rng *rng, const char *nam
         return ct_fail("categorical_sample: logits are %s, expected (...,K)",
                        ct_tensor_text(logits));
     }
-    ct_tensor *index = NULL;
     CT_SCOPE {
         ct_tensor *u = ct_random_uniform(rng, name, logits->dtype, logits->device,
                                          without_last(logits->shape));
@@ -32,9 +31,9 @@ ct_tensor *ct_categorical_sample(ct_tensor *logits, ct_rng *rng, const char *nam
             ct_tensor_unary(CT_UNARY_clamp, ct_tensor_cast(u, CT_F64), 0, 1 - 0x1p-52);
         ct_tensor *level = ct_tensor_mul(ct_tensor_unsqueeze(below_one, -1), total);
         ct_tensor *exceeds = ct_tensor_compare(CT_COMPARE_greater, sums, level);
-        index = ct_keep(ct_tensor_argmax(ct_tensor_cast(exceeds, CT_F32), -1));
+        return ct_escape(ct_tensor_argmax(ct_tensor_cast(exceeds, CT_F32), -1));
     }
-    return ct_adopt(index);
+    return NULL;
 }
 
 ct_tensor *ct_categorical_log_prob(ct_tensor *logits, ct_tensor *value) {
@@ -42,13 +41,12 @@ ct_tensor *ct_categorical_log_prob(ct_tensor *logits, ct_tensor *value) {
 }
 
 ct_tensor *ct_categorical_entropy(ct_tensor *logits) {
-    ct_tensor *entropy = NULL;
     CT_SCOPE {
         /* Finite where a logit is minus infinity: its probability 0 then gives 0, not NaN. */
         ct_tensor *log_p = ct_clamp(ct_log_softmax(logits, -1), -1e30, 0);
-        entropy = ct_keep(ct_neg(ct_sum(ct_mul(ct_softmax(logits, -1), log_p), -1)));
+        return ct_escape(ct_neg(ct_sum(ct_mul(ct_softmax(logits, -1), log_p), -1)));
     }
-    return ct_adopt(entropy);
+    return NULL;
 }
 
 /* ---- Gumbel-softmax (Jang et al. 2017; Maddison et al. 2017) ------------------------------ */
@@ -78,15 +76,14 @@ ct_tensor *ct_gumbel_softmax(ct_tensor *logits, double temperature, bool hard, c
     if (!(temperature > 0)) {
         return ct_fail("gumbel_softmax: temperature %g, expected > 0", temperature);
     }
-    ct_tensor *y = NULL;
     CT_SCOPE {
         ct_tensor *u = ct_random_uniform(rng, name, logits->dtype, logits->device, logits->shape);
-        y = ct_softmax(ct_scale(ct_add(logits, gumbel(u)), 1 / temperature), -1);
+        ct_tensor *y = ct_softmax(ct_scale(ct_add(logits, gumbel(u)), 1 / temperature), -1);
         /* y - y is exactly 0 in value and carries y's gradient. */
         if (y && hard) y = ct_add(one_hot_argmax(y), ct_sub(y, ct_detach(y)));
-        ct_keep(y);
+        return ct_escape(y);
     }
-    return ct_adopt(y);
+    return NULL;
 }
 
 /* ---- normal ----------------------------------------------------------------------------- */
@@ -98,12 +95,11 @@ ct_tensor *ct_normal_rsample(ct_tensor *mean, ct_tensor *std, ct_rng *rng, const
     }
     ct_shape shape;
     if (!ct_broadcast_shape("normal_sample", mean->shape, std->shape, &shape)) return NULL;
-    ct_tensor *x = NULL;
     CT_SCOPE {
         ct_tensor *noise = ct_random_normal(rng, name, mean->dtype, mean->device, shape);
-        x = ct_keep(ct_add(mean, ct_mul(std, noise)));
+        return ct_escape(ct_add(mean, ct_mul(std, noise)));
     }
-    return ct_adopt(x);
+    return NULL;
 }
 
 ct_tensor *ct_normal_sample(ct_tensor *mean, ct_tensor *std, ct_rng *rng, const char *name) {
@@ -115,13 +111,12 @@ ct_tensor *ct_normal_sample(ct_tensor *mean, ct_tensor *std, ct_rng *rng, const 
 
 /* -((x - mean)/std)^2/2 - log std - log(2 pi)/2 */
 ct_tensor *ct_normal_log_prob(ct_tensor *x, ct_tensor *mean, ct_tensor *std) {
-    ct_tensor *log_prob = NULL;
     CT_SCOPE {
         ct_tensor *squared = ct_square(ct_div(ct_sub(x, mean), std));
         ct_tensor *y = ct_sub(ct_scale(squared, -0.5), ct_log(std));
-        log_prob = ct_keep(ct_add_scalar(y, -0.5 * log(2 * M_PI)));
+        return ct_escape(ct_add_scalar(y, -0.5 * log(2 * M_PI)));
     }
-    return ct_adopt(log_prob);
+    return NULL;
 }
 
 ct_tensor *ct_normal_entropy(ct_tensor *std) {

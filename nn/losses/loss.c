@@ -50,35 +50,30 @@ ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *labels,
         return NULL;
     }
     int64_t ignore_index = o.ignore ? o.ignore_index : INT64_MIN;
-    ct_tensor *loss = NULL;
     CT_SCOPE {
         ct_tensor *rows = ct_cross_entropy_rows(logits, labels, ignore_index, o.smoothing);
         if (rows && o.reduction == CT_REDUCE_MEAN) {
-            loss = ct_div(ct_sum_all(rows), counted(rows, labels, &o));
-        } else {
-            loss = reduced("cross_entropy", rows, o.reduction);
+            return ct_escape(ct_div(ct_sum_all(rows), counted(rows, labels, &o)));
         }
-        ct_keep(loss);
+        return ct_escape(reduced("cross_entropy", rows, o.reduction));
     }
-    return ct_adopt(loss);
+    return NULL;
 }
 
 ct_tensor *ct_bce_with_logits(ct_tensor *logits, ct_tensor *targets, ct_loss_reduction reduction) {
     if (!same_shape("bce_with_logits", "logits", logits, "targets", targets)) return NULL;
-    ct_tensor *loss = NULL;
     CT_SCOPE {
         /* -log s(x) = softplus(-x), -log(1 - s(x)) = softplus(x): no overflow, no cancellation
          * for large |x|, and the right slope at x = 0. */
         ct_tensor *positive = ct_mul(targets, ct_softplus(ct_neg(logits)));
         ct_tensor *negative = ct_mul(ct_add_scalar(ct_neg(targets), 1), ct_softplus(logits));
-        loss = ct_keep(reduced("bce_with_logits", ct_add(positive, negative), reduction));
+        return ct_escape(reduced("bce_with_logits", ct_add(positive, negative), reduction));
     }
-    return ct_adopt(loss);
+    return NULL;
 }
 
 ct_tensor *ct_mse(ct_tensor *prediction, ct_tensor *target, ct_loss_reduction reduction) {
     if (!same_shape("mse", "prediction", prediction, "target", target)) return NULL;
-    ct_tensor *loss = NULL;
-    CT_SCOPE { loss = ct_keep(reduced("mse", ct_square(ct_sub(prediction, target)), reduction)); }
-    return ct_adopt(loss);
+    CT_SCOPE { return ct_escape(reduced("mse", ct_square(ct_sub(prediction, target)), reduction)); }
+    return NULL;
 }

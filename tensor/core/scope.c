@@ -49,12 +49,16 @@ void ct_scope_close(ct_scope *scope) {
     close_innermost();
 }
 
+static ct_tensor *fail_without_scope(void) {
+    return ct_fail("no scope is open on this thread: put the code that makes tensors inside "
+                   "CT_SCOPE { ... }");
+}
+
 ct_tensor *ct_adopt(ct_tensor *x) {
     if (!x) return NULL;
     if (!stack.innermost) {
         ct_release(x);
-        return ct_fail("no scope is open on this thread: put the code that makes tensors inside "
-                       "CT_SCOPE { ... }");
+        return fail_without_scope();
     }
     if (stack.count == stack.capacity) {
         size_t capacity = stack.capacity ? 2 * stack.capacity : 64;
@@ -67,4 +71,17 @@ ct_tensor *ct_adopt(ct_tensor *x) {
         stack.capacity = capacity;
     }
     return stack.items[stack.count++] = x;
+}
+
+/* The new reference changes places with the scope's first, which then is the last of the scope
+ * around. */
+ct_tensor *ct_escape(ct_tensor *x) {
+    ct_scope *scope = stack.innermost;
+    if (!x) return NULL;
+    if (!scope) return fail_without_scope();
+    if (!scope->outer) return ct_fail("no scope is open around the one that a tensor is to leave");
+    if (!ct_adopt(ct_keep(x))) return NULL;
+    stack.items[stack.count - 1] = stack.items[scope->first];
+    stack.items[scope->first++] = x;
+    return x;
 }

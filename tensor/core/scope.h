@@ -27,9 +27,13 @@ static inline void ct_scope_cleanup(ct_scope **scope) {
 ct_tensor *ct_keep(ct_tensor *x);
 /* Drops a reference that the caller owns. NULL is ignored. */
 void ct_release(ct_tensor *x);
-/* Hands a reference that the caller owns to the innermost scope, and returns x: how a function
- * with a CT_SCOPE of its own returns a tensor to its caller's scope. */
+/* Hands a reference that the caller owns to the innermost scope, and returns x. NULL gives NULL;
+ * NULL with an error, and the reference dropped, if there is no scope or no memory. */
 ct_tensor *ct_adopt(ct_tensor *x);
+/* Lets x stay when the innermost scope closes, in the scope around that one, and returns x: how a
+ * function returns a tensor from within a CT_SCOPE of its own. NULL gives NULL; NULL with an error
+ * if there is no scope around or no memory. */
+ct_tensor *ct_escape(ct_tensor *x);
 
 /* True if the caller's reference is the only one to x and no other tensor shares its storage, so
  * that nobody can see x change. False on memory that the caller provided (ct_from_memory). */

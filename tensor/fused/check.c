@@ -52,10 +52,6 @@ ct_shape ct_around_axis(ct_shape shape, int axis) {
     return CT_SHAPE(outer, shape.dim[axis], inner);
 }
 
-void ct_keep_all(ct_tensor **const *tensors, int count) {
-    for (int i = 0; i < count; i++) ct_keep(*tensors[i]);
-}
-
-void ct_adopt_all(ct_tensor **const *tensors, int count) {
-    for (int i = 0; i < count; i++) *tensors[i] = ct_adopt(*tensors[i]);
+void ct_escape_all(ct_tensor **const *tensors, int count) {
+    for (int i = 0; i < count; i++) *tensors[i] = ct_escape(*tensors[i]);
 }

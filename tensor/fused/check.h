@@ -26,8 +26,7 @@ ct_tensor *ct_empty_like(const ct_tensor *x, ct_shape shape);
 /* x contiguous seen as (outer, size of axis, inner). */
 ct_shape ct_around_axis(ct_shape shape, int axis);
 
-/* Keeps all, at the end of a CT_SCOPE; after it ct_adopt_all hands them on. NULLs stay NULL. */
-void ct_keep_all(ct_tensor **const *tensors, int count);
-void ct_adopt_all(ct_tensor **const *tensors, int count);
+/* ct_escape for all; NULLs stay NULL. */
+void ct_escape_all(ct_tensor **const *tensors, int count);
 
 #endif

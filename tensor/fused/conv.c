@@ -97,16 +97,15 @@ static ct_tensor *forward(const conv *c, const ct_tensor *weight, const ct_tenso
 
 ct_tensor *ct_tensor_conv1d(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias,
                             ct_tensor_conv1d_options options) {
-    ct_tensor *y = NULL;
     CT_SCOPE {
         conv c;
         if (!check_inputs("conv1d", &c, x, weight, options) ||
             !ct_check_optional("conv1d", "bias", x, bias, CT_SHAPE(c.out))) {
             break;
         }
-        y = ct_keep(forward(&c, weight, bias));
+        return ct_escape(forward(&c, weight, bias));
     }
-    return ct_adopt(y);
+    return NULL;
 }
 
 /* ---- gradient --------------------------------------------------------------------------- */
@@ -167,11 +166,11 @@ void ct_tensor_conv1d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tens
         ct_tensor *to_weight = weight_gradient(&c, factor);
         ct_tensor *to_bias = gbias ? ct_tensor_reduce(CT_SUM, g, 3u, false) : NULL;
         if ((gx && !to_x) || !to_weight || (gbias && !to_bias)) break;
-        grad_x = ct_keep(to_x);
-        grad_weight = ct_keep(to_weight);
-        grad_bias = ct_keep(to_bias);
+        grad_x = ct_escape(to_x);
+        grad_weight = ct_escape(to_weight);
+        grad_bias = ct_escape(to_bias);
     }
-    *gweight = ct_adopt(grad_weight);
-    if (gx) *gx = ct_adopt(grad_x);
-    if (gbias) *gbias = ct_adopt(grad_bias);
+    *gweight = grad_weight;
+    if (gx) *gx = grad_x;
+    if (gbias) *gbias = grad_bias;
 }

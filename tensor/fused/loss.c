@@ -26,11 +26,10 @@ ct_tensor *ct_tensor_cross_entropy(const ct_tensor *logits, const ct_tensor *lab
         if (!ct_backend_of(x->device)->cross_entropy(row_loss, lse, x, label, ignore_index,
                                                      smoothing))
             break;
-        loss = ct_keep(row_loss);
-        *log_sum_exp = ct_keep(lse);
+        loss = ct_escape(row_loss);
+        *log_sum_exp = ct_escape(lse);
     }
-    *log_sum_exp = ct_adopt(*log_sum_exp);
-    return ct_adopt(loss);
+    return loss;
 }
 
 ct_tensor *ct_tensor_cross_entropy_grad(const ct_tensor *g, const ct_tensor *logits,
@@ -52,8 +51,8 @@ ct_tensor *ct_tensor_cross_entropy_grad(const ct_tensor *g, const ct_tensor *log
         if (ok && gx &&
             ct_backend_of(x->device)->cross_entropy_grad(gx, row_g, x, label, lse, ignore_index,
                                                          smoothing)) {
-            grad = ct_keep(gx);
+            grad = ct_escape(gx);
         }
     }
-    return ct_adopt(grad);
+    return grad;
 }

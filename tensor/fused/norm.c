@@ -40,87 +40,72 @@ static ct_tensor *apply(const char *op, const ct_tensor *x, int axis, const ct_t
                : NULL;
 }
 
-static ct_norm_result batch_norm(const ct_tensor *x, int axis, const ct_tensor *weight,
-                                 const ct_tensor *bias, double eps) {
-    ct_norm_result none = {0}, result = {0};
-    ct_tensor *view = around("batch norm", x, axis);
-    if (!view) return none;
-    if (ct_count(view) == 0) {
-        ct_fail("batch norm: %s is empty and has no statistics", ct_tensor_text(x));
-        return none;
-    }
-    ct_shape channels = CT_SHAPE(view->shape.dim[1]);
-    result.mean = ct_empty_like(x, channels);
-    result.variance = ct_empty_like(x, channels);
-    result.rstd = ct_empty_like(x, channels);
-    if (!result.mean || !result.variance || !result.rstd) return none;
-    if (!ct_backend_of(x->device)->batch_norm_statistics(result.mean, result.variance, result.rstd,
-                                                         view, eps)) {
-        return none;
-    }
-    result.y = apply("batch norm", x, axis, result.mean, result.rstd, weight, bias);
-    return result.y ? result : none;
-}
-
 ct_norm_result ct_tensor_batch_norm(const ct_tensor *x, int axis, const ct_tensor *weight,
                                     const ct_tensor *bias, double eps) {
-    ct_norm_result result = {0};
-    ct_tensor **const all[] = {&result.y, &result.mean, &result.variance, &result.rstd};
+    ct_norm_result none = {0}, result = {0};
     CT_SCOPE {
-        result = batch_norm(x, axis, weight, bias, eps);
-        ct_keep_all(all, 4);
+        ct_tensor *view = around("batch norm", x, axis);
+        if (!view) return none;
+        if (ct_count(view) == 0) {
+            ct_fail("batch norm: %s is empty and has no statistics", ct_tensor_text(x));
+            return none;
+        }
+        ct_shape channels = CT_SHAPE(view->shape.dim[1]);
+        result.mean = ct_empty_like(x, channels);
+        result.variance = ct_empty_like(x, channels);
+        result.rstd = ct_empty_like(x, channels);
+        if (!result.mean || !result.variance || !result.rstd) return none;
+        if (!ct_backend_of(x->device)->batch_norm_statistics(result.mean, result.variance,
+                                                             result.rstd, view, eps)) {
+            return none;
+        }
+        result.y = apply("batch norm", x, axis, result.mean, result.rstd, weight, bias);
+        if (!result.y) return none;
+        ct_escape_all(
+            (ct_tensor **const[]){&result.y, &result.mean, &result.variance, &result.rstd}, 4);
+        return result;
     }
-    ct_adopt_all(all, 4);
-    return result;
+    return none;
 }
 
 ct_tensor *ct_tensor_batch_norm_apply(const ct_tensor *x, int axis, const ct_tensor *mean,
                                       const ct_tensor *rstd, const ct_tensor *weight,
                                       const ct_tensor *bias) {
-    ct_tensor *y = NULL;
-    CT_SCOPE { y = ct_keep(apply("batch norm", x, axis, mean, rstd, weight, bias)); }
-    return ct_adopt(y);
-}
-
-static ct_norm_grad batch_norm_grad(const ct_tensor *g, const ct_tensor *x, int axis,
-                                    const ct_tensor *mean, const ct_tensor *rstd,
-                                    const ct_tensor *weight, bool batch_statistics) {
-    static const char op[] = "batch norm gradient";
-    ct_norm_grad none = {0}, grad = {0};
-    ct_tensor *x_view = around(op, x, axis);
-    ct_tensor *g_view =
-        x_view && ct_check_shape(op, "g", x, g, x->shape) ? around(op, g, axis) : NULL;
-    if (!g_view || !ct_check_input(op, mean) || !ct_check_input(op, rstd)) return none;
-    int64_t channels = x_view->shape.dim[1];
-    if (!channel_input(op, "mean", x, &mean, channels) ||
-        !channel_input(op, "rstd", x, &rstd, channels) ||
-        !channel_input(op, "weight", x, &weight, channels)) {
-        return none;
-    }
-    grad.x = ct_empty_like(x, x->shape);
-    grad.weight = ct_empty_like(x, CT_SHAPE(channels));
-    grad.bias = ct_empty_like(x, CT_SHAPE(channels));
-    ct_tensor *gx_view = grad.x ? ct_tensor_reshape(grad.x, x_view->shape) : NULL;
-    if (!gx_view || !grad.weight || !grad.bias) return none;
-    if (!ct_backend_of(x->device)->batch_norm_grad(gx_view, grad.weight, grad.bias, g_view, x_view,
-                                                   mean, rstd, weight, batch_statistics)) {
-        return none;
-    }
-    if (!weight) grad.weight = grad.bias = NULL;
-    return grad;
+    CT_SCOPE { return ct_escape(apply("batch norm", x, axis, mean, rstd, weight, bias)); }
+    return NULL;
 }
 
 ct_norm_grad ct_tensor_batch_norm_grad(const ct_tensor *g, const ct_tensor *x, int axis,
                                        const ct_tensor *mean, const ct_tensor *rstd,
                                        const ct_tensor *weight, bool batch_statistics) {
-    ct_norm_grad grad = {0};
-    ct_tensor **const all[] = {&grad.x, &grad.weight, &grad.bias};
+    static const char op[] = "batch norm gradient";
+    ct_norm_grad none = {0}, grad = {0};
     CT_SCOPE {
-        grad = batch_norm_grad(g, x, axis, mean, rstd, weight, batch_statistics);
-        ct_keep_all(all, 3);
+        ct_tensor *x_view = around(op, x, axis);
+        ct_tensor *g_view =
+            x_view && ct_check_shape(op, "g", x, g, x->shape) ? around(op, g, axis) : NULL;
+        if (!g_view || !ct_check_input(op, mean) || !ct_check_input(op, rstd)) return none;
+        int64_t channels = x_view->shape.dim[1];
+        if (!channel_input(op, "mean", x, &mean, channels) ||
+            !channel_input(op, "rstd", x, &rstd, channels) ||
+            !channel_input(op, "weight", x, &weight, channels)) {
+            return none;
+        }
+        grad.x = ct_empty_like(x, x->shape);
+        grad.weight = ct_empty_like(x, CT_SHAPE(channels));
+        grad.bias = ct_empty_like(x, CT_SHAPE(channels));
+        ct_tensor *gx_view = grad.x ? ct_tensor_reshape(grad.x, x_view->shape) : NULL;
+        if (!gx_view || !grad.weight || !grad.bias) return none;
+        if (!ct_backend_of(x->device)->batch_norm_grad(gx_view, grad.weight, grad.bias, g_view,
+                                                       x_view, mean, rstd, weight,
+                                                       batch_statistics)) {
+            return none;
+        }
+        if (!weight) grad.weight = grad.bias = NULL;
+        ct_escape_all((ct_tensor **const[]){&grad.x, &grad.weight, &grad.bias}, 3);
+        return grad;
     }
-    ct_adopt_all(all, 3);
-    return grad;
+    return none;
 }
 
 /* ---- layer norm ------------------------------------------------------------------------- */
@@ -138,76 +123,62 @@ static ct_tensor *last_axis_rows(const char *op, const ct_tensor *x) {
     return view ? ct_tensor_squeeze(view, 2) : NULL;
 }
 
-static ct_norm_result layer_norm(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias,
-                                 double eps) {
-    ct_norm_result none = {0}, result = {0};
-    ct_tensor *rows = last_axis_rows("layer norm", x);
-    if (!rows) return none;
-    int64_t width = rows->shape.dim[1];
-    if (!channel_input("layer norm", "weight", x, &weight, width) ||
-        !channel_input("layer norm", "bias", x, &bias, width)) {
-        return none;
-    }
-    result.y = ct_empty_like(x, x->shape);
-    result.mean = ct_empty_like(x, row_shape(x));
-    result.rstd = ct_empty_like(x, row_shape(x));
-    if (!result.y || !result.mean || !result.rstd) return none;
-    return ct_backend_of(x->device)->layer_norm(result.y, result.mean, result.rstd, rows, weight,
-                                                bias, eps)
-               ? result
-               : none;
-}
-
 ct_norm_result ct_tensor_layer_norm(const ct_tensor *x, const ct_tensor *weight,
                                     const ct_tensor *bias, double eps) {
-    ct_norm_result result = {0};
-    ct_tensor **const all[] = {&result.y, &result.mean, &result.rstd};
+    ct_norm_result none = {0}, result = {0};
     CT_SCOPE {
-        result = layer_norm(x, weight, bias, eps);
-        ct_keep_all(all, 3);
+        ct_tensor *rows = last_axis_rows("layer norm", x);
+        if (!rows) return none;
+        int64_t width = rows->shape.dim[1];
+        if (!channel_input("layer norm", "weight", x, &weight, width) ||
+            !channel_input("layer norm", "bias", x, &bias, width)) {
+            return none;
+        }
+        result.y = ct_empty_like(x, x->shape);
+        result.mean = ct_empty_like(x, row_shape(x));
+        result.rstd = ct_empty_like(x, row_shape(x));
+        if (!result.y || !result.mean || !result.rstd) return none;
+        if (!ct_backend_of(x->device)->layer_norm(result.y, result.mean, result.rstd, rows, weight,
+                                                  bias, eps)) {
+            return none;
+        }
+        ct_escape_all((ct_tensor **const[]){&result.y, &result.mean, &result.rstd}, 3);
+        return result;
     }
-    ct_adopt_all(all, 3);
-    return result;
-}
-
-static ct_norm_grad layer_norm_grad(const ct_tensor *g, const ct_tensor *x, const ct_tensor *mean,
-                                    const ct_tensor *rstd, const ct_tensor *weight) {
-    static const char op[] = "layer norm gradient";
-    ct_norm_grad none = {0}, grad = {0};
-    ct_tensor *rows = last_axis_rows(op, x);
-    if (!rows || !ct_check_shape(op, "g", x, g, x->shape) ||
-        !ct_check_shape(op, "mean", x, mean, row_shape(x)) ||
-        !ct_check_shape(op, "rstd", x, rstd, row_shape(x)) ||
-        !channel_input(op, "weight", x, &weight, rows->shape.dim[1])) {
-        return none;
-    }
-    bool ok = true;
-    g = ct_dense(g, &ok);
-    mean = ct_dense(mean, &ok);
-    rstd = ct_dense(rstd, &ok);
-    grad.x = ct_empty_like(x, x->shape);
-    if (weight) {
-        grad.weight = ct_empty_like(x, weight->shape);
-        grad.bias = ct_empty_like(x, weight->shape);
-        ok = ok && grad.weight && grad.bias;
-    }
-    ok = ok && grad.x &&
-         ct_backend_of(x->device)->layer_norm_grad(grad.x, grad.weight, grad.bias, g, rows, mean,
-                                                   rstd, weight);
-    return ok ? grad : none;
+    return none;
 }
 
 ct_norm_grad ct_tensor_layer_norm_grad(const ct_tensor *g, const ct_tensor *x,
                                        const ct_tensor *mean, const ct_tensor *rstd,
                                        const ct_tensor *weight) {
-    ct_norm_grad grad = {0};
-    ct_tensor **const all[] = {&grad.x, &grad.weight, &grad.bias};
+    static const char op[] = "layer norm gradient";
+    ct_norm_grad none = {0}, grad = {0};
     CT_SCOPE {
-        grad = layer_norm_grad(g, x, mean, rstd, weight);
-        ct_keep_all(all, 3);
+        ct_tensor *rows = last_axis_rows(op, x);
+        if (!rows || !ct_check_shape(op, "g", x, g, x->shape) ||
+            !ct_check_shape(op, "mean", x, mean, row_shape(x)) ||
+            !ct_check_shape(op, "rstd", x, rstd, row_shape(x)) ||
+            !channel_input(op, "weight", x, &weight, rows->shape.dim[1])) {
+            return none;
+        }
+        bool ok = true;
+        g = ct_dense(g, &ok);
+        mean = ct_dense(mean, &ok);
+        rstd = ct_dense(rstd, &ok);
+        grad.x = ct_empty_like(x, x->shape);
+        if (weight) {
+            grad.weight = ct_empty_like(x, weight->shape);
+            grad.bias = ct_empty_like(x, weight->shape);
+            ok = ok && grad.weight && grad.bias;
+        }
+        ok = ok && grad.x &&
+             ct_backend_of(x->device)->layer_norm_grad(grad.x, grad.weight, grad.bias, g, rows,
+                                                       mean, rstd, weight);
+        if (!ok) return none;
+        ct_escape_all((ct_tensor **const[]){&grad.x, &grad.weight, &grad.bias}, 3);
+        return grad;
     }
-    ct_adopt_all(all, 3);
-    return grad;
+    return none;
 }
 
 /* ---- l2 norm ---------------------------------------------------------------------------- */
@@ -230,11 +201,10 @@ ct_tensor *ct_tensor_l2_normalize(const ct_tensor *x, int axis, ct_tensor **norm
         if (!y_view || !*norm || !ct_backend_of(x->device)->l2_normalize(y_view, *norm, view)) {
             y = *norm = NULL;
         }
-        ct_keep(y);
-        ct_keep(*norm);
+        ct_escape(y);
+        ct_escape(*norm);
     }
-    *norm = ct_adopt(*norm);
-    return ct_adopt(y);
+    return y;
 }
 
 ct_tensor *ct_tensor_l2_normalize_grad(const ct_tensor *g, const ct_tensor *y,
@@ -252,8 +222,8 @@ ct_tensor *ct_tensor_l2_normalize_grad(const ct_tensor *g, const ct_tensor *y,
         ct_tensor *result = ct_empty_like(y, y->shape);
         ct_tensor *out = result ? ct_tensor_reshape(result, view->shape) : NULL;
         if (ok && out && ct_backend_of(y->device)->l2_normalize_grad(out, g, view, norm)) {
-            gx = ct_keep(result);
+            gx = ct_escape(result);
         }
     }
-    return ct_adopt(gx);
+    return gx;
 }

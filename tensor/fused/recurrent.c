@@ -97,37 +97,32 @@ static bool run_steps(const ct_recurrent *net, ct_tensor *states, ct_tensor *sav
     return true;
 }
 
-static ct_recurrent_result forward(ct_recurrent *net) {
-    ct_recurrent_result none = {0}, result = {0};
-    if (!check_inputs(net)) return none;
-    const ct_sequence *plan = &net->plan;
-    const ct_tensor *x = net->in.x;
-    int64_t width = net->hidden;
-    ct_tensor *rows = ct_sequence_pack(plan, ct_matmul_operand(x));
-    ct_tensor *w_ih_t = ct_tensor_transpose(net->in.w_ih, 0, 1);
-    ct_tensor *saved = ct_empty_like(x, CT_SHAPE(plan->rows, saved_columns(net)));
-    ct_tensor *projections = ct_tensor_slice(saved, 1, 0, net->cell->gates * width, 1);
-    if (!ct_tensor_matmul_to(projections, 1, rows, w_ih_t, 0)) return none;
-    ct_tensor *states = plan->apart ? block(net, saved, net->cell->saved)
-                                    : ct_empty_like(x, CT_SHAPE(plan->rows, width));
-    if (!states || !run_steps(net, states, saved)) return none;
-    result.y = ct_sequence_unpack(plan, states, x->shape.dim[1]);
-    result.h_last = ct_sequence_last(plan, states);
-    result.c_last = ct_sequence_last(plan, cells(net, saved));
-    result.saved = saved;
-    return result.y && result.h_last && (result.c_last || !net->cell->has_c) ? result : none;
-}
-
 ct_recurrent_result ct_recurrent_forward(const ct_cell *cell, ct_recurrent_inputs inputs) {
     ct_recurrent net = {.cell = cell, .in = inputs};
-    ct_recurrent_result result = {0};
-    ct_tensor **const all[] = {&result.y, &result.h_last, &result.c_last, &result.saved};
+    ct_recurrent_result none = {0}, result = {0};
     CT_SCOPE {
-        result = forward(&net);
-        ct_keep_all(all, 4);
+        if (!check_inputs(&net)) return none;
+        const ct_sequence *plan = &net.plan;
+        const ct_tensor *x = net.in.x;
+        int64_t width = net.hidden;
+        ct_tensor *rows = ct_sequence_pack(plan, ct_matmul_operand(x));
+        ct_tensor *w_ih_t = ct_tensor_transpose(net.in.w_ih, 0, 1);
+        ct_tensor *saved = ct_empty_like(x, CT_SHAPE(plan->rows, saved_columns(&net)));
+        ct_tensor *projections = ct_tensor_slice(saved, 1, 0, net.cell->gates * width, 1);
+        if (!ct_tensor_matmul_to(projections, 1, rows, w_ih_t, 0)) return none;
+        ct_tensor *states = plan->apart ? block(&net, saved, net.cell->saved)
+                                        : ct_empty_like(x, CT_SHAPE(plan->rows, width));
+        if (!states || !run_steps(&net, states, saved)) return none;
+        result.y = ct_sequence_unpack(plan, states, x->shape.dim[1]);
+        result.h_last = ct_sequence_last(plan, states);
+        result.c_last = ct_sequence_last(plan, cells(&net, saved));
+        result.saved = saved;
+        if (!result.y || !result.h_last || (!result.c_last && net.cell->has_c)) return none;
+        ct_escape_all(
+            (ct_tensor **const[]){&result.y, &result.h_last, &result.c_last, &result.saved}, 4);
+        return result;
     }
-    ct_adopt_all(all, 4);
-    return result;
+    return none;
 }
 
 /* ---- backward --------------------------------------------------------------------------- */
@@ -189,39 +184,33 @@ static bool step_back(const ct_recurrent *net, ct_recurrent_back *work, int64_t 
     return net->cell->backward(net, work, &at);
 }
 
-static ct_recurrent_grad backward(ct_recurrent *net, const ct_recurrent_result *result,
-                                  ct_recurrent_output_grad g, bool need_x) {
-    ct_recurrent_grad none = {0}, grad = {0};
-    ct_recurrent_back work = {0};
-    if (!check_inputs(net) || !start_back(net, result, g, &work)) return none;
-    const ct_sequence *plan = &net->plan;
-    for (int64_t s = plan->steps - 1; s >= 0; s--) {
-        if (!step_back(net, &work, s)) return none;
-    }
-    ct_tensor *x = ct_sequence_pack(plan, ct_matmul_operand(net->in.x)), *dx = NULL;
-    ct_tensor *previous = ct_sequence_previous(plan, work.states, net->in.h0);
-    if (!x || !previous ||
-        !net->cell->weights(net, &work, x, previous, need_x ? &dx : NULL, &grad)) {
-        return none;
-    }
-    if (need_x) grad.x = ct_sequence_unpack(plan, dx, net->in.x->shape.dim[1]);
-    if (net->in.h0) grad.h0 = ct_sequence_unsort(plan, work.dh);
-    if (net->in.c0) grad.c0 = ct_sequence_unsort(plan, work.dc);
-    bool whole = (grad.x || !need_x) && (grad.h0 || !net->in.h0) && (grad.c0 || !net->in.c0);
-    return whole ? grad : none;
-}
-
 ct_recurrent_grad ct_recurrent_backward(const ct_cell *cell, ct_recurrent_inputs inputs,
                                         const ct_recurrent_result *result,
                                         ct_recurrent_output_grad g, bool need_x) {
     ct_recurrent net = {.cell = cell, .in = inputs};
-    ct_recurrent_grad grad = {0};
-    ct_tensor **const all[] = {&grad.x,    &grad.h0,   &grad.c0,  &grad.w_ih,
-                               &grad.w_hh, &grad.b_ih, &grad.b_hh};
+    ct_recurrent_grad none = {0}, grad = {0};
     CT_SCOPE {
-        grad = backward(&net, result, g, need_x);
-        ct_keep_all(all, 7);
+        ct_recurrent_back work = {0};
+        if (!check_inputs(&net) || !start_back(&net, result, g, &work)) return none;
+        const ct_sequence *plan = &net.plan;
+        for (int64_t s = plan->steps - 1; s >= 0; s--) {
+            if (!step_back(&net, &work, s)) return none;
+        }
+        ct_tensor *x = ct_sequence_pack(plan, ct_matmul_operand(net.in.x)), *dx = NULL;
+        ct_tensor *previous = ct_sequence_previous(plan, work.states, net.in.h0);
+        if (!x || !previous ||
+            !net.cell->weights(&net, &work, x, previous, need_x ? &dx : NULL, &grad)) {
+            return none;
+        }
+        if (need_x) grad.x = ct_sequence_unpack(plan, dx, net.in.x->shape.dim[1]);
+        if (net.in.h0) grad.h0 = ct_sequence_unsort(plan, work.dh);
+        if (net.in.c0) grad.c0 = ct_sequence_unsort(plan, work.dc);
+        bool whole = (grad.x || !need_x) && (grad.h0 || !net.in.h0) && (grad.c0 || !net.in.c0);
+        if (!whole) return none;
+        ct_escape_all((ct_tensor **const[]){&grad.x, &grad.h0, &grad.c0, &grad.w_ih, &grad.w_hh,
+                                            &grad.b_ih, &grad.b_hh},
+                      7);
+        return grad;
     }
-    ct_adopt_all(all, 7);
-    return grad;
+    return none;
 }

@@ -79,9 +79,8 @@ ct_policy_result ct_tensor_policy_head(const ct_tensor *logits, const ct_tensor 
         &result.sample};
     CT_SCOPE {
         result = policy_head(logits, rho, noise, options);
-        ct_keep_all(all, 6);
+        ct_escape_all(all, 6);
     }
-    ct_adopt_all(all, 6);
     return result;
 }
 
@@ -112,9 +111,7 @@ void ct_tensor_policy_head_grad(const ct_tensor *g_discrete, const ct_tensor *g_
                                                         rho, result, options)) {
             break;
         }
-        *g_logits = ct_keep(to_logits);
-        *g_rho = ct_keep(to_rho);
+        *g_logits = ct_escape(to_logits);
+        *g_rho = ct_escape(to_rho);
     }
-    *g_logits = ct_adopt(*g_logits);
-    *g_rho = ct_adopt(*g_rho);
 }

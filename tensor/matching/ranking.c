@@ -17,9 +17,9 @@ ct_tensor *ct_tensor_hinge(const ct_tensor *s, ct_hinge_options options) {
     CT_SCOPE {
         const ct_tensor *dense = square("hinge", s);
         ct_tensor *y = dense ? ct_empty_like(s, CT_SCALAR_SHAPE) : NULL;
-        if (y && ct_backend_of(s->device)->hinge(y, dense, options)) loss = ct_keep(y);
+        if (y && ct_backend_of(s->device)->hinge(y, dense, options)) loss = ct_escape(y);
     }
-    return ct_adopt(loss);
+    return loss;
 }
 
 ct_tensor *ct_tensor_hinge_grad(const ct_tensor *g, const ct_tensor *s, ct_hinge_options options) {
@@ -28,9 +28,9 @@ ct_tensor *ct_tensor_hinge_grad(const ct_tensor *g, const ct_tensor *s, ct_hinge
         const ct_tensor *dense = square("hinge gradient", s);
         if (!dense || !ct_check_shape("hinge gradient", "g", s, g, CT_SCALAR_SHAPE)) break;
         ct_tensor *gs = ct_empty_like(s, s->shape);
-        if (gs && ct_backend_of(s->device)->hinge_grad(gs, g, dense, options)) grad = ct_keep(gs);
+        if (gs && ct_backend_of(s->device)->hinge_grad(gs, g, dense, options)) grad = ct_escape(gs);
     }
-    return ct_adopt(grad);
+    return grad;
 }
 
 ct_tensor *ct_tensor_diagonal_ranks(const ct_tensor *s, bool by_column) {
@@ -38,9 +38,10 @@ ct_tensor *ct_tensor_diagonal_ranks(const ct_tensor *s, bool by_column) {
     CT_SCOPE {
         const ct_tensor *dense = square("diagonal ranks", s);
         ct_tensor *y = dense ? ct_empty(CT_I64, s->device, CT_SHAPE(s->shape.dim[0])) : NULL;
-        if (y && ct_backend_of(s->device)->diagonal_ranks(y, dense, by_column)) ranks = ct_keep(y);
+        if (y && ct_backend_of(s->device)->diagonal_ranks(y, dense, by_column))
+            ranks = ct_escape(y);
     }
-    return ct_adopt(ranks);
+    return ranks;
 }
 
 /* a (N,D) and b (M,D), made dense. */
@@ -64,9 +65,9 @@ ct_tensor *ct_tensor_order_similarity(const ct_tensor *a, const ct_tensor *b) {
     CT_SCOPE {
         if (!check_pair("order similarity", &a, &b)) break;
         ct_tensor *s = ct_empty_like(a, CT_SHAPE(a->shape.dim[0], b->shape.dim[0]));
-        if (s && ct_backend_of(a->device)->order_similarity(s, a, b)) similarity = ct_keep(s);
+        if (s && ct_backend_of(a->device)->order_similarity(s, a, b)) similarity = ct_escape(s);
     }
-    return ct_adopt(similarity);
+    return similarity;
 }
 
 void ct_tensor_order_similarity_grad(const ct_tensor *g, const ct_tensor *a, const ct_tensor *b,
@@ -84,9 +85,9 @@ void ct_tensor_order_similarity_grad(const ct_tensor *g, const ct_tensor *a, con
         ct_tensor *to_b = gb ? ct_empty_like(b, b->shape) : NULL;
         if (!ok || (ga && !to_a) || (gb && !to_b)) break;
         if (!ct_backend_of(a->device)->order_similarity_grad(to_a, to_b, g, a, b, s)) break;
-        grad_a = ct_keep(to_a);
-        grad_b = ct_keep(to_b);
+        grad_a = ct_escape(to_a);
+        grad_b = ct_escape(to_b);
     }
-    if (ga) *ga = ct_adopt(grad_a);
-    if (gb) *gb = ct_adopt(grad_b);
+    if (ga) *ga = grad_a;
+    if (gb) *gb = grad_b;
 }

@@ -26,14 +26,13 @@ ct_tensor *ct_tensor_softmax(const ct_tensor *x, int axis, bool logarithm) {
     if (!ct_check_float(op, x)) return NULL;
     axis = ct_axis(op, axis, x->shape.ndim);
     if (axis < 0) return NULL;
-    ct_tensor *result = NULL;
     CT_SCOPE {
         ct_tensor *from = axis_last(x, axis);
         ct_tensor *y = from ? ct_empty(x->dtype, x->device, from->shape) : NULL;
         if (!y || !ct_backend_of(x->device)->softmax(y, from, logarithm)) break;
-        result = ct_keep(axis_back(y, axis));
+        return ct_escape(axis_back(y, axis));
     }
-    return ct_adopt(result);
+    return NULL;
 }
 
 ct_tensor *ct_tensor_softmax_grad(const ct_tensor *g, const ct_tensor *y, int axis,
@@ -46,14 +45,13 @@ ct_tensor *ct_tensor_softmax_grad(const ct_tensor *g, const ct_tensor *y, int ax
     }
     axis = ct_axis(op, axis, y->shape.ndim);
     if (axis < 0) return NULL;
-    ct_tensor *result = NULL;
     CT_SCOPE {
         ct_tensor *rows_g = axis_last(g, axis), *rows_y = axis_last(y, axis);
         ct_tensor *gx = rows_g && rows_y ? ct_empty(y->dtype, y->device, rows_y->shape) : NULL;
         if (!gx || !ct_backend_of(y->device)->softmax_grad(gx, rows_g, rows_y, logarithm)) break;
-        result = ct_keep(axis_back(gx, axis));
+        return ct_escape(axis_back(gx, axis));
     }
-    return ct_adopt(result);
+    return NULL;
 }
 
 /* ---- indices ---------------------------------------------------------------------------- */

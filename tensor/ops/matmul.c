@@ -43,7 +43,6 @@ ct_dtype ct_matmul_dtype(const ct_tensor *x) {
 
 /* See ct_matmul_operand. */
 static ct_tensor *round_operand(const ct_tensor *x) {
-    ct_tensor *y = NULL;
     CT_SCOPE {
         int column = x->shape.ndim - 1, row = column - 1;
         bool turned = row >= 0 && x->stride[row] != 0 && x->stride[row] < x->stride[column];
@@ -55,9 +54,9 @@ static ct_tensor *round_operand(const ct_tensor *x) {
         ct_tensor *rounded = from ? ct_tensor_cast(from, CT_BF16) : NULL;
         if (rounded) rounded = ct_tensor_expand(rounded, shape);
         if (rounded && turned) rounded = ct_tensor_transpose(rounded, row, column);
-        y = ct_keep(rounded);
+        return ct_escape(rounded);
     }
-    return ct_adopt(y);
+    return NULL;
 }
 
 const ct_tensor *ct_matmul_operand(const ct_tensor *x) {

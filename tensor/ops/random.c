@@ -85,15 +85,14 @@ ct_tensor *ct_random_bernoulli(ct_rng *rng, const char *name, double p, ct_dtype
         return ct_fail("%s '%s': expected a float dtype, got %s", op, name, ct_dtype_name(dtype));
     }
     if (rng->replay) return replay(op, rng, name, dtype, device, shape);
-    ct_tensor *y = NULL;
     CT_SCOPE {
         ct_dtype drawn = dtype == CT_F64 ? CT_F64 : CT_F32;
         ct_tensor *u = draw(op, rng, name, UNIFORM, drawn, device, shape);
         ct_tensor *limit = u ? ct_scalar(drawn, device, p) : NULL;
         ct_tensor *below = limit ? ct_tensor_compare(CT_COMPARE_less, u, limit) : NULL;
-        y = ct_keep(below ? ct_tensor_cast(below, dtype) : NULL);
+        return ct_escape(below ? ct_tensor_cast(below, dtype) : NULL);
     }
-    return ct_adopt(y);
+    return NULL;
 }
 
 /* ---- numbers on the host ---------------------------------------------------------------- */

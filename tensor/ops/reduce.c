@@ -118,10 +118,10 @@ ct_tensor *ct_tensor_global_norm(ct_tensor *const *tensors, int count) {
         }
         norm = ok ? ct_empty(CT_F64, device, CT_SCALAR_SHAPE) : NULL;
         ok = norm && ct_backend_of(device)->global_norm(norm, dense, count);
-        ct_keep(ok ? norm : NULL);
+        ct_escape(ok ? norm : NULL);
     }
     free(dense);
-    return ok ? ct_adopt(norm) : NULL;
+    return ok ? norm : NULL;
 }
 
 bool ct_tensor_has_nonfinite(const ct_tensor *x) {

@@ -80,7 +80,7 @@ START_TEST(keep_and_release) {
 }
 END_TEST
 
-static ct_tensor *from_inner_scope(void) {
+static ct_tensor *adopted(void) {
     ct_tensor *result = NULL;
     CT_SCOPE {
         ct_tensor *x = ct_full(CT_F32, CT_CPU, CT_SHAPE(10), 1);
@@ -89,13 +89,64 @@ static ct_tensor *from_inner_scope(void) {
     return ct_adopt(result);
 }
 
-START_TEST(adopt_moves_to_the_outer_scope) {
+static ct_tensor *escaped(void) {
+    CT_SCOPE {
+        ct_tensor *x = ct_full(CT_F32, CT_CPU, CT_SHAPE(10), 1);
+        return ct_escape(ct_tensor_add(x, x));
+    }
+    return NULL;
+}
+
+static ct_tensor *escaped_twice(void) {
+    CT_SCOPE { return ct_escape(escaped()); }
+    return NULL;
+}
+
+START_TEST(results_move_to_the_outer_scope) {
+    ct_tensor *(*const functions[])(void) = {adopted, escaped, escaped_twice};
+    int64_t before = in_use();
+    for (int i = 0; i < 3; i++) CT_SCOPE {
+            ct_tensor *first = ct_full(CT_F32, CT_CPU, CT_SHAPE(10), 5), *x = functions[i]();
+            ck_assert_int_eq(in_use() - before, 80);
+            ck_assert(ct_get(x, 3) == 2);
+            ck_assert(ct_get(first, 3) == 5);
+        }
+    ck_assert_int_eq(in_use(), before);
+}
+END_TEST
+
+/* Each scope is left with what is its own, in whatever order tensors escape from it. */
+START_TEST(many_escape) {
     int64_t before = in_use();
     CT_SCOPE {
-        ct_tensor *x = from_inner_scope();
-        ck_assert_int_eq(in_use() - before, 40);
-        ck_assert(ct_get(x, 3) == 2);
+        ct_tensor *kept[9];
+        ct_full(CT_F32, CT_CPU, CT_SHAPE(10), 7);
+        CT_SCOPE {
+            for (int i = 0; i < 9; i++) {
+                kept[i] = ct_full(CT_F32, CT_CPU, CT_SHAPE(10), i);
+                ct_full(CT_F32, CT_CPU, CT_SHAPE(10), -1);
+            }
+            for (int i = 8; i >= 0; i -= 2) ck_assert_ptr_eq(ct_escape(kept[i]), kept[i]);
+            for (int i = 1; i < 9; i += 2) ct_escape(kept[i]);
+            ct_escape(kept[4]); /* twice: no harm */
+        }
+        ck_assert_int_eq(in_use() - before, 10 * 40);
+        for (int i = 0; i < 9; i++) ck_assert(ct_get(kept[i], 9) == i);
     }
+    ck_assert_int_eq(in_use(), before);
+    assert_no_error();
+}
+END_TEST
+
+START_TEST(nothing_escapes_from_the_outermost_scope) {
+    int64_t before = in_use();
+    ck_assert_ptr_null(ct_escape(NULL));
+    CT_SCOPE {
+        ck_assert_ptr_null(ct_escape(some()));
+        assert_error("no scope is open around the one that a tensor is to leave");
+        ck_assert_ptr_null(ct_escape(NULL));
+    }
+    assert_no_error();
     ck_assert_int_eq(in_use(), before);
 }
 END_TEST
@@ -498,10 +549,11 @@ END_TEST
 
 TEST_MAIN("tensor", scope_frees_at_its_end, scope_closes_however_it_is_left,
           closing_an_outer_scope_closes_inner_ones, keep_and_release,
-          adopt_moves_to_the_outer_scope, view_keeps_its_storage, no_scope_is_an_error,
-          wrong_close_is_an_error, many_tensors_in_one_scope, autograd_part_is_freed_once,
-          threads_have_scopes_of_their_own, large_blocks_come_and_go, too_large_is_an_error,
-          creation, reads_views_in_order, writes_host_memory, borrowed_memory_is_given_back,
-          reading_errors, first_error_stays, instruction_set_by_name, no_cuda_without_its_backend,
-          reshape_of_views, reshape_shares_memory_where_it_can, reshape_errors, slices,
-          writing_through_a_view, permutations_and_dimensions, expands)
+          results_move_to_the_outer_scope, many_escape, nothing_escapes_from_the_outermost_scope,
+          view_keeps_its_storage, no_scope_is_an_error, wrong_close_is_an_error,
+          many_tensors_in_one_scope, autograd_part_is_freed_once, threads_have_scopes_of_their_own,
+          large_blocks_come_and_go, too_large_is_an_error, creation, reads_views_in_order,
+          writes_host_memory, borrowed_memory_is_given_back, reading_errors, first_error_stays,
+          instruction_set_by_name, no_cuda_without_its_backend, reshape_of_views,
+          reshape_shares_memory_where_it_can, reshape_errors, slices, writing_through_a_view,
+          permutations_and_dimensions, expands)
