@@ -91,7 +91,10 @@ ct_tensor *ct_checkpoint(ct_checkpoint_function f, void *context, ct_tensor *con
 bool ct_is_recomputing(void);
 
 /* Anomaly mode of this thread: every operation's result and every gradient is looked at; the
- * first NaN or infinity is an error naming the operation that produced it. Slow. */
+ * first NaN or infinity is an error naming the operation that produced it. So is a constant that an
+ * operation is given and that ct_tensor_* calls computed, meanwhile and while recording, from what
+ * requires a gradient: none flows through it. Where that is meant, ct_detach and CT_NO_GRAD say so.
+ * Slow. */
 void ct_set_anomaly_mode(bool on);
 
 /* ---- pointwise (tensor/ops/pointwise.def) --------------------------------------------------- */

@@ -4,6 +4,7 @@
 
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
+#include "tensor/core/trace.h"
 #include "tensor/ops/draws.h"
 
 typedef struct {
@@ -101,12 +102,12 @@ static ct_tensor *run_first(const checkpoint *c, ct_tensor *const *inputs, ct_in
     ct_tensor *y = NULL;
     CT_SCOPE {
         CT_NO_GRAD
-        y = ct_keep(c->function(c->context, inputs, c->inputs));
+        y = ct_escape(c->function(c->context, inputs, c->inputs));
     }
     ct_draws_end();
     ct_watch_inputs(outer);
-    y = ct_adopt(y);
     if (y && y->autograd) y = ct_detach(y); /* one of its inputs */
+    for (int i = 0; i < c->inputs; i++) ct_trace_to(y, ct_traced(inputs[i])); /* if it is traced */
     return ct_given("checkpoint", y) ? y : NULL;
 }
 

@@ -7,6 +7,7 @@
 
 #include "autograd/graph/graph.h"
 #include "autograd/graph/timing.h"
+#include "tensor/core/trace.h"
 
 typedef struct {
     ct_node *node;
@@ -279,6 +280,11 @@ static void forget_leaves(run *r) {
 
 static bool check_output(int i, const ct_tensor *y, const ct_tensor *g) {
     if (!ct_given("backward", y)) return false;
+    if (!ct_requires_grad(y) && ct_traced(y)) {
+        return ct_fail_bool("backward: output %d, %s, was computed by '%s' from what requires a "
+                            "gradient without being recorded (ct_tensor_X where ct_X would be)",
+                            i, ct_tensor_text(y), ct_traced(y));
+    }
     if (!ct_requires_grad(y)) {
         return ct_fail_bool("backward: output %d, %s, was not computed from a tensor that requires "
                             "a gradient",

@@ -3,6 +3,7 @@
 #include "autograd/graph/graph.h"
 #include "autograd/graph/timing.h"
 #include "tensor/core/storage.h"
+#include "tensor/core/trace.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -20,13 +21,25 @@ static _Thread_local struct {
 
 bool ct_grad_enabled(void) { return !thread.not_recording; }
 
+static bool needs(const ct_tensor *x) {
+    const ct_variable *variable = ct_variable_of(x);
+    return variable && variable->requires_grad;
+}
+
+/* While an anomaly could be that a value is computed and not recorded, such values are traced. */
+static void set_tracing(void) { ct_trace(thread.anomaly && !thread.not_recording ? needs : NULL); }
+
 bool ct_set_grad_enabled(bool enabled) {
     bool was = !thread.not_recording;
     thread.not_recording = !enabled;
+    if (thread.anomaly) set_tracing();
     return was;
 }
 
-void ct_set_anomaly_mode(bool on) { thread.anomaly = on; }
+void ct_set_anomaly_mode(bool on) {
+    thread.anomaly = on;
+    set_tracing();
+}
 
 bool ct_anomaly_mode(void) { return thread.anomaly; }
 
@@ -160,11 +173,6 @@ static ct_node *node_create(const ct_op *op, int inputs, int outputs) {
     return node;
 }
 
-static bool needs(const ct_tensor *x) {
-    const ct_variable *variable = ct_variable_of(x);
-    return variable && variable->requires_grad;
-}
-
 static void connect_inputs(ct_node *node, ct_tensor *const *input) {
     for (int i = 0; i < node->inputs; i++) {
         const ct_tensor *x = input[i];
@@ -206,6 +214,20 @@ static bool outputs_finite(const ct_op *op, int outputs, ct_tensor *const *outpu
     return true;
 }
 
+/* No gradient flows through a constant: one that was computed from what requires a gradient cuts
+ * it. */
+static bool cuts_nothing(const ct_op *op, int inputs, ct_tensor *const *input) {
+    for (int i = 0; i < inputs; i++) {
+        const char *kernel = needs(input[i]) ? NULL : ct_traced(input[i]);
+        if (!kernel) continue;
+        return ct_fail_bool("anomaly: input %d of '%s', %s, is a constant, but '%s' computed it "
+                            "from what requires a gradient: none flows there. Record it (ct_X, not "
+                            "ct_tensor_X), or say that it is a constant (ct_detach, CT_NO_GRAD)",
+                            i, op->name, ct_tensor_text(input[i]), kernel);
+    }
+    return true;
+}
+
 ct_node *ct_record(const ct_op *op, int inputs, ct_tensor *const *input, int outputs,
                    ct_tensor *const *output) {
     if (thread.anomaly && !outputs_finite(op, outputs, output)) return NULL;
@@ -221,6 +243,7 @@ ct_node *ct_record(const ct_op *op, int inputs, ct_tensor *const *input, int out
         }
         return NULL;
     }
+    if (thread.anomaly && !cuts_nothing(op, inputs, input)) return NULL;
     ct_node *node = node_create(op, inputs, outputs);
     if (!node) return NULL;
     connect_inputs(node, input);

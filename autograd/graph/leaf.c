@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "autograd/graph/graph.h"
+#include "tensor/core/trace.h"
 
 ct_tensor *ct_require_grad(ct_tensor *x) {
     if (!ct_given("require_grad", x)) return NULL;
@@ -13,6 +14,7 @@ ct_tensor *ct_require_grad(ct_tensor *x) {
     ct_variable *variable = ct_variable_make(x);
     if (!variable) return NULL;
     variable->requires_grad = true;
+    ct_trace_end(x); /* the graph begins here, wherever the value came from */
     return x;
 }
 

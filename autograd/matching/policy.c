@@ -3,6 +3,7 @@
 #include "autograd/check/samples.h"
 #include "autograd/graph/graph.h"
 #include "autograd/matching.h"
+#include "tensor/core/trace.h"
 
 /* Saved: rho, then the result's tensors in the order of its fields. */
 static bool policy_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
@@ -60,6 +61,7 @@ ct_policy_actions ct_policy_head(ct_tensor *logits, ct_tensor *rho, ct_policy_no
     ct_tensor *saved[] = {rho, r.log_discrete, r.log_continuous, r.weight, r.index, r.y, r.sample};
     for (int i = 0; i < 7; i++) ct_save(node, saved[i]);
     ct_save_options(node, &options, sizeof options);
+    ct_trace_end(r.weight);
     return (ct_policy_actions){r.log_discrete, r.log_continuous, r.weight, r.index};
 }
 

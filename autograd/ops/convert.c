@@ -2,9 +2,12 @@
 /* The same values elsewhere: constants, other dtypes, other devices. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
+#include "tensor/core/trace.h"
 
 ct_tensor *ct_detach(ct_tensor *x) {
-    return ct_given("detach", x) ? ct_tensor_expand(x, x->shape) : NULL;
+    ct_tensor *constant = ct_given("detach", x) ? ct_tensor_expand(x, x->shape) : NULL;
+    ct_trace_end(constant);
+    return constant;
 }
 
 /* ---- cast ------------------------------------------------------------------------------- */

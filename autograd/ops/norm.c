@@ -2,6 +2,7 @@
 /* Normalisation and dropout. The formulas are those of tensor/fused/fused.h. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
+#include "tensor/core/trace.h"
 
 /* ---- division by the norm --------------------------------------------------------------- */
 
@@ -183,6 +184,8 @@ ct_tensor *ct_batch_norm_with(ct_tensor *x, int axis, ct_tensor *weight, ct_tens
     if (mean) *mean = result.mean;
     if (variance) *variance = result.variance;
     record_batch_norm(&batch_norm_op, x, axis, weight, bias, result);
+    ct_trace_end(result.mean);
+    ct_trace_end(result.variance);
     return result.y;
 }
 

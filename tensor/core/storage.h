@@ -12,7 +12,8 @@ struct ct_storage {
     void *data;
     void (*release)(void *context); /* of memory that is not the backend's; NULL otherwise */
     void *release_context;
-    ct_writes writes; /* ct_write_count */
+    ct_writes writes;   /* ct_write_count */
+    const char *traced; /* ct_traced; or NULL */
 };
 
 /* One reference, the caller's; NULL with an error. */

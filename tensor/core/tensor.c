@@ -10,6 +10,7 @@
 #include "tensor/core/scope.h"
 #include "tensor/core/shape.h"
 #include "tensor/core/storage.h"
+#include "tensor/core/trace.h"
 #include "tensor/device/memory.h"
 
 /* ---- sizes ------------------------------------------------------------------------------ */
@@ -72,7 +73,9 @@ static ct_tensor *tensor_on(ct_storage *storage, ct_dtype dtype, ct_shape shape,
 
 ct_tensor *ct_view(const ct_tensor *x, ct_shape shape, const int64_t *stride, int64_t offset) {
     atomic_fetch_add(&x->storage->refs, 1);
-    return tensor_on(x->storage, x->dtype, shape, stride, offset);
+    ct_tensor *view = tensor_on(x->storage, x->dtype, shape, stride, offset);
+    if (view) ct_trace_view(view, x);
+    return view;
 }
 
 /* ---- creation --------------------------------------------------------------------------- */

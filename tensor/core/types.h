@@ -52,6 +52,7 @@ struct ct_tensor {
     int64_t offset;
     ct_storage *storage;
     ct_refs refs;
+    int trace;      /* tensor/core/trace.h */
     void *autograd; /* belongs to the autograd layer (ct_tensor_on_free) */
 };
 

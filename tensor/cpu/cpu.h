@@ -36,7 +36,7 @@ bool ct_cpu_copy_bytes(void *to, const void *from, size_t bytes);
 /* The kernels of tensor/device/kernels.def. Of a CT_REAL_KERNEL there are three functions: those of
  * f32 and f64, which its file defines as REAL_KERNEL(name), in a template that is included after
  * real_f32.h and again after real_f64.h, and the choice between them (cpu/table.c). */
-#define CT_KERNEL(name, parameters) bool CT_CPU(name) parameters;
+#define CT_KERNEL(name, parameters, arguments) bool CT_CPU(name) parameters;
 #define CT_REAL_KERNEL(name, of, parameters, arguments) \
     bool CT_CPU(name##_f32) parameters;                 \
     bool CT_CPU(name##_f64) parameters;                 \

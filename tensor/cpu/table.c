@@ -18,7 +18,7 @@ const ct_backend CT_CPU(backend) = {
     .free = ct_cpu_free,
     .from_host = ct_cpu_copy_bytes,
     .to_host = ct_cpu_copy_bytes,
-#define CT_KERNEL(name, parameters) .name = CT_CPU(name),
+#define CT_KERNEL(name, parameters, arguments) .name = CT_CPU(name),
 #define CT_REAL_KERNEL(name, of, parameters, arguments) .name = CT_CPU(name),
 #include "tensor/device/kernels.def"
 };

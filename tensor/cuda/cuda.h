@@ -171,7 +171,7 @@ static __device__ inline void ct_report_wrong(ct_report *report, int kind, int64
 
 /* Of tensor/device/kernels.def. A CT_REAL_KERNEL's file defines the template, with `real` float or
  * double, and says CT_BOTH_REALS(name) after it; the choice between the two is table.cu's. */
-#define CT_KERNEL(name, parameters) bool ct_cuda_##name parameters;
+#define CT_KERNEL(name, parameters, arguments) bool ct_cuda_##name parameters;
 #define CT_REAL_KERNEL(name, of, parameters, arguments)      \
     template <typename real> bool ct_cuda_##name parameters; \
     bool ct_cuda_##name parameters;

@@ -20,7 +20,7 @@ static const ct_backend backend = {
     .memory_peak = ct_cuda_memory_peak,
     .trim = ct_cuda_trim,
     .set_precision = ct_cuda_set_precision,
-#define CT_KERNEL(name, parameters) .name = ct_cuda_##name,
+#define CT_KERNEL(name, parameters, arguments) .name = ct_cuda_##name,
 #define CT_REAL_KERNEL(name, of, parameters, arguments) .name = ct_cuda_##name,
 #include "tensor/device/kernels.def"
     .host_allocate = ct_cuda_host_allocate,

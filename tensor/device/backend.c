@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/core/trace.h"
+
 extern const ct_backend ct_cpu_backend_baseline;
 #ifdef __x86_64__
 extern const ct_backend ct_cpu_backend_avx2, ct_cpu_backend_avx512;
@@ -68,10 +70,15 @@ static const ct_backend *cpu_backend(void) {
     return backend;
 }
 
-const ct_backend *ct_backend_of(ct_device device) {
+static const ct_backend *plain_backend(ct_device device) {
     if (device == CT_CPU) return cpu_backend();
     if (device == CT_CUDA) return ct_cuda_backend();
     return ct_fail("unknown device %d", (int)device);
+}
+
+const ct_backend *ct_backend_of(ct_device device) {
+    const ct_backend *backend = plain_backend(device);
+    return backend && ct_trace_is_on() ? ct_traced_backend(device, backend) : backend;
 }
 
 bool ct_device_open(ct_device device) { return ct_backend_of(device) != NULL; }

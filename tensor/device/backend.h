@@ -30,7 +30,7 @@ typedef struct ct_backend {
     bool (*set_precision)(ct_precision precision);
 
     /* the kernels */
-#define CT_KERNEL(name, parameters) bool(*name) parameters;
+#define CT_KERNEL(name, parameters, arguments) bool(*name) parameters;
 #define CT_REAL_KERNEL(name, of, parameters, arguments) bool(*name) parameters;
 #include "tensor/device/kernels.def"
 
@@ -61,6 +61,10 @@ typedef struct ct_backend {
 
 /* The backend of a device; NULL with an error if this build or machine has none. */
 const ct_backend *ct_backend_of(ct_device device);
+
+/* The same backend with kernels that pass tracing on (tensor/core/trace.h), which they do in any
+ * thread: what ct_backend_of gives while this one traces. */
+const ct_backend *ct_traced_backend(ct_device device, const ct_backend *backend);
 
 /* The best of "avx512", "avx2" and "baseline" that this processor runs. */
 const char *ct_processor_isa(void);

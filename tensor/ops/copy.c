@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copies, and the views that are copies where strides cannot express them. */
 #include "tensor/core/shape.h"
+#include "tensor/core/trace.h"
 #include "tensor/ops/operand.h"
 #include "tensor/ops/overlap.h"
 
@@ -18,6 +19,7 @@ static bool transfer(ct_tensor *y, const ct_tensor *x) {
     char *to = (char *)y->storage->data + (size_t)y->offset * size;
     const char *from = (const char *)x->storage->data + (size_t)x->offset * size;
     if (!bytes) return true;
+    ct_trace_to(y, ct_trace_from(x, "to_device"));
     return x->device == CT_CPU ? ct_backend_of(y->device)->from_host(to, from, bytes)
                                : ct_backend_of(x->device)->to_host(to, from, bytes);
 }

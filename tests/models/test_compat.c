@@ -388,6 +388,7 @@ END_TEST
 
 /* Embeddings that are the inputs: recorded ones give the recorded loss and gradients. */
 START_TEST(order_gradient_is_finite_or_nan) {
+    ct_set_anomaly_mode(false); /* it is NaN in the released code */
     golden g = golden_open("contrastive_loss", CT_F64);
     for (int released = 0; released < 2; released++) {
         char text[512];

@@ -98,7 +98,10 @@ static void check_contrastive(const golden *g) {
     }
 }
 
-START_TEST(contrastive_loss) { golden_in_both("contrastive_loss", check_contrastive); }
+START_TEST(contrastive_loss) {
+    ct_set_anomaly_mode(false); /* a gradient is NaN where the published code's is */
+    golden_in_both("contrastive_loss", check_contrastive);
+}
 END_TEST
 
 TEST_MAIN("matching golden", rs_gcn, contrastive_loss)
