@@ -26,6 +26,8 @@
 #ifndef CT_AUTOGRAD_H
 #define CT_AUTOGRAD_H
 
+#include <stdio.h>
+
 #include "tensor/tensor.h"
 
 CT_BEGIN_DECLS
@@ -96,6 +98,13 @@ bool ct_is_recomputing(void);
  * requires a gradient: none flows through it. Where that is meant, ct_detach and CT_NO_GRAD say so.
  * Slow. */
 void ct_set_anomaly_mode(bool on);
+
+/* Writes what `result` was computed from, as text for Graphviz (dot -Tsvg): a box a tensor, with
+ * dtype, shape, value (while the tensor is there; of more than 16 elements mean and range) and
+ * gradient (of leaves, and where ct_retain_grad asked for it), an ellipse an operation. Before
+ * backward, or after one that retained the graph. False with an error for a result without a graph
+ * and if it cannot be written. */
+bool ct_write_graph(FILE *file, const ct_tensor *result);
 
 /* ---- pointwise (tensor/ops/pointwise.def) --------------------------------------------------- */
 

@@ -45,7 +45,7 @@ typedef struct {
     ct_shape shape;
     ct_dtype dtype;
     ct_device device;
-    const void *place; /* the input's storage: only compared with that of what is saved */
+    const void *place; /* the input's storage: only compared with others; NULL: no input */
 } ct_edge;
 
 typedef struct {
