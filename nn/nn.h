@@ -395,6 +395,48 @@ double ct_optimizer_lr(const ct_optimizer *optimizer);
 bool ct_optimizer_visit(ct_optimizer *optimizer, ct_state_visitor visit, void *context);
 bool ct_optimizer_set_state(ct_optimizer *optimizer, const char *name, const ct_tensor *value);
 
+/* ---- checkpoints: nn/optim/training.c ---------------------------------------------------------
+ *
+ *     int64_t step = 0;
+ *     ct_training_number numbers[] = {{"step", .integer = &step}};
+ *     ct_training training = {net, adamw, ct_default_rng(), numbers, 1};
+ *     if (there is a file) ct_training_load("training.safetensors", &training);
+ *     for (; step < steps; step++) ...
+ *     ct_training_save("training.safetensors", &training);
+ */
+
+/* A number of one's own: one of the two pointers. */
+typedef struct {
+    const char *name;
+    int64_t *integer;
+    double *real;
+} ct_training_number;
+
+/* What a training goes on from; NULL or 0: without it. */
+typedef struct {
+    ct_module *module; /* parameters and buffers */
+    ct_optimizer
+        *optimizer; /* moments and step counts; its learning rate and groups are set anew */
+    ct_rng *rng;    /* ct_default_rng(), say: seed, stream, offset */
+    const ct_training_number *numbers;
+    int number_count;
+    /* For saving: more texts to the file's metadata, a NULL-ended list key, value, ...; or NULL. */
+    const char *const *notes;
+} ct_training;
+
+/* Writes all of it to one safetensors file, as tensor/io/files.h says: the file that was there
+ * before stays until this one is whole. False on error. */
+bool ct_training_save(const char *path, const ct_training *training);
+/* Reads it back, to the same bits. Names, shapes, dtypes and numbers are checked first: nothing is
+ * changed unless all of it is there and fits. What the file has beyond it is passed over. False on
+ * error. */
+bool ct_training_load(const char *path, const ct_training *training);
+/* The same of one alone. A part can be loaded from a file of a whole training, too. */
+bool ct_optimizer_save(ct_optimizer *optimizer, const char *path);
+bool ct_optimizer_load(ct_optimizer *optimizer, const char *path);
+bool ct_rng_save(const ct_rng *rng, const char *path);
+bool ct_rng_load(ct_rng *rng, const char *path);
+
 /* ---- schedules: the learning rate at a step, as pure functions ---------------------------- */
 
 double ct_schedule_step(double lr, int64_t step, int64_t every, double factor);

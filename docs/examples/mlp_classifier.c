@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An MLP tells the arms of a spiral apart. Given a file, it begins with the weights in it
- * and leaves those that it ends with:
+/* An MLP tells the arms of a spiral apart. Given a file, it goes on from the training saved there:
  *     cc mlp_classifier.c -o mlp_classifier $(pkg-config --cflags --libs cotangent) -lm
- *     ./mlp_classifier [weights.safetensors] */
+ *     ./mlp_classifier [training.safetensors [epochs]] */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 #include "nn/nn.h"
 enum { CLASSES = 3, EXAMPLES = 600, EPOCHS = 60 };
@@ -21,14 +21,16 @@ static void make_spiral(ct_tensor **points, ct_tensor **arms) {
     *points = ct_from_doubles(CT_F32, CT_CPU, CT_SHAPE(EXAMPLES, 2), xy);
     *arms = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(EXAMPLES), arm);
 }
-static void train(ct_module *net, const char *file) {
+static void train(ct_module *net, const char *file, int64_t epochs) {
     ct_tensor *data[2], *batch[2];
     make_spiral(&data[0], &data[1]);
     ct_batcher *batcher = ct_batcher_create(data, 2, NULL);
     ct_optimizer *adamw = ct_adamw_create(net, NULL);
-    int64_t step = 0, epoch_steps = ct_batcher_batches(batcher), steps = EPOCHS * epoch_steps;
-    if (file && access(file, F_OK) == 0) ct_module_load(net, file, true);
-    while (step < steps && ct_batcher_start(batcher, step / epoch_steps, step % epoch_steps)) {
+    int64_t step = 0, batches = ct_batcher_batches(batcher), steps = EPOCHS * batches;
+    ct_training_number numbers[] = {{.name = "step", .integer = &step}};
+    ct_training training = {net, adamw, ct_default_rng(), numbers, 1, NULL};
+    if (file && access(file, F_OK) == 0) ct_training_load(file, &training);
+    while (step < epochs * batches && ct_batcher_start(batcher, step / batches, step % batches)) {
         for (bool more = true; more;) CT_SCOPE {
                 more = ct_batcher_next(batcher, batch);
                 if (!more) break; /* the epoch is over */
@@ -39,7 +41,7 @@ static void train(ct_module *net, const char *file) {
                 ct_backward(loss);
                 step += ct_optimizer_step(adamw);
             }
-        if (file) ct_module_save(net, file);
+        if (file) ct_training_save(file, &training);
     }
     ct_tensor *right = ct_tensor_compare(CT_COMPARE_equal,
                                          ct_tensor_argmax(ct_forward(net, data[0]), -1), data[1]);
@@ -52,7 +54,7 @@ int main(int argc, char **argv) {
     ct_module_add(net, "in", ct_linear_create(2, 64, true));
     ct_module_add(net, "relu", ct_activation_create("relu"));
     ct_module_add(net, "out", ct_linear_create(64, CLASSES, true));
-    CT_SCOPE { train(net, argc > 1 ? argv[1] : NULL); }
+    CT_SCOPE { train(net, argc > 1 ? argv[1] : NULL, argc > 2 ? atoi(argv[2]) : EPOCHS); }
     ct_module_destroy(net);
     return ct_ok() ? 0 : (fprintf(stderr, "%s\n", ct_error()), 1);
 }

@@ -114,6 +114,10 @@ void ct_optimizer_drop_moments(ct_optimizer_slot *slot) {
     slot->steps = 0;
 }
 
+void ct_optimizer_forget(ct_optimizer *optimizer) {
+    for (int i = 0; i < optimizer->count; i++) ct_optimizer_drop_moments(&optimizer->slots[i]);
+}
+
 static void drop_rates(ct_optimizer *optimizer) {
     ct_release(optimizer->rates);
     optimizer->rates = NULL;
@@ -126,8 +130,8 @@ void ct_optimizer_destroy(ct_optimizer *optimizer) {
     for (int i = 0; i < optimizer->count; i++) {
         free(optimizer->slots[i].name);
         ct_release(optimizer->slots[i].parameter);
-        ct_optimizer_drop_moments(&optimizer->slots[i]);
     }
+    ct_optimizer_forget(optimizer);
     free(optimizer->slots);
     free(optimizer->order);
     ct_release(optimizer->norm);

@@ -36,5 +36,10 @@ struct ct_optimizer {
 /* The parameter's moment k, zero if there was none. */
 ct_tensor *ct_optimizer_moment(ct_optimizer_slot *slot, int k);
 void ct_optimizer_drop_moments(ct_optimizer_slot *slot);
+/* All of them, and the steps: as if it had made none. */
+void ct_optimizer_forget(ct_optimizer *optimizer);
+/* Whether ct_optimizer_set_state would take it; else an error that begins with `where`. */
+bool ct_optimizer_fits_state(ct_optimizer *optimizer, const char *where, const char *name,
+                             const ct_tensor *value);
 
 #endif

@@ -51,30 +51,50 @@ static ct_optimizer_slot *slot_named(ct_optimizer *optimizer, const char *kind, 
     return NULL;
 }
 
+/* Where a tensor of the state belongs: a slot's moment, or its step count. */
+typedef struct {
+    ct_optimizer_slot *slot;
+    int moment; /* -1: the step count */
+} place;
+
+enum { STEPS = -1 };
+
+static bool find_place(ct_optimizer *optimizer, const char *where, const char *name,
+                       const ct_tensor *value, place *at) {
+    bool counts = optimizer->kind == CT_OPTIMIZER_ADAM;
+    at->slot = counts ? slot_named(optimizer, "step", name) : NULL;
+    at->moment = STEPS;
+    if (at->slot) {
+        return (ct_count(value) == 1 && ct_item(value) >= 0) ||
+               ct_fail_bool("%s: '%s' is %s, expected one number", where, name,
+                            ct_tensor_text(value));
+    }
+    while (!at->slot && ++at->moment < 2) {
+        at->slot = slot_named(optimizer, moment_names[optimizer->kind][at->moment], name);
+    }
+    if (!at->slot) return ct_fail_bool("%s: nothing is called '%s'", where, name);
+    return (ct_dtype_is_float(value->dtype) &&
+            ct_state_shapes_fit(at->slot->parameter->shape, value->shape)) ||
+           ct_fail_bool("%s: '%s' is %s, expected %s", where, name, ct_tensor_text(value),
+                        ct_tensor_text(at->slot->parameter));
+}
+
+bool ct_optimizer_fits_state(ct_optimizer *optimizer, const char *where, const char *name,
+                             const ct_tensor *value) {
+    place at;
+    return find_place(optimizer, where, name, value, &at);
+}
+
 bool ct_optimizer_set_state(ct_optimizer *optimizer, const char *name, const ct_tensor *value) {
+    place at;
     if (!optimizer || !name || !value) {
         return ct_ok() ? ct_fail_bool("optimizer_set_state: NULL given") : false;
     }
-    ct_optimizer_slot *s =
-        optimizer->kind == CT_OPTIMIZER_ADAM ? slot_named(optimizer, "step", name) : NULL;
-    if (s) {
-        double steps = ct_count(value) == 1 ? ct_item(value) : -1;
-        if (!(steps >= 0)) {
-            return ct_fail_bool("optimizer_set_state: '%s' is %s, expected one number", name,
-                                ct_tensor_text(value));
-        }
-        s->steps = (int64_t)steps;
+    if (!find_place(optimizer, "optimizer_set_state", name, value, &at)) return false;
+    if (at.moment == STEPS) {
+        at.slot->steps = (int64_t)ct_item(value);
         return true;
     }
-    for (int k = 0; k < 2; k++) {
-        s = slot_named(optimizer, moment_names[optimizer->kind][k], name);
-        if (!s) continue;
-        if (!ct_dtype_is_float(value->dtype) ||
-            !ct_state_shapes_fit(s->parameter->shape, value->shape)) {
-            return ct_fail_bool("optimizer_set_state: '%s' is %s, expected %s", name,
-                                ct_tensor_text(value), ct_tensor_text(s->parameter));
-        }
-        return ct_optimizer_moment(s, k) && ct_state_assign(s->moment[k], value);
-    }
-    return ct_fail_bool("optimizer_set_state: nothing is called '%s'", name);
+    return ct_optimizer_moment(at.slot, at.moment) &&
+           ct_state_assign(at.slot->moment[at.moment], value);
 }

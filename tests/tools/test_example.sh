@@ -32,10 +32,16 @@ for program in "$source"/docs/examples/*.c; do
         $(pkg-config --cflags --libs cotangent) -lm -o "$name"
     case $name in
     char_gru) set -- "$program" ;; # the text to learn
-    mlp_classifier) set -- weights.safetensors ;;
+    mlp_classifier) set -- training.safetensors ;;
     *) set -- ;;
     esac
     LD_LIBRARY_PATH=$libraries "./$name" "$@" >out
     cat out
     learns out || { echo "$name has not learnt"; exit 1; }
 done
+
+# Stopped and gone on with, a training ends at the same bits.
+LD_LIBRARY_PATH=$libraries ./mlp_classifier parts.safetensors 20 >out
+cmp -s training.safetensors parts.safetensors && { echo "20 epochs are all of them"; exit 1; }
+LD_LIBRARY_PATH=$libraries ./mlp_classifier parts.safetensors >out
+cmp training.safetensors parts.safetensors

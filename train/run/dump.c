@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "train/run/run_lock.h"
-#include "train/run/tensor_list.h"
+#include "nn/core/tensor_list.h"
 
 struct ct_dump {
     const ct_experiment *experiment;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "train/run/tensor_list.h"
+#include "nn/core/tensor_list.h"
 
 #include <stdio.h>
 #include <stdlib.h>
