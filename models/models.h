@@ -168,6 +168,13 @@ ct_tensor *ct_reward_advantage(const ct_tensor *reward, bool leave_one_out, doub
 
 /* ---- looking at a model ------------------------------------------------------------------- */
 
+/* Why the embedding of an image, or of a caption, is not finite: a batch of one is run in
+ * evaluation mode, and `text` gets the first module whose result is not finite, and the reason ("at
+ * [image] norm (l2norm) feature 3 is 0 in all its regions, ..."). False if all are finite, or if
+ * the module's own parameters are not: then the sample is not to blame. */
+bool ct_model_explain(ct_model *model, const ct_batch *sample, bool caption, char *text,
+                      size_t size);
+
 typedef struct {
     const char *part;   /* "image", "text", "loss" */
     const char *name;   /* "gcn.0" */

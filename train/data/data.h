@@ -126,6 +126,7 @@ typedef struct {
                               * and a split in which all stand several times is an error */
     bool ids_are_names;      /* {split}_ids.txt has the data set's own numbers: it is not read */
     bool captions_if_any;    /* images alone are a split, too */
+    double smallest;         /* that the largest feature of an image may be, if it is not 0 */
 } ct_split_options;
 
 typedef struct {
@@ -142,6 +143,7 @@ typedef struct {
     int file;                    /* {split}_ims.npy, opened for reading */
     int64_t file_start;          /* where its first feature lies */
     int64_t rows_an_image;       /* in the file; the first is read */
+    double smallest;             /* ct_split_options */
     ct_distinct same_images;     /* which images have the same features; of ct_split_check */
 } ct_split;
 
@@ -156,8 +158,9 @@ bool ct_split_sizes(const char *folder, const char *name, int64_t *regions, int6
 bool ct_split_encode(ct_split *split, const ct_encoder *encoder);
 /* Features of one image as regions x width floats. Reads the file, not the mapping: memory does
  * not grow with the images that were seen, and a file that has become shorter is an error. So is a
- * NaN or infinity, naming image, region and feature. `raw`: room for as many floats, used where
- * the file is f16. */
+ * NaN or infinity, naming image, region and feature, and an image whose features are all too small
+ * to be told from 0 beside a model's parameters (but for one that is 0). `raw`: room for as many
+ * floats, used where the file is f16. */
 bool ct_split_read_image(const ct_split *split, int64_t image, float *out, void *raw);
 /* Reads every image, and finds those that are the same: for splits that are small and needed whole.
  * The training split's are looked at as they are read: COCO's are 33 GB. */

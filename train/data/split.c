@@ -110,6 +110,27 @@ static int64_t find_not_finite(const float *x, int64_t count) {
     return -1;
 }
 
+/* Of finite numbers. Sizes compare as their bits do. */
+static float largest_size(const float *x, int64_t count) {
+    uint32_t most = 0;
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t size = ct_bits_of(x[i]) & 0x7fffffffu;
+        most = size > most ? size : most;
+    }
+    float largest;
+    memcpy(&largest, &most, sizeof largest);
+    return largest;
+}
+
+static bool large_enough(const ct_split *split, int64_t row, const float *x, int64_t count) {
+    double largest = (double)largest_size(x, count);
+    if (largest == 0 || largest >= split->smallest) return true;
+    return ct_fail_bool("%s: image %" PRId64 ": its largest feature is %.3g, too small to be told "
+                        "from 0 beside a model's parameters, expected %g at least: scale the "
+                        "features",
+                        name_file(split, "ims.npy").path, row, largest, split->smallest);
+}
+
 static size_t row_bytes(const ct_split *split) {
     const ct_tensor *x = split->images;
     return (size_t)(x->shape.dim[1] * x->shape.dim[2]) * ct_dtype_size(x->dtype);
@@ -126,7 +147,7 @@ bool ct_split_read_image(const ct_split *split, int64_t image, float *out, void 
     const ct_f16 *from = raw;
     for (int64_t i = 0; half && i < count; i++) out[i] = ct_f32_of_f16(from[i]);
     int64_t wrong = find_not_finite(out, count);
-    if (wrong < 0) return true;
+    if (wrong < 0) return large_enough(split, row, out, count);
     return ct_fail_bool("%s: image %" PRId64 ", region %" PRId64 ", feature %" PRId64
                         " is %g, expected finite numbers",
                         name_file(split, "ims.npy").path, row, wrong / width, wrong % width,
@@ -363,6 +384,7 @@ ct_split *ct_split_open(const char *folder, const char *name, ct_split_options o
     ct_split *split = calloc(1, sizeof *split);
     if (!split) return ct_fail("%s: out of memory", folder);
     split->file = -1;
+    split->smallest = options.smallest;
     split->folder = strdup(folder);
     split->name = strdup(name);
     if (!split->folder || !split->name) ct_fail("%s: out of memory", folder);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "train/data/text.h"
+#include "train/run/blame.h"
 #include "train/run/weight_file.h"
 
 char *ct_path(const char *folder, const char *name) {
@@ -39,7 +40,8 @@ bool ct_make_folders(const char *path) {
 static ct_split *open_split(const ct_config *config, const char *name, bool captions_if_any) {
     ct_split_options options = {.images_repeated = config->images_repeated,
                                 .ids_are_names = strcmp(config->ids, "names") == 0,
-                                .captions_if_any = captions_if_any};
+                                .captions_if_any = captions_if_any,
+                                .smallest = config->dtype == CT_F32 ? 1e-10 : 1e-18};
     return ct_split_open(config->folder, name, options);
 }
 
@@ -354,17 +356,42 @@ static ct_tensor *read_images(const ct_experiment *e, const ct_split *split, con
     return batch.images;
 }
 
+/* Which images or captions of a split are embedded, for messages. */
+typedef struct {
+    const ct_split *split;
+    const ct_caption *captions; /* sentences of no split */
+    const int64_t *which;       /* NULL: the first ones */
+} embedded;
+
+static void name_image(const void *context, int64_t i, char *text, size_t size) {
+    const embedded *of = context;
+    snprintf(text, size, "%s/%s_ims.npy: image %lld", of->split->folder, of->split->name,
+             (long long)(of->which[i] * of->split->rows_an_image));
+}
+
+static void name_caption(const void *context, int64_t i, char *text, size_t size) {
+    const embedded *of = context;
+    if (!of->split) snprintf(text, size, "the sentence");
+    else {
+        snprintf(text, size, "%s/%s_caps.txt: caption '%s'", of->split->folder, of->split->name,
+                 of->split->captions[of->which[i]]);
+    }
+}
+
 static ct_tensor *embed_images(const ct_experiment *e, const ct_split *split, const int64_t *which,
                                int64_t count) {
     ct_rng rng = evaluation_rng(e);
-    ct_tensor *images = read_images(e, split, which, count);
-    ct_tensor *y = images ? ct_model_embed_images(e->model, images, &rng) : NULL;
-    return y ? ct_model_ranked(e->model, y) : NULL;
+    ct_batch batch = {.images = read_images(e, split, which, count)};
+    ct_tensor *y = batch.images ? ct_model_embed_images(e->model, batch.images, &rng) : NULL;
+    y = y ? ct_model_ranked(e->model, y) : NULL;
+    embedded of = {.split = split, .which = which};
+    return ct_blame_embeddings(e, y, &batch, false, name_image, &of) ? y : NULL;
 }
 
 /* Embeddings (count,D) of the captions `which`, or the first ones if it is NULL. */
-static ct_tensor *embed_encoded(const ct_experiment *e, const ct_caption *captions,
-                                const int64_t *which, int64_t count) {
+static ct_tensor *embed_encoded(const ct_experiment *e, embedded of, int64_t count) {
+    const ct_caption *captions = of.captions;
+    const int64_t *which = of.which;
     int64_t longest = 1;
     for (int64_t i = 0; i < count; i++) {
         int64_t length = captions[which ? which[i] : i].length;
@@ -378,12 +405,13 @@ static ct_tensor *embed_encoded(const ct_experiment *e, const ct_caption *captio
     ct_caption_batch_free(&text);
     ct_rng rng = evaluation_rng(e);
     to_model(e, &batch);
-    return ct_model_ranked(e->model, ct_model_embed_captions(e->model, &batch, &rng));
+    ct_tensor *y = ct_model_ranked(e->model, ct_model_embed_captions(e->model, &batch, &rng));
+    return ct_blame_embeddings(e, y, &batch, true, name_caption, &of) ? y : NULL;
 }
 
 static ct_tensor *embed_captions(const ct_experiment *e, const ct_split *split,
                                  const int64_t *which, int64_t count) {
-    return embed_encoded(e, split->encoded, which, count);
+    return embed_encoded(e, (embedded){split, split->encoded, which}, count);
 }
 
 /* Embeddings (rows,D) of a split's images or captions, [evaluate] batch of them at a time. What is
@@ -467,7 +495,7 @@ ct_tensor *ct_embed_sentences(const ct_experiment *e, const char *const *sentenc
     ct_tensor *y = NULL;
     ct_module_train(module, false);
     CT_NO_GRAD
-    if (encoded) y = embed_encoded(e, captions, NULL, count);
+    if (encoded) y = embed_encoded(e, (embedded){.captions = captions}, count);
     ct_module_train(module, training);
     for (int i = 0; captions && i < count; i++) ct_caption_free(&captions[i]);
     free(captions);

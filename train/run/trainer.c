@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "train/data/batches.h"
+#include "train/run/blame.h"
 #include "train/run/console.h"
 #include "train/run/optimization.h"
 #include "train/run/resume.h"
@@ -120,19 +121,27 @@ static bool read_means(trainer *t) {
                         t->in.experiment->device == CT_CPU ? "" : " or shortly before");
 }
 
+/* A step, and whether it went well, as far as that can be known now. */
+static bool take(trainer *t, const ct_batch *batch) {
+    if (!ct_steps_take(t->steps, batch, &t->progress)) return false;
+    t->progress.step++;
+    t->progress.batch++;
+    bool reads = t->in.experiment->device == CT_CPU || t->progress.step == t->first_step + 1;
+    return !reads || read_means(t);
+}
+
 static bool train_step(trainer *t) {
     ct_optimizer_set_lr(t->in.optimizer, learning_rate(t));
     CT_SCOPE {
         ct_batch batch;
         if (!ct_batches_next(t->in.batches, &batch)) return false;
         t->within_step = true;
-        if (!ct_steps_take(t->steps, &batch, &t->progress)) return false;
+        if (!take(t, &batch)) {
+            ct_blame_batch(t->in.experiment, &batch);
+            return false;
+        }
         t->interval_pairs += ct_dim(batch.images, 0);
     }
-    t->progress.step++;
-    t->progress.batch++;
-    bool reads = t->in.experiment->device == CT_CPU || t->progress.step == t->first_step + 1;
-    if (reads && !read_means(t)) return false;
     t->within_step = false;
     return ct_batches_ahead(t->in.batches) && ct_ok();
 }

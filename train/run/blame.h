@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is not finite has a cause among what was read: the image or the caption, and the reason. */
+#ifndef CT_BLAME_H
+#define CT_BLAME_H
+
+#include "train/run/experiment.h"
+
+/* After a step on `batch` failed: if a sample of it is to blame, the error becomes one that names it
+ * and the reason, with the earlier error behind; else that stays. */
+void ct_blame_batch(const ct_experiment *experiment, const ct_batch *batch);
+
+/* True if all embeddings (count,D) of samples first..first+count-1 of what was embedded are finite;
+ * else an error that names the image or caption (`name` writes it) and the reason. */
+typedef void ct_sample_name(const void *context, int64_t i, char *text, size_t size);
+bool ct_blame_embeddings(const ct_experiment *experiment, const ct_tensor *embeddings,
+                         const ct_batch *batch, bool captions, ct_sample_name *name,
+                         const void *context);
+
+#endif
