@@ -27,7 +27,7 @@
 enum { MOST_OVERRIDES = 100 };
 
 typedef struct {
-    ct_training training;
+    ct_timed_training training;
     ct_split *test;
     ct_device device;
 } bench;
@@ -36,13 +36,13 @@ typedef struct {
 
 static json_t *steps(bench *b, int count, int samples) {
     double seconds[CT_MOST_SAMPLES];
-    ct_training *t = &b->training;
+    ct_timed_training *t = &b->training;
     int64_t before = ct_steps_repeated(t->steps);
     if (!ct_device_wait(b->device)) return NULL;
     for (int i = 0; i < samples; i++) {
         double start = ct_seconds();
         for (int k = 0; k < count; k++) {
-            if (!ct_training_step(t)) return NULL;
+            if (!ct_timed_training_step(t)) return NULL;
         }
         if (!ct_device_wait(b->device)) return NULL;
         seconds[i] = (ct_seconds() - start) / count;
@@ -53,7 +53,7 @@ static json_t *steps(bench *b, int count, int samples) {
 }
 
 typedef struct {
-    ct_training *training;
+    ct_timed_training *training;
     const ct_batch *batch;
     ct_capture *recording; /* of forward, or NULL */
 } forward_run;
@@ -61,7 +61,7 @@ typedef struct {
 static bool forward_once(const forward_run *run) {
     if (run->recording) return ct_capture_run(run->recording, &run->training->progress.rng);
     bool done = false;
-    CT_SCOPE { done = ct_training_forward(run->training, run->batch) != NULL; }
+    CT_SCOPE { done = ct_timed_training_forward(run->training, run->batch) != NULL; }
     return done;
 }
 
@@ -82,7 +82,7 @@ static json_t *forward(bench *b, int count, int samples) {
     CT_SCOPE {
         ct_batch batch;
         forward_run run = {&b->training, &batch, NULL};
-        if (!ct_training_batch(&b->training, &batch) || !forward_once(&run)) return NULL;
+        if (!ct_timed_training_batch(&b->training, &batch) || !forward_once(&run)) return NULL;
         record(b, &run);
         int taken = 0;
         while (taken < samples && ct_device_wait(b->device)) {
@@ -124,9 +124,9 @@ static bool profiled_step(bench *b) {
     bool done = false;
     CT_SCOPE {
         ct_batch batch;
-        if (!ct_training_batch(&b->training, &batch)) return false;
+        if (!ct_timed_training_batch(&b->training, &batch)) return false;
         ct_profile_mark();
-        done = ct_backward(ct_training_forward(&b->training, &batch)) &&
+        done = ct_backward(ct_timed_training_forward(&b->training, &batch)) &&
                ct_optimizer_step(b->training.optimizer);
     }
     return done;
@@ -186,7 +186,7 @@ static json_t *ready(const bench *b) {
     ct_experiment *e = b->training.experiment;
     return json_pack("{s:b, s:s, s:I, s:f, s:I}", "ready", 1, "machine", ct_machine_text(),
                      "parameters", (json_int_t)ct_module_parameter_count(ct_model_module(e->model)),
-                     "flops", ct_training_flops(&b->training), "batch",
+                     "flops", ct_timed_training_flops(&b->training), "batch",
                      (json_int_t)b->training.config->batch);
 }
 
@@ -196,7 +196,7 @@ static bool serve(bench *b, int warm_up) {
     b->device = e->device;
     b->test = ct_experiment_split(e, b->training.config->test_splits[0], CT_SPLIT_WHOLE);
     for (int i = 0; b->test && i < warm_up; i++) {
-        if (!ct_training_step(&b->training)) return false;
+        if (!ct_timed_training_step(&b->training)) return false;
     }
     if (!b->test || !ct_device_wait(b->device)) return false;
     print(ready(b));
@@ -224,10 +224,10 @@ int main(int argc, char **argv) {
         return 2;
     }
     bench b = {0};
-    bool done =
-        ct_training_open(&b.training, argv[optind], override, overrides) && serve(&b, warm_up);
+    bool done = ct_timed_training_open(&b.training, argv[optind], override, overrides) &&
+                serve(&b, warm_up);
     ct_split_destroy(b.test);
-    ct_training_close(&b.training);
+    ct_timed_training_close(&b.training);
     if (!done) fprintf(stderr, "gpu_step: %s\n", ct_error() ? ct_error() : "failed");
     return done ? 0 : 2;
 }

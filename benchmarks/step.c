@@ -23,20 +23,20 @@
 enum { MOST_STEPS = 10000, MOST_OVERRIDES = 100 };
 
 typedef struct {
-    ct_training training;
+    ct_timed_training training;
     double outside; /* seconds of the counted steps in loading and in the optimiser */
 } bench;
 
 /* Seconds of one step. */
 static double step(bench *b) {
-    ct_training *t = &b->training;
+    ct_timed_training *t = &b->training;
     double start = ct_seconds();
     CT_SCOPE {
         ct_batch batch;
-        if (!ct_training_batch(t, &batch)) return -1;
+        if (!ct_timed_training_batch(t, &batch)) return -1;
         double loaded = ct_seconds();
         ct_profile_mark();
-        if (!ct_backward(ct_training_forward(t, &batch))) return -1;
+        if (!ct_backward(ct_timed_training_forward(t, &batch))) return -1;
         double differentiated = ct_seconds();
         if (!ct_optimizer_step(t->optimizer) || !ct_device_wait(t->experiment->device)) return -1;
         b->outside += loaded - start + ct_seconds() - differentiated;
@@ -90,7 +90,7 @@ static double peak_gigabytes(void) {
 
 static bool run(bench *b, int warm_up, int steps) {
     static double seconds[MOST_STEPS];
-    const ct_training *t = &b->training;
+    const ct_timed_training *t = &b->training;
     const ct_config *config = t->config;
     ct_device device = t->experiment->device;
     for (int i = 0; i < warm_up; i++) {
@@ -109,7 +109,7 @@ static bool run(bench *b, int warm_up, int steps) {
     ct_profile_row *rows = ct_profile_stop(&count);
     if (!rows) return false;
     processor = (processor_seconds() - processor) / steps;
-    double middle = ct_median(seconds, steps), gflop = 1e-9 * ct_training_flops(t);
+    double middle = ct_median(seconds, steps), gflop = 1e-9 * ct_timed_training_flops(t);
     double memory = peak_gigabytes();
     int64_t width = ct_model_width(t->experiment->model);
     int64_t rows_of_product = config->batch * t->experiment->sizes.regions;
@@ -155,9 +155,9 @@ int main(int argc, char **argv) {
         return 2;
     }
     bench b = {0};
-    bool done = ct_training_open(&b.training, a.config, a.override, a.override_count) &&
+    bool done = ct_timed_training_open(&b.training, a.config, a.override, a.override_count) &&
                 run(&b, a.warm_up, a.steps);
-    ct_training_close(&b.training);
+    ct_timed_training_close(&b.training);
     if (!done) fprintf(stderr, "step: %s\n", ct_error() ? ct_error() : "failed");
     return done ? 0 : 2;
 }

@@ -3,8 +3,9 @@
 
 #include <stdlib.h>
 
-bool ct_training_open(ct_training *t, const char *file, const char *const *overrides, int count) {
-    *t = (ct_training){.progress = {.epoch = 1000, .rng = ct_rng_create(1, 1)}};
+bool ct_timed_training_open(ct_timed_training *t, const char *file, const char *const *overrides,
+                            int count) {
+    *t = (ct_timed_training){.progress = {.epoch = 1000, .rng = ct_rng_create(1, 1)}};
     t->config = ct_config_read(file, overrides, count);
     if (!t->config) return false;
     ct_set_threads((int)t->config->threads);
@@ -20,7 +21,7 @@ bool ct_training_open(ct_training *t, const char *file, const char *const *overr
     return t->steps && ct_batches_start(t->batches, 0, 0);
 }
 
-void ct_training_close(ct_training *t) {
+void ct_timed_training_close(ct_timed_training *t) {
     ct_steps_destroy(t->steps);
     ct_interval_destroy(t->interval);
     ct_batches_close(t->batches);
@@ -29,7 +30,7 @@ void ct_training_close(ct_training *t) {
     ct_config_destroy(t->config);
 }
 
-bool ct_training_batch(ct_training *t, ct_batch *batch) {
+bool ct_timed_training_batch(ct_timed_training *t, ct_batch *batch) {
     if (t->batch == ct_batches_count(t->batches)) {
         t->batch = 0;
         if (!ct_batches_start(t->batches, ++t->epoch, 0)) return false;
@@ -38,22 +39,22 @@ bool ct_training_batch(ct_training *t, ct_batch *batch) {
     return ct_batches_next(t->batches, batch);
 }
 
-bool ct_training_step(ct_training *t) {
+bool ct_timed_training_step(ct_timed_training *t) {
     bool done = false;
     CT_SCOPE {
         ct_batch batch;
-        done = ct_training_batch(t, &batch) && ct_steps_take(t->steps, &batch, &t->progress);
+        done = ct_timed_training_batch(t, &batch) && ct_steps_take(t->steps, &batch, &t->progress);
     }
     t->progress.step++;
     return done && ct_batches_ahead(t->batches);
 }
 
-ct_tensor *ct_training_forward(ct_training *t, const ct_batch *batch) {
+ct_tensor *ct_timed_training_forward(ct_timed_training *t, const ct_batch *batch) {
     ct_progress *p = &t->progress;
     return ct_model_losses(t->experiment->model, batch, p->epoch, &p->rng).term[CT_LOSS_TOTAL];
 }
 
-double ct_training_flops(const ct_training *t) {
+double ct_timed_training_flops(const ct_timed_training *t) {
     int count;
     double flops = 0;
     int64_t words = 0;
