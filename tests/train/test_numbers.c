@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Features at the edge of what can be computed with: right, or an error that names the image and the
- * reason; so in training and with every command. */
+/* Features at the edge of what can be computed with: right, or an error that names the image and
+ * the reason; so in training and with every command. */
 #include "tests/train/program.h"
 
 static const char *train(const char *folder, const char *options) {
@@ -26,8 +26,7 @@ static void fails(const char *folder, const char *options, const char *const *te
     }
 }
 
-#define FAILS(folder, options, ...) \
-    fails(folder, options, (const char *const[]){__VA_ARGS__, NULL})
+#define FAILS(folder, options, ...) fails(folder, options, (const char *const[]){__VA_ARGS__, NULL})
 
 /* Multiplies the features of an image (-1: of all) of a split; of one feature (-1: of all). */
 static void scale(const char *folder, const char *split, int image, int feature, double factor) {
@@ -38,8 +37,8 @@ static void scale(const char *folder, const char *split, int image, int feature,
         int64_t each = TINY_REGIONS * TINY_FEATURES;
         float *value = ct_data(x);
         for (int64_t i = 0; i < ct_count(x); i++) {
-            bool here = (image < 0 || i / each == image) &&
-                        (feature < 0 || i % TINY_FEATURES == feature);
+            bool here =
+                (image < 0 || i / each == image) && (feature < 0 || i % TINY_FEATURES == feature);
             if (here) value[i] = (float)(value[i] * factor);
         }
         ck_assert(ct_npy_save(in_folder(folder, name), x));
@@ -47,7 +46,8 @@ static void scale(const char *folder, const char *split, int image, int feature,
     assert_no_error();
 }
 
-/* Padded features are often 0; the released normalisation over the regions divides by their norm. */
+/* Padded features are often 0; the released normalisation over the regions divides by their norm.
+ */
 START_TEST(a_feature_that_is_0_in_all_regions) {
     static const char first[] =
         "--set 'image.fc=l2norm' --set 'image.gcn=linear width=12' --set 'image.norm=relu' "
@@ -55,8 +55,9 @@ START_TEST(a_feature_that_is_0_in_all_regions) {
     char *folder = tiny_experiment(), options[1024];
     scale(folder, "train", 5, 2, 0);
     snprintf(options, sizeof options, "%s --overwrite", first);
-    FAILS(folder, options, "/data/train_ims.npy: image 5: at [image] fc (l2norm) feature 2 is 0 in all "
-                           "its regions",
+    FAILS(folder, options,
+          "/data/train_ims.npy: image 5: at [image] fc (l2norm) feature 2 is 0 in all "
+          "its regions",
           "[compat] l2norm = regions", "not finite");
     snprintf(options, sizeof options, "%s --overwrite --set compat.l2norm=features", first);
     train(folder, options);
@@ -68,8 +69,9 @@ END_TEST
 START_TEST(an_image_of_zeros) {
     char *folder = tiny_experiment();
     scale(folder, "train", 5, -1, 0);
-    FAILS(folder, "--set compat.l2norm=regions --set image.gcn=",
-          "/data/train_ims.npy: image 5: at [image] norm (l2norm) feature 0 is 0 in all its regions");
+    FAILS(
+        folder, "--set compat.l2norm=regions --set image.gcn=",
+        "/data/train_ims.npy: image 5: at [image] norm (l2norm) feature 0 is 0 in all its regions");
     train(folder, "--overwrite --set train.epochs=1"); /* and is one like others otherwise */
     folder_remove(folder);
 }
@@ -96,8 +98,8 @@ START_TEST(one_image_out_of_range) {
     scale(folder, "test", 3, -1, 1e25);
     train(folder, "--evaluate test");
     scale(folder, "train", 7, -1, 1e20);
-    FAILS(folder, "--overwrite", "/data/train_ims.npy: image 7: its largest feature is ", "e+20, squares",
-          "not finite");
+    FAILS(folder, "--overwrite", "/data/train_ims.npy: image 7: its largest feature is ",
+          "e+20, squares", "not finite");
     scale(folder, "train", 7, -1, 1e-20);
     scale(folder, "train", 7, -1, 1e-25);
     FAILS(folder, "--overwrite", "/data/train_ims.npy: image 7: its largest feature is ", "e-25");

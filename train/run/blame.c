@@ -64,8 +64,8 @@ static bool find(const ct_experiment *e, const ct_batch *batch, char *text, size
     return found && ct_ok();
 }
 
-/* Where no sample is not finite by itself, a batch norm's statistics may be what left the range: the
- * image with the largest feature, if that is one to say so of. */
+/* Where no sample is not finite by itself, a batch norm's statistics may be what left the range:
+ * the image with the largest feature, if that is one to say so of. */
 static bool find_largest(const ct_experiment *e, const ct_batch *batch, char *text, size_t size) {
     enum { LARGE = 1000000 };
     double most = LARGE;
@@ -82,7 +82,8 @@ static bool find_largest(const ct_experiment *e, const ct_batch *batch, char *te
     if (image < 0 || !ct_ok()) return false;
     char name[512];
     name_image(e, batch, image, name, sizeof name);
-    snprintf(text, size, "%s: its largest feature is %.3g, squares and products of which may be no "
+    snprintf(text, size,
+             "%s: its largest feature is %.3g, squares and products of which may be no "
              "finite numbers in %s",
              name, most, ct_dtype_name(e->config->dtype));
     return true;
@@ -92,8 +93,7 @@ void ct_blame_batch(const ct_experiment *e, const ct_batch *batch) {
     char *before = ct_error() ? strdup(ct_error()) : NULL, text[1024 + 64];
     if (!before) return;
     ct_error_clear();
-    bool found =
-        find(e, batch, text, sizeof text) || find_largest(e, batch, text, sizeof text);
+    bool found = find(e, batch, text, sizeof text) || find_largest(e, batch, text, sizeof text);
     ct_error_clear();
     if (found) ct_fail("%s; %s", text, before);
     else ct_fail("%s", before);
@@ -115,5 +115,6 @@ bool ct_blame_embeddings(const ct_experiment *e, const ct_tensor *embeddings, co
     }
     name(context, i, text, sizeof text);
     if (found) return ct_fail_bool("%s: %s", text, why);
-    return ct_fail_bool("%s: its embedding is not finite: the weights are not, or it is of its batch", text);
+    return ct_fail_bool(
+        "%s: its embedding is not finite: the weights are not, or it is of its batch", text);
 }

@@ -5,8 +5,8 @@
 
 #include "train/run/experiment.h"
 
-/* After a step on `batch` failed: if a sample of it is to blame, the error becomes one that names it
- * and the reason, with the earlier error behind; else that stays. */
+/* After a step on `batch` failed: if a sample of it is to blame, the error becomes one that names
+ * it and the reason, with the earlier error behind; else that stays. */
 void ct_blame_batch(const ct_experiment *experiment, const ct_batch *batch);
 
 /* True if all embeddings (count,D) of samples first..first+count-1 of what was embedded are finite;
