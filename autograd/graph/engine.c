@@ -191,6 +191,18 @@ static bool has_gradient(ct_node *node) {
     return has;
 }
 
+/* What operations gave was looked at by itself: this is the sum, or what backward was given. */
+static bool check_sums(const ct_node *node) {
+    for (int i = 0; ct_anomaly_mode() && i < node->outputs; i++) {
+        if (!node->gradient[i] || !ct_tensor_has_nonfinite(node->gradient[i])) continue;
+        return ct_fail_bool(
+            "anomaly: the sum of the gradients of output %d of '%s' has a NaN or an "
+            "infinity",
+            i, node->op->name);
+    }
+    return true;
+}
+
 /* Where ct_retain_grad asked for it, an output's gradient is also that of a leaf. */
 static bool retain_gradients(const ct_node *node) {
     for (int i = 0; node->retained && i < node->outputs; i++) {
@@ -203,6 +215,7 @@ static bool retain_gradients(const ct_node *node) {
 static bool process_in_scope(run *r, ct_node *node) {
     for (int i = 0; i < node->inputs; i++) node->input_gradient[i] = NULL;
     if (!has_gradient(node)) return ct_ok();
+    if (!check_sums(node)) return false;
     if (!retain_gradients(node) || !ct_check_saved(node)) return false;
     double start = ct_profile_running() ? ct_profile_clock() : 0;
     if (!node->op->backward(node, node->gradient, node->input_gradient)) {

@@ -342,6 +342,14 @@ START_TEST(anomaly_mode_names_the_operation) {
         assert_no_error();
         ck_assert(!ct_backward(ct_sum_all(y)));
         assert_error("anomaly: the gradient of input 0 of 'pow_scalar' has a NaN or an infinity");
+        /* each of two gradients is finite */
+        ct_tensor *zero = ct_neg(leaf(0, 0, 0));
+        y = ct_add(ct_scale(zero, 1.7e308), ct_scale(zero, 1.7e308));
+        ck_assert(!ct_backward(ct_sum_all(y)));
+        assert_error("anomaly: the sum of the gradients of output 0 of 'neg' has a NaN");
+        y = ct_exp(x);
+        ck_assert(!ct_backward_from(&y, (ct_tensor *[]){vector(1, NAN, 1)}, 1, false));
+        assert_error("anomaly: the sum of the gradients of output 0 of 'exp' has a NaN");
         ct_set_anomaly_mode(false);
         ck_assert(ct_backward(ct_sum_all(ct_pow_scalar(x, 0.5))));
         ck_assert(isinf(ct_get(ct_grad(x), 0)));
