@@ -79,6 +79,39 @@ START_TEST(recalls_do_not_depend_on_the_batch) {
 }
 END_TEST
 
+/* Other captions and images together would give other last bits: here more of them than are
+ * embedded at once, and captions of many lengths. */
+START_TEST(embeddings_do_not_depend_on_the_batch) {
+    enum { IMAGES = 300 };
+    static const int batches[] = {1, 2, 7, 32, 128, 1000};
+    char *folder = tiny_experiment(), arguments[1024];
+    write_split(in_folder(folder, "data"), "test", IMAGES, 5);
+    FILE *captions = fopen(in_folder(in_folder(folder, "data"), "test_caps.txt"), "w");
+    FILE *ids = fopen(in_folder(in_folder(folder, "data"), "test_ids.txt"), "w");
+    for (int i = 0; i < 2 * IMAGES; i++) {
+        for (int k = 0; k < 1 + i * 7 % 23; k++) fprintf(captions, "%s ", k * i % 3 ? "red" : "a");
+        fprintf(captions, "star%d\n", i);
+        fprintf(ids, "%d\n", i / 2);
+    }
+    ck_assert(fclose(captions) == 0 && fclose(ids) == 0);
+    snprintf(arguments, sizeof arguments, "%s/tiny.ini", folder);
+    ck_assert_int_eq(run_train(arguments, NULL), 0);
+    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
+        snprintf(arguments, sizeof arguments,
+                 "%s/tiny.ini --embed test --out %s/%zu --set "
+                 "evaluate.batch=%d",
+                 folder, folder, i, batches[i]);
+        ck_assert_int_eq(run_train(arguments, NULL), 0);
+        char other[32];
+        snprintf(other, sizeof other, "%zu/img_embs.npy", i);
+        assert_same_file(in_folder(folder, "0/img_embs.npy"), in_folder(folder, other));
+        snprintf(other, sizeof other, "%zu/cap_embs.npy", i);
+        assert_same_file(in_folder(folder, "0/cap_embs.npy"), in_folder(folder, other));
+    }
+    folder_remove(folder);
+}
+END_TEST
+
 /* Pictures that are the same are equally good answers to a question: in the order of their numbers,
  * with one score. */
 START_TEST(equal_images_answer_alike) {
@@ -107,5 +140,5 @@ START_TEST(equal_images_answer_alike) {
 }
 END_TEST
 
-TEST_MAIN("same", finds_equal_rows, hashes_every_byte, recalls_do_not_depend_on_the_batch,
-          equal_images_answer_alike)
+TEST_MAIN("same", finds_equal_rows, hashes_every_byte, embeddings_do_not_depend_on_the_batch,
+          recalls_do_not_depend_on_the_batch, equal_images_answer_alike)

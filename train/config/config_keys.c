@@ -100,7 +100,10 @@ const ct_config_key ct_config_keys[] = {
      .help = "Score of the best model on dev: R@1 + R@5 both ways, or all six recalls"},
 
     {"evaluate", "batch", CT_KEY_WHOLE, "128", AT(evaluate_batch), .low = 1, .high = 1e6,
-     .change = CT_CHANGE_SILENT, .help = "Images or captions embedded at once"},
+     .change = CT_CHANGE_SILENT,
+     .help =
+         "Images embedded at once under [compat] image_batchnorm_eval = batch, where they count "
+         "for one another; else 128 are, so that recalls do not depend on it"},
     {"evaluate", "folds", CT_KEY_WHOLE, "1", AT(folds), .low = 1, .high = 1e6,
      .change = CT_CHANGE_OF_SCORE,
      .help = "Parts of a split that are ranked on their own and averaged (COCO 1K: 5)"},

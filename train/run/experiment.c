@@ -414,12 +414,18 @@ static ct_tensor *embed_captions(const ct_experiment *e, const ct_split *split,
     return embed_encoded(e, (embedded){split, split->encoded, which}, count);
 }
 
-/* Embeddings (rows,D) of a split's images or captions, [evaluate] batch of them at a time. What is
- * the same is embedded once: in another batch its last bits could be others. */
-static ct_tensor *
-embed_rows(const ct_experiment *e, const ct_split *split, const ct_distinct *distinct,
-           ct_tensor *(*embed)(const ct_experiment *, const ct_split *, const int64_t *, int64_t)) {
-    int64_t block = e->config->evaluate_batch, width = ct_model_width(e->model);
+/* Images or captions that are embedded at once, always the same ones together: a BLAS takes what is
+ * left of rows that its kernels do not divide by other kernels, and sums over padded steps round as
+ * they are padded, so that in another batch last bits would be others, and now and then a rank. */
+enum { EMBEDDED_AT_ONCE = 128 };
+
+/* Embeddings (rows,D) of a split's images or captions, `block` of them at a time. What is the same
+ * is embedded once. */
+static ct_tensor *embed_rows(const ct_experiment *e, const ct_split *split,
+                             const ct_distinct *distinct, int64_t block,
+                             ct_tensor *(*embed)(const ct_experiment *, const ct_split *,
+                                                 const int64_t *, int64_t)) {
+    int64_t width = ct_model_width(e->model);
     ct_tensor *out = ct_empty(e->config->dtype, e->device, CT_SHAPE(distinct->count, width));
     for (int64_t first = 0; out && first < distinct->count; first += block) {
         int64_t left = distinct->count - first, count = left < block ? left : block;
@@ -433,15 +439,16 @@ embed_rows(const ct_experiment *e, const ct_split *split, const ct_distinct *dis
 }
 
 /* Under `image_batchnorm_eval = batch` an image's embedding is that of its batch: all are embedded
- * as they come. */
+ * as they come, [evaluate] batch of them at a time. */
 static ct_tensor *embed_split_images(const ct_experiment *e, const ct_split *split) {
     bool of_batch;
     if (!ct_compat_released(&e->config->model, "image_batchnorm_eval", &of_batch)) return NULL;
     const ct_distinct *same = &split->same_images;
-    if (!of_batch && same->of) return embed_rows(e, split, same, embed_images);
+    if (!of_batch && same->of) return embed_rows(e, split, same, EMBEDDED_AT_ONCE, embed_images);
+    int64_t block = of_batch ? e->config->evaluate_batch : EMBEDDED_AT_ONCE;
     ct_distinct each = {0};
     bool made = ct_distinct_none(&each, split->image_count);
-    ct_tensor *images = made ? embed_rows(e, split, &each, embed_images) : NULL;
+    ct_tensor *images = made ? embed_rows(e, split, &each, block, embed_images) : NULL;
     ct_distinct_free(&each);
     return images;
 }
@@ -449,7 +456,8 @@ static ct_tensor *embed_split_images(const ct_experiment *e, const ct_split *spl
 static ct_tensor *embed_split_captions(const ct_experiment *e, const ct_split *split) {
     ct_distinct same = {0};
     bool found = ct_captions_distinct(split->encoded, split->caption_count, &same);
-    ct_tensor *captions = found ? embed_rows(e, split, &same, embed_captions) : NULL;
+    ct_tensor *captions =
+        found ? embed_rows(e, split, &same, EMBEDDED_AT_ONCE, embed_captions) : NULL;
     ct_distinct_free(&same);
     return captions;
 }
