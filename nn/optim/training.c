@@ -70,10 +70,18 @@ static bool describe(saving *s, const ct_training *t) {
 
 static bool is_sound(const char *op, const char *path, const ct_training *t) {
     if (!path || !t) return ct_ok() ? ct_fail_bool("%s: NULL given", op) : false;
+    if (t->number_count < 0 || (t->number_count > 0 && !t->numbers)) {
+        return ct_fail_bool("%s: number_count is %d, numbers are %s", op, t->number_count,
+                            t->numbers ? "given" : "NULL");
+    }
     for (int i = 0; i < t->number_count; i++) {
         const ct_training_number *number = &t->numbers[i];
-        if (number->name && !number->integer != !number->real) continue;
+        bool named = number->name && strlen(number->name) < 200;
+        if (named && !number->integer != !number->real) continue;
         return ct_fail_bool("%s: number %d: expected a name, and an integer or a real", op, i);
+    }
+    for (int i = 0; t->notes && t->notes[i]; i += 2) {
+        if (!t->notes[i + 1]) return ct_fail_bool("%s: note '%s' is NULL", op, t->notes[i]);
     }
     return ct_ok();
 }

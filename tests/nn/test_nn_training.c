@@ -175,6 +175,13 @@ START_TEST(what_does_not_fit_changes_nothing) {
     t.module = ct_module_child(r.net, "in");
     refuses(&r, &t, "no tensor 'model.weight'");
     refuses(&r, NULL, "training_load: NULL given");
+    t.number_count = 1;
+    t.numbers = NULL;
+    refuses(&r, &t, "training_load: number_count is 1, numbers are NULL");
+    t.number_count = 0;
+    t.notes = (const char *const[]){"key", NULL};
+    ck_assert(!ct_training_save("/tmp/never", &t));
+    assert_error("training_save: note 'key' is NULL");
     remove(path);
     r.training.number_count = 0;
     refuses(&r, &r.training, path);
