@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Recorded values: loads a case of tests/golden/ and compares with the tolerances of its README.
  *
  *     golden g = golden_open("gru_cell", CT_F32);

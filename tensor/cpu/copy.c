@@ -94,14 +94,16 @@ static void copy_chunk(const ct_walk *y, const ct_walk *x, int64_t start, int64_
     }
 }
 
-static void copy_rows(const ct_walk *y, const ct_walk *x, int64_t count) {
-    int64_t chunks = (count + CT_CHUNK - 1) / CT_CHUNK;
-    int threads = ct_cpu_threads(count);
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t i = 0; i < chunks; i++) {
+CT_PART copy_chunks(ct_part part, const ct_walk *y, const ct_walk *x, int64_t count) {
+    for (int64_t i = part.begin; i < part.end; i++) {
         int64_t left = count - i * CT_CHUNK;
         copy_chunk(y, x, i * CT_CHUNK, left < CT_CHUNK ? left : CT_CHUNK);
     }
+}
+
+static void copy_rows(const ct_walk *y, const ct_walk *x, int64_t count) {
+    int64_t chunks = (count + CT_CHUNK - 1) / CT_CHUNK;
+    CT_IN_PARTS(ct_cpu_threads(count), chunks, copy_chunks(part, y, x, count));
 }
 
 /* ---- transposition: rows of y are columns of x ------------------------------------------- */
@@ -172,22 +174,16 @@ static void tile_32_bits(void *to, int64_t to_stride, const void *from, int64_t 
 typedef void (*tile_kernel)(void *to, int64_t to_stride, const void *from, int64_t from_stride,
                             int64_t m, int64_t n);
 
-/* y is contiguous and the dimension of x with stride 1, number `unit`, is not its last. */
-static void transpose(const ct_walk *y, const ct_walk *x, int unit, int64_t count) {
+/* A task is a band of TILE rows of y in one matrix of the batch. */
+CT_PART transpose_bands(ct_part part, const ct_walk *y, const ct_walk *x, int unit,
+                        const int64_t *to_stride) {
     tile_kernel kernel = x->size == 1   ? tile_uint8_t
                          : x->size == 2 ? tile_uint16_t
                          : x->size == 4 ? tile_32_bits
                                         : tile_uint64_t;
     int last = x->ndim - 1;
-    int64_t m = x->dim[unit], n = x->dim[last], to_stride[CT_MAX_DIMS], step = 1;
-    for (int i = last; i >= 0; i--) {
-        to_stride[i] = step;
-        step *= x->dim[i];
-    }
-    int64_t bands = (m + TILE - 1) / TILE, batch = count / (m * n);
-    int threads = ct_cpu_threads(count);
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t task = 0; task < batch * bands; task++) {
+    int64_t m = x->dim[unit], n = x->dim[last], bands = (m + TILE - 1) / TILE;
+    for (int64_t task = part.begin; task < part.end; task++) {
         int64_t from = 0, to = 0, rest = task / bands, i = task % bands * TILE;
         for (int d = last - 1; d >= 0; d--) {
             if (d == unit) continue;
@@ -202,6 +198,18 @@ static void transpose(const ct_walk *y, const ct_walk *x, int unit, int64_t coun
                    height, n - j < TILE ? n - j : TILE);
         }
     }
+}
+
+/* y is contiguous and the dimension of x with stride 1, number `unit`, is not its last. */
+static void transpose(const ct_walk *y, const ct_walk *x, int unit, int64_t count) {
+    int last = x->ndim - 1;
+    int64_t m = x->dim[unit], n = x->dim[last], to_stride[CT_MAX_DIMS], step = 1;
+    for (int i = last; i >= 0; i--) {
+        to_stride[i] = step;
+        step *= x->dim[i];
+    }
+    int64_t tasks = count / (m * n) * ((m + TILE - 1) / TILE);
+    CT_IN_PARTS(ct_cpu_threads(count), tasks, transpose_bands(part, y, x, unit, to_stride));
 }
 
 /* The dimension to transpose with, or -1 if rows are the better way. */

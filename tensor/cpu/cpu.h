@@ -27,6 +27,34 @@ enum { CT_PARALLEL_MINIMUM = 32768 };
 /* Threads for `work` elements: 1 below the minimum and inside a parallel region. */
 int ct_cpu_threads(int64_t work);
 
+/* A thread's part of a kernel's tasks: from `begin` up to, not with, `end`. */
+typedef struct {
+    int64_t begin, end;
+} ct_part;
+
+/* The calling thread's part of tasks 0 to count - 1: a run of them, one more at most than another
+ * thread's. */
+ct_part ct_cpu_part(int64_t count);
+
+/* Does `call`, of a function that a CT_PART defines and that is given `part`, for tasks 0 to
+ * count - 1 on `threads` threads. On one no team of threads is entered, which takes longer than a
+ * small tensor does. The function is compiled once, so that either way gives the same bits. */
+#define CT_PART static __attribute__((noinline)) void
+#define CT_IN_PARTS(threads, count, call)                   \
+    do {                                                    \
+        const int threads_ = (threads);                     \
+        const int64_t count_ = (count);                     \
+        if (threads_ > 1) {                                 \
+            _Pragma("omp parallel num_threads(threads_)") { \
+                const ct_part part = ct_cpu_part(count_);   \
+                call;                                       \
+            }                                               \
+        } else {                                            \
+            const ct_part part = {0, count_};               \
+            call;                                           \
+        }                                                   \
+    } while (0)
+
 /* cpu/memory.c, one version for all */
 void *ct_cpu_allocate(size_t bytes);
 void *ct_cpu_try_allocate(size_t bytes); /* NULL, no error, if there is no memory */

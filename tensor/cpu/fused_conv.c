@@ -4,17 +4,14 @@
 
 #include "tensor/cpu/cpu.h"
 
-/* Unfolding only moves elements: one loop for both sizes. */
-bool CT_CPU(unfold)(ct_tensor *u, const ct_tensor *x, ct_tensor_conv1d_options options) {
-    int64_t batch = u->shape.dim[0], steps_out = u->shape.dim[1], kernel = u->shape.dim[2];
-    int64_t steps = x->shape.dim[1];
+/* Unfolding only moves elements: one loop for both sizes. A task is a step of u. */
+CT_PART unfold_steps(ct_part part, ct_tensor *u, const ct_tensor *x,
+                     ct_tensor_conv1d_options options) {
+    int64_t steps_out = u->shape.dim[1], kernel = u->shape.dim[2], steps = x->shape.dim[1];
     size_t row = (size_t)x->shape.dim[2] * ct_dtype_size(x->dtype);
     const char *from = ct_cpu_data(x);
     char *to = ct_cpu_data(u);
-    int threads = ct_cpu_threads(ct_count(u));
-    if (row == 0) return true; /* nothing to copy, and perhaps no memory to point to */
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t p = 0; p < batch * steps_out; p++) {
+    for (int64_t p = part.begin; p < part.end; p++) {
         int64_t i = p / steps_out, first = p % steps_out * options.stride - options.before;
         for (int64_t k = 0; k < kernel; k++) {
             int64_t t = first + k * options.dilation;
@@ -26,6 +23,12 @@ bool CT_CPU(unfold)(ct_tensor *u, const ct_tensor *x, ct_tensor_conv1d_options o
             }
         }
     }
+}
+
+bool CT_CPU(unfold)(ct_tensor *u, const ct_tensor *x, ct_tensor_conv1d_options options) {
+    if (x->shape.dim[2] == 0) return true; /* nothing to copy, and perhaps no memory to point to */
+    CT_IN_PARTS(ct_cpu_threads(ct_count(u)), u->shape.dim[0] * u->shape.dim[1],
+                unfold_steps(part, u, x, options));
     return true;
 }
 

@@ -19,17 +19,14 @@ static real REAL_NAME(row_log_sum_exp)(const real *x, int64_t n, real *sum) {
     return shift + R_LOG(exps);
 }
 
-bool REAL_KERNEL(cross_entropy)(ct_tensor *loss, ct_tensor *log_sum_exp, const ct_tensor *logits,
-                                const ct_tensor *labels, int64_t ignore_index, double smoothing) {
-    int64_t rows = logits->shape.dim[0], classes = logits->shape.dim[1];
-    const int64_t *label = ct_cpu_data(labels);
-    if (!check_labels(label, logits, ignore_index)) return false;
+CT_PART REAL_NAME(loss_rows)(ct_part part, ct_tensor *loss, ct_tensor *log_sum_exp,
+                             const ct_tensor *logits, const ct_tensor *labels, int64_t ignore_index,
+                             double smoothing) {
+    const int64_t *label = ct_cpu_data(labels), classes = logits->shape.dim[1];
     real *to = ct_cpu_data(loss), *lse = ct_cpu_data(log_sum_exp);
     const real *x = ct_cpu_data(logits);
     const real smooth = (real)smoothing, scale = R(1) / (real)classes;
-    int threads = ct_cpu_threads(EXP_COST * rows * classes);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = part.begin; r < part.end; r++) {
         const real *row = x + r * classes;
         real sum;
         lse[r] = REAL_NAME(row_log_sum_exp)(row, classes, &sum);
@@ -41,23 +38,27 @@ bool REAL_KERNEL(cross_entropy)(ct_tensor *loss, ct_tensor *log_sum_exp, const c
             to[r] = lse[r] - row[label[r]];
         }
     }
+}
+
+bool REAL_KERNEL(cross_entropy)(ct_tensor *loss, ct_tensor *log_sum_exp, const ct_tensor *logits,
+                                const ct_tensor *labels, int64_t ignore_index, double smoothing) {
+    if (!check_labels(ct_cpu_data(labels), logits, ignore_index)) return false;
+    CT_IN_PARTS(
+        ct_cpu_threads(EXP_COST * ct_count(logits)), logits->shape.dim[0],
+        REAL_NAME(loss_rows)(part, loss, log_sum_exp, logits, labels, ignore_index, smoothing));
     return true;
 }
 
 /* g (softmax - (1-s) onehot - s/V) */
-bool REAL_KERNEL(cross_entropy_grad)(ct_tensor *g_logits, const ct_tensor *g,
-                                     const ct_tensor *logits, const ct_tensor *labels,
-                                     const ct_tensor *log_sum_exp, int64_t ignore_index,
-                                     double smoothing) {
-    int64_t rows = logits->shape.dim[0], classes = logits->shape.dim[1];
-    const int64_t *label = ct_cpu_data(labels);
-    if (!check_labels(label, logits, ignore_index)) return false;
+CT_PART REAL_NAME(loss_rows_grad)(ct_part part, ct_tensor *g_logits, const ct_tensor *g,
+                                  const ct_tensor *logits, const ct_tensor *labels,
+                                  const ct_tensor *log_sum_exp, int64_t ignore_index,
+                                  double smoothing) {
+    const int64_t *label = ct_cpu_data(labels), classes = logits->shape.dim[1];
     real *to = ct_cpu_data(g_logits);
     const real *x = ct_cpu_data(logits), *lse = ct_cpu_data(log_sum_exp), *gr = ct_cpu_data(g);
     const real share = (real)(smoothing / (double)classes), hit = (real)(1 - smoothing);
-    int threads = ct_cpu_threads(EXP_COST * rows * classes);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = part.begin; r < part.end; r++) {
         const real *row = x + r * classes;
         real *out = to + r * classes;
         if (label[r] == ignore_index) {
@@ -69,5 +70,15 @@ bool REAL_KERNEL(cross_entropy_grad)(ct_tensor *g_logits, const ct_tensor *g,
         for (int64_t i = 0; i < classes; i++) out[i] = scale * (R_EXP(row[i] - shift) - share);
         out[label[r]] -= scale * hit;
     }
+}
+
+bool REAL_KERNEL(cross_entropy_grad)(ct_tensor *g_logits, const ct_tensor *g,
+                                     const ct_tensor *logits, const ct_tensor *labels,
+                                     const ct_tensor *log_sum_exp, int64_t ignore_index,
+                                     double smoothing) {
+    if (!check_labels(ct_cpu_data(labels), logits, ignore_index)) return false;
+    CT_IN_PARTS(ct_cpu_threads(EXP_COST * ct_count(logits)), logits->shape.dim[0],
+                REAL_NAME(loss_rows_grad)(part, g_logits, g, logits, labels, log_sum_exp,
+                                          ignore_index, smoothing));
     return true;
 }

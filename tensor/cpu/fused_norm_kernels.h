@@ -67,6 +67,15 @@ static void REAL_NAME(join_moments)(const real *parts, int64_t rows, int64_t col
     *variance = squares / count;
 }
 
+CT_PART REAL_NAME(moments_of_chunks)(ct_part part, real *parts, const real *x, int64_t rows,
+                                     int64_t columns) {
+    for (int64_t k = part.begin; k < part.end; k++) {
+        int64_t r = k * ROW_CHUNK, n = rows - r < ROW_CHUNK ? rows - r : ROW_CHUNK;
+        real *to = parts + 2 * k * columns;
+        REAL_NAME(chunk_moments)(to, to + columns, x + r * columns, n, columns);
+    }
+}
+
 static bool REAL_NAME(statistics_rows)(ct_tensor *mean, ct_tensor *variance, ct_tensor *rstd,
                                        const ct_tensor *x_rows, double eps) {
     int64_t rows = x_rows->shape.dim[0], columns = x_rows->shape.dim[1];
@@ -75,13 +84,8 @@ static bool REAL_NAME(statistics_rows)(ct_tensor *mean, ct_tensor *variance, ct_
     const real *x = ct_cpu_data(x_rows);
     real *parts = ct_cpu_allocate(bytes);
     if (!parts) return false;
-    int threads = ct_cpu_threads(rows * columns);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t k = 0; k < chunks; k++) {
-        int64_t r = k * ROW_CHUNK, n = rows - r < ROW_CHUNK ? rows - r : ROW_CHUNK;
-        real *part = parts + 2 * k * columns;
-        REAL_NAME(chunk_moments)(part, part + columns, x + r * columns, n, columns);
-    }
+    CT_IN_PARTS(ct_cpu_threads(rows * columns), chunks,
+                REAL_NAME(moments_of_chunks)(part, parts, x, rows, columns));
     for (int64_t c = 0; c < columns; c++) {
         double m, v;
         REAL_NAME(join_moments)(parts, rows, columns, c, &m, &v);
@@ -92,11 +96,9 @@ static bool REAL_NAME(statistics_rows)(ct_tensor *mean, ct_tensor *variance, ct_
 }
 
 /* y = (x - mean) * scale + bias */
-static void REAL_NAME(apply_rows)(real *y, const real *x, const real *mean, const real *scale,
-                                  const real *bias, int64_t rows, int64_t columns) {
-    int threads = ct_cpu_threads(rows * columns);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t r = 0; r < rows; r++) {
+CT_PART REAL_NAME(apply_rows)(ct_part part, real *y, const real *x, const real *mean,
+                              const real *scale, const real *bias, int64_t columns) {
+    for (int64_t r = part.begin; r < part.end; r++) {
         const real *from = x + r * columns;
         real *to = y + r * columns;
 #pragma omp simd
@@ -119,6 +121,16 @@ static void REAL_NAME(chunk_grad)(real *sum, real *product, const real *g, const
     }
 }
 
+CT_PART REAL_NAME(sums_of_chunks)(ct_part part, real *parts, const real *g, const real *x,
+                                  const real *mean, int64_t rows, int64_t columns) {
+    for (int64_t k = part.begin; k < part.end; k++) {
+        int64_t r = k * ROW_CHUNK, n = rows - r < ROW_CHUNK ? rows - r : ROW_CHUNK;
+        real *to = parts + 2 * k * columns;
+        REAL_NAME(chunk_grad)
+        (to, to + columns, g + r * columns, x + r * columns, mean, n, columns);
+    }
+}
+
 /* Sums of g into g_bias, of g * xhat into g_weight. */
 static bool REAL_NAME(grad_sums_rows)(real *g_weight, real *g_bias, const real *g, const real *x,
                                       const real *mean, const real *rstd, int64_t rows,
@@ -127,14 +139,8 @@ static bool REAL_NAME(grad_sums_rows)(real *g_weight, real *g_bias, const real *
     size_t bytes = (size_t)(2 * chunks * columns + 1) * sizeof(real);
     real *parts = ct_cpu_allocate(bytes);
     if (!parts) return false;
-    int threads = ct_cpu_threads(rows * columns);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t k = 0; k < chunks; k++) {
-        int64_t r = k * ROW_CHUNK, n = rows - r < ROW_CHUNK ? rows - r : ROW_CHUNK;
-        real *part = parts + 2 * k * columns;
-        REAL_NAME(chunk_grad)
-        (part, part + columns, g + r * columns, x + r * columns, mean, n, columns);
-    }
+    CT_IN_PARTS(ct_cpu_threads(rows * columns), chunks,
+                REAL_NAME(sums_of_chunks)(part, parts, g, x, mean, rows, columns));
     REAL_NAME(add_chunks)(g_bias, parts, chunks, 2 * columns, columns);
     REAL_NAME(add_chunks)(g_weight, parts + columns, chunks, 2 * columns, columns);
     for (int64_t c = 0; c < columns; c++) g_weight[c] *= rstd[c];
@@ -143,12 +149,10 @@ static bool REAL_NAME(grad_sums_rows)(real *g_weight, real *g_bias, const real *
 }
 
 /* gx = scale * (g - shift - slope * (x - mean)) */
-static void REAL_NAME(grad_rows)(real *gx, const real *g, const real *x, const real *mean,
-                                 const real *scale, const real *shift, const real *slope,
-                                 int64_t rows, int64_t columns) {
-    int threads = ct_cpu_threads(rows * columns);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t r = 0; r < rows; r++) {
+CT_PART REAL_NAME(grad_rows)(ct_part part, real *gx, const real *g, const real *x, const real *mean,
+                             const real *scale, const real *shift, const real *slope,
+                             int64_t columns) {
+    for (int64_t r = part.begin; r < part.end; r++) {
         const real *gr = g + r * columns, *xr = x + r * columns;
         real *to = gx + r * columns;
 #pragma omp simd
@@ -160,13 +164,11 @@ static void REAL_NAME(grad_rows)(real *gx, const real *g, const real *x, const r
 
 /* ---- batch norm, channels in the middle ------------------------------------------------- */
 
-static void REAL_NAME(statistics_blocks)(ct_tensor *mean, ct_tensor *variance, ct_tensor *rstd,
-                                         const ct_tensor *x, double eps) {
+CT_PART REAL_NAME(statistics_blocks)(ct_part part, ct_tensor *mean, ct_tensor *variance,
+                                     ct_tensor *rstd, const ct_tensor *x, double eps) {
     int64_t outer = x->shape.dim[0], channels = x->shape.dim[1], inner = x->shape.dim[2];
     const real *data = ct_cpu_data(x);
-    int threads = ct_cpu_threads(outer * channels * inner);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t c = 0; c < channels; c++) {
+    for (int64_t c = part.begin; c < part.end; c++) {
         double sum = 0, squares = 0, count = (double)(outer * inner);
         for (int64_t o = 0; o < outer; o++) {
             const real *block = data + (o * channels + c) * inner;
@@ -183,12 +185,10 @@ static void REAL_NAME(statistics_blocks)(ct_tensor *mean, ct_tensor *variance, c
     }
 }
 
-static void REAL_NAME(apply_blocks)(real *y, const real *x, const real *mean, const real *scale,
-                                    const real *bias, int64_t blocks, int64_t channels,
-                                    int64_t inner) {
-    int threads = ct_cpu_threads(blocks * inner);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t b = 0; b < blocks; b++) {
+CT_PART REAL_NAME(apply_blocks)(ct_part part, real *y, const real *x, const real *mean,
+                                const real *scale, const real *bias, int64_t channels,
+                                int64_t inner) {
+    for (int64_t b = part.begin; b < part.end; b++) {
         int64_t c = b % channels;
         const real m = mean[c], s = scale[c], shift = bias[c];
 #pragma omp simd
@@ -196,12 +196,10 @@ static void REAL_NAME(apply_blocks)(real *y, const real *x, const real *mean, co
     }
 }
 
-static void REAL_NAME(grad_sums_blocks)(real *g_weight, real *g_bias, const real *g, const real *x,
-                                        const real *mean, const real *rstd, int64_t outer,
-                                        int64_t channels, int64_t inner) {
-    int threads = ct_cpu_threads(outer * channels * inner);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t c = 0; c < channels; c++) {
+CT_PART REAL_NAME(grad_sums_blocks)(ct_part part, real *g_weight, real *g_bias, const real *g,
+                                    const real *x, const real *mean, const real *rstd,
+                                    int64_t outer, int64_t channels, int64_t inner) {
+    for (int64_t c = part.begin; c < part.end; c++) {
         double sum = 0, product = 0;
         for (int64_t o = 0; o < outer; o++) {
             int64_t start = (o * channels + c) * inner;
@@ -215,12 +213,10 @@ static void REAL_NAME(grad_sums_blocks)(real *g_weight, real *g_bias, const real
     }
 }
 
-static void REAL_NAME(grad_blocks)(real *gx, const real *g, const real *x, const real *mean,
-                                   const real *scale, const real *shift, const real *slope,
-                                   int64_t blocks, int64_t channels, int64_t inner) {
-    int threads = ct_cpu_threads(blocks * inner);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t b = 0; b < blocks; b++) {
+CT_PART REAL_NAME(grad_blocks)(ct_part part, real *gx, const real *g, const real *x,
+                               const real *mean, const real *scale, const real *shift,
+                               const real *slope, int64_t channels, int64_t inner) {
+    for (int64_t b = part.begin; b < part.end; b++) {
         int64_t c = b % channels;
         const real m = mean[c], s = scale[c], k0 = shift[c], k1 = slope[c];
 #pragma omp simd
@@ -235,7 +231,8 @@ static void REAL_NAME(grad_blocks)(real *gx, const real *g, const real *x, const
 bool REAL_KERNEL(batch_norm_statistics)(ct_tensor *mean, ct_tensor *variance, ct_tensor *rstd,
                                         const ct_tensor *x, double eps) {
     if (x->shape.dim[2] == 1) return REAL_NAME(statistics_rows)(mean, variance, rstd, x, eps);
-    REAL_NAME(statistics_blocks)(mean, variance, rstd, x, eps);
+    CT_IN_PARTS(ct_cpu_threads(ct_count(x)), x->shape.dim[1],
+                REAL_NAME(statistics_blocks)(part, mean, variance, rstd, x, eps));
     return true;
 }
 
@@ -255,10 +252,13 @@ bool REAL_KERNEL(batch_norm_apply)(ct_tensor *y, const ct_tensor *x, const ct_te
     }
     real *to = ct_cpu_data(y);
     const real *from = ct_cpu_data(x), *m = ct_cpu_data(mean);
+    int threads = ct_cpu_threads(outer * channels * inner);
     if (inner == 1) {
-        REAL_NAME(apply_rows)(to, from, m, scale, shift, outer, channels);
+        CT_IN_PARTS(threads, outer,
+                    REAL_NAME(apply_rows)(part, to, from, m, scale, shift, channels));
     } else {
-        REAL_NAME(apply_blocks)(to, from, m, scale, shift, outer * channels, channels, inner);
+        CT_IN_PARTS(threads, outer * channels,
+                    REAL_NAME(apply_blocks)(part, to, from, m, scale, shift, channels, inner));
     }
     ct_cpu_free(scale, bytes);
     return true;
@@ -278,10 +278,13 @@ bool REAL_KERNEL(batch_norm_grad)(ct_tensor *gx, ct_tensor *g_weight, ct_tensor 
     if (!scale) return false;
     real *shift = scale + channels, *slope = shift + channels;
     bool ok = true;
+    int threads = ct_cpu_threads(outer * channels * inner);
     if (inner == 1) {
         ok = REAL_NAME(grad_sums_rows)(gw, gb, gd, xd, m, r, outer, channels);
     } else {
-        REAL_NAME(grad_sums_blocks)(gw, gb, gd, xd, m, r, outer, channels, inner);
+        CT_IN_PARTS(
+            threads, channels,
+            REAL_NAME(grad_sums_blocks)(part, gw, gb, gd, xd, m, r, outer, channels, inner));
     }
     real share = batch_statistics ? R(1) / (real)(outer * inner) : R(0);
     for (int64_t c = 0; ok && c < channels; c++) {
@@ -290,10 +293,12 @@ bool REAL_KERNEL(batch_norm_grad)(ct_tensor *gx, ct_tensor *g_weight, ct_tensor 
         slope[c] = gw[c] * share * r[c];
     }
     if (ok && inner == 1) {
-        REAL_NAME(grad_rows)(to, gd, xd, m, scale, shift, slope, outer, channels);
+        CT_IN_PARTS(threads, outer,
+                    REAL_NAME(grad_rows)(part, to, gd, xd, m, scale, shift, slope, channels));
     } else if (ok) {
-        REAL_NAME(grad_blocks)
-        (to, gd, xd, m, scale, shift, slope, outer * channels, channels, inner);
+        CT_IN_PARTS(
+            threads, outer * channels,
+            REAL_NAME(grad_blocks)(part, to, gd, xd, m, scale, shift, slope, channels, inner));
     }
     ct_cpu_free(scale, bytes);
     return ok;
@@ -324,17 +329,22 @@ static void REAL_NAME(layer_norm_row)(real *y, real *mean, real *rstd, const rea
     }
 }
 
-bool REAL_KERNEL(layer_norm)(ct_tensor *y, ct_tensor *mean, ct_tensor *rstd, const ct_tensor *x,
-                             const ct_tensor *weight, const ct_tensor *bias, double eps) {
-    int64_t rows = x->shape.dim[0], width = x->shape.dim[1];
+CT_PART REAL_NAME(layer_norm_rows)(ct_part part, ct_tensor *y, ct_tensor *mean, ct_tensor *rstd,
+                                   const ct_tensor *x, const ct_tensor *weight,
+                                   const ct_tensor *bias, double eps) {
+    int64_t width = x->shape.dim[1];
     real *to = ct_cpu_data(y), *m = ct_cpu_data(mean), *s = ct_cpu_data(rstd);
     const real *from = ct_cpu_data(x), *w = ct_cpu_data_or_null(weight);
     const real *b = ct_cpu_data_or_null(bias);
-    int threads = ct_cpu_threads(rows * width);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = part.begin; r < part.end; r++) {
         REAL_NAME(layer_norm_row)(to + r * width, m + r, s + r, from + r * width, w, b, width, eps);
     }
+}
+
+bool REAL_KERNEL(layer_norm)(ct_tensor *y, ct_tensor *mean, ct_tensor *rstd, const ct_tensor *x,
+                             const ct_tensor *weight, const ct_tensor *bias, double eps) {
+    CT_IN_PARTS(ct_cpu_threads(ct_count(x)), x->shape.dim[0],
+                REAL_NAME(layer_norm_rows)(part, y, mean, rstd, x, weight, bias, eps));
     return true;
 }
 
@@ -364,19 +374,16 @@ static void REAL_NAME(layer_norm_row_grad)(real *gx, real *sum_product, real *su
     }
 }
 
-bool REAL_KERNEL(layer_norm_grad)(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
-                                  const ct_tensor *g, const ct_tensor *x, const ct_tensor *mean,
-                                  const ct_tensor *rstd, const ct_tensor *weight) {
+/* `parts`, two rows of sums a chunk, is NULL where they are not wanted. */
+CT_PART REAL_NAME(layer_norm_chunks_grad)(ct_part part, ct_tensor *gx, real *parts,
+                                          const ct_tensor *g, const ct_tensor *x,
+                                          const ct_tensor *mean, const ct_tensor *rstd,
+                                          const ct_tensor *weight) {
     int64_t rows = x->shape.dim[0], width = x->shape.dim[1];
-    int64_t chunks = (rows + ROW_CHUNK - 1) / ROW_CHUNK;
-    size_t bytes = (size_t)(2 * chunks * width + 1) * sizeof(real);
-    real *to = ct_cpu_data(gx), *parts = g_weight ? ct_cpu_allocate(bytes) : NULL;
-    if (g_weight && !parts) return false;
+    real *to = ct_cpu_data(gx);
     const real *gd = ct_cpu_data(g), *xd = ct_cpu_data(x), *w = ct_cpu_data_or_null(weight);
     const real *m = ct_cpu_data(mean), *s = ct_cpu_data(rstd);
-    int threads = ct_cpu_threads(rows * width);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t k = 0; k < chunks; k++) {
+    for (int64_t k = part.begin; k < part.end; k++) {
         int64_t stop = (k + 1) * ROW_CHUNK < rows ? (k + 1) * ROW_CHUNK : rows;
         real *product = parts ? parts + 2 * k * width : NULL;
         real *sum = parts ? product + width : NULL;
@@ -386,6 +393,18 @@ bool REAL_KERNEL(layer_norm_grad)(ct_tensor *gx, ct_tensor *g_weight, ct_tensor 
             (to + r * width, product, sum, gd + r * width, xd + r * width, w, m[r], s[r], width);
         }
     }
+}
+
+bool REAL_KERNEL(layer_norm_grad)(ct_tensor *gx, ct_tensor *g_weight, ct_tensor *g_bias,
+                                  const ct_tensor *g, const ct_tensor *x, const ct_tensor *mean,
+                                  const ct_tensor *rstd, const ct_tensor *weight) {
+    int64_t rows = x->shape.dim[0], width = x->shape.dim[1];
+    int64_t chunks = (rows + ROW_CHUNK - 1) / ROW_CHUNK;
+    size_t bytes = (size_t)(2 * chunks * width + 1) * sizeof(real);
+    real *parts = g_weight ? ct_cpu_allocate(bytes) : NULL;
+    if (g_weight && !parts) return false;
+    CT_IN_PARTS(ct_cpu_threads(rows * width), chunks,
+                REAL_NAME(layer_norm_chunks_grad)(part, gx, parts, g, x, mean, rstd, weight));
     if (!parts) return true;
     REAL_NAME(add_chunks)(ct_cpu_data(g_weight), parts, chunks, 2 * width, width);
     REAL_NAME(add_chunks)(ct_cpu_data(g_bias), parts + width, chunks, 2 * width, width);
@@ -488,14 +507,12 @@ static void REAL_NAME(l2_columns_grad)(real *gx, const real *g, const real *y, c
     }
 }
 
-bool REAL_KERNEL(l2_normalize)(ct_tensor *y, ct_tensor *norm, const ct_tensor *x) {
-    int64_t outer = x->shape.dim[0], n = x->shape.dim[1], inner = x->shape.dim[2];
+CT_PART REAL_NAME(l2_blocks)(ct_part part, ct_tensor *y, ct_tensor *norm, const ct_tensor *x) {
+    int64_t n = x->shape.dim[1], inner = x->shape.dim[2];
     int64_t blocks = (inner + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
     real *to = ct_cpu_data(y), *norms = ct_cpu_data(norm);
     const real *from = ct_cpu_data(x);
-    int threads = ct_cpu_threads(outer * n * inner);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t k = 0; k < outer * blocks; k++) {
+    for (int64_t k = part.begin; k < part.end; k++) {
         int64_t o = k / blocks, c = k % blocks * COLUMN_BLOCK, start = o * n * inner + c;
         int64_t columns = inner - c < COLUMN_BLOCK ? inner - c : COLUMN_BLOCK;
         if (inner == 1) {
@@ -505,18 +522,22 @@ bool REAL_KERNEL(l2_normalize)(ct_tensor *y, ct_tensor *norm, const ct_tensor *x
             (to + start, norms + o * inner + c, from + start, n, inner, columns);
         }
     }
+}
+
+bool REAL_KERNEL(l2_normalize)(ct_tensor *y, ct_tensor *norm, const ct_tensor *x) {
+    int64_t blocks = (x->shape.dim[2] + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
+    CT_IN_PARTS(ct_cpu_threads(ct_count(x)), x->shape.dim[0] * blocks,
+                REAL_NAME(l2_blocks)(part, y, norm, x));
     return true;
 }
 
-bool REAL_KERNEL(l2_normalize_grad)(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y,
-                                    const ct_tensor *norm) {
-    int64_t outer = y->shape.dim[0], n = y->shape.dim[1], inner = y->shape.dim[2];
+CT_PART REAL_NAME(l2_blocks_grad)(ct_part part, ct_tensor *gx, const ct_tensor *g,
+                                  const ct_tensor *y, const ct_tensor *norm) {
+    int64_t n = y->shape.dim[1], inner = y->shape.dim[2];
     int64_t blocks = (inner + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
     real *to = ct_cpu_data(gx);
     const real *gd = ct_cpu_data(g), *yd = ct_cpu_data(y), *norms = ct_cpu_data(norm);
-    int threads = ct_cpu_threads(outer * n * inner);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t k = 0; k < outer * blocks; k++) {
+    for (int64_t k = part.begin; k < part.end; k++) {
         int64_t o = k / blocks, c = k % blocks * COLUMN_BLOCK, start = o * n * inner + c;
         int64_t columns = inner - c < COLUMN_BLOCK ? inner - c : COLUMN_BLOCK;
         if (inner == 1) {
@@ -526,5 +547,12 @@ bool REAL_KERNEL(l2_normalize_grad)(ct_tensor *gx, const ct_tensor *g, const ct_
             (to + start, gd + start, yd + start, norms + o * inner + c, n, inner, columns);
         }
     }
+}
+
+bool REAL_KERNEL(l2_normalize_grad)(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y,
+                                    const ct_tensor *norm) {
+    int64_t blocks = (y->shape.dim[2] + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
+    CT_IN_PARTS(ct_cpu_threads(ct_count(y)), y->shape.dim[0] * blocks,
+                REAL_NAME(l2_blocks_grad)(part, gx, g, y, norm));
     return true;
 }

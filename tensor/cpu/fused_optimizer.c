@@ -60,6 +60,24 @@ static bool clip_factor(const char *op, const ct_clip *clip, double *scale) {
     return isfinite(norm) || ct_fail_bool("%s: a gradient is not finite: nothing was updated", op);
 }
 
+CT_PART adam_chunks(ct_part part, const chunk *chunks, ct_tensor *const *params,
+                    ct_tensor *const *grads, ct_tensor *const *exp_avg,
+                    ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, double scale,
+                    const ct_tensor_adam_options *options) {
+    for (int64_t k = part.begin; k < part.end; k++) {
+        chunk c = chunks[k];
+        int i = c.parameter;
+        void *p = element(params[i], c.start), *g = element(grads[i], c.start);
+        void *m = element(exp_avg[i], c.start), *v = element(exp_avg_sq[i], c.start);
+        const double *rate = ct_cpu_data(rates[i]);
+        if (params[i]->dtype == CT_F32) {
+            adam_f32(p, g, m, v, c.count, rate, scale, options);
+        } else {
+            adam_f64(p, g, m, v, c.count, rate, scale, options);
+        }
+    }
+}
+
 bool CT_CPU(adam)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
                   ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
                   ct_tensor_adam_options options) {
@@ -67,22 +85,28 @@ bool CT_CPU(adam)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *
     if (!clip_factor("adam", &options.clip, &scale)) return false;
     work_list work = list_work(params, grads, count);
     if (!work.chunks) return false;
-    int threads = ct_cpu_threads(UPDATE_COST * work.elements);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t k = 0; k < work.count; k++) {
-        chunk c = work.chunks[k];
-        int i = c.parameter;
-        void *p = element(params[i], c.start), *g = element(grads[i], c.start);
-        void *m = element(exp_avg[i], c.start), *v = element(exp_avg_sq[i], c.start);
-        const double *rate = ct_cpu_data(rates[i]);
-        if (params[i]->dtype == CT_F32) {
-            adam_f32(p, g, m, v, c.count, rate, scale, &options);
-        } else {
-            adam_f64(p, g, m, v, c.count, rate, scale, &options);
-        }
-    }
+    CT_IN_PARTS(
+        ct_cpu_threads(UPDATE_COST * work.elements), work.count,
+        adam_chunks(part, work.chunks, params, grads, exp_avg, exp_avg_sq, rates, scale, &options));
     free(work.chunks);
     return true;
+}
+
+CT_PART sgd_chunks(ct_part part, const chunk *chunks, ct_tensor *const *params,
+                   ct_tensor *const *grads, ct_tensor *const *buffers, ct_tensor *const *rates,
+                   double scale, const ct_tensor_sgd_options *options) {
+    for (int64_t k = part.begin; k < part.end; k++) {
+        chunk c = chunks[k];
+        int i = c.parameter;
+        void *p = element(params[i], c.start), *g = element(grads[i], c.start);
+        void *b = options->momentum != 0 ? element(buffers[i], c.start) : NULL;
+        const double *rate = ct_cpu_data(rates[i]);
+        if (params[i]->dtype == CT_F32) {
+            sgd_f32(p, g, b, c.count, rate, scale, options);
+        } else {
+            sgd_f64(p, g, b, c.count, rate, scale, options);
+        }
+    }
 }
 
 bool CT_CPU(sgd)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
@@ -91,21 +115,8 @@ bool CT_CPU(sgd)(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *c
     if (!clip_factor("sgd", &options.clip, &scale)) return false;
     work_list work = list_work(params, grads, count);
     if (!work.chunks) return false;
-    bool momentum = options.momentum != 0;
-    int threads = ct_cpu_threads(UPDATE_COST * work.elements);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t k = 0; k < work.count; k++) {
-        chunk c = work.chunks[k];
-        int i = c.parameter;
-        void *p = element(params[i], c.start), *g = element(grads[i], c.start);
-        void *b = momentum ? element(buffers[i], c.start) : NULL;
-        const double *rate = ct_cpu_data(rates[i]);
-        if (params[i]->dtype == CT_F32) {
-            sgd_f32(p, g, b, c.count, rate, scale, &options);
-        } else {
-            sgd_f64(p, g, b, c.count, rate, scale, &options);
-        }
-    }
+    CT_IN_PARTS(ct_cpu_threads(UPDATE_COST * work.elements), work.count,
+                sgd_chunks(part, work.chunks, params, grads, buffers, rates, scale, &options));
     free(work.chunks);
     return true;
 }

@@ -32,24 +32,30 @@ static void REAL_NAME(gru_row)(real *h, real *saved, const real *hidden, const r
     }
 }
 
+CT_PART REAL_NAME(gru_rows)(ct_part part, ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
+                            const ct_tensor *previous, const ct_tensor *b_ih, const ct_tensor *b_hh,
+                            const real *zeros) {
+    int64_t width = h->shape.dim[1];
+    REAL_NAME(rows) to = REAL_NAME(rows_of)(h, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
+    REAL_NAME(rows) u = REAL_NAME(rows_of)(hidden, zeros);
+    REAL_NAME(rows) p = REAL_NAME(rows_of)(previous, zeros);
+    const real *bi = REAL_NAME(rows_of)(b_ih, zeros).data;
+    const real *bh = REAL_NAME(rows_of)(b_hh, zeros).data;
+    for (int64_t i = part.begin; i < part.end; i++) {
+        REAL_NAME(gru_row)
+        (to.data + i * to.distance, gates.data + i * gates.distance, u.data + i * u.distance,
+         p.data + i * p.distance, bi, bh, width);
+    }
+}
+
 bool REAL_KERNEL(gru_step)(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
                            const ct_tensor *hidden, const ct_tensor *previous,
                            const ct_tensor *b_ih, const ct_tensor *b_hh) {
     (void)rounded; /* products take h as it is */
     real *zeros = NULL;
     if ((!hidden || !previous || !b_ih) && !(zeros = zero_row(h))) return false;
-    int64_t count = h->shape.dim[0], width = h->shape.dim[1];
-    REAL_NAME(rows) to = REAL_NAME(rows_of)(h, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
-    REAL_NAME(rows) u = REAL_NAME(rows_of)(hidden, zeros);
-    REAL_NAME(rows) p = REAL_NAME(rows_of)(previous, zeros);
-    const real *bi = REAL_NAME(rows_of)(b_ih, zeros).data;
-    const real *bh = REAL_NAME(rows_of)(b_hh, zeros).data;
-#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GATE_COST *count *width))
-    for (int64_t i = 0; i < count; i++) {
-        REAL_NAME(gru_row)
-        (to.data + i * to.distance, gates.data + i * gates.distance, u.data + i * u.distance,
-         p.data + i * p.distance, bi, bh, width);
-    }
+    CT_IN_PARTS(ct_cpu_threads(GATE_COST * ct_count(h)), h->shape.dim[0],
+                REAL_NAME(gru_rows)(part, h, saved, hidden, previous, b_ih, b_hh, zeros));
     free(zeros);
     return true;
 }
@@ -79,18 +85,15 @@ static void REAL_NAME(gru_row_grad)(real *d, real *dh, real sums[4][COLUMN_BLOCK
 }
 
 /* Threads take blocks of columns, so that a column's sum has one order. */
-bool REAL_KERNEL(gru_step_grad)(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, const ct_tensor *g,
-                                const ct_tensor *saved, const ct_tensor *previous) {
-    real *zeros = NULL;
-    if ((!g || !previous) && !(zeros = zero_row(dh))) return false;
+CT_PART REAL_NAME(gru_columns_grad)(ct_part part, ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias,
+                                    const ct_tensor *g, const ct_tensor *saved,
+                                    const ct_tensor *previous, const real *zeros) {
     int64_t count = dh->shape.dim[0], width = dh->shape.dim[1];
-    int64_t blocks = (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
     REAL_NAME(rows) to = REAL_NAME(rows_of)(d, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
     REAL_NAME(rows) state = REAL_NAME(rows_of)(dh, NULL), out = REAL_NAME(rows_of)(g, zeros);
     REAL_NAME(rows) p = REAL_NAME(rows_of)(previous, zeros);
     double *bias = ct_cpu_data(d_bias);
-#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GRAD_COST *count *width))
-    for (int64_t b = 0; b < blocks; b++) {
+    for (int64_t b = part.begin; b < part.end; b++) {
         int64_t c = b * COLUMN_BLOCK, columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
         real sums[4][COLUMN_BLOCK] = {{0}};
         for (int64_t i = 0; i < count; i++) {
@@ -103,6 +106,15 @@ bool REAL_KERNEL(gru_step_grad)(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, 
             for (int64_t i = 0; i < columns; i++) bias[gate * width + c + i] += sums[gate][i];
         }
     }
+}
+
+bool REAL_KERNEL(gru_step_grad)(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, const ct_tensor *g,
+                                const ct_tensor *saved, const ct_tensor *previous) {
+    real *zeros = NULL;
+    if ((!g || !previous) && !(zeros = zero_row(dh))) return false;
+    int64_t blocks = (dh->shape.dim[1] + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
+    CT_IN_PARTS(ct_cpu_threads(GRAD_COST * ct_count(dh)), blocks,
+                REAL_NAME(gru_columns_grad)(part, d, dh, d_bias, g, saved, previous, zeros));
     free(zeros);
     return true;
 }
@@ -128,24 +140,30 @@ static void REAL_NAME(lstm_row)(real *h, real *saved, const real *hidden, const 
     }
 }
 
+CT_PART REAL_NAME(lstm_rows)(ct_part part, ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
+                             const ct_tensor *c_previous, const ct_tensor *b_ih,
+                             const ct_tensor *b_hh, const real *zeros) {
+    int64_t width = h->shape.dim[1];
+    REAL_NAME(rows) to = REAL_NAME(rows_of)(h, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
+    REAL_NAME(rows) u = REAL_NAME(rows_of)(hidden, zeros);
+    REAL_NAME(rows) p = REAL_NAME(rows_of)(c_previous, zeros);
+    const real *bi = REAL_NAME(rows_of)(b_ih, zeros).data;
+    const real *bh = REAL_NAME(rows_of)(b_hh, zeros).data;
+    for (int64_t i = part.begin; i < part.end; i++) {
+        REAL_NAME(lstm_row)
+        (to.data + i * to.distance, gates.data + i * gates.distance, u.data + i * u.distance,
+         p.data + i * p.distance, bi, bh, width);
+    }
+}
+
 bool REAL_KERNEL(lstm_step)(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
                             const ct_tensor *hidden, const ct_tensor *c_previous,
                             const ct_tensor *b_ih, const ct_tensor *b_hh) {
     (void)rounded; /* products take h as it is */
     real *zeros = NULL;
     if ((!hidden || !c_previous || !b_ih) && !(zeros = zero_row(h))) return false;
-    int64_t count = h->shape.dim[0], width = h->shape.dim[1];
-    REAL_NAME(rows) to = REAL_NAME(rows_of)(h, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
-    REAL_NAME(rows) u = REAL_NAME(rows_of)(hidden, zeros);
-    REAL_NAME(rows) p = REAL_NAME(rows_of)(c_previous, zeros);
-    const real *bi = REAL_NAME(rows_of)(b_ih, zeros).data;
-    const real *bh = REAL_NAME(rows_of)(b_hh, zeros).data;
-#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GATE_COST *count *width))
-    for (int64_t i = 0; i < count; i++) {
-        REAL_NAME(lstm_row)
-        (to.data + i * to.distance, gates.data + i * gates.distance, u.data + i * u.distance,
-         p.data + i * p.distance, bi, bh, width);
-    }
+    CT_IN_PARTS(ct_cpu_threads(GATE_COST * ct_count(h)), h->shape.dim[0],
+                REAL_NAME(lstm_rows)(part, h, saved, hidden, c_previous, b_ih, b_hh, zeros));
     free(zeros);
     return true;
 }
@@ -175,19 +193,15 @@ static void REAL_NAME(lstm_row_grad)(real *d, const real *dh, real *dc, real sum
     }
 }
 
-bool REAL_KERNEL(lstm_step_grad)(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc,
-                                 ct_tensor *d_bias, const ct_tensor *g, const ct_tensor *saved,
-                                 const ct_tensor *c_previous) {
-    real *zeros = NULL;
-    if ((!g || !c_previous) && !(zeros = zero_row(dh))) return false;
+CT_PART REAL_NAME(lstm_columns_grad)(ct_part part, ct_tensor *d, const ct_tensor *dh, ct_tensor *dc,
+                                     ct_tensor *d_bias, const ct_tensor *g, const ct_tensor *saved,
+                                     const ct_tensor *c_previous, const real *zeros) {
     int64_t count = dh->shape.dim[0], width = dh->shape.dim[1];
-    int64_t blocks = (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
     REAL_NAME(rows) to = REAL_NAME(rows_of)(d, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
     REAL_NAME(rows) state = REAL_NAME(rows_of)(dh, NULL), cell = REAL_NAME(rows_of)(dc, NULL);
     REAL_NAME(rows) out = REAL_NAME(rows_of)(g, zeros), p = REAL_NAME(rows_of)(c_previous, zeros);
     double *bias = ct_cpu_data(d_bias);
-#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(GATE_COST *count *width))
-    for (int64_t b = 0; b < blocks; b++) {
+    for (int64_t b = part.begin; b < part.end; b++) {
         int64_t c = b * COLUMN_BLOCK, columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
         real sums[4][COLUMN_BLOCK] = {{0}};
         for (int64_t i = 0; i < count; i++) {
@@ -200,6 +214,16 @@ bool REAL_KERNEL(lstm_step_grad)(ct_tensor *d, const ct_tensor *dh, ct_tensor *d
             for (int64_t i = 0; i < columns; i++) bias[gate * width + c + i] += sums[gate][i];
         }
     }
+}
+
+bool REAL_KERNEL(lstm_step_grad)(ct_tensor *d, const ct_tensor *dh, ct_tensor *dc,
+                                 ct_tensor *d_bias, const ct_tensor *g, const ct_tensor *saved,
+                                 const ct_tensor *c_previous) {
+    real *zeros = NULL;
+    if ((!g || !c_previous) && !(zeros = zero_row(dh))) return false;
+    int64_t blocks = (dh->shape.dim[1] + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
+    CT_IN_PARTS(ct_cpu_threads(GATE_COST * ct_count(dh)), blocks,
+                REAL_NAME(lstm_columns_grad)(part, d, dh, dc, d_bias, g, saved, c_previous, zeros));
     free(zeros);
     return true;
 }

@@ -34,21 +34,24 @@ static bool check_indices(const char *op, const ct_tensor *index, int64_t size) 
     return true;
 }
 
-bool CT_CPU(index_select)(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor *index) {
-    around a = around_axis(x, axis);
-    if (!check_indices("index_select", index, a.size)) return false;
-    const int64_t *j = ct_cpu_data(index);
+CT_PART select_rows(ct_part part, ct_tensor *y, const ct_tensor *x, around a,
+                    const ct_tensor *index) {
+    const int64_t *j = ct_cpu_data(index), count = ct_count(index);
     const char *from = ct_cpu_data(x);
     char *to = ct_cpu_data(y);
-    int64_t count = ct_count(index);
     size_t bytes = (size_t)a.inner * ct_dtype_size(x->dtype);
-    int threads = ct_cpu_threads(ct_count(y));
-    if (bytes == 0) return true;
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t i = 0; i < a.outer * count; i++) {
+    for (int64_t i = part.begin; i < part.end; i++) {
         int64_t row = i / count * a.size + j[i % count];
         memcpy(to + (size_t)i * bytes, from + (size_t)row * bytes, bytes);
     }
+}
+
+bool CT_CPU(index_select)(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor *index) {
+    around a = around_axis(x, axis);
+    if (!check_indices("index_select", index, a.size)) return false;
+    if (a.inner == 0) return true;
+    CT_IN_PARTS(ct_cpu_threads(ct_count(y)), a.outer * ct_count(index),
+                select_rows(part, y, x, a, index));
     return true;
 }
 
@@ -69,23 +72,28 @@ DEFINE_GATHER(uint16_t)
 DEFINE_GATHER(uint32_t)
 DEFINE_GATHER(uint64_t)
 
-bool CT_CPU(gather)(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor *index) {
-    around a = around_axis(x, axis);
-    if (!check_indices("gather", index, a.size)) return false;
+/* A task is an outer position; an index row holds `count` times a.inner entries. */
+CT_PART gather_rows(ct_part part, ct_tensor *y, const ct_tensor *x, around a,
+                    const ct_tensor *index, int64_t count) {
     size_t size = ct_dtype_size(x->dtype);
     void (*kernel)(void *, const void *, around, const int64_t *, int64_t) =
         size == 1   ? gather_uint8_t
         : size == 2 ? gather_uint16_t
         : size == 4 ? gather_uint32_t
                     : gather_uint64_t;
-    int64_t count = y->shape.dim[axis], line = count * a.inner;
-    int threads = ct_cpu_threads(ct_count(y));
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t i = 0; i < a.outer; i++) {
+    int64_t line = count * a.inner;
+    for (int64_t i = part.begin; i < part.end; i++) {
         kernel((char *)ct_cpu_data(y) + (size_t)(i * line) * size,
                (const char *)ct_cpu_data(x) + (size_t)(i * a.size * a.inner) * size, a,
                (const int64_t *)ct_cpu_data(index) + i * line, count);
     }
+}
+
+bool CT_CPU(gather)(ct_tensor *y, const ct_tensor *x, int axis, const ct_tensor *index) {
+    around a = around_axis(x, axis);
+    if (!check_indices("gather", index, a.size)) return false;
+    CT_IN_PARTS(ct_cpu_threads(ct_count(y)), a.outer,
+                gather_rows(part, y, x, a, index, y->shape.dim[axis]));
     return true;
 }
 

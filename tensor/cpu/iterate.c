@@ -155,6 +155,13 @@ static void map_chunk(const map_job *job, int64_t start, int64_t n) {
     }
 }
 
+CT_PART map_chunks(ct_part part, const map_job *job, int64_t count) {
+    for (int64_t i = part.begin; i < part.end; i++) {
+        int64_t left = count - i * CT_CHUNK;
+        map_chunk(job, i * CT_CHUNK, left < CT_CHUNK ? left : CT_CHUNK);
+    }
+}
+
 /* A large transposed input is copied first, in tiles: read in rows, every element would fetch a
  * cache line of its own. Without memory for it, it is read in rows. Returns what is to be freed. */
 static void *straighten(ct_walk *w, const ct_tensor *x, int64_t count) {
@@ -184,11 +191,6 @@ void CT_CPU(map)(ct_map_kernel kernel, ct_tensor *y, int inputs, const ct_tensor
         job.contiguous = job.contiguous && is_run(&job.x[i]);
     }
     int64_t chunks = (count + CT_CHUNK - 1) / CT_CHUNK;
-    int threads = ct_cpu_threads(count * cost);
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t i = 0; i < chunks; i++) {
-        int64_t left = count - i * CT_CHUNK;
-        map_chunk(&job, i * CT_CHUNK, left < CT_CHUNK ? left : CT_CHUNK);
-    }
+    CT_IN_PARTS(ct_cpu_threads(count * cost), chunks, map_chunks(part, &job, count));
     for (int i = 0; i < inputs; i++) ct_cpu_free(copies[i], (size_t)count * job.x[i].size);
 }

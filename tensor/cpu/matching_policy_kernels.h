@@ -63,11 +63,10 @@ static void REAL_NAME(act)(const ct_policy_result *to, int64_t i, real mu, real 
         R(-0.5) * normal_2 * normal_2 - R(0.5) * rho - half_log_two_pi;
 }
 
-bool REAL_KERNEL(policy_head)(const ct_policy_result *to, const ct_tensor *logits,
-                              const ct_tensor *rho, const ct_policy_noise *noise,
-                              ct_policy_options options) {
-    int64_t heads = ct_count(rho), n = logits->shape.dim[2];
-    if (noise->index && !check_index(noise->index, n)) return false;
+CT_PART REAL_NAME(policy_heads)(ct_part part, const ct_policy_result *to, const ct_tensor *logits,
+                                const ct_tensor *rho, const ct_policy_noise *noise,
+                                ct_policy_options options) {
+    int64_t n = logits->shape.dim[2];
     const real *x = ct_cpu_data(logits), *u = ct_cpu_data_or_null(noise->uniform);
     const real *r = ct_cpu_data(rho), *v = ct_cpu_data_or_null(noise->choice);
     const real *normal = ct_cpu_data(noise->normal);
@@ -76,9 +75,7 @@ bool REAL_KERNEL(policy_head)(const ct_policy_result *to, const ct_tensor *logit
     real *y = ct_cpu_data(to->y), *log_discrete = ct_cpu_data(to->log_discrete);
     int64_t *index = ct_cpu_data(to->index);
     const real rate = (real)(1 / options.temperature), scale = (real)options.scale;
-    int threads = ct_cpu_threads(ACTION_COST * heads * n);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < heads; i++) {
+    for (int64_t i = part.begin; i < part.end; i++) {
         real *yi = y + i * n;
         const real *xi = x + i * n, *ui = u ? u + i * n : NULL;
         if (ui) {
@@ -94,16 +91,25 @@ bool REAL_KERNEL(policy_head)(const ct_policy_result *to, const ct_tensor *logit
         log_discrete[i] = chosen - log_sum;
         REAL_NAME(act)(to, i, (real)k / (real)n, r[i], normal[i], normal_2[i], scale);
     }
+}
+
+bool REAL_KERNEL(policy_head)(const ct_policy_result *to, const ct_tensor *logits,
+                              const ct_tensor *rho, const ct_policy_noise *noise,
+                              ct_policy_options options) {
+    int64_t heads = ct_count(rho), n = logits->shape.dim[2];
+    if (noise->index && !check_index(noise->index, n)) return false;
+    CT_IN_PARTS(ct_cpu_threads(ACTION_COST * heads * n), heads,
+                REAL_NAME(policy_heads)(part, to, logits, rho, noise, options));
     return true;
 }
 
 /* d log y[k] / d logit = (onehot - y) rate;  d log N / d mu = z / sigma, which reaches the logits
  * as if mu were sum_a (a/A) y[a]: a/A less its mean, times y rate;  d log N / d rho = (z^2-1)/2. */
-bool REAL_KERNEL(policy_head_grad)(ct_tensor *g_logits, ct_tensor *g_rho,
-                                   const ct_tensor *g_discrete, const ct_tensor *g_continuous,
-                                   const ct_tensor *rho, const ct_policy_result *from,
-                                   ct_policy_options options) {
-    int64_t heads = ct_count(rho), n = from->y->shape.dim[2];
+CT_PART REAL_NAME(policy_heads_grad)(ct_part part, ct_tensor *g_logits, ct_tensor *g_rho,
+                                     const ct_tensor *g_discrete, const ct_tensor *g_continuous,
+                                     const ct_tensor *rho, const ct_policy_result *from,
+                                     ct_policy_options options) {
+    int64_t n = from->y->shape.dim[2];
     const real *gd = ct_cpu_data_or_null(g_discrete), *gc = ct_cpu_data_or_null(g_continuous);
     const real *r = ct_cpu_data(rho), *y = ct_cpu_data(from->y);
     const real *sample = ct_cpu_data(from->sample);
@@ -111,9 +117,7 @@ bool REAL_KERNEL(policy_head_grad)(ct_tensor *g_logits, ct_tensor *g_rho,
     real *to = ct_cpu_data(g_logits), *to_rho = ct_cpu_data(g_rho);
     const real step = R(1) / (real)n;
     const real rate = (real)(options.perturbed ? 1 / options.temperature : 1);
-    int threads = ct_cpu_threads(2 * heads * n);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < heads; i++) {
+    for (int64_t i = part.begin; i < part.end; i++) {
         const real *yi = y + i * n;
         real *out = to + i * n, mean = 0;
         const real sigma = R_EXP(R(0.5) * r[i]), z = (sample[i] - (real)index[i] * step) / sigma;
@@ -129,5 +133,15 @@ bool REAL_KERNEL(policy_head_grad)(ct_tensor *g_logits, ct_tensor *g_rho,
         }
         out[index[i]] += discrete;
     }
+}
+
+bool REAL_KERNEL(policy_head_grad)(ct_tensor *g_logits, ct_tensor *g_rho,
+                                   const ct_tensor *g_discrete, const ct_tensor *g_continuous,
+                                   const ct_tensor *rho, const ct_policy_result *from,
+                                   ct_policy_options options) {
+    int64_t heads = ct_count(rho), n = from->y->shape.dim[2];
+    CT_IN_PARTS(ct_cpu_threads(2 * heads * n), heads,
+                REAL_NAME(policy_heads_grad)(part, g_logits, g_rho, g_discrete, g_continuous, rho,
+                                             from, options));
     return true;
 }

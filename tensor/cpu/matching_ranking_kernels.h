@@ -124,14 +124,11 @@ static real REAL_NAME(order_distance)(const real *a, const real *b, int64_t widt
 }
 
 /* Tiles of a stay in the cache while all of b passes by. */
-bool REAL_KERNEL(order_similarity)(ct_tensor *s, const ct_tensor *a, const ct_tensor *b) {
+CT_PART REAL_NAME(order_tiles)(ct_part part, ct_tensor *s, const ct_tensor *a, const ct_tensor *b) {
     int64_t n = s->shape.dim[0], m = s->shape.dim[1], width = a->shape.dim[1];
     const real *x = ct_cpu_data(a), *y = ct_cpu_data(b);
     real *to = ct_cpu_data(s);
-    int64_t tiles = (n + ORDER_TILE - 1) / ORDER_TILE;
-    int threads = ct_cpu_threads(n * m * width);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t t = 0; t < tiles; t++) {
+    for (int64_t t = part.begin; t < part.end; t++) {
         int64_t first = t * ORDER_TILE, stop = first + ORDER_TILE < n ? first + ORDER_TILE : n;
         for (int64_t j = 0; j < m; j++) {
             for (int64_t i = first; i < stop; i++) {
@@ -140,6 +137,12 @@ bool REAL_KERNEL(order_similarity)(ct_tensor *s, const ct_tensor *a, const ct_te
             }
         }
     }
+}
+
+bool REAL_KERNEL(order_similarity)(ct_tensor *s, const ct_tensor *a, const ct_tensor *b) {
+    int64_t n = s->shape.dim[0];
+    CT_IN_PARTS(ct_cpu_threads(ct_count(s) * a->shape.dim[1]), (n + ORDER_TILE - 1) / ORDER_TILE,
+                REAL_NAME(order_tiles)(part, s, a, b));
     return true;
 }
 
@@ -153,15 +156,13 @@ static void REAL_NAME(add_order_grad)(real *to, const real *a, const real *b, re
     }
 }
 
-/* dS/da = max(0, b - a) / |.| and dS/db its opposite: one side's gradient, `rows` of it, each a
- * sum over all of the other side. */
-static void REAL_NAME(order_side_grad)(real *to, const real *g, const real *s, const real *x,
-                                       const real *y, int64_t n, int64_t m, int64_t width,
-                                       bool side_b) {
-    int64_t rows = side_b ? m : n, others = side_b ? n : m;
-    int threads = ct_cpu_threads(n * m * width);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t r = 0; r < rows; r++) {
+/* dS/da = max(0, b - a) / |.| and dS/db its opposite: the rows of one side's gradient, each a sum
+ * over all of the other side. */
+CT_PART REAL_NAME(order_side_grad)(ct_part part, real *to, const real *g, const real *s,
+                                   const real *x, const real *y, int64_t n, int64_t m,
+                                   int64_t width, bool side_b) {
+    int64_t others = side_b ? n : m;
+    for (int64_t r = part.begin; r < part.end; r++) {
         if (width > 0) memset(to + r * width, 0, (size_t)width * sizeof *to);
         for (int64_t o = 0; o < others; o++) {
             int64_t i = side_b ? o : r, j = side_b ? r : o;
@@ -179,7 +180,15 @@ bool REAL_KERNEL(order_similarity_grad)(ct_tensor *ga, ct_tensor *gb, const ct_t
                                         const ct_tensor *s) {
     int64_t n = s->shape.dim[0], m = s->shape.dim[1], width = a->shape.dim[1];
     const real *x = ct_cpu_data(a), *y = ct_cpu_data(b), *gd = ct_cpu_data(g), *sd = ct_cpu_data(s);
-    if (ga) REAL_NAME(order_side_grad)(ct_cpu_data(ga), gd, sd, x, y, n, m, width, false);
-    if (gb) REAL_NAME(order_side_grad)(ct_cpu_data(gb), gd, sd, x, y, n, m, width, true);
+    real *to_a = ct_cpu_data_or_null(ga), *to_b = ct_cpu_data_or_null(gb);
+    int threads = ct_cpu_threads(n * m * width);
+    if (to_a) {
+        CT_IN_PARTS(threads, n,
+                    REAL_NAME(order_side_grad)(part, to_a, gd, sd, x, y, n, m, width, false));
+    }
+    if (to_b) {
+        CT_IN_PARTS(threads, m,
+                    REAL_NAME(order_side_grad)(part, to_b, gd, sd, x, y, n, m, width, true));
+    }
     return true;
 }

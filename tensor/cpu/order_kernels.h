@@ -61,32 +61,57 @@ static void REAL_NAME(argsort_line)(int64_t *to, const real *x, int64_t stride, 
 
 /* ---- entries ---------------------------------------------------------------------------- */
 
-bool REAL_KERNEL(arg_reduce)(bool largest, ct_tensor *y, const ct_tensor *x, int axis) {
-    int64_t lines = line_count(x, axis), n = x->shape.dim[axis];
-    int threads = ct_cpu_threads(lines * n);
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t i = 0; i < lines; i++) {
+CT_PART REAL_NAME(arg_lines)(ct_part part, bool largest, ct_tensor *y, const ct_tensor *x,
+                             int axis) {
+    int64_t n = x->shape.dim[axis];
+    for (int64_t i = part.begin; i < part.end; i++) {
         int64_t from = line_offset(x, axis, i), stride = x->stride[axis];
         int64_t *to = (int64_t *)ct_cpu_data(y) + line_offset(y, axis, i);
         *to = REAL_NAME(arg_line)((const real *)ct_cpu_data(x) + from, stride, n, largest);
     }
+}
+
+bool REAL_KERNEL(arg_reduce)(bool largest, ct_tensor *y, const ct_tensor *x, int axis) {
+    int64_t lines = line_count(x, axis);
+    CT_IN_PARTS(ct_cpu_threads(lines * x->shape.dim[axis]), lines,
+                REAL_NAME(arg_lines)(part, largest, y, x, axis));
     return true;
 }
 
-bool REAL_KERNEL(cumsum)(ct_tensor *y, const ct_tensor *x, int axis, bool reverse) {
-    int64_t lines = line_count(x, axis), n = x->shape.dim[axis];
-    if (n == 0) return true;
-    int64_t from_stride = x->stride[axis], to_stride = y->stride[axis];
-    int threads = ct_cpu_threads(lines * n);
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t i = 0; i < lines; i++) {
+CT_PART REAL_NAME(cumsum_lines)(ct_part part, ct_tensor *y, const ct_tensor *x, int axis,
+                                bool reverse) {
+    int64_t n = x->shape.dim[axis], from_stride = x->stride[axis], to_stride = y->stride[axis];
+    for (int64_t i = part.begin; i < part.end; i++) {
         int64_t from = line_offset(x, axis, i) + (reverse ? (n - 1) * from_stride : 0);
         int64_t to = line_offset(y, axis, i) + (reverse ? (n - 1) * to_stride : 0);
         int64_t sx = reverse ? -from_stride : from_stride, sy = reverse ? -to_stride : to_stride;
         REAL_NAME(cumsum_line)
         ((real *)ct_cpu_data(y) + to, sy, (const real *)ct_cpu_data(x) + from, sx, n);
     }
+}
+
+bool REAL_KERNEL(cumsum)(ct_tensor *y, const ct_tensor *x, int axis, bool reverse) {
+    int64_t lines = line_count(x, axis), n = x->shape.dim[axis];
+    if (n == 0) return true;
+    CT_IN_PARTS(ct_cpu_threads(lines * n), lines,
+                REAL_NAME(cumsum_lines)(part, y, x, axis, reverse));
     return true;
+}
+
+/* A task is all the lines of one of `shares`, which has `bytes` of work to itself. */
+CT_PART REAL_NAME(argsort_shares)(ct_part part, ct_tensor *y, const ct_tensor *x, bool descending,
+                                  char *work, size_t bytes, int shares) {
+    int axis = x->shape.ndim - 1;
+    int64_t lines = line_count(x, axis), n = x->shape.dim[axis];
+    for (int64_t t = part.begin; t < part.end; t++) {
+        void *own = work + (size_t)t * bytes;
+        for (int64_t i = lines * t / shares; i < lines * (t + 1) / shares; i++) {
+            int64_t from = line_offset(x, axis, i), stride = x->stride[axis];
+            int64_t *to = (int64_t *)ct_cpu_data(y) + line_offset(y, axis, i);
+            REAL_NAME(argsort_line)
+            (to, (const real *)ct_cpu_data(x) + from, stride, n, descending, own);
+        }
+    }
 }
 
 bool REAL_KERNEL(argsort)(ct_tensor *y, const ct_tensor *x, bool descending) {
@@ -99,16 +124,8 @@ bool REAL_KERNEL(argsort)(ct_tensor *y, const ct_tensor *x, bool descending) {
     size_t bytes = 2 * (size_t)n * sizeof(REAL_NAME(item));
     char *work = malloc((size_t)threads * bytes);
     if (!work) return ct_fail_bool("argsort: out of memory");
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static, 1)
-    for (int t = 0; t < threads; t++) {
-        void *own = work + (size_t)t * bytes;
-        for (int64_t i = lines * t / threads; i < lines * (t + 1) / threads; i++) {
-            int64_t from = line_offset(x, axis, i), stride = x->stride[axis];
-            int64_t *to = (int64_t *)ct_cpu_data(y) + line_offset(y, axis, i);
-            REAL_NAME(argsort_line)
-            (to, (const real *)ct_cpu_data(x) + from, stride, n, descending, own);
-        }
-    }
+    CT_IN_PARTS(threads, threads,
+                REAL_NAME(argsort_shares)(part, y, x, descending, work, bytes, threads));
     free(work);
     return true;
 }

@@ -87,15 +87,13 @@ static void normal_block_f64(position p, int64_t first, void *out) {
     }
 }
 
-static bool fill_blocks(ct_tensor *y, position p, block_function *block) {
-    int64_t count = ct_count(y), size = (int64_t)ct_dtype_size(y->dtype);
-    int64_t block_bytes = LANES * 16, bytes = count * size;
-    int64_t blocks = (bytes + block_bytes - 1) / block_bytes;
+enum { BLOCK_BYTES = LANES * 16 };
+
+CT_PART fill_part(ct_part part, ct_tensor *y, int64_t bytes, position p, block_function *block) {
     char *data = ct_cpu_data(y);
-#pragma omp parallel for schedule(static) num_threads(ct_cpu_threads(count))
-    for (int64_t b = 0; b < blocks; b++) {
-        int64_t begin = b * block_bytes;
-        if (bytes - begin >= block_bytes) {
+    for (int64_t b = part.begin; b < part.end; b++) {
+        int64_t begin = b * BLOCK_BYTES;
+        if (bytes - begin >= BLOCK_BYTES) {
             block(p, b * LANES, data + begin);
         } else {
             double last[LANES * 2];
@@ -103,6 +101,12 @@ static bool fill_blocks(ct_tensor *y, position p, block_function *block) {
             memcpy(data + begin, last, (size_t)(bytes - begin));
         }
     }
+}
+
+static bool fill_blocks(ct_tensor *y, position p, block_function *block) {
+    int64_t count = ct_count(y), bytes = count * (int64_t)ct_dtype_size(y->dtype);
+    CT_IN_PARTS(ct_cpu_threads(count), (bytes + BLOCK_BYTES - 1) / BLOCK_BYTES,
+                fill_part(part, y, bytes, p, block));
     return true;
 }
 

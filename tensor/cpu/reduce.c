@@ -281,12 +281,17 @@ static void write_output(const job *j, int64_t output, const double *value) {
 }
 
 /* One task an output: no partial results to keep. */
-static void run_outputs(const job *j, int threads) {
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t i = 0; i < j->outputs; i++) {
+CT_PART run_outputs(ct_part part, const job *j) {
+    for (int64_t i = part.begin; i < part.end; i++) {
         double value[COLUMNS];
         reduce_task(j, i, 0, value);
         write_output(j, i, value);
+    }
+}
+
+CT_PART run_part(ct_part part, const job *j, int64_t output, double *partial, int64_t width) {
+    for (int64_t task = part.begin; task < part.end; task++) {
+        reduce_task(j, output, task, partial + task * width);
     }
 }
 
@@ -296,10 +301,7 @@ static bool run_tasks(const job *j, int threads) {
     double *partial = malloc((size_t)(j->tasks * width) * sizeof *partial);
     if (!partial) return ct_fail_bool("reduce: out of memory");
     for (int64_t output = 0; output < j->outputs; output++) {
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-        for (int64_t task = 0; task < j->tasks; task++) {
-            reduce_task(j, output, task, partial + task * width);
-        }
+        CT_IN_PARTS(threads, j->tasks, run_part(part, j, output, partial, width));
         int64_t n = output_width(j, output);
         for (int64_t task = 1; task < j->tasks; task++) {
             for (int64_t i = 0; i < n; i++) {
@@ -315,7 +317,7 @@ static bool run_tasks(const job *j, int threads) {
 static bool run(const job *j, int64_t count) {
     int threads = ct_cpu_threads(count);
     if (j->tasks > 1) return run_tasks(j, threads);
-    run_outputs(j, threads);
+    CT_IN_PARTS(threads, j->outputs, run_outputs(part, j));
     return true;
 }
 

@@ -112,17 +112,28 @@ static void REAL_NAME(softmax_grad_row)(real *gx, const real *g, const real *y, 
 
 /* ---- entries ---------------------------------------------------------------------------- */
 
+CT_PART REAL_NAME(softmax_rows)(ct_part part, real *to, const real *from, int64_t n,
+                                bool logarithm) {
+    for (int64_t i = part.begin; i < part.end; i++) {
+        REAL_NAME(softmax_row)(to + i * n, from + i * n, n, logarithm);
+    }
+}
+
 bool REAL_KERNEL(softmax)(ct_tensor *y, const ct_tensor *x, bool logarithm) {
     int64_t n = x->shape.dim[x->shape.ndim - 1], count = ct_count(x);
     int64_t rows = n ? count / n : 0;
     real *to = ct_cpu_data(y);
     const real *from = ct_cpu_data(x);
-    int threads = ct_cpu_threads(count * COST);
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t i = 0; i < rows; i++) {
-        REAL_NAME(softmax_row)(to + i * n, from + i * n, n, logarithm);
-    }
+    CT_IN_PARTS(ct_cpu_threads(count * COST), rows,
+                REAL_NAME(softmax_rows)(part, to, from, n, logarithm));
     return true;
+}
+
+CT_PART REAL_NAME(softmax_rows_grad)(ct_part part, real *to, const real *g, const real *y,
+                                     int64_t n, bool logarithm) {
+    for (int64_t i = part.begin; i < part.end; i++) {
+        REAL_NAME(softmax_grad_row)(to + i * n, g + i * n, y + i * n, n, logarithm);
+    }
 }
 
 bool REAL_KERNEL(softmax_grad)(ct_tensor *gx, const ct_tensor *g, const ct_tensor *y,
@@ -131,10 +142,7 @@ bool REAL_KERNEL(softmax_grad)(ct_tensor *gx, const ct_tensor *g, const ct_tenso
     int64_t rows = n ? count / n : 0;
     real *to = ct_cpu_data(gx);
     const real *gradient = ct_cpu_data(g), *value = ct_cpu_data(y);
-    int threads = ct_cpu_threads(count * COST);
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t i = 0; i < rows; i++) {
-        REAL_NAME(softmax_grad_row)(to + i * n, gradient + i * n, value + i * n, n, logarithm);
-    }
+    CT_IN_PARTS(ct_cpu_threads(count * COST), rows,
+                REAL_NAME(softmax_rows_grad)(part, to, gradient, value, n, logarithm));
     return true;
 }
