@@ -108,9 +108,12 @@ bool ct_write_graph(FILE *file, const ct_tensor *result);
 
 /* ---- pointwise (tensor/ops/pointwise.def) --------------------------------------------------- */
 
+/* Any formula of the table, of f32 or f64: of every element of x, or of a and b broadcast together.
+ */
 ct_tensor *ct_unary(ct_unary_kind kind, ct_tensor *x, double p, double q);
-ct_tensor *ct_binary(ct_binary_kind kind, ct_tensor *a, ct_tensor *b); /* broadcasting */
+ct_tensor *ct_binary(ct_binary_kind kind, ct_tensor *a, ct_tensor *b);
 
+/* Those used most, by name; shapes and dtypes likewise. */
 ct_tensor *ct_neg(ct_tensor *x);
 ct_tensor *ct_abs(ct_tensor *x);
 ct_tensor *ct_exp(ct_tensor *x);
@@ -170,6 +173,8 @@ ct_tensor *ct_linear_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias);
 
 /* ---- shape ------------------------------------------------------------------------------ */
 
+/* As the ct_tensor_* of the same name (tensor/core/view.h, tensor/ops/ops.h), for x of any shape.
+ */
 ct_tensor *ct_reshape(ct_tensor *x, ct_shape shape); /* one size may be -1 */
 ct_tensor *ct_transpose(ct_tensor *x, int axis_a, int axis_b);
 ct_tensor *ct_permute(ct_tensor *x, const int *axes);
@@ -186,6 +191,7 @@ ct_tensor *ct_pad(ct_tensor *x, int axis, int64_t before, int64_t after, double 
 
 /* ---- index ------------------------------------------------------------------------------ */
 
+/* As ct_tensor_index_select and ct_tensor_gather (tensor/ops/ops.h); the index has no gradient. */
 ct_tensor *ct_index_select(ct_tensor *x, int axis, ct_tensor *index);
 ct_tensor *ct_gather(ct_tensor *x, int axis, ct_tensor *index);
 /* base plus x added at index along axis (torch.scatter_add) */
@@ -197,6 +203,8 @@ ct_tensor *ct_embedding_with(ct_tensor *weight, ct_tensor *index, int64_t paddin
 /* ---- softmax, normalisation (formulas: tensor/fused/fused.h) ----------------------------------
  */
 
+/* Along an axis, in x's shape. Layer norm: over the last, of the size C of weight and bias, each
+ * (C) or NULL. */
 ct_tensor *ct_softmax(ct_tensor *x, int axis);
 ct_tensor *ct_log_softmax(ct_tensor *x, int axis);
 ct_tensor *ct_l2_normalize(ct_tensor *x, int axis);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What image-text matching adds to nn/: similarity, the ranking loss, relations between regions.
- * Usable without a description. Ownership, NULL and errors as in nn/nn.h. Formulas: docs/model.md.
+ * Usable without a description. Ownership, NULL and errors as in nn/nn.h: tensors belong to the
+ * scope, modules to the caller. Formulas: docs/model.md.
  */
 #ifndef CT_MODELS_MATCHING_H
 #define CT_MODELS_MATCHING_H

@@ -70,13 +70,14 @@ typedef struct ct_model ct_model;
  * nearest known one. */
 ct_model *ct_model_create(const ct_description *description, ct_model_sizes sizes);
 void ct_model_destroy(ct_model *model);
-/* Root module: children "image", "text", and "classifier", "decoder", "losses" where configured. */
+/* Root module, the model's; NULL for NULL. Children "image", "text", and "classifier", "decoder",
+ * "losses" where configured. */
 ct_module *ct_model_module(ct_model *model);
 int64_t ct_model_width(const ct_model *model); /* D, of both embeddings */
 ct_measure ct_model_measure(const ct_model *model);
 /* Says to an optimiser made of the model's module what [compat] says of the decoder's parameters:
  * under `decoder_parameters = fixed` they get gradients but no updates, under `decoder_updates =
- * twice` two a step. */
+ * twice` two a step. False and an error if the optimiser is of another module. */
 bool ct_model_group_parameters(const ct_model *model, ct_optimizer *optimizer);
 /* The first training image's class in the instance loss: 0, or 1 under `classes = released`. */
 int64_t ct_model_first_class(const ct_model *model);
@@ -120,7 +121,8 @@ ct_tensor *ct_model_embed_images(ct_model *model, ct_tensor *images, ct_rng *rng
 ct_tensor *ct_model_embed_captions(ct_model *model, const ct_batch *batch, ct_rng *rng);
 
 /* Embeddings (B,D) as losses and rankings take them: l2-normalised rows, or unchanged under
- * `normalise = no`. Similarity for a ranking: ct_similarity(ranked, ranked, ct_model_measure). */
+ * `normalise = no`. Similarity for a ranking: ct_similarity(ranked, ranked, ct_model_measure). NULL
+ * gives NULL. */
 ct_tensor *ct_model_ranked(const ct_model *model, ct_tensor *embeddings);
 
 /* Loss terms of a step; a term that is not configured is NULL. Those registered by a program of its
@@ -162,7 +164,9 @@ int64_t ct_model_phase(const ct_model *model, int64_t epoch);
 
 /* Reward and advantage (B) from S (B,B), no gradient (docs/model.md, "Reward"). The advantage is
  * the reward less `weight` times the baseline, the mean of all rewards, or, leave_one_out, of the
- * other samples' (0 if there are none). */
+ * other samples' (0 if there are none). In the innermost scope; NULL with an error for other
+ * shapes.
+ */
 ct_tensor *ct_retrieval_reward(const ct_tensor *similarity);
 ct_tensor *ct_reward_advantage(const ct_tensor *reward, bool leave_one_out, double weight);
 
@@ -183,7 +187,8 @@ typedef struct {
     int64_t parameters;
     double flops; /* multiply-adds times 2 of the forward pass at those sizes */
 } ct_model_row;
-/* Rows from malloc, freed by the caller with free(); their strings belong to the model. */
+/* Rows from malloc, freed by the caller with free(); their strings belong to the model. NULL with
+ * an error without memory. */
 ct_model_row *ct_model_table(const ct_model *model, int64_t batch, int64_t words, int *count);
 
 /* What a trained model's embeddings are computed by, a line a module with its options in full, then

@@ -37,8 +37,8 @@ CT_BEGIN_DECLS
 
 /* ---- the thread's default generator: initial values, dropout ----------------------------- */
 
-void ct_seed(uint64_t seed); /* stream 0, offset 0; the seed is 0 until this is called */
-ct_rng *ct_default_rng(void);
+void ct_seed(uint64_t seed);  /* stream 0, offset 0; the seed is 0 until this is called */
+ct_rng *ct_default_rng(void); /* the thread's, not to be freed; never NULL */
 
 /* ---- modules: nn/core/module.c ----------------------------------------------------------------
  */
@@ -78,7 +78,7 @@ bool ct_module_print(FILE *file, const ct_module *module);
 char *ct_module_print_text(const ct_module *module);
 
 void ct_module_train(ct_module *module, bool training); /* with all children; starts true */
-bool ct_module_training(const ct_module *module);
+bool ct_module_training(const ct_module *module);       /* what was set last */
 /* Freezes or unfreezes every parameter below. */
 void ct_module_require_grad(ct_module *module, bool required);
 void ct_module_zero_grad(ct_module *module);
@@ -264,7 +264,7 @@ typedef struct {
     uint64_t seed;    /* default 0 */
     ct_device device; /* where batches are given; default CT_CPU */
 } ct_batcher_options;
-ct_batcher_options ct_batcher_defaults(void);
+ct_batcher_options ct_batcher_defaults(void); /* the defaults above */
 
 /* Batches of the rows of `count` CPU tensors of any dtypes, (examples,...) with as many examples in
  * each: row i of all belongs together. They may be memory-mapped (ct_npy_open): a thread reads two
@@ -286,6 +286,8 @@ void ct_batcher_position(const ct_batcher *batcher, int64_t *epoch, int64_t *nex
 
 /* ---- initialisers: fill a tensor in place, drawn from rng -------------------------------- */
 
+/* Of f32 or f64 and any shape (a constant: of any dtype). False with an error for NULL, or numbers
+ * that make no sense. */
 bool ct_init_uniform(ct_tensor *x, double low, double high, ct_rng *rng);
 bool ct_init_normal(ct_tensor *x, double mean, double std, ct_rng *rng);
 bool ct_init_constant(ct_tensor *x, double value);
@@ -305,7 +307,7 @@ typedef struct {
     int64_t ignore_index;        /* default -100 */
     ct_loss_reduction reduction; /* default CT_REDUCE_MEAN */
 } ct_cross_entropy_options;
-ct_cross_entropy_options ct_cross_entropy_defaults(void);
+ct_cross_entropy_options ct_cross_entropy_defaults(void); /* the defaults above */
 /* logits (...,V), labels (...) i64. No counted row: the mean is 0. */
 ct_tensor *ct_cross_entropy(ct_tensor *logits, ct_tensor *labels,
                             const ct_cross_entropy_options *options);
@@ -439,7 +441,9 @@ bool ct_rng_load(ct_rng *rng, const char *path);
 
 /* ---- schedules: the learning rate at a step, as pure functions ---------------------------- */
 
+/* lr times `factor` once more after each `every` steps; lr itself where `every` is below 1 */
 double ct_schedule_step(double lr, int64_t step, int64_t every, double factor);
+/* from lr at step 0 along half a cosine to `floor` at step `steps`, where it stays */
 double ct_schedule_cosine(double lr, int64_t step, int64_t steps, double floor);
 /* multiplies by (step+1)/warmup while step < warmup */
 double ct_schedule_warmup(double lr, int64_t step, int64_t warmup);

@@ -19,7 +19,8 @@
 
 CT_BEGIN_DECLS
 
-/* The message of this thread's first error, or NULL. Valid until ct_error_clear. */
+/* The message of this thread's first error, or NULL. Valid until ct_error_clear, not to be
+ * freed. */
 const char *ct_error(void);
 
 /* True while this thread has no error. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Scopes and references: how long tensors live (see tensor/tensor.h). */
+/* Scopes and references: how long tensors live (see tensor/tensor.h), of any shape and dtype. */
 #ifndef CT_CORE_SCOPE_H
 #define CT_CORE_SCOPE_H
 
@@ -8,8 +8,12 @@
 CT_BEGIN_DECLS
 
 typedef struct ct_scope ct_scope;
+/* What CT_SCOPE is made of. The new scope is the innermost one of this thread until the caller
+ * closes it; NULL with an error if memory is short. */
 ct_scope *ct_scope_open(void);
-void ct_scope_close(ct_scope *scope); /* also closes scopes opened inside it and left open */
+/* Drops what belongs to a scope, and to those opened inside it and left open. An error for what is
+ * no open scope of this thread. */
+void ct_scope_close(ct_scope *scope);
 
 static inline void ct_scope_cleanup(ct_scope **scope) {
     if (*scope) ct_scope_close(*scope);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tensors on memory: sizes, creation that computes nothing. */
+/* Tensors on memory: sizes, creation that computes nothing. What is created belongs to the
+ * innermost scope; it is NULL with an error for what is no shape of the dtype, a device that is not
+ * here, or without memory. */
 #ifndef CT_CORE_TENSOR_H
 #define CT_CORE_TENSOR_H
 
@@ -7,7 +9,7 @@
 
 CT_BEGIN_DECLS
 
-int ct_ndim(const ct_tensor *x);
+int ct_ndim(const ct_tensor *x); /* number of dimensions; 0 for NULL */
 /* Size of dimension `axis`; negative counts from the end. 0 and an error when out of range. */
 int64_t ct_dim(const ct_tensor *x, int axis);
 int64_t ct_count(const ct_tensor *x);      /* number of elements; 0 for NULL */
@@ -21,7 +23,8 @@ ct_tensor *ct_from_data(ct_dtype dtype, ct_device device, ct_shape shape, const 
 ct_tensor *ct_from_memory(ct_dtype dtype, ct_shape shape, void *data, void (*release)(void *),
                           void *context);
 
-/* Pointer to element (0,0,...) of a CPU tensor; NULL and an error on another device. */
+/* Pointer to element (0,0,...) of a CPU tensor, into its storage, which may be written and lives as
+ * long as tensors on it; NULL and an error for NULL or on another device. */
 void *ct_data(const ct_tensor *x);
 
 /* How often the storage of x, which views share, was written to in place (ct_tensor_add_to,

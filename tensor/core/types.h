@@ -56,17 +56,18 @@ struct ct_tensor {
     void *autograd; /* belongs to the autograd layer (ct_tensor_on_free) */
 };
 
-const char *ct_dtype_name(ct_dtype dtype); /* "f32" */
-size_t ct_dtype_size(ct_dtype dtype);      /* bytes of one element */
-bool ct_dtype_is_float(ct_dtype dtype);
+const char *ct_dtype_name(ct_dtype dtype);                  /* "f32": a literal, never NULL */
+size_t ct_dtype_size(ct_dtype dtype);                       /* bytes of one element */
+bool ct_dtype_is_float(ct_dtype dtype);                     /* true for f32, f64, bf16, f16 */
 bool ct_dtype_from_name(const char *name, ct_dtype *dtype); /* false if unknown; sets no error */
-const char *ct_device_name(ct_device device);               /* "cpu" */
+const char *ct_device_name(ct_device device); /* "cpu", "cuda": a literal, never NULL */
 
 /* Number of elements; 1 for a scalar; 0 and an error for what is no shape (more than 8 dimensions,
  * a negative size, a product beyond int64). */
 int64_t ct_shape_count(ct_shape shape);
 bool ct_shape_equal(ct_shape a, ct_shape b); /* false for what is no shape */
-/* "(2,3)". The text lives in one of eight per-thread buffers used in turn: for messages only. */
+/* "(2,3)", never NULL. The text lives in one of eight per-thread buffers used in turn: for messages
+ * only. */
 const char *ct_shape_text(ct_shape shape);
 /* "f32 (2,3)", or "NULL"; the same buffers. */
 const char *ct_tensor_text(const ct_tensor *x);

@@ -56,7 +56,8 @@ ct_capture *ct_capture_end(void);
 
 /* Does it all once, after all that was asked before, and does not wait. Draws are those that the
  * step would have made with rng as it stands, which then advances as it would have; rng is of the
- * seed and stream recorded, or NULL if nothing was drawn. */
+ * seed and stream recorded, or NULL if nothing was drawn. False with an error for NULL, another
+ * generator, or if the device cannot begin. */
 bool ct_capture_run(ct_capture *capture, ct_rng *rng);
 
 /* A run that is under way is finished. NULL is ignored. */

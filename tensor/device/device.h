@@ -17,14 +17,15 @@ bool ct_device_wait(ct_device device);
  * beside the tensors, what captures need and what is kept for the next time; of the CPU, those of
  * its tensors. */
 int64_t ct_device_memory_peak(ct_device device);
-/* Gives the device what is kept for the next time; waits. */
+/* Gives the device what is kept for the next time; waits. False with an error if the device is not
+ * here or fails. */
 bool ct_memory_trim(ct_device device);
 
 void ct_set_threads(int threads); /* for kernels and BLAS that this thread calls; 0: all cores */
-int ct_threads(void);
+int ct_threads(void);             /* the most that they use now */
 /* One line: the GPU if one is in use and the precision of its products, instruction set of the
  * CPU's kernels, BLAS library, its kernels, threads. The thread's until its next call; not to be
- * freed. */
+ * freed, never NULL. */
 const char *ct_machine_text(void);
 /* OpenBLAS runs kernels without AVX on processors that are newer than itself: four times slower.
  * Then this is the value for OPENBLAS_CORETYPE that suits the processor ("SkylakeX", "Haswell"; not

@@ -7,7 +7,8 @@
  *     ... the tensors are read ...
  *     ct_upload_done(upload);                // they may be sent to again
  *
- * Each of the three in turn. The tensors are made before the upload is, and outlive it. On the CPU
+ * Each of the three in turn; one out of turn, on NULL or that the device fails at is false with an
+ * error. The tensors are made before the upload is, and outlive it. On the CPU
  * everything is done at once.
  */
 #ifndef CT_UPLOAD_H
@@ -30,10 +31,12 @@ typedef struct {
 } ct_upload_item;
 
 typedef struct ct_upload ct_upload;
+/* The caller destroys it. NULL with an error if the device is not here or memory is short. */
 ct_upload *ct_upload_create(ct_device device);
 void ct_upload_destroy(ct_upload *upload); /* what is under way is finished; NULL is ignored */
+/* Begins to copy all items, whose host memory stays as it is until ct_upload_wait. */
 bool ct_upload_send(ct_upload *upload, const ct_upload_item *items, int count);
-/* Until the host memory of the last ct_upload_send may be written again. */
+/* Waits until the host memory of the last ct_upload_send may be written again. */
 bool ct_upload_wait(ct_upload *upload);
 bool ct_upload_receive(ct_upload *upload);
 bool ct_upload_done(ct_upload *upload);

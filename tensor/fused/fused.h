@@ -3,6 +3,9 @@
  * plain operations of tensor/ops/ops.h (and is tested against it). The `_grad` half of a pair takes
  * what the forward half returned. Floating tensors of one call share dtype (f32 or f64) and
  * device. Outputs that are pointers may be NULL only where said.
+ * Results belong to the innermost scope. Where inputs do not fit or memory is short they are NULL
+ * (false of an optimiser, which has then changed nothing), with an error that names the operation
+ * and the shapes.
  */
 #ifndef CT_FUSED_H
 #define CT_FUSED_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tensor files: .npy (NumPy format 1-3) and .safetensors, memory-mapped on reading. Any malformed
- * file is one clear error naming the file and what was expected; nothing is read out of bounds.
+/* Tensor files: .npy (NumPy format 1-3) and .safetensors, memory-mapped on reading. What is read
+ * belongs to the innermost scope. Any malformed file is one clear error naming the file and what
+ * was expected, and the result NULL or false; nothing is read out of bounds.
  *
  * Writing goes to PATH.partial, which is fsynced and renamed: at any instant the file under PATH is
  * the old one or the whole new one. A failing write (a full disk) is an error with path and reason
@@ -27,7 +28,8 @@ ct_tensor *ct_npy_open(const char *path);
 bool ct_npy_save(const char *path, const ct_tensor *x); /* any of those dtypes, any device */
 
 /* Row-wise writing without holding the whole array: open with the full shape, append rows
- * in order, close. Nothing appears under `path` until close succeeds. */
+ * in order, close. Nothing appears under `path` until close succeeds. The writer is the caller's
+ * until ct_npy_close frees it; NULL with an error if the file cannot be written. */
 typedef struct ct_npy_writer ct_npy_writer;
 ct_npy_writer *ct_npy_create(const char *path, ct_dtype dtype, ct_shape shape);
 /* Any number of bytes; too many is an error, and then close fails. */
@@ -38,15 +40,20 @@ bool ct_npy_close(ct_npy_writer *writer); /* fails, and removes the file, if row
 
 typedef struct ct_safetensors ct_safetensors;
 
+/* The caller closes it. NULL with an error naming the file if it cannot be read or is none. */
 ct_safetensors *ct_safetensors_open(const char *path);
-void ct_safetensors_close(ct_safetensors *file); /* tensors taken from it stay valid */
-int ct_safetensors_count(const ct_safetensors *file);
-const char *ct_safetensors_name(const ct_safetensors *file, int i); /* in file order */
+/* Tensors taken from it stay valid. NULL is ignored. */
+void ct_safetensors_close(ct_safetensors *file);
+int ct_safetensors_count(const ct_safetensors *file); /* of its tensors; 0 for NULL */
+/* Name i, from 0, in file order: the file's until it is closed. NULL with an error when out of
+ * range. */
+const char *ct_safetensors_name(const ct_safetensors *file, int i);
+/* Whether there is a tensor of that name; no error. */
 bool ct_safetensors_has(const ct_safetensors *file, const char *name);
 /* A CPU tensor on the mapped file (BOOL as u8), all of one name on the same memory; a copy if the
- * file does not align it. Fails naming file and tensor if there is none. */
+ * file does not align it. NULL with an error naming file and tensor if there is none. */
 ct_tensor *ct_safetensors_get(ct_safetensors *file, const char *name);
-/* A __metadata__ value, or NULL (no error). */
+/* A __metadata__ value, the file's until it is closed; NULL, no error, if there is none. */
 const char *ct_safetensors_metadata(const ct_safetensors *file, const char *key);
 
 typedef struct {

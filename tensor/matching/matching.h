@@ -2,7 +2,8 @@
 /* The kernels of the image-text matching system of models/ (docs/model.md): hinge, order
  * similarity, ranks, policy head. They are not generic ones, and stand here because of their speed
  * alone. Rules as in tensor/fused/fused.h: each equals a composition of plain operations, and is
- * tested against it.
+ * tested against it; results belong to the innermost scope, and are NULL with an error where inputs
+ * do not fit.
  */
 #ifndef CT_MATCHING_H
 #define CT_MATCHING_H

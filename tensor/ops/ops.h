@@ -31,15 +31,18 @@ typedef enum {
     CT_COMPARE_COUNT
 } ct_compare_kind;
 
+/* A formula's name in the table: a literal. */
 const char *ct_unary_name(ct_unary_kind kind);
 const char *ct_binary_name(ct_binary_kind kind);
 const char *ct_compare_name(ct_compare_kind kind);
 int ct_unary_params(ct_unary_kind kind); /* how many of p, q the formula uses */
 
+/* The formula's value of every element, in x's shape; p, q as the formula takes them. */
 ct_tensor *ct_tensor_unary(ct_unary_kind kind, const ct_tensor *x, double p, double q);
 /* g * derivative(x, y): shapes equal (g may be a broadcast view). */
 ct_tensor *ct_tensor_unary_grad(ct_unary_kind kind, const ct_tensor *g, const ct_tensor *x,
                                 const ct_tensor *y, double p, double q);
+/* Of a and b broadcast together. */
 ct_tensor *ct_tensor_binary(ct_binary_kind kind, const ct_tensor *a, const ct_tensor *b);
 /* g * d y/d a (which = 0) or d y/d b (which = 1), in g's (broadcast) shape, not yet reduced. */
 ct_tensor *ct_tensor_binary_grad(ct_binary_kind kind, int which, const ct_tensor *g,
@@ -125,7 +128,9 @@ ct_dtype ct_matmul_dtype(const ct_tensor *x);
 
 /* ---- softmax, index, join --------------------------------------------------------------- */
 
+/* exp(x) / sum exp(x) along an axis, in x's shape; or its logarithm. */
 ct_tensor *ct_tensor_softmax(const ct_tensor *x, int axis, bool logarithm);
+/* The gradient of x from y, what ct_tensor_softmax gave, and g, y's; all of one shape. */
 ct_tensor *ct_tensor_softmax_grad(const ct_tensor *g, const ct_tensor *y, int axis, bool logarithm);
 /* Rows x[.., index[j], ..] along an axis; index i64 or i32, 1-d; error when out of range. */
 ct_tensor *ct_tensor_index_select(const ct_tensor *x, int axis, const ct_tensor *index);

@@ -6,6 +6,8 @@
  * offset high, stream low, stream high), key (seed low, seed high); four 32-bit words a
  * counter, in order; then offset advances by ceil(n/4) (by ceil(n/2) for 64-bit floats, which take
  * two words each). State is three integers: save it, set it, and the sequence goes on.
+ * A tensor drawn belongs to the innermost scope; it is NULL with an error for a NULL generator,
+ * another dtype, no shape, or without memory.
  */
 #ifndef CT_RANDOM_H
 #define CT_RANDOM_H
@@ -26,6 +28,7 @@ struct ct_rng {
     void *replay_context;
 };
 
+/* At offset 0, without replay. */
 ct_rng ct_rng_create(uint64_t seed, uint64_t stream);
 
 /* One Philox4x32-10 block. */
