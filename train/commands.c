@@ -274,6 +274,7 @@ bool ct_dry_run(ct_config *config, ct_train_options options) {
         done = done && ct_batches_start(p.batches, 0, 0) && ct_batches_next(p.batches, &batch) &&
                describe(p.experiment, &batch);
     }
+    if (done) ct_prepared_say(&p);
     if (done) print_run_folder(config, options.mode);
     ct_prepared_end(&p);
     return done;

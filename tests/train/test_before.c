@@ -80,6 +80,41 @@ START_TEST(a_dry_run_says_that_a_run_is_there) {
 }
 END_TEST
 
+/* What defaults for large data, or a key, leave out is said with the key, by both. */
+START_TEST(what_is_left_out_is_said) {
+    static const struct {
+        const char *options, *said;
+    } rows[] = {
+        {"", "5 of 53 captions, others each time, fill no batch of 8 and are left out of an epoch "
+             "([train] batch)\n"},
+        {"--set data.shuffle=no", "5 of 53 captions, the last ones, fill no batch of 8"},
+        {"--set data.min_count=6", " words occur less than 6 times and are unknown ([data] "
+                                   "min_count)\n"},
+        {"--set data.min_count=100", "\nWARNING: 100 % of the words in the training captions are "
+                                     "unknown to the vocabulary ([data] min_count)\n\n"},
+        {"--set data.dev_captions=17",
+         "dev: 7 of 12 images, 16 of 27 captions ([data] dev_captions = 17; 0: all)\n"},
+        {"--set data.max_words=2", "29 of 53 training captions are cut ([data] max_words, "
+                                   "pad_words)\n"},
+    };
+    char *folder = tiny_experiment(), options[256];
+    static char output[OUTPUT_SIZE];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        for (int dry = 0; dry < 2; dry++) {
+            snprintf(options, sizeof options, "%s %s", rows[i].options,
+                     dry ? "--dry-run" : "--overwrite --steps 1");
+            ck_assert_msg(train(folder, options, output) == 0, "%s", output);
+            ck_assert_msg(strstr(output, rows[i].said) != NULL, "'%s' not in\n%s", rows[i].said,
+                          output);
+        }
+    }
+    ck_assert_int_eq(train(folder, "--set train.batch=53 --dry-run", output), 0);
+    static const char *const unsaid[] = {"left out", "unknown", "are cut", "dev_captions"};
+    for (int i = 0; i < 4; i++) ck_assert_ptr_null(strstr(output, unsaid[i]));
+    folder_remove(folder);
+}
+END_TEST
+
 /* Lines of a run's log that are of a validation. */
 static int validations(const char *run) {
     char *text = ct_file_read(in_folder(run, "metrics.jsonl"), NULL);
@@ -185,5 +220,5 @@ END_TEST
 
 TEST_MAIN("before", folds_are_counted_before_the_first_step,
           every_split_is_opened_before_the_first_step, so_is_all_else_that_is_given,
-          a_dry_run_says_that_a_run_is_there, what_fails_later_loses_no_step,
-          a_first_epoch_that_fails_leaves_a_state)
+          a_dry_run_says_that_a_run_is_there, what_is_left_out_is_said,
+          what_fails_later_loses_no_step, a_first_epoch_that_fails_leaves_a_state)

@@ -48,6 +48,8 @@ ct_vocabulary *ct_vocabulary_build(const char *const *captions, int64_t count, i
 bool ct_vocabulary_write(const ct_vocabulary *vocabulary, const char *path); /* the same JSON */
 void ct_vocabulary_destroy(ct_vocabulary *vocabulary);
 int64_t ct_vocabulary_size(const ct_vocabulary *vocabulary);
+/* Words of the captions that it was built from and that occur less than min_count times. */
+int64_t ct_vocabulary_rare(const ct_vocabulary *vocabulary);
 /* CT_WORD_UNKNOWN for a word that is not in it. */
 int64_t ct_vocabulary_id(const ct_vocabulary *vocabulary, const char *word);
 const char *ct_vocabulary_word(const ct_vocabulary *vocabulary, int64_t id);
@@ -85,6 +87,7 @@ void ct_encoder_destroy(ct_encoder *encoder);
 typedef struct {
     int64_t *ids, length;      /* of all words, between <start> and <end> */
     int64_t *read, read_count; /* of those whose vectors are read; NULL: the ids */
+    bool cut;                  /* it had more words */
 } ct_caption;
 
 /* False and an error for a sentence without a word or of invalid UTF-8. */
@@ -133,6 +136,7 @@ typedef struct {
     char *name;
     ct_tensor *images; /* (images, regions, width), f32 or f16, mapped; kept */
     int64_t image_count, caption_count;
+    int64_t images_left_out, captions_left_out; /* by ct_split_cut */
     int64_t without_caption;   /* of the images of a split that has captions, when it was opened */
     char **captions;           /* the lines, as read; NULL: there is no such file */
     int64_t *image_of;         /* caption -> image */

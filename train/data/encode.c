@@ -51,11 +51,12 @@ void ct_encoder_destroy(ct_encoder *encoder) {
 /* Ids of the tokens between <start> and <end>; with `known` only of those that are in the
  * vocabulary and have a flag there. From malloc; NULL and an error for a sentence without one. */
 static int64_t *encode(const ct_encoder *encoder, ct_tokenizer *tokenizer, const char *sentence,
-                       const uint8_t *known, int64_t *count) {
+                       const uint8_t *known, int64_t *count, bool *cut) {
     int64_t most = encoder->encoding.max_words;
     int found;
     char **tokens = ct_tokenizer_split(tokenizer, sentence, &found);
     if (!tokens) return NULL;
+    if (cut) *cut = most > 0 && found > most;
     if (most > 0 && found > most) found = (int)most;
     int64_t *ids = found ? malloc(((size_t)found + 2) * sizeof *ids) : NULL;
     if (!ids) ct_fail(found ? "caption: out of memory" : "no word in '%.60s'", sentence);
@@ -73,11 +74,11 @@ static int64_t *encode(const ct_encoder *encoder, ct_tokenizer *tokenizer, const
 bool ct_encode(const ct_encoder *encoder, const char *sentence, ct_caption *caption) {
     *caption = (ct_caption){0};
     if (!encoder || !ct_ok()) return false;
-    caption->ids = encode(encoder, encoder->ids, sentence, NULL, &caption->length);
+    caption->ids = encode(encoder, encoder->ids, sentence, NULL, &caption->length, &caption->cut);
     if (caption->ids && reads_apart(encoder)) {
         ct_tokenizer *tokenizer = encoder->vectors ? encoder->vectors : encoder->ids;
         const uint8_t *known = encoder->encoding.drop_unknown ? encoder->encoding.known : NULL;
-        caption->read = encode(encoder, tokenizer, sentence, known, &caption->read_count);
+        caption->read = encode(encoder, tokenizer, sentence, known, &caption->read_count, NULL);
     }
     if (ct_ok()) return true;
     ct_caption_free(caption);

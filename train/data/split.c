@@ -497,6 +497,8 @@ bool ct_split_cut(ct_split *split, int64_t captions) {
         }
         kept++;
     }
+    split->images_left_out = split->image_count - images;
+    split->captions_left_out = split->caption_count - kept;
     split->image_count = images;
     split->caption_count = kept;
     return true;

@@ -19,6 +19,7 @@ enum { SPECIAL = sizeof special_words / sizeof *special_words };
 
 struct ct_vocabulary {
     ct_word_table table; /* a word's number is its id */
+    int64_t rare;
 };
 
 static ct_vocabulary *create(void) {
@@ -35,6 +36,8 @@ void ct_vocabulary_destroy(ct_vocabulary *v) {
 }
 
 int64_t ct_vocabulary_size(const ct_vocabulary *v) { return v ? v->table.count : 0; }
+
+int64_t ct_vocabulary_rare(const ct_vocabulary *v) { return v ? v->rare : 0; }
 
 int64_t ct_vocabulary_id(const ct_vocabulary *v, const char *word) {
     int64_t id = ct_word_table_find(&v->table, word, strlen(word));
@@ -189,6 +192,7 @@ static bool add_frequent(ct_vocabulary *v, const ct_word_table *table, const int
             found[kept++] = (word_count){table->words[i], occurrences[i]};
         }
     }
+    v->rare = table->count - kept;
     qsort(found, (size_t)kept, sizeof *found, by_occurrences);
     bool done = true;
     for (int i = 0; done && i < SPECIAL; i++) {

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "train/run/console.h"
 #include "train/run/optimization.h"
 #include "train/run/weight_file.h"
 
@@ -21,6 +22,60 @@ static bool open_splits(ct_prepared *p) {
         if (!p->tests[i]) return false;
     }
     return p->dev != NULL;
+}
+
+/* ---- what is left out -------------------------------------------------------------------- */
+
+static void say_of_words(const ct_experiment *e) {
+    int64_t rare = ct_vocabulary_rare(e->vocabulary), words = 0, unknown = 0, cut = 0;
+    for (int64_t i = 0; i < e->train->caption_count; i++) {
+        const ct_caption *caption = &e->train->encoded[i];
+        words += caption->length - 2; /* <start>, <end> */
+        for (int64_t k = 1; k < caption->length - 1; k++) {
+            unknown += caption->ids[k] == CT_WORD_UNKNOWN;
+        }
+        cut += caption->cut;
+    }
+    if (rare) {
+        ct_console_line("%lld of %lld words occur less than %lld times and are unknown ([data] "
+                        "min_count)",
+                        (long long)rare, (long long)(rare + e->sizes.vocabulary - 4),
+                        (long long)e->config->min_count);
+    }
+    if (2 * unknown > words) {
+        ct_console_line(
+            "\nWARNING: %.0f %% of the words in the training captions are unknown to the "
+            "vocabulary (%s)\n",
+            100.0 * (double)unknown / (double)words,
+            *e->config->vocabulary ? "[data] vocabulary" : "[data] min_count");
+    }
+    if (!cut) return;
+    ct_console_line("%lld of %lld training captions are cut ([data] max_words, pad_words)",
+                    (long long)cut, (long long)e->train->caption_count);
+}
+
+void ct_prepared_say(const ct_prepared *p) {
+    const ct_experiment *e = p->experiment;
+    if (!e->train) return;
+    say_of_words(e);
+    const ct_split *dev = p->dev;
+    if (dev->captions_left_out) {
+        ct_console_line(
+            "%s: %lld of %lld images, %lld of %lld captions ([data] dev_captions = %lld; "
+            "0: all)",
+            dev->name, (long long)dev->image_count,
+            (long long)(dev->image_count + dev->images_left_out), (long long)dev->caption_count,
+            (long long)(dev->caption_count + dev->captions_left_out),
+            (long long)e->config->dev_captions);
+    }
+    int64_t rest = e->train->caption_count % e->config->batch;
+    if (rest) {
+        ct_console_line("%lld of %lld captions, %s, fill no batch of %lld and are left out of an "
+                        "epoch ([train] batch)",
+                        (long long)rest, (long long)e->train->caption_count,
+                        e->config->shuffle ? "others each time" : "the last ones",
+                        (long long)e->config->batch);
+    }
 }
 
 /* ---- steps ------------------------------------------------------------------------------- */

@@ -27,6 +27,10 @@ typedef struct {
 bool ct_prepare(ct_prepared *prepared, ct_config *config, const ct_train_options *options);
 void ct_prepared_end(ct_prepared *prepared);
 
+/* Says what of the data is left out, and by which key: rare words, ends of captions, images of dev,
+ * captions that fill no batch. Where most words are unknown, that is a warning. */
+void ct_prepared_say(const ct_prepared *prepared);
+
 /* Steps of all epochs. */
 int64_t ct_prepared_steps(const ct_prepared *prepared);
 

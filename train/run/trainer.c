@@ -395,6 +395,7 @@ static void print_start(const trainer *t) {
 
 static ct_train_outcome train_and_finish(trainer *t) {
     print_start(t);
+    ct_prepared_say(&t->in);
     ct_stop_watch();
     ct_train_outcome outcome = train_all(t);
     ct_console_end_progress();
