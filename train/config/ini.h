@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lines of INI files, as long as they are: [section], key = value or key: value; a line that begins
  * with ; or # is a comment, as is what follows a ; behind white space. Between double quotes a ; is
- * none. */
+ * none.
+ *
+ * Our own, since Debian's library (libinih 55) is built otherwise than this needs: it gives a
+ * line's first 200 bytes to its user and takes the rest for another line (paths are longer), does
+ * not tell the line's number, which every message here names, ends a value at a ; within quotes,
+ * and takes an indented line for more of the value above it. */
 #ifndef CT_INI_H
 #define CT_INI_H
 
