@@ -72,6 +72,8 @@ START_TEST(recalls_do_not_depend_on_the_batch) {
                  "%s/tiny.ini --evaluate test --set evaluate.batch=%d --set run.threads=%d", folder,
                  batches[i / 2], (int)(i % 2) + 1);
         ck_assert_int_eq(run_train(arguments, output), 0);
+        ck_assert_msg(strstr(output, "test: 37 images, 7 of them different: ") != NULL, "%s",
+                      output);
         if (i == 0) memcpy(first, output, sizeof first);
         ck_assert_str_eq(output, first);
     }

@@ -10,6 +10,7 @@
 
 #include "train/data/text.h"
 #include "train/run/blame.h"
+#include "train/run/console.h"
 #include "train/run/weight_file.h"
 
 char *ct_path(const char *folder, const char *name) {
@@ -276,6 +277,16 @@ ct_split *ct_experiment_split(const ct_experiment *e, const char *name, ct_split
     return NULL;
 }
 
+/* Wherever they stand: one that is asked for has twins that count as wrong. */
+static void say_of_twins(const ct_split *split) {
+    int64_t different = split->same_images.count, count = split->image_count;
+    if (!split->same_images.of || different == count) return;
+    ct_console_line(
+        "%s: %lld images, %lld of them different: an image with the features of another "
+        "one is a wrong answer to the other's captions",
+        split->name, (long long)count, (long long)different);
+}
+
 ct_split *ct_experiment_ranked_split(const ct_experiment *e, const char *name) {
     ct_split *split = ct_experiment_split(e, name, CT_SPLIT_WHOLE);
     char *what = split ? ct_path(e->config->folder, name) : NULL;
@@ -283,6 +294,7 @@ ct_split *ct_experiment_ranked_split(const ct_experiment *e, const char *name) {
                          ct_evaluate_check_folds(what, split->image_of, split->image_count,
                                                  split->caption_count, (int)e->config->folds));
     free(what);
+    if (good) say_of_twins(split);
     if (good) return split;
     ct_split_destroy(split);
     return NULL;
