@@ -11,10 +11,15 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import printing  # noqa: E402
 
 SAMPLES, LEAST = 11, 0.02
 OPERATIONS: list[tuple[str, Callable[..., Tensor], list[tuple[int, ...]]]] = [
@@ -67,4 +72,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    printing.is_the_result()
     main()
