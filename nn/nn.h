@@ -54,6 +54,7 @@ void ct_module_destroy(ct_module *module);
 ct_module *ct_module_add(ct_module *parent, const char *name, ct_module *child);
 ct_module *ct_module_child(ct_module *module, const char *name); /* NULL, no error, if none */
 int ct_module_children(const ct_module *module);
+/* The child at position i, its name in *name (which may be NULL); NULL, no error, if none. */
 ct_module *ct_module_child_at(ct_module *module, int i, const char **name);
 const char *ct_module_type(const ct_module *module);
 

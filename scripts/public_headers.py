@@ -33,10 +33,15 @@ class Struct(NamedTuple):
     fields: list  # of (type, name), as parameters; arrays as "ct_tensor *[4]"
 
 
+def plan(build=ROOT / "build"):
+    """The file in which meson says what it installs."""
+    return pathlib.Path(build) / "meson-info/intro-install_plan.json"
+
+
 def headers(build=ROOT / "build"):
     """The installed .h files of this tree, in the order of the layers."""
-    plan = json.loads((pathlib.Path(build) / "meson-info/intro-install_plan.json").read_text())
-    return [pathlib.Path(path) for path in plan["headers"] if path.endswith(".h")]
+    installed = json.loads(plan(build).read_text(encoding="utf-8"))["headers"]
+    return [pathlib.Path(path) for path in installed if path.endswith(".h")]
 
 
 def code_of(text):

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "autograd/gradcheck.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -318,9 +319,30 @@ static bool check_layout_in_scope(const check *c, layout how, int only) {
     return agrees;
 }
 
+static bool check_sound(const ct_sample *sample, ct_gradcheck_options options) {
+    if (!ct_check_pointer("gradcheck", "the sample", sample)) return false;
+    if (!sample->function || sample->inputs < 0 || sample->inputs > CT_SAMPLE_INPUTS) {
+        return ct_fail_bool("gradcheck: case %s has no function, or %d inputs, expected 0 to %d",
+                            sample->name ? sample->name : "-", sample->inputs, CT_SAMPLE_INPUTS);
+    }
+    if (!(options.step > 0 && options.step <= DBL_MAX && options.relative >= 0)) {
+        return ct_fail_bool("gradcheck: step %g and relative %g, expected above 0 and 0 or more",
+                            options.step, options.relative);
+    }
+    for (int i = 0; i < sample->inputs; i++) {
+        if (!ct_check_choice("gradcheck", "an input's kind", (int)sample->input[i].kind,
+                             CT_SAMPLE_DISTINCT + 1)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool ct_gradcheck(const char *what, const ct_sample *sample, ct_gradcheck_options options) {
     if (options.step == 0) options.step = 1e-6;
     if (options.relative == 0) options.relative = 1e-6;
+    if (!check_sound(sample, options)) return false;
+    if (!what) what = "-";
     check c = {.what = what, .sample = sample, .options = options};
     bool agrees = false;
     CT_SCOPE {
@@ -344,6 +366,10 @@ struct ct_sampler {
 };
 
 void ct_add_sample(ct_sampler *sampler, const ct_sample *sample) {
+    if (!ct_check_pointer("add_sample", "the sampler", sampler) ||
+        !ct_check_pointer("add_sample", "the sample", sample)) {
+        return;
+    }
     sampler->count++;
     sampler->visit(sampler->context, sample);
 }
@@ -351,6 +377,8 @@ void ct_add_sample(ct_sampler *sampler, const ct_sample *sample) {
 int ct_each_sample(const ct_op *op, void (*visit)(void *context, const ct_sample *sample),
                    void *context) {
     ct_sampler sampler = {visit, context, 0};
+    if (!ct_check_pointer("each_sample", "the operation", op)) return 0;
+    if (!visit) return ct_fail_bool("each_sample: the function is NULL");
     if (op->samples) op->samples(&sampler);
     return sampler.count;
 }
@@ -368,6 +396,7 @@ static void check_sample(void *context, const ct_sample *sample) {
 
 bool ct_gradcheck_op(const ct_op *op, ct_gradcheck_options options, int *cases) {
     op_check c = {op, options, true};
+    if (!ct_check_pointer("gradcheck", "the operation", op)) return false;
     int count = ct_each_sample(op, check_sample, &c);
     if (cases) *cases = count * LAYOUT_COUNT;
     if (count == 0) return ct_fail_bool("gradcheck: operation '%s' has no samples", op->name);

@@ -89,6 +89,7 @@ const ct_op *ct_op_at(int i) {
 }
 
 const ct_op *ct_find_op(const char *name) {
+    if (!name) return NULL;
     pthread_mutex_lock(&registered.lock);
     const ct_op *op = find(name);
     pthread_mutex_unlock(&registered.lock);

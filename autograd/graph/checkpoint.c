@@ -137,6 +137,10 @@ static ct_node *record(const checkpoint *c, ct_tensor *const *inputs, const ct_i
 
 ct_tensor *ct_checkpoint(ct_checkpoint_function f, void *context, ct_tensor *const *inputs,
                          int count) {
+    if (!ct_check_list("checkpoint", "inputs", inputs, count) ||
+        (!f && !ct_fail_bool("checkpoint: the function is NULL"))) {
+        return NULL;
+    }
     checkpoint c = {f, context, count, ct_draws_create()};
     if (!c.draws) return NULL;
     ct_input_list seen = {0};

@@ -363,6 +363,7 @@ bool ct_backward_above(uint64_t floor, ct_tensor *const *outputs, ct_tensor *con
                        int count, bool retain_graph) {
     if (!ct_ok()) return false;
     if (count < 1) return ct_fail_bool("backward: %d outputs, expected at least one", count);
+    if (!ct_check_list("backward", "outputs", outputs, count)) return false;
     for (int i = 0; i < count; i++) {
         if (!check_output(i, outputs[i], gradients ? gradients[i] : NULL)) return false;
     }

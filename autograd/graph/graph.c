@@ -230,6 +230,9 @@ static bool cuts_nothing(const ct_op *op, int inputs, ct_tensor *const *input) {
 
 ct_node *ct_record(const ct_op *op, int inputs, ct_tensor *const *input, int outputs,
                    ct_tensor *const *output) {
+    if (!op || inputs < 0 || outputs < 0 || (inputs && !input) || (outputs && !output)) {
+        return ct_fail("record: the operation or a list of tensors is NULL, or a count negative");
+    }
     if (thread.anomaly && !outputs_finite(op, outputs, output)) return NULL;
     if (ct_profile_running()) ct_profile_forward(op, inputs, input, outputs, output);
     if (thread.not_recording && !thread.seen) return NULL;
@@ -311,7 +314,7 @@ bool ct_check_saved(const ct_node *node) {
 }
 
 void ct_save_options(ct_node *node, const void *options, size_t size) {
-    if (!node) return;
+    if (!node || !ct_check_list(node->op->name, "options", options, (int64_t)size)) return;
     void *copy = size <= sizeof node->options_here ? node->options_here : malloc(size);
     if (!copy) {
         ct_fail("%s: out of memory", node->op->name);

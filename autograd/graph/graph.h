@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #include "autograd/autograd.h"
+#include "tensor/core/check.h"
 
 typedef struct ct_variable ct_variable;
 

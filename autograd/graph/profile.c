@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "tensor/core/check.h"
+
 enum { MOST_ROWS = 256 };
 
 static _Thread_local struct {
@@ -32,6 +34,7 @@ static double done_at(void) {
 void ct_profile_mark(void) { profile.last = done_at(); }
 
 void ct_profile_start(ct_device device) {
+    if (!ct_device_open(device)) return;
     free(profile.rows);
     profile.rows = calloc(MOST_ROWS, sizeof *profile.rows);
     profile.running = profile.rows != NULL;
@@ -59,8 +62,17 @@ static int64_t bytes_of(int count, ct_tensor *const *x) {
     return bytes;
 }
 
+static bool is_sound(const ct_op *op) {
+    return ct_check_pointer("profile", "the operation", op) &&
+           ct_check_pointer("profile", "the operation's name", op->name);
+}
+
 void ct_profile_forward(const ct_op *op, int inputs, ct_tensor *const *input, int outputs,
                         ct_tensor *const *output) {
+    if (!profile.running || !is_sound(op) || !ct_check_list("profile", "inputs", input, inputs) ||
+        !ct_check_list("profile", "outputs", output, outputs)) {
+        return;
+    }
     double now = done_at();
     ct_profile_row *row = row_of(op->name);
     if (row) {
@@ -72,6 +84,7 @@ void ct_profile_forward(const ct_op *op, int inputs, ct_tensor *const *input, in
 }
 
 void ct_profile_backward(const ct_op *op, double start) {
+    if (!profile.running || !is_sound(op)) return;
     profile.last = done_at();
     ct_profile_row *row = row_of(op->name);
     if (row) row->backward += profile.last - start;
@@ -85,6 +98,7 @@ static int longest_first(const void *a, const void *b) {
 
 ct_profile_row *ct_profile_stop(int *count) {
     if (!profile.running) return ct_fail("profile: none was started");
+    if (!ct_check_pointer("profile", "the count", count)) return NULL;
     ct_profile_row *rows = profile.rows;
     *count = profile.count;
     profile.rows = NULL;

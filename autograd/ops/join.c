@@ -116,6 +116,7 @@ static ct_tensor *join_along_new_axis(ct_tensor *const *tensors, int count, int 
 
 ct_tensor *ct_stack(ct_tensor *const *tensors, int count, int axis) {
     if (count < 1) return ct_fail("stack: %d tensors, expected at least one", count);
+    if (!ct_check_list("stack", "tensors", tensors, count)) return NULL;
     ct_tensor *y = join_along_new_axis(tensors, count, axis);
     ct_node *node = ct_record(&stack_op, count, tensors, 1, &y);
     if (!node) return y;

@@ -58,6 +58,10 @@ static void write_reason(const ct_graph_node *node, const ct_tensor *input, char
 bool ct_model_explain(ct_model *model, const ct_batch *sample, bool caption, char *text,
                       size_t size) {
     bool found = false;
+    if (!ct_model_given("model_explain", model) ||
+        !ct_check_pointer("model_explain", "the sample", sample) ||
+        !ct_check_list("model_explain", "text", text, (int64_t)size))
+        return false;
     ct_module *module = ct_model_module(model);
     bool training = ct_module_training(module);
     ct_module_train(module, false);

@@ -61,23 +61,13 @@ static bool build_heads(ct_model *model) {
     return ct_own_losses_build(model);
 }
 
-static bool check_sections(const ct_description *description) {
-    for (int i = 0; i < description->count; i++) {
-        const ct_description_entry *entry = &description->entries[i];
-        if (!entry->section || !entry->key || !entry->value)
-            return ct_fail("model: description entry %d has no section, key or value", i) != NULL;
-    }
-    return true;
-}
-
 ct_model *ct_model_create(const ct_description *description, ct_model_sizes sizes) {
-    if (!description) return ct_fail("model: the description is NULL");
+    if (!ct_description_check(description)) return NULL;
     ct_model *model = calloc(1, sizeof *model);
     if (!model) return ct_fail("model: out of memory");
     model->sizes = sizes;
     CT_SCOPE {
-        bool made = check_sizes(&sizes) && check_sections(description) &&
-                    ct_compat_read(description, &model->compat) &&
+        bool made = check_sizes(&sizes) && ct_compat_read(description, &model->compat) &&
                     (model->module = ct_module_create("model")) != NULL &&
                     build_chains(model, description) &&
                     ct_loss_read(description, &model->compat, &model->image, &model->text,
@@ -103,13 +93,24 @@ void ct_model_destroy(ct_model *model) {
 
 /* ---- asking --------------------------------------------------------------------------------- */
 
-ct_module *ct_model_module(ct_model *model) { return model ? model->module : NULL; }
+bool ct_model_given(const char *op, const ct_model *model) {
+    return ct_check_pointer(op, "the model", model);
+}
 
-int64_t ct_model_width(const ct_model *model) { return model->image.width; }
+ct_module *ct_model_module(ct_model *model) {
+    return ct_model_given("model_module", model) ? model->module : NULL;
+}
 
-ct_measure ct_model_measure(const ct_model *model) { return model->loss.measure; }
+int64_t ct_model_width(const ct_model *model) {
+    return ct_model_given("model_width", model) ? model->image.width : 0;
+}
+
+ct_measure ct_model_measure(const ct_model *model) {
+    return ct_model_given("model_measure", model) ? model->loss.measure : CT_COSINE;
+}
 
 bool ct_model_group_parameters(const ct_model *model, ct_optimizer *optimizer) {
+    if (!ct_model_given("model_group_parameters", model)) return false;
     const bool *released = model->compat.released;
     if (!model->decoder) return true;
     if (released[CT_COMPAT_DECODER_FIXED])
@@ -119,18 +120,21 @@ bool ct_model_group_parameters(const ct_model *model, ct_optimizer *optimizer) {
 }
 
 int64_t ct_model_first_class(const ct_model *model) {
-    return model->compat.released[CT_COMPAT_CLASSES] ? 1 : 0;
+    bool given = ct_model_given("model_first_class", model);
+    return given && model->compat.released[CT_COMPAT_CLASSES] ? 1 : 0;
 }
 
 bool ct_model_section(const char *section) {
     static const char *const sections[] = {"image", "text", "loss", "compat"};
     for (int i = 0; i < 4; i++)
-        if (!strcmp(section, sections[i])) return true;
+        if (section && !strcmp(section, sections[i])) return true;
     return false;
 }
 
 bool ct_description_word_vectors(const ct_description *description, char *path, size_t size) {
     bool found = false;
+    if (!ct_description_check(description) || !ct_check_pointer("model", "the path", path))
+        return false;
     for (int i = 0; i < description->count && !found; i++) {
         if (strcmp(description->entries[i].section, "text")) continue;
         ct_spec spec;
@@ -194,6 +198,7 @@ ct_graph_state ct_model_state(const ct_model *model, ct_rng *rng) {
 }
 
 ct_tensor *ct_model_embed_images(ct_model *model, ct_tensor *images, ct_rng *rng) {
+    if (!ct_model_given("model_embed_images", model)) return NULL;
     CT_SCOPE {
         ct_graph_state state = ct_model_state(model, rng);
         return ct_escape(ct_model_run_images(model, images, &state));
@@ -202,6 +207,9 @@ ct_tensor *ct_model_embed_images(ct_model *model, ct_tensor *images, ct_rng *rng
 }
 
 ct_tensor *ct_model_embed_captions(ct_model *model, const ct_batch *batch, ct_rng *rng) {
+    if (!ct_model_given("model_embed_captions", model) ||
+        !ct_check_pointer("model_embed_captions", "the batch", batch))
+        return NULL;
     CT_SCOPE {
         ct_graph_state state = ct_model_state(model, rng);
         return ct_escape(ct_model_run_captions(model, batch, &state));
@@ -210,5 +218,6 @@ ct_tensor *ct_model_embed_captions(ct_model *model, const ct_batch *batch, ct_rn
 }
 
 ct_tensor *ct_model_ranked(const ct_model *model, ct_tensor *embeddings) {
+    if (!ct_model_given("model_ranked", model)) return NULL;
     return model->loss.normalise ? ct_l2_normalize(embeddings, -1) : embeddings;
 }

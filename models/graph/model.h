@@ -4,6 +4,7 @@
 #define CT_MODELS_MODEL_H
 
 #include "models/losses/loss.h"
+#include "tensor/core/check.h"
 
 struct ct_model {
     ct_model_sizes sizes; /* word_vectors, word_known: NULL, they belong to the caller */
@@ -18,6 +19,8 @@ struct ct_model {
 /* Makes the modules of the registered losses: models/losses/own.c */
 bool ct_own_losses_build(ct_model *model);
 
+/* The model is there; else an error naming op. */
+bool ct_model_given(const char *op, const ct_model *model);
 /* What a run begins with. rng NULL: the thread's default generator. */
 ct_graph_state ct_model_state(const ct_model *model, ct_rng *rng);
 /* Images (B,N,F) or captions to embeddings, leaving in `state` what the losses need. */

@@ -8,7 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/core/check.h"
 #include "tensor/core/nearest.h"
+
+bool ct_description_check(const ct_description *description) {
+    if (!ct_check_pointer("model", "the description", description) ||
+        !ct_check_list("model", "entries of a description", description->entries,
+                       description->count)) {
+        return false;
+    }
+    for (int i = 0; i < description->count; i++) {
+        const ct_description_entry *entry = &description->entries[i];
+        if (!entry->section || !entry->key || !entry->value)
+            return ct_fail_bool("model: description entry %d has no section, key or value", i);
+    }
+    return true;
+}
 
 ct_place ct_place_of(const ct_description *description, int entry) {
     const ct_description_entry *e = &description->entries[entry];

@@ -16,6 +16,8 @@ typedef struct {
     int line;
 } ct_place;
 
+/* Whether a description is there and whole, before its entries are read; else an error. */
+bool ct_description_check(const ct_description *description);
 ct_place ct_place_of(const ct_description *description, int entry);
 
 /* ct_fail with "FILE:LINE: [SECTION] KEY: " before the message. Always NULL. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "models/modules/modules.h"
+#include "tensor/core/check.h"
 
 /* ---- a registered kind at work -------------------------------------------------------------- */
 
@@ -52,6 +53,14 @@ static double flops(const ct_graph_node *node, double rows, double steps) {
 /* ---- registering ------------------------------------------------------------------------------
  */
 
+static bool check_option(const char *op, const char *name, const ct_option *option) {
+    if (!ct_check_choice(op, "an option's type", (int)option->type, CT_OPTION_TEXT + 1)) {
+        return false;
+    }
+    return option->type != CT_OPTION_CHOICE || option->choices ||
+           ct_fail_bool("%s: option '%s' of %s has no choices", op, option->name, name);
+}
+
 bool ct_own_check(const char *op, const char *name, const ct_option *options, int most) {
     bool valid = name && *name;
     for (const char *p = name; valid && *p; p++) valid = isalnum((unsigned char)*p) || *p == '_';
@@ -61,6 +70,7 @@ bool ct_own_check(const char *op, const char *name, const ct_option *options, in
     }
     for (int count = 0; options && options[count].name; count++) {
         if (count == most) return ct_fail_bool("%s: %s has more than %d options", op, name, most);
+        if (!check_option(op, name, &options[count])) return false;
     }
     return true;
 }

@@ -45,6 +45,9 @@ static ct_model_row decoder_row(const ct_model *model, int64_t batch, int64_t wo
 }
 
 ct_model_row *ct_model_table(const ct_model *model, int64_t batch, int64_t words, int *count) {
+    if (!ct_model_given("model_table", model) ||
+        !ct_check_pointer("model_table", "the count", count))
+        return NULL;
     *count = 0;
     int most = model->image.nodes + model->text.nodes + 3 + model->loss.owns;
     ct_model_row *rows = calloc((size_t)most, sizeof *rows);

@@ -31,6 +31,7 @@ typedef struct {
 enum { PHASE_SUM, PHASE_CONFIGURED };
 
 int64_t ct_model_phase(const ct_model *model, int64_t epoch) {
+    if (!ct_model_given("model_phase", model)) return PHASE_SUM;
     return epoch < model->loss.sum_epochs ? PHASE_SUM : PHASE_CONFIGURED;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "models/graph/graph.h"
+#include "tensor/core/check.h"
 #include "tensor/core/nearest.h"
 
 /* Choices are "default|released". `preset` is false where `preset = released` leaves the switch
@@ -109,7 +110,10 @@ bool ct_compat_read(const ct_description *description, ct_compat *compat) {
 
 bool ct_compat_released(const ct_description *description, const char *key, bool *released) {
     ct_compat compat;
-    if (!description || !ct_compat_read(description, &compat)) return false;
+    if (!ct_description_check(description) || !ct_check_pointer("compat", "the key", key) ||
+        !ct_check_pointer("compat", "the answer", released) ||
+        !ct_compat_read(description, &compat))
+        return false;
     for (int k = 0; k < ROWS; k++) {
         if (strcmp(rows[k].option.name, key)) continue;
         *released = compat.released[rows[k].which];
@@ -120,6 +124,10 @@ bool ct_compat_released(const ct_description *description, const char *key, bool
 
 bool ct_compat_key(int i, const char **key, const char **choices, bool *in_preset) {
     if (i < 0 || i >= ROWS) return false;
+    if (!ct_check_pointer("compat_key", "the key", key) ||
+        !ct_check_pointer("compat_key", "its values", choices) ||
+        !ct_check_pointer("compat_key", "whether the preset has it", in_preset))
+        return false;
     *key = rows[i].option.name;
     *choices = rows[i].option.choices;
     *in_preset = rows[i].preset;

@@ -81,6 +81,10 @@ bool ct_released_name(const ct_model *model, const char *name, char *out, size_t
         {"decoder.hidden", "caption_model.classifier_0"},
         {"decoder.output", "caption_model.classifier_1"},
     };
+    if (!ct_model_given("released_name", model) ||
+        !ct_check_pointer("released_name", "the name", name) ||
+        !ct_check_pointer("released_name", "the result", out))
+        return false;
     if (!strncmp(name, "image.", 6))
         return chain_name(&model->image, name + 6, "img_enc", out, size);
     if (!strncmp(name, "text.", 5)) return chain_name(&model->text, name + 5, "txt_enc", out, size);
@@ -128,6 +132,7 @@ ct_state_form ct_released_form(const ct_model *model) {
     /* its checkpoints hold the encoders alone */
     static const char *const losses_alone[] = {"classifier.", "decoder.", NULL};
     static const char *const recorded[] = {"param.", "buffer.", NULL};
+    if (!ct_model_given("released_form", model)) return (ct_state_form){0};
     return (ct_state_form){.context = model,
                            .name = name_in_file,
                            .shape = shape_in_file,

@@ -302,6 +302,7 @@ void ct_state_free(ct_state *state) {
 
 bool ct_module_visit(ct_module *module, ct_state_visitor visit, void *context) {
     ct_state state;
+    if (!visit) return ct_fail_bool("module_visit: the function is NULL");
     if (!ct_state_collect(module, &state)) return false;
     bool ok = true;
     for (int i = 0; i < state.count && ok; i++) {

@@ -4,6 +4,7 @@
 #define CT_NN_MODULE_H
 
 #include "nn/nn.h"
+#include "tensor/core/check.h"
 
 typedef struct {
     char *name;

@@ -59,7 +59,8 @@ bool ct_module_to_dtype(ct_module *module, ct_dtype dtype) {
 }
 
 bool ct_module_to_device(ct_module *module, ct_device device) {
-    return convert(module, NULL, &device);
+    return ct_check_choice("module_to_device", "the device", (int)device, CT_DEVICE_COUNT) &&
+           convert(module, NULL, &device);
 }
 
 /* ---- names ------------------------------------------------------------------------------ */
@@ -97,10 +98,14 @@ static char *list_end(list *l) {
 }
 
 static bool name_item(const ct_state_form *form, const char *ours, char **theirs, list *nameless) {
-    char name[512];
+    char name[512] = "";
     ct_state_naming naming = CT_STATE_NAMED;
     bool renamed = form && form->name;
     if (renamed) naming = form->name(form->context, ours, name, sizeof name);
+    if (!ct_check_choice("state", "how a tensor is named", (int)naming, CT_STATE_NAMELESS + 1)) {
+        return false;
+    }
+    if (renamed && naming == CT_STATE_NAMED && !*name) naming = CT_STATE_NAMELESS;
     if (naming == CT_STATE_NAMELESS) list_add(nameless, ours, "");
     if (naming != CT_STATE_NAMED) return true;
     *theirs = strdup(renamed ? name : ours);

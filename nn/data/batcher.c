@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "nn/data/prefetch.h"
+#include "tensor/core/check.h"
 #include "nn/nn.h"
 
 struct ct_batcher {
@@ -130,6 +131,10 @@ bool ct_batcher_next(ct_batcher *b, ct_tensor **batch) {
 }
 
 void ct_batcher_position(const ct_batcher *b, int64_t *epoch, int64_t *next) {
+    if (!ct_check_pointer("batcher", "the epoch", epoch) ||
+        !ct_check_pointer("batcher", "the next batch", next)) {
+        return;
+    }
     *epoch = *next = 0;
     if (b) ct_prefetch_position(b->prefetch, epoch, next);
     else if (ct_ok()) ct_fail("batcher: it is NULL");

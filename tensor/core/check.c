@@ -7,6 +7,22 @@ bool ct_check_input(const char *op, const ct_tensor *x) {
     return x ? true : ct_fail_bool("%s: an input is NULL", op);
 }
 
+bool ct_check_pointer(const char *op, const char *what, const void *pointer) {
+    return pointer ? true : ct_fail_bool("%s: %s is NULL", op, what);
+}
+
+bool ct_check_list(const char *op, const char *what, const void *list, int64_t count) {
+    if (count < 0) {
+        return ct_fail_bool("%s: %lld %s, expected 0 or more", op, (long long)count, what);
+    }
+    return count == 0 || ct_check_pointer(op, what, list);
+}
+
+bool ct_check_choice(const char *op, const char *what, int value, int count) {
+    if (value >= 0 && value < count) return true;
+    return ct_fail_bool("%s: %s is %d, expected 0 to %d", op, what, value, count - 1);
+}
+
 bool ct_check_float(const char *op, const ct_tensor *x) {
     if (!ct_check_input(op, x)) return false;
     if (x->dtype == CT_F32 || x->dtype == CT_F64) return true;

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "tensor/core/check.h"
 #include "tensor/core/error.h"
 
 /* ---- checks ----------------------------------------------------------------------------- */
@@ -72,7 +73,10 @@ bool ct_shape_equal(ct_shape a, ct_shape b) {
 }
 
 bool ct_broadcast_shape(const char *what, ct_shape a, ct_shape b, ct_shape *out) {
-    if (!ct_check_ndims(what, a.ndim) || !ct_check_ndims(what, b.ndim)) return false;
+    if (!ct_check_ndims(what, a.ndim) || !ct_check_ndims(what, b.ndim) ||
+        !ct_check_pointer(what, "the result", out)) {
+        return false;
+    }
     ct_shape shape = {.ndim = a.ndim > b.ndim ? a.ndim : b.ndim};
     for (int i = 1; i <= shape.ndim; i++) {
         int64_t in_a = i <= a.ndim ? a.dim[a.ndim - i] : 1;

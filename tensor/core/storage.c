@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "tensor/core/check.h"
 #include "tensor/core/error.h"
 #include "tensor/core/scope.h"
 #include "tensor/core/tensor.h"
@@ -16,9 +17,14 @@
 static _Atomic int64_t memory_in_use[CT_DEVICE_COUNT];
 static _Atomic int64_t memory_peak[CT_DEVICE_COUNT];
 
-int64_t ct_memory_in_use(ct_device device) { return atomic_load(&memory_in_use[device]); }
+static int64_t read_counter(_Atomic int64_t *counters, ct_device device) {
+    bool known = ct_check_choice("memory", "the device", (int)device, CT_DEVICE_COUNT);
+    return known ? atomic_load(&counters[device]) : 0;
+}
 
-int64_t ct_memory_peak(ct_device device) { return atomic_load(&memory_peak[device]); }
+int64_t ct_memory_in_use(ct_device device) { return read_counter(memory_in_use, device); }
+
+int64_t ct_memory_peak(ct_device device) { return read_counter(memory_peak, device); }
 
 static void count_memory(ct_device device, int64_t bytes) {
     int64_t now = atomic_fetch_add(&memory_in_use[device], bytes) + bytes;

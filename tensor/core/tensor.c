@@ -26,6 +26,7 @@ int64_t ct_dim(const ct_tensor *x, int axis) {
 int64_t ct_count(const ct_tensor *x) { return x ? ct_shape_count(x->shape) : 0; }
 
 bool ct_is_contiguous(const ct_tensor *x) {
+    if (!ct_check_input("is_contiguous", x)) return false;
     int64_t expected = 1;
     for (int i = x->shape.ndim - 1; i >= 0; i--) {
         if (x->shape.dim[i] != 1 && x->stride[i] != expected) {
@@ -91,6 +92,7 @@ ct_tensor *ct_from_data(ct_dtype dtype, ct_device device, ct_shape shape, const 
     ct_tensor *x = ct_empty(dtype, device, shape);
     if (!x) return NULL;
     size_t bytes = (size_t)ct_count(x) * ct_dtype_size(dtype);
+    if (!ct_check_list("from_data", "data", data, ct_count(x))) return NULL;
     if (bytes && !ct_device_from_host(device, x->storage->data, data, bytes)) return NULL;
     return x;
 }
@@ -101,7 +103,8 @@ static void borrowed(void *context) { (void)context; }
 ct_tensor *ct_from_memory(ct_dtype dtype, ct_shape shape, void *data, void (*release)(void *),
                           void *context) {
     ct_storage *storage = NULL;
-    if (ct_check_sizes("from_memory", shape, dtype)) {
+    if (ct_check_sizes("from_memory", shape, dtype) &&
+        ct_check_list("from_memory", "data", data, ct_shape_count(shape))) {
         storage = calloc(1, sizeof *storage);
         if (!storage) ct_fail("allocate: out of memory");
     }

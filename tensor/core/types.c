@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "tensor/core/check.h"
+
 static const struct {
     const char *name;
     size_t size;
@@ -18,11 +20,18 @@ const char *ct_dtype_name(ct_dtype dtype) {
     return (unsigned)dtype < CT_DTYPE_COUNT ? dtypes[dtype].name : "unknown dtype";
 }
 
-size_t ct_dtype_size(ct_dtype dtype) { return dtypes[dtype].size; }
+size_t ct_dtype_size(ct_dtype dtype) {
+    return ct_check_choice("dtype_size", "the dtype", (int)dtype, CT_DTYPE_COUNT)
+               ? dtypes[dtype].size
+               : 0;
+}
 
-bool ct_dtype_is_float(ct_dtype dtype) { return dtypes[dtype].is_float; }
+bool ct_dtype_is_float(ct_dtype dtype) {
+    return (unsigned)dtype < CT_DTYPE_COUNT && dtypes[dtype].is_float;
+}
 
 bool ct_dtype_from_name(const char *name, ct_dtype *dtype) {
+    if (!name || !dtype) return false;
     for (int i = 0; i < CT_DTYPE_COUNT; i++) {
         if (strcmp(name, dtypes[i].name) == 0) {
             *dtype = (ct_dtype)i;
@@ -32,4 +41,6 @@ bool ct_dtype_from_name(const char *name, ct_dtype *dtype) {
     return false;
 }
 
-const char *ct_device_name(ct_device device) { return device == CT_CUDA ? "cuda" : "cpu"; }
+const char *ct_device_name(ct_device device) {
+    return device == CT_CPU ? "cpu" : device == CT_CUDA ? "cuda" : "unknown device";
+}

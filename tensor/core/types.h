@@ -56,11 +56,12 @@ struct ct_tensor {
     void *autograd; /* belongs to the autograd layer (ct_tensor_on_free) */
 };
 
-const char *ct_dtype_name(ct_dtype dtype);                  /* "f32": a literal, never NULL */
-size_t ct_dtype_size(ct_dtype dtype);                       /* bytes of one element */
-bool ct_dtype_is_float(ct_dtype dtype);                     /* true for f32, f64, bf16, f16 */
+/* These two: a literal, never NULL. */
+const char *ct_dtype_name(ct_dtype dtype);    /* "f32"; "unknown dtype" for what is none */
+const char *ct_device_name(ct_device device); /* "cpu", "cuda"; "unknown device" for what is none */
+size_t ct_dtype_size(ct_dtype dtype);   /* bytes of one element; 0 and an error for no dtype */
+bool ct_dtype_is_float(ct_dtype dtype); /* f32, f64, bf16, f16; else false */
 bool ct_dtype_from_name(const char *name, ct_dtype *dtype); /* false if unknown; sets no error */
-const char *ct_device_name(ct_device device); /* "cpu", "cuda": a literal, never NULL */
 
 /* Number of elements; 1 for a scalar; 0 and an error for what is no shape (more than 8 dimensions,
  * a negative size, a product beyond int64). */

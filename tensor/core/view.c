@@ -10,7 +10,9 @@
 #include "tensor/core/storage.h"
 
 ct_tensor *ct_tensor_permute(const ct_tensor *x, const int *axes) {
-    if (!ct_check_input("permute", x)) return NULL;
+    if (!ct_check_input("permute", x) || !ct_check_list("permute", "axes", axes, x->shape.ndim)) {
+        return NULL;
+    }
     ct_shape shape = {.ndim = x->shape.ndim};
     int64_t stride[CT_MAX_DIMS];
     unsigned seen = 0;

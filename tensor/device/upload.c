@@ -61,7 +61,10 @@ static bool is_next(const char *op, const ct_upload *upload, state expected) {
 }
 
 static bool check_item(const ct_upload *upload, const ct_upload_item *item) {
-    if (!ct_check_input("upload_send", item->to)) return false;
+    if (!ct_check_input("upload_send", item->to) ||
+        !ct_check_list("upload_send", "host memory", item->from, ct_count(item->to))) {
+        return false;
+    }
     return (item->to->device == upload->device && ct_is_contiguous(item->to)) ||
            ct_fail_bool("upload_send: %s on %s, expected contiguous on %s",
                         ct_tensor_text(item->to), ct_device_name(item->to->device),
@@ -77,7 +80,10 @@ static bool copy(const ct_upload *upload, const ct_upload_item *item) {
 }
 
 bool ct_upload_send(ct_upload *upload, const ct_upload_item *items, int count) {
-    if (!is_next("upload_send", upload, FREE)) return false;
+    if (!is_next("upload_send", upload, FREE) ||
+        !ct_check_list("upload_send", "items", items, count)) {
+        return false;
+    }
     for (int i = 0; i < count; i++) {
         if (!check_item(upload, &items[i])) return false;
     }

@@ -152,6 +152,7 @@ void ct_tensor_conv1d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tens
                            ct_tensor **gbias) {
     static const char op[] = "conv1d gradient";
     ct_tensor *grad_x = NULL, *grad_weight = NULL, *grad_bias = NULL;
+    if (!ct_check_pointer(op, "gweight", gweight)) return;
     CT_SCOPE {
         conv c;
         if (!check_inputs(op, &c, x, weight, options) ||

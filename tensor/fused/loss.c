@@ -15,6 +15,7 @@ ct_tensor *ct_tensor_cross_entropy(const ct_tensor *logits, const ct_tensor *lab
                                    int64_t ignore_index, double smoothing,
                                    ct_tensor **log_sum_exp) {
     ct_tensor *loss = NULL;
+    if (!ct_check_pointer("cross entropy", "log_sum_exp", log_sum_exp)) return NULL;
     *log_sum_exp = NULL;
     CT_SCOPE {
         if (!check_logits("cross entropy", logits, labels)) break;

@@ -191,6 +191,7 @@ static ct_shape norm_shape(const ct_tensor *x, int axis) {
 
 ct_tensor *ct_tensor_l2_normalize(const ct_tensor *x, int axis, ct_tensor **norm) {
     ct_tensor *y = NULL;
+    if (!ct_check_pointer("l2norm", "norm", norm)) return NULL;
     *norm = NULL;
     CT_SCOPE {
         ct_tensor *view = around("l2norm", x, axis);

@@ -5,8 +5,13 @@
 
 #include "tensor/fused/check.h"
 
+static bool check_rates(const char *op, const double *rates, const void *options) {
+    return ct_check_pointer(op, "rates", rates) && ct_check_pointer(op, "options", options);
+}
+
 void ct_adam_rates(double rates[CT_ADAM_RATES], double lr, int64_t step,
                    const ct_tensor_adam_options *options) {
+    if (!check_rates("adam_rates", rates, options)) return;
     rates[0] = lr / (1 - pow(options->beta1, (double)step));
     rates[1] = 1 / sqrt(1 - pow(options->beta2, (double)step));
     rates[2] = options->decoupled ? 1 - lr * options->weight_decay : 1;
@@ -14,6 +19,7 @@ void ct_adam_rates(double rates[CT_ADAM_RATES], double lr, int64_t step,
 
 void ct_sgd_rates(double rates[CT_SGD_RATES], double lr, bool first,
                   const ct_tensor_sgd_options *options) {
+    if (!check_rates("sgd_rates", rates, options)) return;
     rates[0] = lr;
     rates[1] = first ? 0 : options->momentum;
 }
@@ -49,6 +55,11 @@ static bool check_params(const char *op, ct_tensor *const *params, ct_tensor *co
                          ct_tensor *const *rates, int64_t rate_count, int count,
                          const ct_tensor *norm, const ct_tensor **first) {
     *first = NULL;
+    if (!ct_check_list(op, "parameters", params, count) ||
+        !ct_check_list(op, "gradients", grads, count) ||
+        !ct_check_list(op, "rates", rates, count)) {
+        return false;
+    }
     for (int i = 0; i < count; i++) {
         if (!grads[i]) continue;
         if (!ct_check_float(op, params[i])) return false;
@@ -144,6 +155,10 @@ bool ct_tensor_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor
                       &first)) {
         return false;
     }
+    if (!ct_check_list("adam", "exp_avg", exp_avg, count) ||
+        !ct_check_list("adam", "exp_avg_sq", exp_avg_sq, count)) {
+        return false;
+    }
     for (int i = 0; i < count; i++) {
         if (!grads[i]) continue;
         if (!check_companion("adam", "exp_avg", i, params[i], exp_avg[i]) ||
@@ -163,6 +178,9 @@ bool ct_tensor_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor 
     const ct_tensor *first;
     if (!check_params("sgd", params, grads, rates, CT_SGD_RATES, count, options.clip.norm,
                       &first)) {
+        return false;
+    }
+    if (options.momentum != 0 && !ct_check_list("sgd", "momentum buffers", buffers, count)) {
         return false;
     }
     for (int i = 0; i < count && options.momentum != 0; i++) {

@@ -132,6 +132,7 @@ static bool check_gradients(const ct_recurrent *net, const ct_recurrent_result *
                             ct_recurrent_output_grad g) {
     const ct_tensor *x = net->in.x;
     const char *op = net->cell->gradient;
+    if (!ct_check_pointer(op, "the result", result)) return false;
     int64_t batch = x->shape.dim[0];
     ct_shape state = CT_SHAPE(batch, net->hidden);
     ct_shape y = CT_SHAPE(batch, x->shape.dim[1], net->hidden);

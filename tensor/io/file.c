@@ -2,6 +2,8 @@
 /* Reading, mapping and replacing files. */
 #include "tensor/io/file.h"
 
+#include "tensor/core/check.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -239,6 +241,7 @@ bool ct_output_commit(ct_output *output) {
 /* ---- any file --------------------------------------------------------------------------- */
 
 bool ct_file_write(const char *path, const void *data, size_t bytes) {
+    if (bytes && !ct_check_pointer("file_write", "data", data)) return false;
     ct_output *output = ct_output_open(path);
     if (!output) return false;
     ct_output_write(output, data, bytes);

@@ -291,6 +291,7 @@ ct_npy_writer *ct_npy_create(const char *path, ct_dtype dtype, ct_shape shape) {
 
 bool ct_npy_append(ct_npy_writer *writer, const void *data, size_t bytes) {
     if (!writer) return ct_fail_bool("npy_append: the writer is NULL");
+    if (bytes && !ct_check_pointer("npy_append", "data", data)) return false;
     if (writer->failed) return false;
     if (bytes > writer->needed - writer->written) {
         writer->failed = true;

@@ -399,6 +399,7 @@ bool ct_safetensors_save(const char *path, const ct_named_tensor *tensors, int c
     if (!path || count < 0) {
         return ct_fail_bool("safetensors_save: the path is NULL or the count negative");
     }
+    if (!ct_check_list("safetensors_save", "tensors", tensors, count)) return false;
     const ct_named_tensor **sorted = calloc((size_t)count + 1, sizeof *sorted);
     if (!sorted) return ct_fail_bool("%s: out of memory", path);
     bool whole = true;

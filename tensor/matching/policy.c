@@ -2,6 +2,18 @@
 /* The discrete-continuous policy head: shapes and allocation. */
 #include "tensor/fused/check.h"
 
+static bool check_index(const char *op, const ct_tensor *index, const ct_tensor *logits,
+                        ct_shape heads) {
+    if (!ct_check_input(op, index)) return false;
+    if (index->dtype == CT_I64 && index->device == logits->device &&
+        ct_shape_equal(index->shape, heads)) {
+        return true;
+    }
+    return ct_fail_bool("%s: index is %s on %s, expected i64 %s on %s", op, ct_tensor_text(index),
+                        ct_device_name(index->device), ct_shape_text(heads),
+                        ct_device_name(logits->device));
+}
+
 static bool check_noise(const char *op, const ct_tensor *logits, ct_policy_noise *noise,
                         ct_policy_options options) {
     ct_shape heads = logits->shape;
@@ -14,12 +26,7 @@ static bool check_noise(const char *op, const ct_tensor *logits, ct_policy_noise
     if (!noise->index && !ct_check_shape(op, "choice noise", logits, noise->choice, heads)) {
         return false;
     }
-    if (noise->index && (noise->index->dtype != CT_I64 || noise->index->device != logits->device ||
-                         !ct_shape_equal(noise->index->shape, heads))) {
-        return ct_fail_bool("%s: index is %s on %s, expected i64 %s on %s", op,
-                            ct_tensor_text(noise->index), ct_device_name(noise->index->device),
-                            ct_shape_text(heads), ct_device_name(logits->device));
-    }
+    if (noise->index && !check_index(op, noise->index, logits, heads)) return false;
     return ct_check_shape(op, "normal noise", logits, noise->normal, heads) &&
            ct_check_optional(op, "second normal noise", logits, noise->normal_2, heads);
 }
@@ -89,6 +96,10 @@ void ct_tensor_policy_head_grad(const ct_tensor *g_discrete, const ct_tensor *g_
                                 ct_policy_options options, ct_tensor **g_logits,
                                 ct_tensor **g_rho) {
     static const char op[] = "policy head gradient";
+    if (!ct_check_pointer(op, "the result", result) ||
+        !ct_check_pointer(op, "g_logits", g_logits) || !ct_check_pointer(op, "g_rho", g_rho)) {
+        return;
+    }
     *g_logits = *g_rho = NULL;
     CT_SCOPE {
         const ct_tensor *y = result->y;
@@ -101,7 +112,7 @@ void ct_tensor_policy_head_grad(const ct_tensor *g_discrete, const ct_tensor *g_
             !ct_check_optional(op, "g_continuous", y, g_continuous, heads)) {
             break;
         }
-        bool ok = ct_check_input(op, result->index);
+        bool ok = check_index(op, result->index, y, heads);
         rho = ct_dense(rho, &ok);
         g_discrete = ct_dense(g_discrete, &ok);
         g_continuous = ct_dense(g_continuous, &ok);

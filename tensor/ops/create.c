@@ -42,7 +42,7 @@ bool ct_read(const ct_tensor *x, void *out) {
     bool read = false;
     CT_SCOPE {
         const ct_tensor *c = ct_tensor_contiguous(x);
-        if (!c) break;
+        if (!c || !ct_check_list("read", "where to read to", out, ct_count(c))) break;
         size_t size = ct_dtype_size(c->dtype), bytes = (size_t)ct_count(c) * size;
         const char *from = (const char *)c->storage->data + (size_t)c->offset * size;
         read = !bytes || ct_backend_of(c->device)->to_host(out, from, bytes);
@@ -52,6 +52,7 @@ bool ct_read(const ct_tensor *x, void *out) {
 
 bool ct_write(ct_tensor *x, const void *data) {
     if (!ct_check_input("write", x)) return false;
+    if (!ct_check_list("write", "data", data, ct_count(x))) return false;
     if (!ct_is_contiguous(x)) {
         return ct_fail_bool("write: %s is not contiguous", ct_tensor_text(x));
     }

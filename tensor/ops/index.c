@@ -196,7 +196,10 @@ static bool copy_into(ct_tensor *y, int axis, int64_t start, const ct_tensor *x)
 ct_tensor *ct_tensor_concat(ct_tensor *const *tensors, int count, int axis) {
     ct_shape shape;
     if (count < 1) return ct_fail("concat: nothing to join");
-    if (!ct_check_input("concat", tensors[0])) return NULL;
+    if (!ct_check_list("concat", "tensors", tensors, count) ||
+        !ct_check_input("concat", tensors[0])) {
+        return NULL;
+    }
     axis = ct_axis("concat", axis, tensors[0]->shape.ndim);
     if (axis < 0 || !check_joinable(tensors, count, axis, &shape)) return NULL;
     ct_tensor *y = ct_empty(tensors[0]->dtype, tensors[0]->device, shape);

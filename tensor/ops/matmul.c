@@ -9,13 +9,18 @@
 
 /* ---- arithmetic ------------------------------------------------------------------------- */
 
-static const char *const precision_names[] = {"fp32", "tf32", "bf16"};
-static ct_precision precisions[CT_DEVICE_COUNT];
+enum { PRECISIONS = CT_PRECISION_BF16 + 1 };
+static const char *const precision_names[PRECISIONS] = {"fp32", "tf32", "bf16"};
+/* Of the process: any thread may set one while others multiply, which then begin to use it. */
+static _Atomic ct_precision precisions[CT_DEVICE_COUNT];
 
-const char *ct_precision_name(ct_precision precision) { return precision_names[precision]; }
+const char *ct_precision_name(ct_precision precision) {
+    return (unsigned)precision < PRECISIONS ? precision_names[precision] : "unknown precision";
+}
 
 bool ct_precision_from_name(const char *name, ct_precision *precision) {
-    for (int i = 0; i < 3; i++) {
+    if (!name || !precision) return false;
+    for (int i = 0; i < PRECISIONS; i++) {
         if (strcmp(name, precision_names[i]) != 0) continue;
         *precision = (ct_precision)i;
         return true;
@@ -25,18 +30,23 @@ bool ct_precision_from_name(const char *name, ct_precision *precision) {
 
 bool ct_set_precision(ct_device device, ct_precision precision) {
     const ct_backend *backend = ct_backend_of(device);
-    if (!backend) return false;
+    if (!backend || !ct_check_choice("precision", "it", (int)precision, PRECISIONS)) return false;
     if (precision != CT_PRECISION_FP32 && !backend->set_precision) {
         return ct_fail_bool("precision %s: device %s multiplies in fp32 alone",
                             precision_names[precision], ct_device_name(device));
     }
+    if (backend->set_precision && !backend->set_precision(precision)) return false;
     precisions[device] = precision;
-    return !backend->set_precision || backend->set_precision(precision);
+    return true;
 }
 
-ct_precision ct_precision_of(ct_device device) { return precisions[device]; }
+ct_precision ct_precision_of(ct_device device) {
+    bool known = ct_check_choice("precision", "the device", (int)device, CT_DEVICE_COUNT);
+    return known ? precisions[device] : CT_PRECISION_FP32;
+}
 
 ct_dtype ct_matmul_dtype(const ct_tensor *x) {
+    if (!ct_check_input("matmul", x)) return CT_F32;
     bool rounds = x->dtype == CT_F32 && precisions[x->device] == CT_PRECISION_BF16;
     return rounds ? CT_BF16 : x->dtype;
 }

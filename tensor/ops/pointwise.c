@@ -41,8 +41,16 @@ int ct_unary_params(ct_unary_kind kind) {
 
 /* ---- one input -------------------------------------------------------------------------- */
 
+static bool check_unary(ct_unary_kind kind) {
+    return ct_check_choice("unary", "the kind", (int)kind, CT_UNARY_COUNT);
+}
+
+static bool check_binary(ct_binary_kind kind) {
+    return ct_check_choice("binary", "the kind", (int)kind, CT_BINARY_COUNT);
+}
+
 ct_tensor *ct_tensor_unary(ct_unary_kind kind, const ct_tensor *x, double p, double q) {
-    if (!ct_check_float(ct_unary_name(kind), x)) return NULL;
+    if (!check_unary(kind) || !ct_check_float(ct_unary_name(kind), x)) return NULL;
     ct_tensor *y = ct_empty(x->dtype, x->device, x->shape);
     return y && ct_backend_of(x->device)->unary(kind, y, x, p, q) ? y : NULL;
 }
@@ -57,7 +65,8 @@ static bool check_same_shape(const char *op, const ct_tensor *first, const ct_te
 ct_tensor *ct_tensor_unary_grad(ct_unary_kind kind, const ct_tensor *g, const ct_tensor *x,
                                 const ct_tensor *y, double p, double q) {
     const char *op = ct_unary_name(kind);
-    if (!ct_check_float(op, g) || !check_same_shape(op, g, x) || !check_same_shape(op, g, y)) {
+    if (!check_unary(kind) || !ct_check_float(op, g) || !check_same_shape(op, g, x) ||
+        !check_same_shape(op, g, y)) {
         return NULL;
     }
     ct_tensor *gx = ct_empty(g->dtype, g->device, g->shape);
@@ -69,7 +78,7 @@ ct_tensor *ct_tensor_unary_grad(ct_unary_kind kind, const ct_tensor *g, const ct
 ct_tensor *ct_tensor_binary(ct_binary_kind kind, const ct_tensor *a, const ct_tensor *b) {
     const char *op = ct_binary_name(kind);
     ct_shape shape;
-    if (!ct_check_float(op, a) || !ct_check_same(op, a, b)) return NULL;
+    if (!check_binary(kind) || !ct_check_float(op, a) || !ct_check_same(op, a, b)) return NULL;
     if (!ct_broadcast_shape(op, a->shape, b->shape, &shape)) return NULL;
     ct_tensor *y = ct_empty(a->dtype, a->device, shape);
     const ct_tensor *wide_a = ct_expanded(a, shape), *wide_b = ct_expanded(b, shape);
@@ -80,7 +89,8 @@ ct_tensor *ct_tensor_binary(ct_binary_kind kind, const ct_tensor *a, const ct_te
 ct_tensor *ct_tensor_binary_grad(ct_binary_kind kind, int which, const ct_tensor *g,
                                  const ct_tensor *a, const ct_tensor *b) {
     const char *op = ct_binary_name(kind);
-    if (!ct_check_float(op, g) || !ct_check_same(op, g, a) || !ct_check_same(op, g, b)) {
+    if (!check_binary(kind) || !ct_check_float(op, g) || !ct_check_same(op, g, a) ||
+        !ct_check_same(op, g, b)) {
         return NULL;
     }
     if (which != 0 && which != 1) return ct_fail("%s: input %d, expected 0 or 1", op, which);
@@ -98,7 +108,8 @@ static const ct_tensor *computable(const ct_tensor *x) {
 ct_tensor *ct_tensor_compare(ct_compare_kind kind, const ct_tensor *a, const ct_tensor *b) {
     const char *op = ct_compare_name(kind);
     ct_shape shape;
-    if (!ct_check_same(op, a, b) || !ct_broadcast_shape(op, a->shape, b->shape, &shape)) {
+    if (!ct_check_choice("compare", "the kind", (int)kind, CT_COMPARE_COUNT) ||
+        !ct_check_same(op, a, b) || !ct_broadcast_shape(op, a->shape, b->shape, &shape)) {
         return NULL;
     }
     a = computable(a);

@@ -11,6 +11,10 @@ ct_rng ct_rng_create(uint64_t seed, uint64_t stream) {
 }
 
 void ct_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
+    if (!counter || !key || !out) {
+        ct_fail("philox: counter, key or result is NULL");
+        return;
+    }
     uint32_t c[4] = {counter[0], counter[1], counter[2], counter[3]};
     uint32_t k0 = key[0], k1 = key[1];
     for (int round = 0; round < CT_PHILOX_ROUNDS; round++) {
@@ -127,7 +131,10 @@ uint64_t ct_random_below(ct_rng *rng, uint64_t bound) {
 }
 
 void ct_random_permutation(ct_rng *rng, int64_t count, int64_t *out) {
-    if (!check_rng("random_permutation", rng)) return;
+    if (!check_rng("random_permutation", rng) ||
+        !ct_check_list("random_permutation", "numbers", out, count)) {
+        return;
+    }
     for (int64_t i = 0; i < count; i++) out[i] = i;
     for (int64_t i = count - 1; i > 0; i--) {
         int64_t j = (int64_t)ct_random_below(rng, (uint64_t)i + 1);

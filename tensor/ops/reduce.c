@@ -28,7 +28,7 @@ static ct_tensor *without_axes(const ct_tensor *y, uint32_t axes) {
 }
 
 ct_tensor *ct_tensor_reduce(ct_reduce_kind kind, const ct_tensor *x, uint32_t axes, bool keep) {
-    if ((unsigned)kind > CT_PROD) return ct_fail("reduce: unknown kind %d", (int)kind);
+    if (!ct_check_choice("reduce", "the kind", (int)kind, CT_PROD + 1)) return NULL;
     const char *op = reduce_names[kind];
     if (!ct_check_float(op, x) || !check_axes(op, x, &axes)) return NULL;
     ct_shape shape = x->shape;
@@ -99,6 +99,7 @@ ct_tensor *ct_tensor_argsort(const ct_tensor *x, bool descending) {
 }
 
 ct_tensor *ct_tensor_global_norm(ct_tensor *const *tensors, int count) {
+    if (!ct_check_list("global_norm", "tensors", tensors, count)) return NULL;
     ct_device device = count > 0 && tensors[0] ? tensors[0]->device : CT_CPU;
     for (int i = 0; i < count; i++) {
         if (!ct_check_float("global_norm", tensors[i])) return NULL;
