@@ -23,6 +23,7 @@
  * Options. A function that has some takes `const ct_X_options *options`: NULL for the defaults, or
  * what ct_X_defaults() gave, with fields changed. Every field of a struct that is given is taken as
  * it stands, 0 too; one that makes no sense is an error that names it ("gru: layers is 0, ...").
+ * Sizes of layers are 1 to 2^31 - 1, numbers finite; others are errors that name them likewise.
  * Errors: as tensor/core/error.h says; a NULL module gives a NULL result; using a module as another
  * type ("linear: module 'rnn' is a gru") is an error.
  */
@@ -226,7 +227,7 @@ ct_module *ct_l2_normalize_create(int axis);
 
 /* (B,T,in) -> (B,T',out), channels last; weight (out,in,kernel), bias (out). */
 typedef struct {
-    int64_t stride, dilation; /* 1 or more; default 1 */
+    int64_t stride, dilation; /* 1 to 2^31 - 1; default 1 */
     int64_t padding;          /* both sides, 0 or more; ignored when causal; default 0 */
     bool causal;              /* default false */
     bool bias;                /* default true */
@@ -372,7 +373,8 @@ bool ct_optimizer_group_weight_decay(ct_optimizer *optimizer, const char *patter
  * gradient counts n times in the norm, is scaled by the clipping factor n times, and then makes n
  * updates (Adam's moments and step count advance n times). */
 bool ct_optimizer_group_updates(ct_optimizer *optimizer, const char *pattern, int updates);
-/* Gradients are scaled by min(1, norm/(total+1e-6)) over all parameters; 0: no clipping. */
+/* Gradients are scaled by min(1, norm/(total+1e-6)) over all parameters; 0: no clipping; below 0 or
+ * NaN: an error, and nothing changes. */
 void ct_optimizer_clip_norm(ct_optimizer *optimizer, double norm);
 /* Updates the parameters and drops their gradients. A parameter without gradient is skipped. A
  * gradient that is not finite is an error (on the CPU one that names its parameter; on a device it
@@ -390,6 +392,7 @@ void ct_optimizer_count(ct_optimizer *optimizer);
 /* Total gradient norm seen by the last step, before clipping; read from the device, for which this
  * waits. */
 double ct_optimizer_grad_norm(const ct_optimizer *optimizer);
+/* lr is a finite number of 0 or more; else an error, and it stays as it was. */
 void ct_optimizer_set_lr(ct_optimizer *optimizer, double lr);
 double ct_optimizer_lr(const ct_optimizer *optimizer);
 /* Its state (moments under "exp_avg.NAME", "exp_avg_sq.NAME", "momentum_buffer.NAME", i64
@@ -441,8 +444,9 @@ bool ct_rng_save(const ct_rng *rng, const char *path);
 bool ct_rng_load(ct_rng *rng, const char *path);
 
 /* ---- schedules: the learning rate at a step, as pure functions ---------------------------- */
+/* Steps and rates are 0 or more; else an error, and 0. */
 
-/* lr times `factor` once more after each `every` steps; lr itself where `every` is below 1 */
+/* lr times `factor` once more after each `every` steps; lr itself where `every` is 0 */
 double ct_schedule_step(double lr, int64_t step, int64_t every, double factor);
 /* from lr at step 0 along half a cosine to `floor` at step `steps`, where it stays */
 double ct_schedule_cosine(double lr, int64_t step, int64_t steps, double floor);

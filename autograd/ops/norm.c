@@ -192,7 +192,10 @@ ct_tensor *ct_batch_norm_with(ct_tensor *x, int axis, ct_tensor *weight, ct_tens
 ct_tensor *ct_batch_norm_fixed(ct_tensor *x, int axis, ct_tensor *mean, ct_tensor *variance,
                                ct_tensor *weight, ct_tensor *bias, double eps) {
     ct_norm_result result = {.mean = mean};
-    if (!ct_given_float("batch_norm_fixed", variance)) return NULL;
+    if (!ct_given_float("batch_norm_fixed", variance) ||
+        !ct_check_not_negative("batch_norm_fixed", "eps", eps)) {
+        return NULL;
+    }
     result.rstd = ct_tensor_unary(CT_UNARY_rsqrt,
                                   ct_tensor_unary(CT_UNARY_add_scalar, variance, eps, 0), 0, 0);
     result.y = ct_tensor_batch_norm_apply(x, axis, mean, result.rstd, weight, bias);

@@ -9,9 +9,9 @@ static bool start_as_identity(ct_module *norm) {
 }
 
 ct_module *ct_region_gcn_create(int64_t width, int64_t inner) {
-    if (width < 1 || inner < 1) {
-        return ct_fail("region_gcn: width %lld, inner %lld: expected positive sizes",
-                       (long long)width, (long long)inner);
+    if (width < 1 || width > INT32_MAX || inner < 1 || inner > INT32_MAX) {
+        return ct_fail("region_gcn: width %lld, inner %lld: expected 1 to %d", (long long)width,
+                       (long long)inner, INT32_MAX);
     }
     ct_module *gcn = ct_module_create("region_gcn");
     ct_module_add(gcn, "g", ct_linear_create(width, inner, true));

@@ -6,7 +6,10 @@
 
 bool ct_init_uniform(ct_tensor *x, double low, double high, ct_rng *rng) {
     if (!x) return ct_ok() ? ct_fail_bool("init_uniform: tensor is NULL") : false;
-    if (!(low <= high)) return ct_fail_bool("init_uniform: range %g to %g", low, high);
+    if (!(low <= high && isfinite(low) && isfinite(high))) {
+        return ct_fail_bool("init_uniform: range %g to %g, expected two numbers in order", low,
+                            high);
+    }
     bool ok = false;
     CT_SCOPE {
         ct_tensor *u = ct_random_uniform(rng, "init", x->dtype, x->device, x->shape);
@@ -19,7 +22,11 @@ bool ct_init_uniform(ct_tensor *x, double low, double high, ct_rng *rng) {
 
 bool ct_init_normal(ct_tensor *x, double mean, double std, ct_rng *rng) {
     if (!x) return ct_ok() ? ct_fail_bool("init_normal: tensor is NULL") : false;
-    if (!(std >= 0)) return ct_fail_bool("init_normal: standard deviation %g", std);
+    if (!(std >= 0 && isfinite(std) && isfinite(mean))) {
+        return ct_fail_bool("init_normal: mean %g, standard deviation %g, expected a number, and "
+                            "one of 0 or more",
+                            mean, std);
+    }
     bool ok = false;
     CT_SCOPE {
         ct_tensor *z = ct_random_normal(rng, "init", x->dtype, x->device, x->shape);

@@ -175,6 +175,11 @@ bool ct_nn_option(const char *op, const char *field, double value, bool good,
     return good || ct_fail_bool("%s: %s is %.10g, expected %s", op, field, value, expected);
 }
 
+bool ct_nn_size(const char *op, const char *what, int64_t size) {
+    return (size >= 1 && size <= INT32_MAX) ||
+           ct_fail_bool("%s: %s is %lld, expected 1 to %d", op, what, (long long)size, INT32_MAX);
+}
+
 /* ---- tensors ---------------------------------------------------------------------------- */
 
 ct_module_entry *ct_module_entry_named(const ct_module *module, const char *name) {

@@ -70,6 +70,9 @@ bool ct_nn_input(const char *op, const char *what, const ct_tensor *x, int ndim)
 /* `good`, or an error "op: field is value, expected ..." if it is not: an option looked at. */
 bool ct_nn_option(const char *op, const char *field, double value, bool good, const char *expected);
 
+/* A size of a layer, 1 to 2^31 - 1, so that no product of two overflows; else an error likewise. */
+bool ct_nn_size(const char *op, const char *what, int64_t size);
+
 /* Every entry below a module with its dotted name, in the order of ct_module_visit. */
 typedef struct {
     char *name;

@@ -19,9 +19,7 @@ ct_attention_options ct_attention_defaults(void) { return (ct_attention_options)
 
 ct_module *ct_attention_create(int64_t width, const ct_attention_options *options) {
     ct_attention_options o = options ? *options : ct_attention_defaults();
-    if (width < 1) {
-        return ct_fail("attention: width %lld, expected a positive size", (long long)width);
-    }
+    if (!ct_nn_size("attention", "width", width)) return NULL;
     if (!ct_nn_option("attention", "heads", o.heads, o.heads >= 1, "1 or more") ||
         !ct_nn_option("attention", "dropout", o.dropout, o.dropout >= 0 && o.dropout < 1,
                       "0 <= dropout < 1")) {

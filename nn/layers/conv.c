@@ -11,17 +11,18 @@ ct_conv1d_options ct_conv1d_defaults(void) {
 }
 
 static bool check_options(const ct_conv1d_options *o) {
-    return ct_nn_option("conv1d", "stride", (double)o->stride, o->stride >= 1, "1 or more") &&
-           ct_nn_option("conv1d", "dilation", (double)o->dilation, o->dilation >= 1, "1 or more") &&
-           ct_nn_option("conv1d", "padding", (double)o->padding, o->padding >= 0, "0 or more");
+    return ct_nn_size("conv1d", "stride", o->stride) &&
+           ct_nn_size("conv1d", "dilation", o->dilation) &&
+           ct_nn_option("conv1d", "padding", (double)o->padding,
+                        o->padding >= 0 && o->padding <= INT32_MAX, "0 to 2147483647");
 }
 
 ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel,
                             const ct_conv1d_options *options) {
     ct_conv1d_options o = options ? *options : ct_conv1d_defaults();
-    if (in < 1 || out < 1 || kernel < 1) {
-        return ct_fail("conv1d: %lld -> %lld channels, kernel %lld: expected positive sizes",
-                       (long long)in, (long long)out, (long long)kernel);
+    if (!ct_nn_size("conv1d", "in", in) || !ct_nn_size("conv1d", "out", out) ||
+        !ct_nn_size("conv1d", "kernel", kernel)) {
+        return NULL;
     }
     if (!check_options(&o)) return NULL;
     ct_tensor_conv1d_options self = {

@@ -9,9 +9,8 @@ typedef struct {
 static const ct_module_class embedding_class = {"embedding", ct_embedding};
 
 ct_module *ct_embedding_create(int64_t count, int64_t width) {
-    if (count < 1 || width < 1) {
-        return ct_fail("embedding: %lld vectors of width %lld: expected positive sizes",
-                       (long long)count, (long long)width);
+    if (!ct_nn_size("embedding", "count", count) || !ct_nn_size("embedding", "width", width)) {
+        return NULL;
     }
     embedding_self self = {.padding = -1};
     ct_module *embedding = ct_module_create_as(&embedding_class, &self, sizeof self);

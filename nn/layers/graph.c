@@ -7,9 +7,8 @@
 static const ct_module_class graph_conv_class = {"graph_conv", NULL};
 
 ct_module *ct_graph_conv_create(int64_t in, int64_t out, bool bias) {
-    if (in < 1 || out < 1) {
-        return ct_fail("graph_conv: %lld inputs, %lld outputs: expected positive sizes",
-                       (long long)in, (long long)out);
+    if (!ct_nn_size("graph_conv", "inputs", in) || !ct_nn_size("graph_conv", "outputs", out)) {
+        return NULL;
     }
     ct_module *conv = ct_module_create_as(&graph_conv_class, NULL, 0);
     double bound = 1 / sqrt((double)in);

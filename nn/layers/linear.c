@@ -7,10 +7,7 @@
 const ct_module_class ct_linear_class = {"linear", ct_linear};
 
 ct_module *ct_linear_create(int64_t in, int64_t out, bool bias) {
-    if (in < 1 || out < 1) {
-        return ct_fail("linear: %lld inputs, %lld outputs: expected positive sizes", (long long)in,
-                       (long long)out);
-    }
+    if (!ct_nn_size("linear", "inputs", in) || !ct_nn_size("linear", "outputs", out)) return NULL;
     ct_module *linear = ct_module_create_as(&ct_linear_class, NULL, 0);
     double bound = 1 / sqrt((double)in);
     bool ok = linear && ct_module_uniform(linear, "weight", CT_SHAPE(out, in), bound) &&

@@ -12,13 +12,10 @@ ct_batch_norm_options ct_batch_norm_defaults(void) {
 
 ct_module *ct_batch_norm_create(int64_t channels, const ct_batch_norm_options *options) {
     ct_batch_norm_options o = options ? *options : ct_batch_norm_defaults();
-    if (channels < 1) {
-        return ct_fail("batch_norm: %lld channels, expected a positive number",
-                       (long long)channels);
-    }
+    if (!ct_nn_size("batch_norm", "channels", channels)) return NULL;
     if (!ct_nn_option("batch_norm", "momentum", o.momentum, o.momentum >= 0 && o.momentum <= 1,
                       "0 to 1") ||
-        !ct_nn_option("batch_norm", "eps", o.eps, o.eps >= 0, "0 or more") ||
+        !ct_check_not_negative("batch_norm", "eps", o.eps) ||
         !ct_nn_option("batch_norm", "statistics", o.statistics,
                       o.statistics == CT_RUNNING_STATISTICS || o.statistics == CT_BATCH_STATISTICS,
                       "one of ct_batch_norm_statistics")) {
@@ -167,10 +164,8 @@ ct_layer_norm_options ct_layer_norm_defaults(void) { return (ct_layer_norm_optio
 
 ct_module *ct_layer_norm_create(int64_t width, const ct_layer_norm_options *options) {
     ct_layer_norm_options o = options ? *options : ct_layer_norm_defaults();
-    if (width < 1) {
-        return ct_fail("layer_norm: width %lld, expected a positive size", (long long)width);
-    }
-    if (!ct_nn_option("layer_norm", "eps", o.eps, o.eps >= 0, "0 or more")) return NULL;
+    if (!ct_nn_size("layer_norm", "width", width)) return NULL;
+    if (!ct_check_not_negative("layer_norm", "eps", o.eps)) return NULL;
     ct_module *norm = ct_module_create_as(&layer_norm_class, &o, sizeof o);
     bool ok = norm && ct_module_constant(norm, "weight", CT_SHAPE(width), 1) &&
               ct_module_constant(norm, "bias", CT_SHAPE(width), 0);

@@ -72,10 +72,7 @@ static ct_module *create(const ct_module_class *class, int64_t in, int64_t hidde
                          const ct_rnn_options *options) {
     const char *type = class->name;
     ct_rnn_options o = options ? *options : ct_rnn_defaults();
-    if (in < 1 || hidden < 1) {
-        return ct_fail("%s: %lld inputs, %lld hidden: expected positive sizes", type, (long long)in,
-                       (long long)hidden);
-    }
+    if (!ct_nn_size(type, "in", in) || !ct_nn_size(type, "hidden", hidden)) return NULL;
     if (!check_options(type, &o)) return NULL;
     recurrent_self self = {.in = in,
                            .hidden = hidden,
@@ -204,10 +201,7 @@ static ct_tensor *cell_forward(ct_module *cell, ct_tensor *x) { return ct_gru_ce
 static const ct_module_class cell_class = {"gru_cell", cell_forward};
 
 ct_module *ct_gru_cell_create(int64_t in, int64_t hidden) {
-    if (in < 1 || hidden < 1) {
-        return ct_fail("gru_cell: %lld inputs, %lld hidden: expected positive sizes", (long long)in,
-                       (long long)hidden);
-    }
+    if (!ct_nn_size("gru_cell", "in", in) || !ct_nn_size("gru_cell", "hidden", hidden)) return NULL;
     ct_module *cell = ct_module_create_as(&cell_class, NULL, 0);
     double bound = 1 / sqrt((double)hidden);
     bool ok = cell && ct_module_uniform(cell, "weight_ih", CT_SHAPE(3 * hidden, in), bound) &&

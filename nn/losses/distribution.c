@@ -73,8 +73,8 @@ static ct_tensor *one_hot_argmax(const ct_tensor *y) {
 ct_tensor *ct_gumbel_softmax(ct_tensor *logits, double temperature, bool hard, ct_rng *rng,
                              const char *name) {
     if (!ct_nn_input("gumbel_softmax", "logits", logits, -1)) return NULL;
-    if (!(temperature > 0)) {
-        return ct_fail("gumbel_softmax: temperature %g, expected > 0", temperature);
+    if (!(temperature > 0 && isfinite(temperature))) {
+        return ct_fail("gumbel_softmax: temperature %g, expected a number > 0", temperature);
     }
     CT_SCOPE {
         ct_tensor *u = ct_random_uniform(rng, name, logits->dtype, logits->device, logits->shape);

@@ -59,19 +59,15 @@ ct_adamw_options ct_adamw_defaults(void) {
 
 ct_sgd_options ct_sgd_defaults(void) { return (ct_sgd_options){.lr = 1e-3}; }
 
-static bool not_negative(const char *op, const char *field, double value) {
-    return ct_nn_option(op, field, value, value >= 0 && isfinite(value), "0 or more");
-}
-
 static bool is_beta(const char *op, const char *field, double value) {
     return ct_nn_option(op, field, value, value >= 0 && value < 1, "0 or more, below 1");
 }
 
 static ct_optimizer *create_adam(const char *op, ct_module *module, const ct_adam_options *o,
                                  bool decoupled) {
-    if (!not_negative(op, "lr", o->lr) || !is_beta(op, "beta1", o->beta1) ||
-        !is_beta(op, "beta2", o->beta2) || !not_negative(op, "eps", o->eps) ||
-        !not_negative(op, "weight_decay", o->weight_decay)) {
+    if (!ct_check_not_negative(op, "lr", o->lr) || !is_beta(op, "beta1", o->beta1) ||
+        !is_beta(op, "beta2", o->beta2) || !ct_check_not_negative(op, "eps", o->eps) ||
+        !ct_check_not_negative(op, "weight_decay", o->weight_decay)) {
         return NULL;
     }
     ct_optimizer *optimizer = create(CT_OPTIMIZER_ADAM, module, o->lr, o->weight_decay);
@@ -93,8 +89,9 @@ ct_optimizer *ct_adamw_create(ct_module *module, const ct_adamw_options *options
 
 ct_optimizer *ct_sgd_create(ct_module *module, const ct_sgd_options *options) {
     ct_sgd_options o = options ? *options : ct_sgd_defaults();
-    if (!not_negative("sgd", "lr", o.lr) || !not_negative("sgd", "momentum", o.momentum) ||
-        !not_negative("sgd", "weight_decay", o.weight_decay)) {
+    if (!ct_check_not_negative("sgd", "lr", o.lr) ||
+        !ct_check_not_negative("sgd", "momentum", o.momentum) ||
+        !ct_check_not_negative("sgd", "weight_decay", o.weight_decay)) {
         return NULL;
     }
     if (o.nesterov && o.momentum == 0) {
@@ -183,7 +180,7 @@ static void set_lr_factor(ct_optimizer_slot *s, double value) { s->lr_factor = v
 
 bool ct_optimizer_group_lr(ct_optimizer *optimizer, const char *pattern, double factor) {
     static const char op[] = "optimizer_group_lr";
-    return is_given(optimizer, op, pattern) && not_negative(op, "factor", factor) &&
+    return is_given(optimizer, op, pattern) && ct_check_not_negative(op, "factor", factor) &&
            change_group(optimizer, op, pattern, set_lr_factor, factor);
 }
 
@@ -192,7 +189,8 @@ static void set_weight_decay(ct_optimizer_slot *s, double value) { s->weight_dec
 bool ct_optimizer_group_weight_decay(ct_optimizer *optimizer, const char *pattern,
                                      double weight_decay) {
     static const char op[] = "optimizer_group_weight_decay";
-    return is_given(optimizer, op, pattern) && not_negative(op, "weight_decay", weight_decay) &&
+    return is_given(optimizer, op, pattern) &&
+           ct_check_not_negative(op, "weight_decay", weight_decay) &&
            change_group(optimizer, op, pattern, set_weight_decay, weight_decay);
 }
 
@@ -212,11 +210,18 @@ bool ct_optimizer_group_updates(ct_optimizer *optimizer, const char *pattern, in
 /* ---- learning rate, clipping ------------------------------------------------------------- */
 
 void ct_optimizer_clip_norm(ct_optimizer *optimizer, double norm) {
-    if (optimizer) optimizer->clip = norm > 0 ? norm : 0;
+    static const char op[] = "optimizer_clip_norm";
+    if (!ct_check_pointer(op, "the optimizer", optimizer)) return;
+    if (ct_nn_option(op, "norm", norm, norm >= 0, "0 or more")) optimizer->clip = norm;
 }
 
 void ct_optimizer_set_lr(ct_optimizer *optimizer, double lr) {
-    if (optimizer) optimizer->lr = lr;
+    static const char op[] = "optimizer_set_lr";
+    if (ct_check_pointer(op, "the optimizer", optimizer) && ct_check_not_negative(op, "lr", lr)) {
+        optimizer->lr = lr;
+    }
 }
 
-double ct_optimizer_lr(const ct_optimizer *optimizer) { return optimizer ? optimizer->lr : 0; }
+double ct_optimizer_lr(const ct_optimizer *optimizer) {
+    return ct_check_pointer("optimizer_lr", "the optimizer", optimizer) ? optimizer->lr : 0;
+}

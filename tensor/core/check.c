@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/core/check.h"
 
+#include <math.h>
+
 #include "tensor/core/error.h"
 
 bool ct_check_input(const char *op, const ct_tensor *x) {
@@ -21,6 +23,11 @@ bool ct_check_list(const char *op, const char *what, const void *list, int64_t c
 bool ct_check_choice(const char *op, const char *what, int value, int count) {
     if (value >= 0 && value < count) return true;
     return ct_fail_bool("%s: %s is %d, expected 0 to %d", op, what, value, count - 1);
+}
+
+bool ct_check_not_negative(const char *op, const char *what, double value) {
+    if (value >= 0 && isfinite(value)) return true;
+    return ct_fail_bool("%s: %s is %.10g, expected 0 or more", op, what, value);
 }
 
 bool ct_check_float(const char *op, const ct_tensor *x) {

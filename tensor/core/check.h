@@ -19,5 +19,7 @@ bool ct_check_pointer(const char *op, const char *what, const void *pointer);
 bool ct_check_list(const char *op, const char *what, const void *list, int64_t count);
 /* An enumerator, one of 0 to count - 1. Before it is looked up in a table. */
 bool ct_check_choice(const char *op, const char *what, int value, int count);
+/* A finite number of 0 or more. */
+bool ct_check_not_negative(const char *op, const char *what, double value);
 
 #endif

@@ -2,7 +2,11 @@
 /* Cross entropy of logits: shapes and allocation. */
 #include "tensor/fused/check.h"
 
-static bool check_logits(const char *op, const ct_tensor *logits, const ct_tensor *labels) {
+static bool check_logits(const char *op, const ct_tensor *logits, const ct_tensor *labels,
+                         double smoothing) {
+    if (!(smoothing >= 0 && smoothing <= 1)) {
+        return ct_fail_bool("%s: smoothing is %g, expected 0 to 1", op, smoothing);
+    }
     if (!ct_check_ndim(op, "logits", logits, 2)) return false;
     if (logits->shape.dim[1] < 1) {
         return ct_fail_bool("%s: logits are %s, expected at least one class", op,
@@ -18,7 +22,7 @@ ct_tensor *ct_tensor_cross_entropy(const ct_tensor *logits, const ct_tensor *lab
     if (!ct_check_pointer("cross entropy", "log_sum_exp", log_sum_exp)) return NULL;
     *log_sum_exp = NULL;
     CT_SCOPE {
-        if (!check_logits("cross entropy", logits, labels)) break;
+        if (!check_logits("cross entropy", logits, labels, smoothing)) break;
         ct_shape rows = CT_SHAPE(logits->shape.dim[0]);
         bool ok = true;
         const ct_tensor *x = ct_dense(logits, &ok), *label = ct_dense(labels, &ok);
@@ -39,7 +43,7 @@ ct_tensor *ct_tensor_cross_entropy_grad(const ct_tensor *g, const ct_tensor *log
     static const char op[] = "cross entropy gradient";
     ct_tensor *grad = NULL;
     CT_SCOPE {
-        if (!check_logits(op, logits, labels)) break;
+        if (!check_logits(op, logits, labels, smoothing)) break;
         ct_shape rows = CT_SHAPE(logits->shape.dim[0]);
         if (!ct_check_shape(op, "g", logits, g, rows) ||
             !ct_check_shape(op, "log_sum_exp", logits, log_sum_exp, rows)) {

@@ -45,7 +45,7 @@ ct_norm_result ct_tensor_batch_norm(const ct_tensor *x, int axis, const ct_tenso
     ct_norm_result none = {0}, result = {0};
     CT_SCOPE {
         ct_tensor *view = around("batch norm", x, axis);
-        if (!view) return none;
+        if (!view || !ct_check_not_negative("batch norm", "eps", eps)) return none;
         if (ct_count(view) == 0) {
             ct_fail("batch norm: %s is empty and has no statistics", ct_tensor_text(x));
             return none;
@@ -128,7 +128,7 @@ ct_norm_result ct_tensor_layer_norm(const ct_tensor *x, const ct_tensor *weight,
     ct_norm_result none = {0}, result = {0};
     CT_SCOPE {
         ct_tensor *rows = last_axis_rows("layer norm", x);
-        if (!rows) return none;
+        if (!rows || !ct_check_not_negative("layer norm", "eps", eps)) return none;
         int64_t width = rows->shape.dim[1];
         if (!channel_input("layer norm", "weight", x, &weight, width) ||
             !channel_input("layer norm", "bias", x, &bias, width)) {

@@ -147,12 +147,35 @@ static void mark_written(ct_tensor *const *params, ct_tensor *const *grads,
     }
 }
 
+static bool check_clip(const char *op, const ct_clip *clip) {
+    bool clips = clip->norm && clip->limit != 0;
+    if (clip->limit >= 0 && (clip->times >= 1 || !clips)) return true;
+    return ct_fail_bool("%s: clipping to %g, %d times, expected 0 or more, 1 or more", op,
+                        clip->limit, clip->times);
+}
+
+static bool check_adam(const ct_tensor_adam_options *o) {
+    if (!(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1)) {
+        return ct_fail_bool("adam: betas are %g and %g, expected 0 or more, below 1", o->beta1,
+                            o->beta2);
+    }
+    return ct_check_not_negative("adam", "eps", o->eps) &&
+           ct_check_not_negative("adam", "weight_decay", o->weight_decay) &&
+           check_clip("adam", &o->clip);
+}
+
+static bool check_sgd(const ct_tensor_sgd_options *o) {
+    return ct_check_not_negative("sgd", "momentum", o->momentum) &&
+           ct_check_not_negative("sgd", "weight_decay", o->weight_decay) &&
+           check_clip("sgd", &o->clip);
+}
+
 bool ct_tensor_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *exp_avg,
                     ct_tensor *const *exp_avg_sq, ct_tensor *const *rates, int count,
                     ct_tensor_adam_options options) {
     const ct_tensor *first;
-    if (!check_params("adam", params, grads, rates, CT_ADAM_RATES, count, options.clip.norm,
-                      &first)) {
+    if (!check_adam(&options) || !check_params("adam", params, grads, rates, CT_ADAM_RATES, count,
+                                               options.clip.norm, &first)) {
         return false;
     }
     if (!ct_check_list("adam", "exp_avg", exp_avg, count) ||
@@ -176,8 +199,8 @@ bool ct_tensor_adam(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor
 bool ct_tensor_sgd(ct_tensor *const *params, ct_tensor *const *grads, ct_tensor *const *buffers,
                    ct_tensor *const *rates, int count, ct_tensor_sgd_options options) {
     const ct_tensor *first;
-    if (!check_params("sgd", params, grads, rates, CT_SGD_RATES, count, options.clip.norm,
-                      &first)) {
+    if (!check_sgd(&options) || !check_params("sgd", params, grads, rates, CT_SGD_RATES, count,
+                                              options.clip.norm, &first)) {
         return false;
     }
     if (options.momentum != 0 && !ct_check_list("sgd", "momentum buffers", buffers, count)) {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The discrete-continuous policy head: shapes and allocation. */
+#include <math.h>
+
 #include "tensor/fused/check.h"
 
 static bool check_index(const char *op, const ct_tensor *index, const ct_tensor *logits,
@@ -48,7 +50,8 @@ static ct_policy_result policy_head(const ct_tensor *logits, const ct_tensor *rh
     if (!ct_check_ndim(op, "logits", logits, 3)) return none;
     ct_shape heads = logits->shape;
     heads.ndim = 2;
-    if (logits->shape.dim[2] < 1 || (options.perturbed && !(options.temperature > 0))) {
+    if (logits->shape.dim[2] < 1 ||
+        (options.perturbed && !(options.temperature > 0 && options.temperature < INFINITY))) {
         ct_fail("%s: logits %s and temperature %g, expected at least one action and a positive "
                 "temperature",
                 op, ct_tensor_text(logits), options.temperature);

@@ -309,6 +309,14 @@ START_TEST(initialisers) {
             assert_error("range 3 to 2");
             ck_assert(!ct_init_normal(x, 0, -1, &rng));
             assert_error("standard deviation -1");
+            ck_assert(!ct_init_uniform(x, 0, INFINITY, &rng));
+            assert_error("range 0 to inf");
+            ck_assert(!ct_init_normal(x, NAN, 1, &rng));
+            assert_error("mean nan");
+            ck_assert(!ct_init_xavier_normal(x, NAN, &rng));
+            assert_error("init_");
+            ck_assert(!ct_init_kaiming_uniform(x, NAN, &rng));
+            assert_error("init_");
         }
     }
 }
@@ -334,7 +342,31 @@ START_TEST(schedules) {
 }
 END_TEST
 
+static void no_rate(double rate, const char *message) {
+    ck_assert(rate == 0);
+    assert_error(message);
+}
+
+START_TEST(schedules_refuse) {
+    static const double wrong[] = {NAN, INFINITY, -1};
+    for (int i = 0; i < 3; i++) {
+        double x = wrong[i];
+        no_rate(ct_schedule_step(x, 1, 2, 0.5), "schedule_step: lr is ");
+        no_rate(ct_schedule_step(1, 1, 2, x), "schedule_step: factor is ");
+        no_rate(ct_schedule_cosine(x, 1, 2, 0), "schedule_cosine: lr is ");
+        no_rate(ct_schedule_cosine(1, 1, 2, x), "schedule_cosine: floor is ");
+        no_rate(ct_schedule_warmup(x, 1, 2), "schedule_warmup: lr is ");
+    }
+    no_rate(ct_schedule_step(1, -1, 2, 0.5), "schedule_step: step is -1, expected 0 or more");
+    no_rate(ct_schedule_step(1, 1, -2, 0.5), "schedule_step: every is -2");
+    no_rate(ct_schedule_cosine(1, -1, 2, 0), "schedule_cosine: step is -1");
+    no_rate(ct_schedule_cosine(1, 1, -2, 0), "schedule_cosine: steps is -2");
+    no_rate(ct_schedule_warmup(1, -1, 2), "schedule_warmup: step is -1");
+    no_rate(ct_schedule_warmup(1, 1, -2), "schedule_warmup: warmup is -2");
+}
+END_TEST
+
 TEST_MAIN("nn loss", cross_entropy_is_its_formula, cross_entropy_refusals, bce_is_stable,
           mse_reductions, categorical_draws_its_probabilities, categorical_at_the_ends,
           categorical_entropy_and_log_prob, gumbel_softmax_straight_through, normal_moments,
-          initialisers, schedules)
+          initialisers, schedules, schedules_refuse)

@@ -463,6 +463,29 @@ START_TEST(refuses_wrong_options) {
 }
 END_TEST
 
+/* What is said later than at creation: refused, and all stays as it was. */
+START_TEST(refuses_wrong_rates) {
+    ct_module *net = two_layers();
+    ct_optimizer *adam = adam_at(net, 0.1);
+    static const double wrong[] = {NAN, -1, -INFINITY, INFINITY};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ct_optimizer_set_lr(adam, wrong[i]);
+        assert_error("optimizer_set_lr: lr is ");
+        ck_assert(ct_optimizer_lr(adam) == 0.1);
+        ck_assert(!ct_optimizer_group_lr(adam, "*", wrong[i]));
+        assert_error("optimizer_group_lr: factor is ");
+        if (wrong[i] > 0) continue; /* an infinite norm clips nothing */
+        ct_optimizer_clip_norm(adam, wrong[i]);
+        assert_error("optimizer_clip_norm: norm is ");
+    }
+    set_grad(net, "a.weight", 1);
+    ck_assert(ct_optimizer_step(adam)); /* unclipped, at the rate it had */
+    ck_assert(ct_optimizer_grad_norm(adam) == 2);
+    ct_optimizer_destroy(adam);
+    ct_module_destroy(net);
+}
+END_TEST
+
 /* A whole training: a small network learns exclusive or. */
 START_TEST(learns_xor) {
     ct_seed(4);
@@ -495,4 +518,4 @@ TEST_MAIN("nn optimizer", skips_what_has_no_gradient, leaves_a_group_as_it_is,
           clips_over_all_parameters, repeats_what_is_listed_twice, repeats_sgd_with_momentum,
           updates_three_times, a_step_in_parts, resumes_exactly, refuses_wrong_state,
           refuses_gradients_that_are_not_finite, notices_converted_parameters,
-          takes_options_literally, refuses_wrong_options, learns_xor)
+          takes_options_literally, refuses_wrong_options, refuses_wrong_rates, learns_xor)
