@@ -2,9 +2,13 @@
 /* Loops of cross entropy for one type: a template, included by cpu/fused_loss.c after real_f32.h
  * or real_f64.h. */
 
-/* log sum exp of a row; the row's sum is needed for smoothing. A row is read twice, the second
- * time from the cache. */
-static real REAL_NAME(row_log_sum_exp)(const real *x, int64_t n, real *sum) {
+/* log sum exp of a row is shift + rest; the row's sum is needed for smoothing. A row is read twice,
+ * the second time from the cache. */
+typedef struct {
+    real shift, rest, sum;
+} REAL_NAME(row_sums);
+
+static REAL_NAME(row_sums) REAL_NAME(sums_of)(const real *x, int64_t n) {
     real largest = x[0], exps = 0, total = 0;
 #pragma omp simd reduction(max : largest)
     for (int64_t i = 0; i < n; i++) largest = x[i] > largest ? x[i] : largest;
@@ -15,8 +19,17 @@ static real REAL_NAME(row_log_sum_exp)(const real *x, int64_t n, real *sum) {
         exps += R_EXP(x[i] - shift);
         total += x[i];
     }
-    *sum = total;
-    return shift + R_LOG(exps);
+    return (REAL_NAME(row_sums)){shift, R_LOG(exps), total};
+}
+
+/* The loss of a row far from 0, of differences from its largest logit alone. */
+static real REAL_NAME(far_loss)(const real *x, int64_t n, int64_t label, REAL_NAME(row_sums) of,
+                                real smooth) {
+    const real scale = R(1) / (real)n;
+    real mean = 0;
+    for (int64_t i = 0; i < n && smooth > R(0); i++) mean += (of.shift - x[i]) * scale;
+    const real at_label = (R(1) - smooth) * (of.shift - x[label]);
+    return of.rest + (smooth < R(1) ? at_label : R(0)) + (smooth > R(0) ? smooth * mean : R(0));
 }
 
 CT_PART REAL_NAME(loss_rows)(ct_part part, ct_tensor *loss, ct_tensor *log_sum_exp,
@@ -28,12 +41,14 @@ CT_PART REAL_NAME(loss_rows)(ct_part part, ct_tensor *loss, ct_tensor *log_sum_e
     const real smooth = (real)smoothing, scale = R(1) / (real)classes;
     for (int64_t r = part.begin; r < part.end; r++) {
         const real *row = x + r * classes;
-        real sum;
-        lse[r] = REAL_NAME(row_log_sum_exp)(row, classes, &sum);
+        const REAL_NAME(row_sums) of = REAL_NAME(sums_of)(row, classes);
+        lse[r] = of.shift + of.rest;
         if (label[r] == ignore_index) {
             to[r] = 0;
+        } else if (REAL_NAME(ct_is_far)(lse[r])) {
+            to[r] = REAL_NAME(far_loss)(row, classes, label[r], of, smooth);
         } else if (smooth > R(0)) {
-            to[r] = (R(1) - smooth) * (lse[r] - row[label[r]]) + smooth * (lse[r] - sum * scale);
+            to[r] = (R(1) - smooth) * (lse[r] - row[label[r]]) + smooth * (lse[r] - of.sum * scale);
         } else {
             to[r] = lse[r] - row[label[r]];
         }
@@ -65,9 +80,13 @@ CT_PART REAL_NAME(loss_rows_grad)(ct_part part, ct_tensor *g_logits, const ct_te
             memset(out, 0, (size_t)classes * sizeof *out);
             continue;
         }
-        const real scale = gr[r], shift = lse[r];
+        REAL_NAME(row_sums) of = {.shift = lse[r]};
+        if (REAL_NAME(ct_is_far)(lse[r])) of = REAL_NAME(sums_of)(row, classes);
+        const real scale = gr[r], shift = of.shift, rest = of.rest;
 #pragma omp simd
-        for (int64_t i = 0; i < classes; i++) out[i] = scale * (R_EXP(row[i] - shift) - share);
+        for (int64_t i = 0; i < classes; i++) {
+            out[i] = scale * (R_EXP(row[i] - shift - rest) - share);
+        }
         out[label[r]] -= scale * hit;
     }
 }

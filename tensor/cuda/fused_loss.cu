@@ -33,11 +33,37 @@ static __device__ inline void add_to_sum(running_sum<real> *s, const ct_pack<W, 
     for (int k = 0; k < W; k++) s->sum += R_EXP(x.at[k] - largest);
 }
 
-/* log sum exp of the whole block's sums. */
-template <typename real> static __device__ inline real block_log_sum(const running_sum<real> &s) {
+/* log sum exp of the whole block's sums: shift + rest. */
+template <typename real> struct row_sums { real shift, rest; };
+
+template <typename real>
+static __device__ inline row_sums<real> block_log_sum(const running_sum<real> &s) {
     real none = nothing_summed<real>().largest;
     real largest = ct_block_reduce(s.largest, ct_combine_max(), none);
-    return largest + R_LOG(ct_block_sum(rescaled(s, largest)));
+    return {largest, R_LOG(ct_block_sum(rescaled(s, largest)))};
+}
+
+static __device__ inline bool is_far(float lse) { return ct_is_far_f32(lse); }
+static __device__ inline bool is_far(double lse) { return ct_is_far_f64(lse); }
+
+/* Those of a row that is read for them alone. */
+template <typename real>
+static __device__ inline row_sums<real> sums_of(const real *row, int64_t classes) {
+    running_sum<real> sum = nothing_summed<real>();
+    ct_each<real>(classes, ct_head(classes, row),
+                  [&]<int W>(int64_t i) { add_to_sum(&sum, ct_load<W>(row + i)); });
+    return block_log_sum(sum);
+}
+
+/* The mean of a row's differences from `shift`. */
+template <typename real>
+static __device__ inline real mean_below(const real *row, int64_t classes, real shift) {
+    real mean = 0, scale = 1 / (real)classes;
+    ct_each<real>(classes, ct_head(classes, row), [&]<int W>(int64_t i) {
+        ct_pack<W, real> x = ct_load<W>(row + i);
+        for (int k = 0; k < W; k++) mean += (shift - x.at[k]) * scale;
+    });
+    return ct_block_sum(mean);
 }
 
 /* Whether the label of a row names a class; one that neither does nor is to be ignored is reported:
@@ -66,11 +92,17 @@ static __global__ void __launch_bounds__(CT_ROW_THREADS)
             add_to_sum(&sum, x);
             for (int k = 0; k < W; k++) total += x.at[k];
         });
-        real lse = block_log_sum(sum), y = 0;
-        if (smooth > 0) total = ct_block_sum(total);
+        row_sums<real> of = block_log_sum(sum);
+        real lse = of.shift + of.rest, y = 0;
+        bool far = is_far(lse); /* of differences from the largest logit alone */
+        if (smooth > 0) total = far ? mean_below(row, classes, of.shift) : ct_block_sum(total);
         if (names_class(labels[r], r, classes, ignore_index, report)) {
-            y = lse - row[labels[r]];
-            if (smooth > 0) y = (1 - smooth) * y + smooth * (lse - total / (real)classes);
+            y = (far ? of.shift : lse) - row[labels[r]];
+            if (smooth > 0) {
+                real mean = far ? total : lse - total / (real)classes;
+                y = (smooth < 1 ? (1 - smooth) * y : 0) + smooth * mean;
+            }
+            if (far) y += of.rest;
         }
         if (threadIdx.x != 0) continue;
         log_sum_exp[r] = lse;
@@ -89,12 +121,14 @@ static __global__ void __launch_bounds__(CT_ROW_THREADS)
         real *to = g_logits + r * classes;
         int64_t label = labels[r];
         bool counts = names_class(label, r, classes, ignore_index, report);
-        real scale = g[r], shift = log_sum_exp[r];
+        row_sums<real> of = {log_sum_exp[r], 0};
+        if (is_far(of.shift)) of = sums_of(row, classes);
+        real scale = g[r], shift = of.shift, rest = of.rest;
         ct_each<real>(classes, ct_head(classes, row, to), [&]<int W>(int64_t i) {
             ct_pack<W, real> y = {};
             if (counts) y = ct_load<W>(row + i);
             for (int k = 0; counts && k < W; k++) {
-                y.at[k] = scale * (R_EXP(y.at[k] - shift) - share);
+                y.at[k] = scale * (R_EXP(y.at[k] - shift - rest) - share);
                 if (i + k == label) y.at[k] -= scale * hit;
             }
             ct_store(to + i, y);

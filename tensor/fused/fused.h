@@ -96,7 +96,8 @@ ct_tensor *ct_tensor_l2_normalize_grad(const ct_tensor *g, const ct_tensor *y,
 
 /* Row losses (N) of logits (N,V) against labels (N) i64: (1-s) * -log p[label]
  * + s * mean over v of -log p[v]; 0 where label == ignore_index. An out-of-range label is an
- * error. log_sum_exp (N) is kept for the gradient; probabilities are not stored. */
+ * error. log_sum_exp (N) is kept for the gradient; probabilities are not stored. Logits of any
+ * finite size: what is small beside the largest of a row is not lost in it. */
 ct_tensor *ct_tensor_cross_entropy(const ct_tensor *logits, const ct_tensor *labels,
                                    int64_t ignore_index, double smoothing, ct_tensor **log_sum_exp);
 /* g (N) gradient of the row losses -> gradient of the logits (N,V). */

@@ -75,6 +75,21 @@ START_TEST(at_the_limits) {
 }
 END_TEST
 
+/* Where log sum exp holds no digit of the logarithm: f32 has multiples of 8 there, f64 of 1/8. */
+START_TEST(far_from_zero) {
+    for (int d = 0; d < 2; d++) {
+        double at = (reals[d] == CT_F32 ? 1e8 : 1e15) * (_i % 2 ? -1 : 1);
+        int64_t classes = _i < 2 ? 33 : 1100;
+        CT_SCOPE {
+            ct_tensor *x = noise(reals[d], CT_SHAPE(9, classes), 9, 1);
+            x = ct_tensor_unary(CT_UNARY_add_scalar, x, at, 0);
+            check(x, on_cuda(x), 0);
+            check(x, on_cuda(x), 0.3);
+        }
+    }
+}
+END_TEST
+
 /* The error comes with the next values that are read; what follows is computed as ever. */
 START_TEST(label_out_of_range) {
     int64_t bad = _i == 0 ? 5 : -1;
@@ -98,4 +113,4 @@ START_TEST(label_out_of_range) {
 END_TEST
 
 LOOPED_TEST_MAIN("cuda cross entropy", {as_on_the_cpu, cases_here(SHAPES, LARGE)},
-                 {at_the_limits, 2}, {label_out_of_range, 2})
+                 {at_the_limits, 2}, {far_from_zero, 4}, {label_out_of_range, 2})

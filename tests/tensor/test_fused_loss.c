@@ -111,6 +111,66 @@ START_TEST(large_and_infinite_logits) {
 }
 END_TEST
 
+/* Rows around a number beside which log sum exp is rounded to nothing: the differences are all that
+ * counts. Multiples of `step`, which the dtype holds exactly there. */
+typedef struct {
+    double at, step;
+    ct_dtype dtype;
+} far_case;
+static const far_case far_cases[] = {{1e8, 8, CT_F32},           {-1e8, 8, CT_F32},
+                                     {1500, 0x1p-13, CT_F32},    {-0x1p120, 0x1p97, CT_F32},
+                                     {1e15, 0.5, CT_F64},        {-1e15, 0.5, CT_F64},
+                                     {0x1p1000, 0x1p948, CT_F64}};
+enum { FAR_CASES = sizeof far_cases / sizeof *far_cases, FAR_ROWS = 3, FAR_CLASSES = 5 };
+static const int far_steps[FAR_ROWS][FAR_CLASSES] = {
+    {0, 0, 0, 0, 0}, {0, -1, -2, 0, -1}, {1, 0, 1, 0, 1}};
+static const int64_t far_label[FAR_ROWS] = {1, 2, 0};
+
+/* A row's loss and its gradient, in long double. */
+static double far_row(int r, long double step, long double smoothing, double *gradient) {
+    const int *steps = far_steps[r];
+    long double sum = 0, mean = 0, share = smoothing / FAR_CLASSES;
+    int largest = steps[0];
+    for (int i = 1; i < FAR_CLASSES; i++) largest = steps[i] > largest ? steps[i] : largest;
+    for (int i = 0; i < FAR_CLASSES; i++) {
+        sum += expl(step * (steps[i] - largest));
+        mean += step * (largest - steps[i]) / FAR_CLASSES;
+    }
+    for (int i = 0; i < FAR_CLASSES; i++) {
+        long double hit = i == far_label[r] ? 1 - smoothing : 0;
+        gradient[i] = (double)(expl(step * (steps[i] - largest)) / sum - share - hit);
+    }
+    long double at_label = step * (largest - steps[far_label[r]]);
+    return (double)(logl(sum) + (1 - smoothing) * at_label + smoothing * mean);
+}
+
+START_TEST(far_from_zero) {
+    const far_case *c = &far_cases[_i];
+    ct_shape shape = CT_SHAPE(FAR_ROWS, FAR_CLASSES), rows = CT_SHAPE(FAR_ROWS);
+    double tolerance = c->dtype == CT_F32 ? 2e-6 : 4e-15;
+    for (int s = 0; s < 3; s++) {
+        double smoothing = s * 0.5, x[FAR_ROWS][FAR_CLASSES], expected[FAR_ROWS];
+        double gradient[FAR_ROWS][FAR_CLASSES];
+        for (int r = 0; r < FAR_ROWS; r++) {
+            for (int i = 0; i < FAR_CLASSES; i++) x[r][i] = c->at + c->step * far_steps[r][i];
+            expected[r] = far_row(r, c->step, smoothing, gradient[r]);
+        }
+        CT_SCOPE {
+            ct_tensor *logits = ct_from_doubles(c->dtype, CT_CPU, shape, &x[0][0]), *lse;
+            assert_close(logits, ct_from_data(CT_F64, CT_CPU, shape, x), 0, 0, "exact");
+            ct_tensor *labels = ct_from_data(CT_I64, CT_CPU, rows, far_label);
+            ct_tensor *y = ct_tensor_cross_entropy(logits, labels, IGNORED, smoothing, &lse);
+            assert_close(y, ct_from_data(CT_F64, CT_CPU, rows, expected), tolerance, 0, "loss");
+            ct_tensor *g = ct_full(c->dtype, CT_CPU, rows, 1);
+            ct_tensor *gx =
+                ct_tensor_cross_entropy_grad(g, logits, labels, lse, IGNORED, smoothing);
+            assert_close(gx, ct_from_data(CT_F64, CT_CPU, shape, gradient), 0, tolerance,
+                         "gradient");
+        }
+    }
+}
+END_TEST
+
 START_TEST(threads_do_not_matter) {
     CT_SCOPE {
         inputs in = make_inputs(&cases[4]);
@@ -166,5 +226,5 @@ START_TEST(refuses_bad_input) {
 END_TEST
 
 LOOPED_TEST_MAIN("cross entropy", {equals_plain_loop, CASES}, {f32_agrees, CASES},
-                 {large_and_infinite_logits, 1}, {threads_do_not_matter, 1}, {no_rows, 1},
-                 {refuses_bad_input, 1})
+                 {large_and_infinite_logits, 1}, {far_from_zero, FAR_CASES},
+                 {threads_do_not_matter, 1}, {no_rows, 1}, {refuses_bad_input, 1})
