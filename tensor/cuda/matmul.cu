@@ -4,6 +4,7 @@
  * cuBLAS takes matrices by columns. What lies row-major is to it the transpose of what we mean, so
  * that it is asked for c' = b' a'.
  */
+#include <atomic>
 #include <cublas_v2.h>
 #include <limits.h>
 #include <pthread.h>
@@ -20,7 +21,7 @@ static cublasHandle_t handle;
 static void *workspace;
 static bool is_open;
 static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
-static ct_precision precision;
+static std::atomic<ct_precision> precision; /* set by any thread while others multiply */
 
 static bool cublas_ok(cublasStatus_t status, const char *call) {
     if (status == CUBLAS_STATUS_SUCCESS) return true;

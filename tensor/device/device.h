@@ -21,8 +21,13 @@ int64_t ct_device_memory_peak(ct_device device);
  * here or fails. */
 bool ct_memory_trim(ct_device device);
 
-void ct_set_threads(int threads); /* for kernels and BLAS that this thread calls; 0: all cores */
-int ct_threads(void);             /* the most that they use now */
+/* How many threads the kernels and the BLAS use that this thread calls, 0 to CT_MOST_THREADS; 0: as
+ * many as there are cores, as before the first call. Each thread has a number of its own. OpenBLAS
+ * itself is always told to use one: its work is divided here. Another number is an error, and the
+ * old one stays. */
+enum { CT_MOST_THREADS = 4096 };
+void ct_set_threads(int threads);
+int ct_threads(void); /* the most that they use now */
 /* One line: the GPU if one is in use and the precision of its products, instruction set of the
  * CPU's kernels, BLAS library, its kernels, threads. The thread's until its next call; not to be
  * freed, never NULL. */

@@ -20,6 +20,10 @@ bool ct_memory_trim(ct_device device) {
 }
 
 void ct_set_threads(int threads) {
+    if (threads < 0 || threads > CT_MOST_THREADS) {
+        ct_fail("set_threads: %d threads, expected 0 (one a core) to %d", threads, CT_MOST_THREADS);
+        return;
+    }
     omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs());
 }
 

@@ -110,8 +110,10 @@ bool ct_tensor_matmul_to(ct_tensor *c, double alpha, const ct_tensor *a, const c
                          double beta);
 
 /* Arithmetic of the matrix products of f32 tensors: fp32, or operands rounded to tf32 (10 bits
- * after the point) or bf16 (7 bits), with sums in fp32. Of all later products on the device; fp32
- * before the first call. False and an error if the device lacks it: the CPU has fp32 alone. */
+ * after the point) or bf16 (7 bits), with sums in fp32. Of the whole process: of all later products
+ * on the device, whichever thread asks for them; fp32 before the first call. Any thread may set and
+ * ask while others compute: a product uses what is set when it begins. False and an error if the
+ * device lacks it (the CPU has fp32 alone) or if it is none of these; nothing changes then. */
 typedef enum { CT_PRECISION_FP32, CT_PRECISION_TF32, CT_PRECISION_BF16 } ct_precision;
 bool ct_set_precision(ct_device device, ct_precision precision);
 ct_precision ct_precision_of(ct_device device);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Scopes and references, creation and reading, views. */
+#include <limits.h>
 #include <pthread.h>
 
 #include "tensor/core/storage.h"
@@ -375,6 +376,22 @@ START_TEST(instruction_set_by_name) {
 }
 END_TEST
 
+START_TEST(number_of_threads) {
+    int before = ct_threads();
+    const int wrong[] = {-1, CT_MOST_THREADS + 1, INT_MAX, INT_MIN};
+    for (int i = 0; i < 4; i++) {
+        ct_set_threads(wrong[i]);
+        assert_error("expected 0 (one a core) to 4096");
+        ck_assert_int_eq(ct_threads(), before);
+    }
+    ct_set_threads(3);
+    ck_assert_int_eq(ct_threads(), 3);
+    ct_set_threads(0);
+    ck_assert_int_ge(ct_threads(), 1);
+    assert_no_error();
+}
+END_TEST
+
 START_TEST(no_cuda_without_its_backend) {
     CT_SCOPE {
         ct_tensor *x = ct_tensor_to_device(some(), CT_CUDA);
@@ -554,6 +571,6 @@ TEST_MAIN("tensor", scope_frees_at_its_end, scope_closes_however_it_is_left,
           many_tensors_in_one_scope, autograd_part_is_freed_once, threads_have_scopes_of_their_own,
           large_blocks_come_and_go, too_large_is_an_error, creation, reads_views_in_order,
           writes_host_memory, borrowed_memory_is_given_back, reading_errors, first_error_stays,
-          instruction_set_by_name, no_cuda_without_its_backend, reshape_of_views,
+          instruction_set_by_name, number_of_threads, no_cuda_without_its_backend, reshape_of_views,
           reshape_shares_memory_where_it_can, reshape_errors, slices, writing_through_a_view,
           permutations_and_dimensions, expands)
