@@ -2,10 +2,12 @@
 /* The functions of one instruction set's compilation, as a backend. */
 #include "tensor/cpu/cpu.h"
 
+/* Who calls checks the dtypes; one that is neither is never read as if it were. */
 #define CT_REAL_KERNEL(name, of, parameters, arguments)               \
     bool CT_CPU(name) parameters {                                    \
         if (of->dtype == CT_F32) return CT_CPU(name##_f32) arguments; \
-        return CT_CPU(name##_f64) arguments;                          \
+        if (of->dtype == CT_F64) return CT_CPU(name##_f64) arguments; \
+        return ct_check_float(#name, of);                             \
     }
 #include "tensor/device/kernels.def"
 

@@ -2,10 +2,12 @@
 /* The kernels as a backend, and the library's one symbol. */
 #include "tensor/cuda/cuda.h"
 
-#define CT_REAL_KERNEL(name, of, parameters, arguments)                  \
-    bool ct_cuda_##name parameters {                                     \
-        if (of->dtype == CT_F32) return ct_cuda_##name<float> arguments; \
-        return ct_cuda_##name<double> arguments;                         \
+#define CT_REAL_KERNEL(name, of, parameters, arguments)                   \
+    bool ct_cuda_##name parameters {                                      \
+        if (of->dtype == CT_F32) return ct_cuda_##name<float> arguments;  \
+        if (of->dtype == CT_F64) return ct_cuda_##name<double> arguments; \
+        return ct_host->fail_bool(#name ": expected f32 or f64, got %s",  \
+                                  ct_host->tensor_text(of));              \
     }
 #include "tensor/device/kernels.def"
 
