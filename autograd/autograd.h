@@ -235,6 +235,13 @@ ct_tensor *ct_lstm_with(ct_tensor *x, ct_tensor *h0, ct_tensor *c0, ct_tensor *w
 ct_tensor *ct_conv1d_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
                           ct_tensor_conv1d_options options);
 
+/* ---- pictures --------------------------------------------------------------------------- */
+
+/* tensor/fused/fused.h, ct_tensor_conv2d: x (B,Cin,H,W), weight (Cout,Cin/groups,Kh,Kw), bias
+ * (Cout) or NULL -> (B,Cout,H',W'). */
+ct_tensor *ct_conv2d_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
+                          ct_tensor_conv2d_options options);
+
 /* ---- losses (formulas: tensor/fused/fused.h) --------------------------------------------------
  */
 

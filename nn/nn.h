@@ -237,6 +237,19 @@ ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel,
                             const ct_conv1d_options *options);
 ct_tensor *ct_conv1d(ct_module *conv, ct_tensor *x);
 
+/* Pictures (B,in,H,W) -> (B,out,H',W'), as PyTorch's Conv2d with a square kernel; weight
+ * (out,in/groups,kernel,kernel), bias (out). */
+typedef struct {
+    int64_t stride, dilation; /* 1 to 2^31 - 1; default 1 */
+    int64_t padding;          /* on all sides, 0 or more; default 0 */
+    int64_t groups;           /* divides in and out; default 1 */
+    bool bias;                /* default true */
+} ct_conv2d_options;
+ct_conv2d_options ct_conv2d_defaults(void);
+ct_module *ct_conv2d_create(int64_t in, int64_t out, int64_t kernel,
+                            const ct_conv2d_options *options);
+ct_tensor *ct_conv2d(ct_module *conv, ct_tensor *x);
+
 /* Replaces the parameter `weight` of a linear or conv1d by weight_g, weight_v (Salimans and
  * Kingma 2016), as torch.nn.utils.weight_norm. Returns module. */
 ct_module *ct_weight_norm_apply(ct_module *module);

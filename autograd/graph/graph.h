@@ -145,6 +145,7 @@ const ct_op *ct_softmax_op(int i);
 const ct_op *ct_norm_op(int i);
 const ct_op *ct_sequence_op(int i);
 const ct_op *ct_loss_op(int i);
+const ct_op *ct_picture_op(int i);
 const ct_op *ct_ranking_op(int i);
 const ct_op *ct_policy_op(int i);
 const ct_op *ct_convert_op(int i);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/fused/check.h"
 
+#include "tensor/core/shape.h"
+
 static bool wrong(const char *op, const char *name, const ct_tensor *x, const char *expected) {
     return ct_fail_bool("%s: %s is %s, expected %s", op, name, ct_tensor_text(x), expected);
 }
@@ -54,4 +56,10 @@ ct_shape ct_around_axis(ct_shape shape, int axis) {
 
 void ct_escape_all(ct_tensor **const *tensors, int count) {
     for (int i = 0; i < count; i++) *tensors[i] = ct_escape(*tensors[i]);
+}
+
+int64_t ct_conv_positions(int64_t padded, int64_t kernel, int64_t stride, int64_t dilation) {
+    if (kernel < 1) return 0;
+    int64_t span = ct_size_sum(ct_size_product(dilation, kernel - 1), 1);
+    return padded < span ? 0 : (padded - span) / stride + 1;
 }

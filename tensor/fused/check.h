@@ -23,6 +23,10 @@ const ct_tensor *ct_dense(const ct_tensor *x, bool *ok);
 /* An uninitialised tensor of x's dtype and device. */
 ct_tensor *ct_empty_like(const ct_tensor *x, ct_shape shape);
 
+/* Positions of a kernel of `kernel` steps, `dilation` apart, in `padded` steps, `stride` apart; 0
+ * if there is room for none. */
+int64_t ct_conv_positions(int64_t padded, int64_t kernel, int64_t stride, int64_t dilation);
+
 /* x contiguous seen as (outer, size of axis, inner). */
 ct_shape ct_around_axis(ct_shape shape, int axis);
 

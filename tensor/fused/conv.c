@@ -35,14 +35,12 @@ static bool check_inputs(const char *op, conv *c, const ct_tensor *x, const ct_t
     }
     int64_t padded = ct_size_sum(c->steps, ct_size_sum(options.before, options.after));
     if (!ct_check_sizes(op, CT_SHAPE(c->batch, padded, c->in), x->dtype)) return false;
-    int64_t span = ct_size_sum(ct_size_product(options.dilation, c->kernel - 1), 1);
-    int64_t room = padded - span;
-    if (c->kernel < 1 || room < 0) {
+    c->steps_out = ct_conv_positions(padded, c->kernel, options.stride, options.dilation);
+    if (c->steps_out == 0) {
         return ct_fail_bool("%s: %s, padded by %lld and %lld, is shorter than the kernel of %s", op,
                             ct_tensor_text(x), (long long)options.before, (long long)options.after,
                             ct_tensor_text(weight));
     }
-    c->steps_out = room / options.stride + 1;
     int64_t width = c->kernel * c->in > 0 ? c->kernel * c->in : 1;
     c->group = UNFOLD_BYTES / (int64_t)ct_dtype_size(x->dtype) / width / c->steps_out;
     if (c->group > c->batch) c->group = c->batch;

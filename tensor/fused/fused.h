@@ -118,6 +118,21 @@ void ct_tensor_conv1d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tens
                            ct_tensor_conv1d_options options, ct_tensor **gx, ct_tensor **gweight,
                            ct_tensor **gbias); /* gx, gbias: NULL if not wanted */
 
+/* Of pictures, as PyTorch's Conv2d: x (B,Cin,H,W), weight (Cout,Cin/groups,Kh,Kw), bias (Cout) or
+ * NULL -> (B,Cout,H',W'), H' = (H + before + after - dilation*(Kh-1) - 1)/stride + 1, W' likewise.
+ * `before` is added above and on the left, `after` below and on the right; groups divide both
+ * channels, and each output channel sees its group's inputs alone (Cin groups: depthwise). One
+ * product for each picture and group, on unfolded patches (none are made where the kernel is 1x1,
+ * the stride 1, and nothing is added). NULL and an error where sizes do not fit. */
+typedef struct {
+    int64_t before, after, stride, dilation, groups;
+} ct_tensor_conv2d_options;
+ct_tensor *ct_tensor_conv2d(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias,
+                            ct_tensor_conv2d_options options);
+void ct_tensor_conv2d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tensor *weight,
+                           ct_tensor_conv2d_options options, ct_tensor **gx, ct_tensor **gweight,
+                           ct_tensor **gbias); /* each NULL if not wanted; NULLs on error */
+
 /* ---- optimisers, over all parameters at once, in place ---------------------------------- */
 /* Contiguous f32 or f64; grads[i] of params[i]'s shape; a NULL gradient skips its parameter,
  * weight decay and moments included. Gradients are not changed.

@@ -42,4 +42,48 @@ START_TEST(as_on_the_cpu) {
 }
 END_TEST
 
-LOOPED_TEST_MAIN("cuda conv", {as_on_the_cpu, cases_here(CASES, LARGE)})
+/* Of pictures: n, channels, height, width, kernel, and the options. */
+static const struct {
+    int64_t n, channels, height, width, kernel_h, kernel_w;
+    ct_tensor_conv2d_options options;
+} pictures[] = {
+    {1, 1, 1, 1, 1, 1, {0, 0, 1, 1, 1}},    {2, 3, 7, 9, 3, 3, {1, 1, 1, 1, 1}},
+    {2, 5, 8, 7, 3, 2, {0, 1, 2, 1, 1}},    {1, 4, 9, 9, 2, 3, {2, 2, 3, 2, 1}},
+    {0, 3, 5, 5, 3, 3, {1, 1, 1, 1, 1}},    {2, 1, 2, 2, 1, 1, {3, 3, 2, 1, 1}},
+    {8, 64, 56, 56, 3, 3, {1, 1, 1, 1, 1}},
+};
+enum { PICTURES = sizeof pictures / sizeof *pictures };
+
+static int64_t places(int64_t size, int64_t kernel, ct_tensor_conv2d_options o) {
+    return (size + o.before + o.after - o.dilation * (kernel - 1) - 1) / o.stride + 1;
+}
+
+static void check_pictures(ct_dtype dtype, int i, place *on) {
+    const ct_backend *cpu = ct_backend_of(CT_CPU);
+    const ct_backend *cuda = ct_backend_of(CT_CUDA);
+    ct_tensor_conv2d_options o = pictures[i].options;
+    int64_t n = pictures[i].n, channels = pictures[i].channels;
+    int64_t kernel_h = pictures[i].kernel_h, kernel_w = pictures[i].kernel_w;
+    int64_t height = pictures[i].height, width = pictures[i].width;
+    ct_shape unfolded = CT_SHAPE(n, channels, kernel_h, kernel_w, places(height, kernel_h, o),
+                                 places(width, kernel_w, o));
+    ct_tensor *x = noise(dtype, CT_SHAPE(n, channels, height, width), 1, 1), *of_x = on(x);
+    ct_tensor *u = noise(dtype, unfolded, 1, 2), *of_u = on(u);
+    require(cpu->fold2d(x, u, o) && cuda->fold2d(of_x, of_u, o), "fold2d: %s", ct_error());
+    assert_as_cpu(of_x, x, 0, "fold2d");
+    require(cpu->unfold2d(u, x, o) && cuda->unfold2d(of_u, of_x, o), "unfold2d: %s", ct_error());
+    assert_as_cpu(of_u, u, 0, "unfold2d");
+}
+
+START_TEST(pictures_as_on_the_cpu) {
+    for (int d = 0; d < 2; d++) {
+        CT_SCOPE {
+            check_pictures(reals[d], _i, on_cuda);
+            check_pictures(reals[d], _i, misaligned);
+        }
+    }
+}
+END_TEST
+
+LOOPED_TEST_MAIN("cuda conv", {as_on_the_cpu, cases_here(CASES, LARGE)},
+                 {pictures_as_on_the_cpu, cases_here(PICTURES, LARGE)})

@@ -164,6 +164,10 @@ START_TEST(convolutions) {
     ct_conv1d_options causal = {.stride = 1, .dilation = 1, .causal = true};
     check_forward("conv1d", ct_conv1d_create(3, 2, 3, &wide), CT_SHAPE(2, 8, 3));
     check_forward("conv1d, causal, no bias", ct_conv1d_create(3, 2, 3, &causal), CT_SHAPE(2, 5, 3));
+    ct_conv2d_options grouped = {
+        .stride = 2, .dilation = 1, .padding = 1, .groups = 2, .bias = true};
+    check_forward("conv2d", ct_conv2d_create(2, 3, 3, NULL), CT_SHAPE(2, 2, 4, 5));
+    check_forward("conv2d, groups", ct_conv2d_create(2, 4, 3, &grouped), CT_SHAPE(2, 2, 5, 4));
     check_forward("conv1d, weight norm", ct_weight_norm_apply(ct_conv1d_create(3, 2, 3, NULL)),
                   CT_SHAPE(2, 5, 3));
 }

@@ -46,6 +46,10 @@ START_TEST(initial_values_are_pytorchs) {
     check_range(m, "weight", 0.1);
     check_range(m, "bias", 0.1);
     ct_module_destroy(m);
+    m = ct_conv2d_create(20, 80, 5, &(ct_conv2d_options){1, 1, .groups = 5, .bias = true});
+    check_range(m, "weight", 0.1);
+    check_range(m, "bias", 0.1);
+    ct_module_destroy(m);
     m = ct_conv1d_create(20, 80, 5, NULL);
     check_range(m, "weight", 0.1);
     check_range(m, "bias", 0.1);
@@ -404,6 +408,33 @@ END_TEST
 /* ---- options ------------------------------------------------------------------------------- */
 
 /* A field at zero is zero: running statistics that stay, channels along the first axis. */
+/* Padding on all sides, and each group's own channels: 3x3 sums of ones. */
+START_TEST(conv2d_pads_and_groups) {
+    const double expected[] = {4, 6, 4, 6, 9, 6, 4, 6, 4};
+    ct_conv2d_options options = ct_conv2d_defaults();
+    options.padding = 1;
+    options.groups = 2;
+    ct_module *conv = f64(ct_conv2d_create(2, 2, 3, &options));
+    CT_SCOPE {
+        ct_tensor_fill(ct_module_tensor(conv, "weight"), 1);
+        ct_set(ct_module_tensor(conv, "bias"), 0, 0);
+        ct_set(ct_module_tensor(conv, "bias"), 1, 0.5);
+        ct_tensor *x = ct_full(CT_F64, CT_CPU, CT_SHAPE(1, 2, 3, 3), 1), *y = ct_conv2d(conv, x);
+        assert_no_error();
+        ck_assert(ct_shape_equal(y->shape, CT_SHAPE(1, 2, 3, 3)));
+        for (int i = 0; i < 18; i++) {
+            ck_assert_double_eq_tol(ct_get(y, i), expected[i % 9] + (i < 9 ? 0 : 0.5), 1e-14);
+        }
+        ck_assert_ptr_null(ct_conv2d(conv, ct_zeros(CT_F64, CT_CPU, CT_SHAPE(1, 3, 3, 3))));
+        assert_error("conv2d: 2 groups do not divide 3 input");
+    }
+    ct_module_destroy(conv);
+    options.groups = 3;
+    ck_assert_ptr_null(ct_conv2d_create(2, 2, 3, &options));
+    assert_error("conv2d: groups is 3, expected a divisor of both numbers of channels");
+}
+END_TEST
+
 START_TEST(options_are_taken_literally) {
     ct_batch_norm_options options = ct_batch_norm_defaults();
     options.momentum = options.eps = 0;
@@ -549,5 +580,6 @@ TEST_MAIN("nn layers", initial_values_are_pytorchs, the_seed_decides_initial_val
           padding_row_stays_zero, lstm_is_its_formulas, recurrent_refusals,
           nothing_is_dropped_after_the_last_layer, gru_drops_between_layers_in_training_only,
           attention_is_its_formula, attention_refusals, graph_conv_is_its_formula,
-          conv1d_is_its_formula, options_are_taken_literally, batch_norm_modes,
-          masked_batch_norm_is_that_of_its_rows, layer_norm_is_its_formula, dropout_keeps_the_mean)
+          conv1d_is_its_formula, conv2d_pads_and_groups, options_are_taken_literally,
+          batch_norm_modes, masked_batch_norm_is_that_of_its_rows, layer_norm_is_its_formula,
+          dropout_keeps_the_mean)
