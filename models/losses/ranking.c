@@ -2,8 +2,6 @@
 /* Similarity of embeddings, and the hinge loss on it (docs/model.md, Losses). */
 #include "models/matching.h"
 
-#include <math.h>
-
 static bool matrix(const char *op, const char *what, const ct_tensor *x) {
     if (!x) return ct_ok() ? ct_fail_bool("%s: %s is NULL", op, what) : false;
     if (ct_ndim(x) == 2) return true;
@@ -24,11 +22,12 @@ ct_ranking_options ct_ranking_defaults(void) {
         .margin = 0.2, .hardest = true, .measure = CT_COSINE, .within_over = CT_HINGE_ROW};
 }
 
-/* What is left out is less similar than anything: it costs nothing and gets no gradient. */
+/* What is left out is less similar than anything (yet finite, or anomaly mode would tell of it): it
+ * costs nothing and gets no gradient. */
 static ct_tensor *similarity(ct_tensor *a, ct_tensor *b, const ct_ranking_options *options) {
     ct_tensor *s =
         options->similarity ? options->similarity(a, b) : ct_similarity(a, b, options->measure);
-    return options->left_out ? ct_masked_fill(s, options->left_out, -INFINITY) : s;
+    return options->left_out ? ct_masked_fill(s, options->left_out, -1e30) : s;
 }
 
 /* (B,B) 1 where (B) `a` compares so with itself. */
