@@ -113,10 +113,13 @@ START_TEST(no_hook_is_called_after_a_failure) {
         ck_assert(!ct_backward(ct_sum_all(y)));
         assert_error("backward of 'noted' failed");
         EXPECT_EVENTS("last", "c", "fails");
-        /* b's gradient was begun, then the failure: it is complete at no time */
         ck_assert(!ct_backward(ct_sum_all(noted("fails", noted("never", b, b), b))));
         ct_error_clear();
         EXPECT_EVENTS("fails");
+        /* b's gradient was begun, then the failure: it is complete at no time */
+        ck_assert(!ct_backward(ct_sum_all(noted("outer", noted("fails", a, b), b))));
+        ct_error_clear();
+        EXPECT_EVENTS("outer", "fails");
         ck_assert(ct_backward(ct_sum_all(noted("whole", a, b))));
         EXPECT_EVENTS("whole", "a", "b");
     }
