@@ -80,4 +80,57 @@ START_TEST(a_checkpointed_step_is_the_plain_one) {
 }
 END_TEST
 
-LOOPED_TEST_MAIN("nn checkpoint", {a_checkpointed_step_is_the_plain_one, NESTED})
+/* From two streams of one seed, the second where the first one's draws end. */
+static ct_tensor *drop_twice(void *context, ct_tensor *const *inputs, int count) {
+    ct_rng *rng = context;
+    (void)count;
+    ct_tensor *once = ct_dropout_with(inputs[0], 0.5, &rng[0], "first");
+    return ct_dropout_with(once, 0.5, &rng[1], "second");
+}
+
+START_TEST(draws_of_two_streams_come_again) {
+    (void)_i;
+    CT_SCOPE {
+        ct_rng rng[2] = {ct_rng_create(5, 0), ct_rng_create(5, 1)}, ahead = rng[0];
+        ct_tensor *x = ct_require_grad(ct_full(CT_F64, CT_CPU, CT_SHAPE(64), 3));
+        ct_dropout_with(x, 0.5, &ahead, "first");
+        rng[1].offset = ahead.offset;
+        ct_tensor *y = ct_checkpoint(drop_twice, rng, &x, 1);
+        ck_assert_msg(ct_backward(ct_sum_all(y)), "%s", ct_error());
+        assert_close(ct_grad(x), ct_tensor_scale(y, 1.0 / 3), 1e-15, 0, "mask");
+    }
+}
+END_TEST
+
+typedef struct {
+    ct_rng *rng;
+    int runs;
+} failing;
+
+static ct_tensor *fail_again(void *context, ct_tensor *const *inputs, int count) {
+    failing *f = context;
+    ct_tensor *y = ct_dropout_with(inputs[0], 0.5, f->rng, "drop");
+    (void)count;
+    return f->runs++ ? NULL : y;
+}
+
+/* What is drawn behind a checkpoint whose second run failed is new. */
+START_TEST(draws_go_on_after_a_failure) {
+    (void)_i;
+    CT_SCOPE {
+        ct_rng rng = ct_rng_create(5, 0), plain = rng;
+        ct_tensor *x = ct_require_grad(ct_full(CT_F64, CT_CPU, CT_SHAPE(8), 3));
+        failing f = {.rng = &rng};
+        ck_assert(!ct_backward(ct_sum_all(ct_checkpoint(fail_again, &f, &x, 1))));
+        ck_assert_int_eq(f.runs, 2);
+        ct_error_clear();
+        ct_dropout_with(x, 0.5, &plain, "drop");
+        assert_close(ct_random_uniform(&rng, "u", CT_F64, CT_CPU, CT_SHAPE(8)),
+                     ct_random_uniform(&plain, "u", CT_F64, CT_CPU, CT_SHAPE(8)), 0, 0, "next");
+        ck_assert(rng.offset == plain.offset);
+    }
+}
+END_TEST
+
+LOOPED_TEST_MAIN("nn checkpoint", {a_checkpointed_step_is_the_plain_one, NESTED},
+                 {draws_of_two_streams_come_again, 1}, {draws_go_on_after_a_failure, 1})

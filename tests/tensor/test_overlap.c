@@ -59,6 +59,21 @@ static void columns_apart(ct_tensor *x, ct_tensor **to, ct_tensor **from) {
     *from = ct_tensor_slice(x, 1, half, 2 * half, 1);
 }
 
+/* Blocks of 3 of every 6: of the first block, and of one whose last lies in the next row's first.
+ */
+static void over_the_edge(ct_tensor *x, ct_tensor **to, ct_tensor **from) {
+    ct_tensor *flat = ct_tensor_reshape(x, CT_SHAPE(-1));
+    int64_t rows = (ct_count(x) - 4) / 6;
+    if (rows < 2) return same(x, to, from);
+    for (int i = 0; i < 2; i++) {
+        ct_tensor *part = ct_tensor_slice(flat, 0, 4 * i, 4 * i + 6 * rows, 1);
+        *(i ? from : to) = ct_tensor_slice(ct_tensor_reshape(part, CT_SHAPE(rows, 6)), 1, 0, 3, 1);
+    }
+}
+static void under_the_edge(ct_tensor *x, ct_tensor **to, ct_tensor **from) {
+    over_the_edge(x, from, to);
+}
+
 static const layout layouts[] = {
     {"same", same},
     {"transposed", turned},
@@ -74,6 +89,8 @@ static const layout layouts[] = {
     {"a column of it", a_column_of_it},
     {"every second row", half_steps},
     {"columns apart", columns_apart},
+    {"over the edge", over_the_edge},
+    {"under the edge", under_the_edge},
 };
 
 typedef bool (*write_function)(ct_tensor *to, const ct_tensor *from);

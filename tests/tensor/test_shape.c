@@ -134,6 +134,10 @@ START_TEST(slices_by_any_numbers) {
             ck_assert_int_eq(ct_count(y), cases[i].count);
             if (cases[i].count) ck_assert(ct_get(y, 0) == (double)cases[i].first);
         }
+        /* no stride wraps around, though no second element is asked for */
+        ct_tensor *rows =
+            ct_tensor_slice(ct_zeros(CT_F32, CT_CPU, CT_SHAPE(10, 3)), 0, 0, 10, most);
+        ck_assert(rows->stride[0] > 0 && rows->stride[0] <= 30);
         ck_assert(!ct_tensor_slice(x, 0, 0, 10, INT64_MIN));
         assert_error("slice: step");
     }
@@ -158,6 +162,9 @@ START_TEST(joining_and_padding_add_up) {
         assert_error("arange: negative size in shape (-1)");
         ck_assert(!ct_arange(CT_F32, CT_CPU, most));
         assert_error("arange: shape (9223372036854775807) is too large");
+        /* a size of 0 hides no other: views of it would wrap around */
+        ck_assert_ptr_null(ct_zeros(CT_F32, CT_CPU, CT_SHAPE(0, most, 8)));
+        assert_error("empty: shape (0,9223372036854775807,8) is too large");
     }
 }
 END_TEST
