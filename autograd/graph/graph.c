@@ -321,7 +321,7 @@ void ct_save_options(ct_node *node, const void *options, size_t size) {
         node->incomplete = true;
         return;
     }
-    memcpy(copy, options, size);
+    if (size) memcpy(copy, options, size); /* of none, options may be NULL */
     if (node->options != node->options_here) free(node->options);
     node->options = copy;
 }

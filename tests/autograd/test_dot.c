@@ -7,8 +7,8 @@ enum { MOST = 64 };
 
 /* What was written, taken apart by lines: "tN [...]" and "tN -> tM [...]". */
 typedef struct {
-    char *text;
-    int count; /* of boxes and ellipses */
+    char *text, *lines; /* as it was written, and taken apart */
+    int count;          /* of boxes and ellipses */
     char *label[MOST];
     int arrows, from[MOST], to[MOST];
 } picture;
@@ -19,7 +19,7 @@ static picture draw(const ct_tensor *result) {
     FILE *out = open_memstream(&p.text, &size);
     ck_assert_msg(ct_write_graph(out, result), "%s", ct_error());
     fclose(out);
-    char *rest = strdup(p.text), *line;
+    char *rest = p.lines = strdup(p.text), *line;
     ck_assert_str_eq(strsep(&rest, "\n"), "digraph {");
     while ((line = strsep(&rest, "\n")) && strcmp(line, "}") != 0) {
         int a, b, read = 0;
@@ -42,6 +42,11 @@ static picture draw(const ct_tensor *result) {
         ck_assert_ptr_nonnull(p.label[p.to[i]]);
     }
     return p;
+}
+
+static void discard(picture *p) {
+    free(p->text);
+    free(p->lines);
 }
 
 /* The one whose label contains `part`, and every one of `more`. */
@@ -79,9 +84,11 @@ START_TEST(values_and_gradients_are_shown) {
         ck_assert_int_eq(p.count, 3 + 4 + 1 + 6); /* tensors, operations: two sums, ... */
         ct_tensor *one = ct_scalar(CT_F64, CT_CPU, 1);
         ck_assert(ct_backward_from(&both, &one, 1, true));
+        discard(&p);
         p = draw(both);
         find(&p, "leaf f64 (3)\\lvalue [1. 2. 3.]\\lgradient [");
         find(&p, "value [ 4. 10. 18.]\\lgradient [");
+        discard(&p);
     }
     assert_no_error();
 }
@@ -98,6 +105,7 @@ START_TEST(large_and_gone_tensors_are_described) {
         find(&p, "f32 ()\\lvalue 123.5\\l");
         ck_assert_ptr_null(strstr(p.text, "constant"));
         ck_assert_int_eq(p.count, 4 + 3);
+        discard(&p);
     }
     assert_no_error();
 }
@@ -114,6 +122,7 @@ START_TEST(operations_with_several_outputs_are_one) {
         ck_assert_ptr_nonnull(strstr(p.text, "label=\"output 0\""));
         ck_assert_ptr_nonnull(strstr(p.text, "label=\"output 1\""));
         ck_assert_ptr_nonnull(strstr(p.text, "value \\l[[[")); /* its lines are left as they are */
+        discard(&p);
     }
     assert_no_error();
 }
@@ -124,6 +133,7 @@ START_TEST(what_has_no_graph_is_refused) {
         ct_tensor *x = leaf(1, 2, 3), *y = ct_sum_all(ct_square(x));
         picture p = draw(x);
         ck_assert_int_eq(p.count, 1);
+        discard(&p);
         ck_assert(ct_backward(y));
         ck_assert(!ct_write_graph(stderr, y));
         assert_error("write_graph: backward has used the graph of 'sum' up");
