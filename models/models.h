@@ -81,6 +81,9 @@ ct_measure ct_model_measure(const ct_model *model);
 bool ct_model_group_parameters(const ct_model *model, ct_optimizer *optimizer);
 /* The first training image's class in the instance loss: 0, or 1 under `classes = released`. */
 int64_t ct_model_first_class(const ct_model *model);
+/* Of a caption's tokens so many, <start> counted, are what the decoder reads and predicts at most;
+ * 0 without a decoder. */
+int64_t ct_model_decoder_tokens(const ct_model *model);
 /* The path of `words vectors=PATH`, copied; false if there is none (no error) or it does not
  * fit. */
 bool ct_description_word_vectors(const ct_description *description, char *path, size_t size);

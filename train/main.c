@@ -47,7 +47,8 @@ enum {
     OPT_OUT,
     OPT_EXPORT,
     OPT_STEPS,
-    OPT_DUMP_STEPS
+    OPT_DUMP_STEPS,
+    OPT_OTHER_GRAPH
 };
 
 static const struct argp_option options[] = {
@@ -57,6 +58,8 @@ static const struct argp_option options[] = {
     {"resume", 'r', 0, 0, "Go on with the run in the run folder", 0},
     {"overwrite", 'f', 0, 0, "Replace the run in the run folder", 0},
     {"init", 'i', "FILE", 0, "Start training from these weights (safetensors)", 0},
+    {"other-graph", OPT_OTHER_GRAPH, 0, 0,
+     "With --init: train on in another graph than that of the weights, if their shapes fit", 0},
     {"steps", OPT_STEPS, "N", 0, "Stop after so many steps, saved to go on with --resume", 0},
     {"dump-steps", OPT_DUMP_STEPS, "FOLDER", 0,
      "Write every step's losses, gradients and parameters there (see docs/parity.md)", 0},
@@ -89,7 +92,7 @@ typedef struct {
     const char *overrides[MOST_REPEATS + 1], *weights[MOST_REPEATS];
     int override_count, weights_count, top;
     int64_t steps;
-    bool dry_run, help_config;
+    bool dry_run, help_config, other_graph;
     bool given[16]; /* options, in the order of `uses` */
     ct_run_mode mode;
 } arguments;
@@ -113,6 +116,7 @@ static const struct {
 } uses[] = {{'r', "--resume", TRAINING | DRY_RUN},
             {'f', "--overwrite", TRAINING | DRY_RUN},
             {'i', "--init", TRAINING | DRY_RUN},
+            {OPT_OTHER_GRAPH, "--other-graph", TRAINING | DRY_RUN},
             {OPT_STEPS, "--steps", TRAINING | DRY_RUN},
             {OPT_DUMP_STEPS, "--dump-steps", TRAINING | DRY_RUN},
             {OPT_OUT, "--out", EVALUATE | EMBED},
@@ -155,6 +159,7 @@ static void check_use(const arguments *a, struct argp_state *state) {
         argp_error(state, "%s is for %s, not for %s", uses[i].name, list, command_name(command));
     }
     if (a->given[0] && a->given[1]) argp_error(state, "--resume and --overwrite: one of them");
+    if (a->other_graph && !a->init) argp_error(state, "--other-graph is for --init");
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */
@@ -200,6 +205,7 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     case 'r': a->mode = CT_RUN_RESUME; return 0;
     case 'f': a->mode = CT_RUN_OVERWRITE; return 0;
     case 'i': a->init = value; return 0;
+    case OPT_OTHER_GRAPH: a->other_graph = true; return 0;
     case 'e': a->evaluate = value; return 0;
     case OPT_EMBED: a->embed = value; return 0;
     case OPT_EXPORT: a->export = value; return 0;
@@ -225,7 +231,7 @@ static error_t parse(int key, char *value, struct argp_state *state) {
 
 static bool run(const arguments *a, ct_config *config, int *status) {
     ct_set_threads((int)config->threads);
-    ct_train_options training = {a->mode, a->init, a->steps, a->dump_steps};
+    ct_train_options training = {a->mode, a->init, a->other_graph, a->steps, a->dump_steps};
     if (a->dry_run) return ct_dry_run(config, training);
     static const char written[] = "what is asked for is written all the same";
     ct_weights weights = {a->weights, a->weights_count};

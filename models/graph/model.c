@@ -124,6 +124,11 @@ int64_t ct_model_first_class(const ct_model *model) {
     return given && model->compat.released[CT_COMPAT_CLASSES] ? 1 : 0;
 }
 
+int64_t ct_model_decoder_tokens(const ct_model *model) {
+    bool given = ct_model_given("model_decoder_tokens", model);
+    return given && model->decoder ? model->loss.convcap.tokens : 0;
+}
+
 bool ct_model_section(const char *section) {
     static const char *const sections[] = {"image", "text", "loss", "compat"};
     for (int i = 0; i < 4; i++)

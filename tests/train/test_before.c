@@ -90,6 +90,8 @@ START_TEST(what_is_left_out_is_said) {
         {"--set data.shuffle=no", "5 of 53 captions, the last ones, fill no batch of 8"},
         {"--set data.min_count=6", " words occur less than 6 times and are unknown ([data] "
                                    "min_count)\n"},
+        {"--set 'loss.decoder=convcap width=8 hidden=8 layers=1 tokens=4'",
+         "tokens that the decoder learns of ([loss] decoder = convcap tokens=4)\n"},
         {"--set data.min_count=100", "\nWARNING: 100 % of the words in the training captions are "
                                      "unknown to the vocabulary ([data] min_count)\n\n"},
         {"--set data.dev_captions=17",

@@ -93,6 +93,8 @@ START_TEST(options_that_take_no_part) {
         {"--query ''", "--query is empty"},
         {"--query a --split ''", "--split is empty"},
         {"--init ''", "--init is empty"},
+        {"--other-graph", "--other-graph is for --init"},
+        {"--evaluate test --other-graph", "--other-graph is for training, --dry-run"},
         {"--dump-steps ''", "--dump-steps is empty"},
         {"--evaluate test --weights ''", "--weights is empty"},
         {"--set ''", "--set is empty"},

@@ -194,6 +194,9 @@ START_TEST(weights_of_another_graph) {
              "--init %s/run/best.safetensors --set run.folder=%s/next --set train.epochs=1 "
              "--set 'image.norm=l2norm over=regions'",
              folder, folder);
+    REFUSED(folder, options, "run/best.safetensors: these weights were trained in another graph",
+            "here '[image] norm = l2norm over=regions'", "--other-graph");
+    strcat(options, " --other-graph");
     assert_said(train(folder, options), "was trained as '[image] norm = l2norm', now '[image] norm "
                                         "= l2norm over=regions'");
     folder_remove(folder);

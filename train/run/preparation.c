@@ -54,10 +54,23 @@ static void say_of_words(const ct_experiment *e) {
                     (long long)cut, (long long)e->train->caption_count);
 }
 
+static void say_of_decoder(const ct_experiment *e) {
+    int64_t tokens = ct_model_decoder_tokens(e->model), cut = 0;
+    for (int64_t i = 0; tokens && i < e->train->caption_count; i++) {
+        cut += e->train->encoded[i].length > tokens;
+    }
+    if (!cut) return;
+    ct_console_line("%lld of %lld training captions have more than the %lld tokens that the "
+                    "decoder learns of ([loss] decoder = convcap tokens=%lld)",
+                    (long long)cut, (long long)e->train->caption_count, (long long)tokens,
+                    (long long)tokens);
+}
+
 void ct_prepared_say(const ct_prepared *p) {
     const ct_experiment *e = p->experiment;
     if (!e->train) return;
     say_of_words(e);
+    say_of_decoder(e);
     const ct_split *dev = p->dev;
     if (dev->captions_left_out) {
         ct_console_line(
@@ -109,8 +122,9 @@ bool ct_prepare(ct_prepared *p, ct_config *config, const ct_train_options *optio
     *p = (ct_prepared){.experiment = ct_experiment_open(config, resumes)};
     const ct_experiment *e = p->experiment;
     if (e && resumes && options->weights && !init_counts(config)) return false;
-    if (!e || (options->weights && !ct_experiment_load(e, options->weights, CT_WEIGHTS_TO_TRAIN)))
-        return false;
+    ct_weights_purpose purpose =
+        options->other_graph ? CT_WEIGHTS_FOR_OTHER_GRAPH : CT_WEIGHTS_TO_TRAIN;
+    if (!e || (options->weights && !ct_experiment_load(e, options->weights, purpose))) return false;
     if (!open_splits(p) || !(p->batches = ct_batches_open(e))) return false;
     /* how many steps a run has done that is gone on with is not known yet */
     if (!resumes && !ct_prepared_noise(p, options, 0)) return false;

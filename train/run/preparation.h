@@ -11,6 +11,7 @@
 typedef struct {
     ct_run_mode mode;
     const char *weights; /* a file to start from (ct_experiment_load); NULL: random values */
+    bool other_graph;    /* its graph may be another than the configured one */
     int64_t steps;       /* stop when so many have been trained; 0: train to the end */
     const char
         *dump_folder; /* where every step leaves what it computed (train/run/dump.h), or NULL */

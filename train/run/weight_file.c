@@ -54,7 +54,7 @@ void ct_weight_notes_free(ct_weight_notes *notes) {
 static bool other_vocabulary(const ct_experiment *e, const char *path, const char *theirs,
                              const char *ours, ct_weights_purpose purpose) {
     const char *way_out =
-        purpose == CT_WEIGHTS_TO_TRAIN
+        purpose != CT_WEIGHTS_TO_USE
             ? "train with theirs, [data] vocabulary = FOLDER/vocabulary.json of their run"
             : "give the folder of their run instead (--weights FOLDER), where theirs is";
     return ct_fail_bool("%s: these weights are of another vocabulary (%s) than %s (%s): %s", path,
@@ -92,6 +92,20 @@ static void write_line(char *out, size_t size, const char *line) {
     else snprintf(out, size, "nothing more");
 }
 
+static void other_graph(const char *path, const char *theirs, const char *ours,
+                        ct_weights_purpose purpose) {
+    if (purpose == CT_WEIGHTS_FOR_OTHER_GRAPH) {
+        ct_console_line("%s: was trained as %s, now %s", path, theirs, ours);
+        return;
+    }
+    const char *way_out =
+        purpose == CT_WEIGHTS_TO_TRAIN
+            ? "give the graph as it was, or say with --other-graph that it is meant"
+            : "give the folder of their run instead (--weights FOLDER), or the graph as it was";
+    ct_fail("%s: these weights were trained in another graph, as %s, here %s: %s", path, theirs,
+            ours, way_out);
+}
+
 static bool check_graph(const ct_experiment *e, ct_safetensors *file, const char *path,
                         ct_weights_purpose purpose) {
     const char *theirs = ct_safetensors_metadata(file, GRAPH);
@@ -102,13 +116,7 @@ static bool check_graph(const ct_experiment *e, ct_safetensors *file, const char
     if (text && !same) {
         write_line(line[0], sizeof line[0], theirs);
         write_line(line[1], sizeof line[1], ours);
-        if (purpose == CT_WEIGHTS_TO_TRAIN) {
-            ct_console_line("%s: was trained as %s, now %s", path, line[0], line[1]);
-        } else {
-            ct_fail("%s: these weights were trained in another graph, as %s, here %s: give the "
-                    "folder of their run instead (--weights FOLDER), or the graph as it was",
-                    path, line[0], line[1]);
-        }
+        other_graph(path, line[0], line[1], purpose);
     }
     free(text);
     return ct_ok();

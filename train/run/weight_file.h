@@ -11,9 +11,13 @@
 
 #include "train/run/experiment.h"
 
-/* What weights are used for: in training a graph may be another than that which they were trained
- * in. */
-typedef enum { CT_WEIGHTS_TO_USE, CT_WEIGHTS_TO_TRAIN } ct_weights_purpose;
+/* What weights are used for. Those to be trained on in another graph are not asked whether they are
+ * of this one. */
+typedef enum {
+    CT_WEIGHTS_TO_USE,
+    CT_WEIGHTS_TO_TRAIN,
+    CT_WEIGHTS_FOR_OTHER_GRAPH
+} ct_weights_purpose;
 
 /* A NULL-ended list key, value, ... for ct_safetensors_save. Valid as long as it and the
  * experiment are. */
@@ -32,7 +36,7 @@ void ct_weight_notes_free(ct_weight_notes *notes);
 bool ct_weight_file_sizes(ct_experiment *experiment, const char *path);
 
 /* Loads weights into the model: all or nothing, every misfit listed; weights of another vocabulary
- * are an error, and so are those of another graph unless they are to be trained: then a line says
+ * are an error, and so are those of another graph, unless that is the purpose: then a line says
  * so, as one says that the file names no vocabulary. It has our names (a training state too, whose
  * weights are taken), or the released code's state-dict names (ct_released_form); then a line on
  * the console names the parts that it lacks. */
