@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the decoders of train/pictures/ share. Internal to it. */
+#ifndef CT_PICTURE_DECODE_H
+#define CT_PICTURE_DECODE_H
+
+#include "train/pictures/picture.h"
+
+/* A file's bytes, and what became of them. */
+typedef struct {
+    const char *name;
+    const uint8_t *bytes;
+    size_t size;
+    int64_t most_pixels;
+    int orientation; /* of EXIF, 1 to 8; 1 is upright */
+    bool broken;     /* the error is the file's: no picture, or not a whole one */
+} ct_picture_source;
+
+/* Each sets the error "NAME: ..." and source->broken. Always false. */
+bool ct_picture_broken(ct_picture_source *source, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Memory for width x height pixels of `channels` bytes in *picture, whose sizes it sets. False, with
+ * an error, if they are more than may be, none, or do not fit in memory. */
+bool ct_picture_allocate(ct_picture_source *source, int64_t width, int64_t height, int channels,
+                         ct_picture *picture);
+/* Pixels of four bytes, the last opacity, over white: three bytes each, in less memory. */
+void ct_picture_over_white(ct_picture *picture);
+
+/* Whether the bytes are of this kind; the decoder fills *picture, not yet upright. On an error the
+ * caller frees it. */
+typedef struct {
+    bool (*is)(const uint8_t *bytes, size_t size);
+    bool (*decode)(ct_picture_source *source, ct_picture *picture);
+} ct_picture_format;
+
+extern const ct_picture_format ct_picture_jpeg, ct_picture_png, ct_picture_webp;
+
+/* Errors "NAME: a GIF picture, expected JPEG, PNG or WebP: how to get one", of bytes that are none
+ * of these. Always false. */
+bool ct_picture_other(ct_picture_source *source);
+
+/* The orientation in a block of EXIF, with or without "Exif\0\0" before it; 1 if it says none that
+ * can be understood. */
+int ct_exif_orientation(const uint8_t *exif, size_t size);
+/* Turns the pixels as the orientation says; false and an error without memory. */
+bool ct_picture_turn(ct_picture *picture, int orientation);
+
+/* ct_picture_read and ct_picture_load with the source, whose name is the path, so that its `broken`
+ * can be asked. */
+bool ct_picture_read_source(ct_picture_source *source, ct_picture *picture);
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* PNG, by libpng: every depth and colour type as 8-bit RGB; of an animation the picture that
+ * programs without animations show. */
+#include <setjmp.h>
+#include <string.h>
+
+#include <png.h>
+
+#include "train/pictures/decode.h"
+
+typedef struct {
+    png_struct *png;
+    png_info *info;
+    ct_picture_source *source;
+    size_t at; /* how many bytes have been read */
+    ct_picture *picture;
+    int channels; /* as decoded: 3, or 4 with opacity */
+} reader;
+
+static bool is_png(const uint8_t *bytes, size_t size) {
+    return size >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0;
+}
+
+/* ---- errors ------------------------------------------------------------------------------ */
+
+static void leave(png_struct *png, const char *text) {
+    reader *r = png_get_error_ptr(png);
+    if (strstr(text, "ut of memory")) ct_fail("%s: out of memory", r->source->name);
+    else {
+        ct_picture_broken(r->source, "a PNG that cannot be read (%s), expected a whole picture",
+                          text);
+    }
+    png_longjmp(png, 1);
+}
+
+/* Of what has no part in the pixels, such as profiles. */
+static void pass_over(png_struct *png, const char *text) {
+    (void)png;
+    (void)text;
+}
+
+static void give_bytes(png_struct *png, png_byte *to, size_t bytes) {
+    reader *r = png_get_io_ptr(png);
+    if (bytes > r->source->size - r->at) png_error(png, "the file ends early");
+    memcpy(to, r->source->bytes + r->at, bytes);
+    r->at += bytes;
+}
+
+/* ---- pixels ------------------------------------------------------------------------------ */
+
+/* Ancillary chunks are neither unpacked nor kept, but transparency and orientation. */
+static void choose_chunks(reader *r) {
+    static const png_byte wanted[] = "tRNS\0eXIf";
+    png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
+    png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_AS_DEFAULT, wanted, 2);
+    png_set_user_limits(r->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
+}
+
+/* 16 bits become their upper 8, as Pillow has it. */
+static void choose_colours(reader *r) {
+    png_set_expand(r->png);
+    png_set_strip_16(r->png);
+    png_set_gray_to_rgb(r->png);
+}
+
+static void read_orientation(reader *r) {
+    png_byte *exif = NULL;
+    png_uint_32 size = 0;
+    if (png_get_eXIf_1(r->png, r->info, &size, &exif)) {
+        r->source->orientation = ct_exif_orientation(exif, size);
+    }
+}
+
+/* Left by longjmp on an error. */
+static bool read_all(reader *r) {
+    png_set_read_fn(r->png, r, give_bytes);
+    choose_chunks(r);
+    png_read_info(r->png, r->info);
+    choose_colours(r);
+    int passes = png_set_interlace_handling(r->png);
+    png_read_update_info(r->png, r->info);
+    r->channels = png_get_channels(r->png, r->info);
+    png_uint_32 width = png_get_image_width(r->png, r->info);
+    png_uint_32 height = png_get_image_height(r->png, r->info);
+    if (!ct_picture_allocate(r->source, width, height, r->channels, r->picture)) return false;
+    size_t row = (size_t)width * (size_t)r->channels;
+    for (int pass = 0; pass < passes; pass++) {
+        for (size_t y = 0; y < height; y++) {
+            png_read_row(r->png, r->picture->rgb + y * row, NULL);
+        }
+    }
+    png_read_end(r->png, r->info);
+    read_orientation(r);
+    return true;
+}
+
+static bool read_protected(reader *r) { return setjmp(png_jmpbuf(r->png)) == 0 && read_all(r); }
+
+static bool decode(ct_picture_source *source, ct_picture *picture) {
+    reader r = {.source = source, .picture = picture};
+    r.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &r, leave, pass_over);
+    if (r.png) r.info = png_create_info_struct(r.png);
+    bool done = r.info ? read_protected(&r) : ct_fail_bool("%s: out of memory", source->name);
+    png_destroy_read_struct(&r.png, &r.info, NULL);
+    if (done && r.channels == 4) ct_picture_over_white(picture);
+    return done;
+}
+
+const ct_picture_format ct_picture_png = {is_png, decode};

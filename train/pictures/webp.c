@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* WebP, by libwebp: with loss and without, with opacity; the first picture of an animation. */
+#include <string.h>
+
+#include <webp/decode.h>
+#include <webp/demux.h>
+
+#include "train/pictures/decode.h"
+
+static bool is_webp(const uint8_t *bytes, size_t size) {
+    return size >= 12 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBP", 4) == 0;
+}
+
+static bool fail_status(ct_picture_source *source, VP8StatusCode status) {
+    static const char *const texts[] = {
+        [VP8_STATUS_INVALID_PARAM] = "invalid",
+        [VP8_STATUS_BITSTREAM_ERROR] = "its data are damaged",
+        [VP8_STATUS_UNSUPPORTED_FEATURE] = "an unsupported feature",
+        [VP8_STATUS_SUSPENDED] = "the file ends early",
+        [VP8_STATUS_USER_ABORT] = "stopped",
+        [VP8_STATUS_NOT_ENOUGH_DATA] = "the file ends early",
+    };
+    if (status == VP8_STATUS_OUT_OF_MEMORY) return ct_fail_bool("%s: out of memory", source->name);
+    return ct_picture_broken(source, "a WebP that cannot be read (%s), expected a whole picture",
+                             texts[status]);
+}
+
+static bool decode_still(ct_picture_source *source, WebPDecoderConfig *config, int channels,
+                         ct_picture *picture) {
+    WebPDecBuffer *output = &config->output;
+    size_t row = (size_t)picture->width * (size_t)channels;
+    output->colorspace = channels == 4 ? MODE_RGBA : MODE_RGB;
+    output->is_external_memory = 1;
+    output->u.RGBA = (WebPRGBABuffer){picture->rgb, (int)row, row * (size_t)picture->height};
+    VP8StatusCode status = WebPDecode(source->bytes, source->size, config);
+    return status == VP8_STATUS_OK || fail_status(source, status);
+}
+
+/* The first picture, where it lies on a transparent canvas. */
+static bool decode_first(ct_picture_source *source, ct_picture *picture) {
+    WebPData data = {source->bytes, source->size};
+    WebPAnimDecoderOptions options;
+    uint8_t *canvas = NULL;
+    int time = 0;
+    WebPAnimDecoder *decoder =
+        WebPAnimDecoderOptionsInit(&options) ? WebPAnimDecoderNew(&data, &options) : NULL;
+    bool done = decoder && WebPAnimDecoderGetNext(decoder, &canvas, &time);
+    if (done) memcpy(picture->rgb, canvas, (size_t)picture->width * (size_t)picture->height * 4);
+    WebPAnimDecoderDelete(decoder);
+    return done || fail_status(source, VP8_STATUS_BITSTREAM_ERROR);
+}
+
+static void read_orientation(ct_picture_source *source) {
+    WebPData data = {source->bytes, source->size};
+    WebPDemuxer *file = WebPDemux(&data);
+    WebPChunkIterator chunk;
+    if (file && WebPDemuxGetChunk(file, "EXIF", 1, &chunk)) {
+        source->orientation = ct_exif_orientation(chunk.chunk.bytes, chunk.chunk.size);
+        WebPDemuxReleaseChunkIterator(&chunk);
+    }
+    WebPDemuxDelete(file);
+}
+
+static bool decode(ct_picture_source *source, ct_picture *picture) {
+    WebPDecoderConfig config;
+    if (!WebPInitDecoderConfig(&config)) return ct_fail_bool("libwebp is of another version");
+    VP8StatusCode status = WebPGetFeatures(source->bytes, source->size, &config.input);
+    if (status != VP8_STATUS_OK) return fail_status(source, status);
+    bool animated = config.input.has_animation;
+    int channels = config.input.has_alpha || animated ? 4 : 3;
+    if (!ct_picture_allocate(source, config.input.width, config.input.height, channels, picture)) {
+        return false;
+    }
+    bool done = animated ? decode_first(source, picture)
+                         : decode_still(source, &config, channels, picture);
+    if (!done) return false;
+    if (channels == 4) ct_picture_over_white(picture);
+    read_orientation(source);
+    return true;
+}
+
+const ct_picture_format ct_picture_webp = {is_webp, decode};
