@@ -11,6 +11,7 @@
 
 #include "autograd/gradcheck.h"
 #include "autograd/profile.h"
+#include "models/backbones.h"
 #include "models/models.h"
 #include "models/register.h"
 #include "nn/nn.h"

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a backbone is made of. Internal to models/backbones/. */
+#ifndef CT_MODELS_BACKBONE_H
+#define CT_MODELS_BACKBONE_H
+
+#include "models/backbones.h"
+
+/* A network: one record. */
+typedef struct ct_backbone_network ct_backbone_network;
+struct ct_backbone_network {
+    const char *name;       /* "resnet50"; NULL ends a list */
+    const void *shape;      /* for the functions of its file: depths, widths */
+    int64_t width;          /* F of the regions */
+    const char *classifier; /* how the names of the classifier's tensors begin: "fc." */
+    /* Adds the modules to a new net, those of its blocks by ct_backbone_part. */
+    bool (*build)(ct_module *net, const ct_backbone_network *network, int64_t classes);
+    /* Pictures (B,3,H,W) -> what regions and logits are made of. */
+    ct_tensor *(*features)(ct_module *net, ct_tensor *pictures);
+    ct_tensor *(*regions)(ct_module *net, ct_tensor *features); /* (B,N,F) */
+    ct_tensor *(*logits)(ct_module *net, ct_tensor *features);  /* (B,classes) */
+    /* How many regions stand below one another in a picture of this height, or side by side in one
+     * of this width; 0: it is too small. */
+    int64_t (*grid)(const ct_backbone_network *network, int64_t size);
+};
+
+/* Those of each file. */
+extern const ct_backbone_network ct_efficientnets[];
+
+/* Network i of all; NULL behind the last. */
+const ct_backbone_network *ct_backbone_network_at(int i);
+
+/* The record of a net that ct_backbone_create made. */
+const ct_backbone_network *ct_backbone_network_of(ct_module *net);
+
+/* Gives child to parent, somewhere in net, as a part of a block; 0 is the stem, to which tensors of
+ * the net's own belong too. Returns child, or NULL and an error, child destroyed. */
+ct_module *ct_backbone_part(ct_module *net, int64_t block, ct_module *parent, const char *name,
+                            ct_module *child);
+
+/* The child of a child: ct_backbone_child(net, "layer1", "0"). */
+ct_module *ct_backbone_child(ct_module *module, const char *name, const char *below);
+/* The child whose name is a number; NULL if there is none. */
+ct_module *ct_backbone_child_number(ct_module *module, int number);
+
+/* ---- what networks are made of: models/backbones/parts.c --------------------------------------
+ */
+
+/* A square convolution without bias, weight ~ N(0, 2 / fan_out) as torchvision's. */
+typedef struct {
+    int64_t in, out, kernel, stride, padding, groups;
+} ct_backbone_conv;
+ct_module *ct_backbone_conv_create(ct_backbone_conv shape);
+/* The same drawing, of a convolution that there is. */
+bool ct_backbone_draw_conv(ct_module *conv);
+/* norm(conv(x)); children of the module by name. */
+ct_tensor *ct_backbone_conv_norm(ct_module *module, const char *conv, const char *norm,
+                                 ct_tensor *x);
+/* (B,F,h,w) -> (B,h*w,F) */
+ct_tensor *ct_backbone_map_regions(ct_module *net, ct_tensor *map);
+/* (B,F,h,w) -> (B,F), the mean over its places. */
+ct_tensor *ct_backbone_map_mean(ct_tensor *map);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* EfficientNet-Lite (Tan and Le 2019, and their Lite variant): inverted residuals with depthwise
+ * convolutions, relu6, no squeeze-and-excitation. Stochastic depth, with which they were trained,
+ * is left out. */
+#include <stdio.h>
+
+#include "models/backbones/backbone.h"
+
+typedef struct {
+    int repeats;
+    int64_t kernel, stride, expansion, out;
+} stage;
+
+typedef struct {
+    int64_t stem;
+    const stage *stages; /* ended by one of no repeats */
+    double dropout;      /* before the classifier */
+} shape;
+
+enum { HEAD = 1280 };
+
+/* ---- parts ----------------------------------------------------------------------------------- */
+
+static int64_t ceil_half(int64_t size) { return (size + 1) / 2; }
+
+/* A convolution that gives ceil(size / stride) places. With stride 2 what is added on the two sides
+ * depends on the size: `same` adds it, and the module nothing. */
+static ct_module *conv_create(int64_t in, int64_t out, int64_t kernel, int64_t stride,
+                              int64_t groups) {
+    int64_t padding = stride == 1 ? (kernel - 1) / 2 : 0;
+    return ct_backbone_conv_create((ct_backbone_conv){in, out, kernel, stride, padding, groups});
+}
+
+/* TensorFlow's padding "same" for stride 2 along one axis: what is odd of it comes behind. */
+static ct_tensor *same_axis(ct_tensor *x, int axis, int64_t kernel) {
+    if (!x) return NULL;
+    int64_t size = x->shape.dim[axis];
+    int64_t all = (ceil_half(size) - 1) * 2 + kernel - size;
+    return all > 0 ? ct_pad(x, axis, all / 2, all - all / 2, 0) : x;
+}
+
+static ct_tensor *same(ct_tensor *x, int64_t kernel, int64_t stride) {
+    return stride == 1 ? x : same_axis(same_axis(x, 2, kernel), 3, kernel);
+}
+
+/* TensorFlow's momentum 0.99 and epsilon. */
+static ct_module *norm_create(int64_t channels) {
+    ct_batch_norm_options options = ct_batch_norm_defaults();
+    options.momentum = 0.01;
+    options.eps = 1e-3;
+    return ct_batch_norm_create(channels, &options);
+}
+
+static ct_tensor *relu6(ct_tensor *x) { return ct_unary(CT_UNARY_clamp, x, 0, 6); }
+
+/* ---- an inverted residual -------------------------------------------------------------------- */
+
+static bool build_block(ct_module *block, int64_t in, stage s) {
+    int64_t wide = in * s.expansion;
+    bool expands = s.expansion != 1;
+    return block &&
+           (!expands || (ct_module_add(block, "_expand_conv", conv_create(in, wide, 1, 1, 1)) &&
+                         ct_module_add(block, "_bn0", norm_create(wide)))) &&
+           ct_module_add(block, "_depthwise_conv",
+                         conv_create(wide, wide, s.kernel, s.stride, wide)) &&
+           ct_module_add(block, "_bn1", norm_create(wide)) &&
+           ct_module_add(block, "_project_conv", conv_create(wide, s.out, 1, 1, 1)) &&
+           ct_module_add(block, "_bn2", norm_create(s.out));
+}
+
+static ct_tensor *run_block(ct_module *block, ct_tensor *x, int64_t kernel, int64_t stride) {
+    ct_tensor *wide = x;
+    if (ct_module_child(block, "_expand_conv")) {
+        wide = relu6(ct_backbone_conv_norm(block, "_expand_conv", "_bn0", x));
+    }
+    wide = same(wide, kernel, stride);
+    wide = relu6(ct_backbone_conv_norm(block, "_depthwise_conv", "_bn1", wide));
+    ct_tensor *y = ct_backbone_conv_norm(block, "_project_conv", "_bn2", wide);
+    bool residual = stride == 1 && x && y && x->shape.dim[1] == y->shape.dim[1];
+    return residual ? ct_add(y, x) : y;
+}
+
+/* ---- the network ----------------------------------------------------------------------------- */
+
+static bool build_classifier(ct_module *net, int64_t classes, double dropout) {
+    return ct_module_add(net, "_dropout", ct_dropout_create(dropout)) &&
+           ct_module_add(net, "_fc", ct_linear_create(HEAD, classes, true));
+}
+
+static bool build(ct_module *net, const ct_backbone_network *network, int64_t classes) {
+    const shape *of = network->shape;
+    bool ok = ct_backbone_part(net, 0, net, "_conv_stem", conv_create(3, of->stem, 3, 2, 1)) &&
+              ct_backbone_part(net, 0, net, "_bn0", norm_create(of->stem));
+    ct_module *blocks = ct_module_add(net, "_blocks", ct_module_create("blocks"));
+    int64_t in = of->stem;
+    int number = 0;
+    for (const stage *s = of->stages; ok && s->repeats; s++) {
+        stage now = *s;
+        for (int i = 0; ok && i < s->repeats; i++, now.stride = 1, in = s->out) {
+            char name[16];
+            snprintf(name, sizeof name, "%d", number++);
+            ct_module *block = ct_module_create("inverted_residual");
+            ok = build_block(ct_backbone_part(net, number, blocks, name, block), in, now);
+        }
+    }
+    return ok &&
+           ct_backbone_part(net, number + 1, net, "_conv_head", conv_create(in, HEAD, 1, 1, 1)) &&
+           ct_backbone_part(net, number + 1, net, "_bn1", norm_create(HEAD)) &&
+           (classes == 0 || build_classifier(net, classes, of->dropout));
+}
+
+static ct_tensor *features(ct_module *net, ct_tensor *x) {
+    const shape *of = ct_backbone_network_of(net)->shape;
+    x = relu6(ct_backbone_conv_norm(net, "_conv_stem", "_bn0", same(x, 3, 2)));
+    ct_module *blocks = ct_module_child(net, "_blocks");
+    int number = 0;
+    for (const stage *s = of->stages; s->repeats; s++) {
+        for (int i = 0; i < s->repeats; i++) {
+            ct_module *block = ct_backbone_child_number(blocks, number++);
+            x = run_block(block, x, s->kernel, i == 0 ? s->stride : 1);
+        }
+    }
+    return relu6(ct_backbone_conv_norm(net, "_conv_head", "_bn1", x));
+}
+
+static ct_tensor *logits(ct_module *net, ct_tensor *map) {
+    ct_tensor *x = ct_dropout(ct_module_child(net, "_dropout"), ct_backbone_map_mean(map));
+    return ct_linear(ct_module_child(net, "_fc"), x);
+}
+
+static int64_t grid(const ct_backbone_network *network, int64_t size) {
+    const shape *of = network->shape;
+    size = ceil_half(size);
+    for (const stage *s = of->stages; s->repeats; s++) {
+        if (s->stride == 2) size = ceil_half(size);
+    }
+    return size;
+}
+
+/* ---- records --------------------------------------------------------------------------------- */
+
+static const stage lite0_stages[] = {
+    {1, 3, 1, 1, 16},  {2, 3, 2, 6, 24},  {2, 5, 2, 6, 40},  {3, 3, 2, 6, 80},
+    {3, 5, 1, 6, 112}, {4, 5, 2, 6, 192}, {1, 3, 1, 6, 320}, {0},
+};
+static const shape lite0 = {32, lite0_stages, 0.2};
+
+const ct_backbone_network ct_efficientnets[] = {
+    {.name = "efficientnet_lite0",
+     .shape = &lite0,
+     .width = HEAD,
+     .classifier = "_fc.",
+     .build = build,
+     .features = features,
+     .regions = ct_backbone_map_regions,
+     .logits = logits,
+     .grid = grid},
+    {.name = NULL},
+};

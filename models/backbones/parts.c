@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What networks for pictures are made of. */
+#include <math.h>
+#include <stdio.h>
+
+#include "models/backbones/backbone.h"
+
+ct_module *ct_backbone_child(ct_module *module, const char *name, const char *below) {
+    return ct_module_child(ct_module_child(module, name), below);
+}
+
+ct_module *ct_backbone_child_number(ct_module *module, int number) {
+    char name[16];
+    snprintf(name, sizeof name, "%d", number);
+    return ct_module_child(module, name);
+}
+
+/* He et al. (2015), of what a unit gives on; PyTorch does not divide it by the groups. */
+bool ct_backbone_draw_conv(ct_module *conv) {
+    ct_tensor *weight = ct_module_tensor(conv, "weight");
+    if (!weight) return false;
+    const int64_t *dim = weight->shape.dim;
+    double fan_out = (double)dim[0] * (double)dim[2] * (double)dim[3];
+    return ct_init_normal(weight, 0, sqrt(2 / fan_out), ct_default_rng());
+}
+
+ct_module *ct_backbone_conv_create(ct_backbone_conv shape) {
+    ct_conv2d_options options = ct_conv2d_defaults();
+    options.stride = shape.stride;
+    options.padding = shape.padding;
+    options.groups = shape.groups;
+    options.bias = false;
+    ct_module *conv = ct_conv2d_create(shape.in, shape.out, shape.kernel, &options);
+    if (!conv || ct_backbone_draw_conv(conv)) return conv;
+    ct_module_destroy(conv);
+    return NULL;
+}
+
+ct_tensor *ct_backbone_conv_norm(ct_module *module, const char *conv, const char *norm,
+                                 ct_tensor *x) {
+    return ct_batch_norm(ct_module_child(module, norm),
+                         ct_conv2d(ct_module_child(module, conv), x));
+}
+
+/* (B,F,h,w) -> (B,F,h*w) */
+static ct_tensor *flat(ct_tensor *map) {
+    if (!map) return NULL;
+    const int64_t *dim = map->shape.dim;
+    return ct_reshape(map, CT_SHAPE(dim[0], dim[1], dim[2] * dim[3]));
+}
+
+ct_tensor *ct_backbone_map_regions(ct_module *net, ct_tensor *map) {
+    (void)net;
+    return ct_transpose(flat(map), 1, 2);
+}
+
+ct_tensor *ct_backbone_map_mean(ct_tensor *map) { return ct_mean(flat(map), 2); }

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Networks for pictures: what is trained and what frozen, files, sizes, refusals. */
+#include "models/backbones.h"
+#include "tests/files_test.h"
+#include "tests/models/backbone_formula.h"
+
+/* The smallest of the networks. */
+static const char *const smallest = "efficientnet_lite0";
+
+static ct_module *small_net(int64_t classes) {
+    ct_backbone_options options = ct_backbone_defaults();
+    options.classes = classes;
+    ct_module *net = ct_backbone_create(smallest, &options);
+    assert_no_error();
+    formula_fill(net);
+    return net;
+}
+
+static ct_tensor *pictures_of(int64_t count, int64_t height, int64_t width) {
+    return ct_tensor_cast(formula_tensor("x", CT_SHAPE(count, 3, height, width), 1, 0, true),
+                          CT_F32);
+}
+
+/* ---- what is trained ------------------------------------------------------------------------- */
+
+/* A module's tensors as they were. */
+typedef struct {
+    ct_tensor *tensor[700];
+    int count, at;
+    int frozen_changed, trained_same, statistics_changed;
+    int trained, statistics;
+} snapshot;
+
+static bool keep_one(void *context, const char *name, ct_tensor *x, bool buffer) {
+    (void)name, (void)buffer;
+    snapshot *s = context;
+    ck_assert_int_lt(s->count, 700);
+    s->tensor[s->count++] = ct_tensor_copy(x);
+    return ct_ok();
+}
+
+static bool same(const ct_tensor *a, const ct_tensor *b) {
+    size_t bytes = (size_t)ct_count(a) * ct_dtype_size(a->dtype);
+    return memcmp(ct_data((ct_tensor *)a), ct_data((ct_tensor *)b), bytes) == 0;
+}
+
+static bool compare_one(void *context, const char *name, ct_tensor *x, bool buffer) {
+    (void)name;
+    snapshot *s = context;
+    bool changed = !same(x, s->tensor[s->at++]);
+    if (buffer) s->statistics++, s->statistics_changed += changed;
+    else if (ct_requires_grad(x)) s->trained++, s->trained_same += !changed;
+    else s->frozen_changed += changed;
+    return true;
+}
+
+/* A training step, and what it changed. */
+static snapshot after_a_step(ct_module *net) {
+    snapshot s = {.count = 0};
+    CT_SCOPE {
+        ck_assert(ct_module_visit(net, keep_one, &s));
+        ct_sgd_options options = ct_sgd_defaults();
+        options.lr = 0.1;
+        ct_optimizer *sgd = ct_sgd_create(net, &options);
+        ct_module_train(net, true);
+        ct_tensor *logits = ct_backbone_logits(net, pictures_of(4, 64, 64));
+        ct_tensor *labels = ct_from_doubles(CT_I64, CT_CPU, CT_SHAPE(4), (double[]){0, 1, 2, 1});
+        ct_backward(ct_cross_entropy(logits, labels, NULL));
+        ck_assert(ct_optimizer_step(sgd));
+        ct_optimizer_destroy(sgd);
+        assert_no_error();
+        ck_assert(ct_module_visit(net, compare_one, &s));
+    }
+    return s;
+}
+
+/* Of how many blocks, what is trained: parameters and statistics of a step. */
+START_TEST(trains_the_last_blocks_alone) {
+    static const struct {
+        int64_t blocks;
+        int trained, statistics; /* tensors; three of a batch norm change */
+    } cases[] = {
+        {0, 2, 0},     /* the classifier */
+        {1, 2 + 3, 3}, /* and the head's convolution */
+        {2, 2 + 3 + 9, 3 + 9},
+        {17, 2 + 3 + 6 + 15 * 9, 3 + 6 + 15 * 9}, /* all but the stem */
+        {18, 2 + 3 + 6 + 15 * 9 + 3, 3 + 6 + 15 * 9 + 3},
+        {-1, 2 + 3 + 6 + 15 * 9 + 3, 3 + 6 + 15 * 9 + 3},
+    };
+    ct_module *net = small_net(3);
+    ck_assert_int_eq(ct_backbone_block_count(net), 18);
+    ck_assert(ct_backbone_finetune(net, cases[_i].blocks));
+    snapshot s = after_a_step(net);
+    ck_assert_int_eq(s.frozen_changed, 0);
+    ck_assert_int_eq(s.trained, cases[_i].trained);
+    ck_assert_int_eq(s.trained_same, 0);
+    ck_assert_int_eq(s.statistics_changed, cases[_i].statistics);
+    ct_module_destroy(net);
+}
+END_TEST
+
+/* What was frozen can be trained later, and runs in the net's mode again. */
+START_TEST(thaws_again) {
+    ct_module *net = small_net(3);
+    ck_assert(ct_backbone_finetune(net, 0));
+    ck_assert_int_eq(ct_module_parameter_count(net), 3 * 1280 + 3);
+    snapshot s = after_a_step(net);
+    ck_assert_int_eq(s.statistics_changed, 0);
+    ck_assert(ct_backbone_finetune(net, 1000));
+    s = after_a_step(net);
+    ck_assert_int_eq(s.trained_same + s.frozen_changed, 0);
+    ck_assert_int_eq(s.statistics_changed, s.statistics);
+    ct_module_destroy(net);
+}
+END_TEST
+
+/* Nothing is recorded of a frozen net, and it computes what it computes in evaluation mode. */
+START_TEST(records_nothing_of_a_frozen_net) {
+    ct_module *net = small_net(0);
+    CT_SCOPE {
+        ct_module_train(net, false);
+        ct_tensor *evaluated = ct_backbone_regions(net, pictures_of(2, 64, 32));
+        ck_assert(ct_requires_grad(evaluated));
+        ck_assert(ct_backbone_finetune(net, 0));
+        ct_module_train(net, true);
+        ct_tensor *frozen = ct_backbone_regions(net, pictures_of(2, 64, 32));
+        ck_assert(!ct_requires_grad(frozen));
+        assert_close(frozen, evaluated, 0, 0, "frozen");
+    }
+    ct_module_destroy(net);
+}
+END_TEST
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+START_TEST(loads_a_file_with_a_classifier_into_a_net_without) {
+    ct_module *with = small_net(7), *without = ct_backbone_create(smallest, NULL);
+    const char *path = in_test_folder("net.safetensors");
+    ck_assert(ct_module_save(with, path));
+    ck_assert(ct_backbone_load(without, path));
+    CT_SCOPE {
+        ct_module_train(with, false);
+        ct_module_train(without, false);
+        ct_tensor *x = pictures_of(1, 64, 64);
+        assert_close(ct_backbone_regions(without, x), ct_backbone_regions(with, x), 0, 0, "loaded");
+    }
+    ck_assert(ct_backbone_load(with, path));
+    assert_no_error();
+    ct_module_destroy(with);
+    ct_module_destroy(without);
+}
+END_TEST
+
+START_TEST(names_file_and_tensor_that_do_not_fit) {
+    ct_module *seven = small_net(7), *eight = small_net(8), *without = small_net(0);
+    const char *path = in_test_folder("seven.safetensors");
+    ck_assert(ct_module_save(seven, path));
+    ck_assert(!ct_backbone_load(eight, path));
+    ck_assert_msg(strstr(ct_error(), "seven.safetensors") != NULL, "%s", ct_error());
+    assert_error("_fc.weight is f32 (7,1280) instead of f32 (8,1280)");
+    ck_assert(ct_module_save(without, path));
+    ck_assert(!ct_backbone_load(seven, path));
+    assert_error("2 missing: _fc.weight, _fc.bias");
+    ct_module_destroy(seven);
+    ct_module_destroy(eight);
+    ct_module_destroy(without);
+}
+END_TEST
+
+START_TEST(names_the_way_out_of_a_checkpoint) {
+    ct_module *net = small_net(0);
+    const char *path = in_test_folder("net.pth");
+    static const char zip[] = "PK\3\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x10\0\0\0"
+                              "archive/data.pkl";
+    put_file(path, zip, sizeof zip);
+    ck_assert(!ct_backbone_load(net, path));
+    assert_error("data/convert_checkpoint.py");
+    ck_assert(!ct_backbone_load(net, in_test_folder("none")));
+    assert_error("none");
+    ct_module_destroy(net);
+}
+END_TEST
+
+/* ---- sizes and refusals ---------------------------------------------------------------------- */
+
+START_TEST(counts_regions) {
+    ct_module *net = small_net(0);
+    ck_assert_int_eq(ct_backbone_width(net), 1280);
+    ck_assert_int_eq(ct_backbone_region_count(net, 224, 224), 49);
+    ck_assert_int_eq(ct_backbone_region_count(net, 225, 97), 8 * 4);
+    ck_assert_int_eq(ct_backbone_region_count(net, 1, 1), 1);
+    ck_assert_int_eq(ct_backbone_region_count(net, 0, 64), 0);
+    assert_error("efficientnet_lite0: pictures of height 0 and width 64");
+    ck_assert_int_eq(ct_backbone_region_count(net, INT64_MAX, 64), 0);
+    assert_error("too large");
+    CT_SCOPE { ck_assert_int_eq(ct_dim(ct_forward(net, pictures_of(1, 33, 70)), 1), 2 * 3); }
+    assert_no_error();
+    ct_module_destroy(net);
+}
+END_TEST
+
+START_TEST(refuses_what_makes_no_sense) {
+    ck_assert_ptr_null(ct_backbone_create("efficientnet_light0", NULL));
+    assert_error("unknown network 'efficientnet_light0', expected one of");
+    ck_assert_ptr_null(ct_backbone_create(NULL, NULL));
+    assert_error("expected one of");
+    ck_assert_ptr_null(ct_backbone_create(smallest, &(ct_backbone_options){.classes = -1}));
+    assert_error("classes is -1");
+    ct_module *net = small_net(0), *linear = ct_linear_create(3, 3, true);
+    CT_SCOPE {
+        ck_assert_ptr_null(ct_backbone_logits(net, pictures_of(1, 32, 32)));
+        assert_error("efficientnet_lite0 has no classifier");
+        ck_assert_ptr_null(
+            ct_backbone_regions(net, ct_zeros(CT_F32, CT_CPU, CT_SHAPE(1, 4, 9, 9))));
+        assert_error("pictures are f32 (1,4,9,9), expected (B,3,H,W)");
+        ck_assert_ptr_null(
+            ct_backbone_regions(net, ct_zeros(CT_F64, CT_CPU, CT_SHAPE(1, 3, 9, 9))));
+        assert_error("f64");
+        ck_assert_ptr_null(ct_backbone_regions(linear, pictures_of(1, 32, 32)));
+        assert_error("the module is a linear");
+    }
+    ck_assert(!ct_backbone_finetune(net, -2));
+    assert_error("-2 blocks, expected -1 (all) or 0 to 18");
+    ck_assert(!ct_backbone_finetune(linear, 0));
+    assert_error("linear");
+    ck_assert(!ct_backbone_load(NULL, "x"));
+    assert_error("NULL");
+    ct_module_destroy(linear);
+    ct_module_destroy(net);
+}
+END_TEST
+
+LOOPED_TEST_MAIN("backbone", {trains_the_last_blocks_alone, 6}, {thaws_again, 1},
+                 {records_nothing_of_a_frozen_net, 1},
+                 {loads_a_file_with_a_classifier_into_a_net_without, 1},
+                 {names_file_and_tensor_that_do_not_fit, 1}, {names_the_way_out_of_a_checkpoint, 1},
+                 {counts_regions, 1}, {refuses_what_makes_no_sense, 1})
