@@ -26,6 +26,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
+import fresh_folder  # noqa: E402
 import printing  # noqa: E402
 from emoji_prep import PreparationError, captions, cldr, splits  # noqa: E402
 
@@ -85,7 +86,7 @@ def prepare(out: Path, seed: int, font_path: Path, cldr_dir: Path) -> list[str]:
     """Make the whole folder; the summary's lines."""
     font = pictures.load_font(font_path)
     named = cldr.read_emoji(cldr_dir)
-    with folder.replacing(out) as fresh:
+    with fresh_folder.replacing(out, folder.SOURCES) as fresh:
         images, thumbnails, left_out = pictures.choose(named, font)
         sentences, ambiguous = captions.captions_of_all(images)
         if not all(sentences):
@@ -115,7 +116,7 @@ def main() -> int:
     options = arguments()
     try:
         summary = prepare(options.out, options.seed, options.font, options.cldr)
-    except (PreparationError, OSError) as error:
+    except (PreparationError, fresh_folder.FolderError, OSError) as error:
         print(f"prepare_emoji.py: {error}", file=sys.stderr)
         return 2
     print("\n".join([*summary, f"written to {options.out}"]))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ def skip(reason: str) -> None:
 try:
     import numpy as np
 
+    import fresh_folder
     from emoji_prep import PreparationError, captions, cldr, folder, pictures, splits
 except ImportError as missing:
     if missing.name not in ("numpy", "PIL"):
@@ -162,7 +164,7 @@ class Folder(unittest.TestCase):
         other = self.out.parent / "other"
         self.assertEqual(run("--seed", "1", other).returncode, 0)
         self.assertNotEqual(lines(other / "test_names.txt"), lines(self.out / "test_names.txt"))
-        folder.shutil.rmtree(other)
+        shutil.rmtree(other)
 
 
 class Refusals(unittest.TestCase):
@@ -214,7 +216,7 @@ class Refusals(unittest.TestCase):
         out.mkdir()
         (out / folder.SOURCES).write_text("old")
         with self.assertRaises(RuntimeError):
-            with folder.replacing(out) as fresh:
+            with fresh_folder.replacing(out, folder.SOURCES) as fresh:
                 (fresh / "half").write_text("")
                 raise RuntimeError
         self.assertEqual((out / folder.SOURCES).read_text(), "old")

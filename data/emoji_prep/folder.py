@@ -4,19 +4,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
 
 import numpy as np
 from PIL import Image
 
-from emoji_prep import PreparationError
 from emoji_prep.cldr import CLDR_PACKAGE, Emoji
 from emoji_prep.pictures import BINS, FONT_PACKAGE
+from fresh_folder import write_lines
 
 SOURCES = "SOURCES.txt"
 
@@ -34,36 +30,6 @@ LICENCES = f"""Prepared from these Debian packages:
 {{tools}}
     Drawn and computed with these.
 """
-
-
-@contextmanager
-def replacing(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its place when all went well.
-
-    Whoever reads `out` sees the old folder or the whole new one. A folder that is not
-    ours is never replaced.
-    """
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise PreparationError(f"{out} exists and is not a folder: give another name")
-    if out.is_dir() and any(out.iterdir()) and not (out / SOURCES).is_file():
-        raise PreparationError(f"{out} holds other files (no {SOURCES}): give a new or empty folder")
-    fresh = out.with_name(f".{out.name}.new{os.getpid()}")
-    stale = out.with_name(f".{out.name}.old{os.getpid()}")
-    fresh.mkdir(parents=True)
-    try:
-        yield fresh
-        if out.is_dir():
-            out.rename(stale)
-        fresh.rename(out)
-    finally:
-        if stale.is_dir() and not out.exists():
-            stale.rename(out)
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(stale, ignore_errors=True)
-
-
-def write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
 
 
 def write_split(

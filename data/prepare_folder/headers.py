@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What picture files are: kind and size from their beginning, or, decoded, what they look like."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+
+import wrong_file
+from prepare_folder import Image
+from prepare_folder.problems import Problems
+
+# As Pillow calls them. MPO, of some cameras and telephones, is a JPEG with further ones behind it.
+KINDS = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WebP"}
+MOST_PIXELS = 178956970  # what `train` reads at most
+LOOK = 16
+# The root of the mean squared difference of two pictures reduced to 16x16, of 255, under which they
+# look alike: the same one stored at another quality or size is below 2.
+ALIKE = 3.0
+ROWS_AT_ONCE = 1024
+
+Pillow.MAX_IMAGE_PIXELS = None
+warnings.simplefilter("ignore")
+
+
+class Unreadable(Exception):
+    pass
+
+
+def look_at(path: Path, decode: bool) -> tuple[str, tuple[int, int], np.ndarray | None]:
+    """Kind, width and height, and (if decoded) the picture reduced to 16x16."""
+    if path.stat().st_size == 0:
+        raise Unreadable("an empty file")
+    try:
+        with Pillow.open(path) as picture:
+            if picture.format not in KINDS:
+                raise Unreadable(f"a picture of kind {picture.format}, expected JPEG, PNG or WebP: convert it")
+            if picture.width * picture.height > MOST_PIXELS:
+                raise Unreadable(f"{picture.width}x{picture.height} pixels, expected {MOST_PIXELS} at most")
+            size = picture.size
+            return KINDS[picture.format], size, reduced(picture) if decode else None
+    except Pillow.UnidentifiedImageError:
+        kind = wrong_file.kind(path)
+        broken = kind is None or kind.startswith("a picture")
+        raise Unreadable("no picture, or a broken one" if broken else kind) from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise Unreadable(f"a broken picture ({error})") from None
+
+
+def reduced(picture: Pillow.Image) -> np.ndarray:
+    """(768,) numbers of 0 to 255; what is transparent lies over white."""
+    picture.draft("RGB", (4 * LOOK, 4 * LOOK))  # a JPEG is read whole, and computed at an eighth
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        over = Pillow.new("RGBA", picture.size, "white")
+        over.alpha_composite(picture)
+        picture = over
+    small = picture.convert("RGB").resize((LOOK, LOOK), Pillow.Resampling.BOX)
+    return np.asarray(small, dtype=np.float32).ravel()
+
+
+def check(images: list[Image], decode: bool, problems: Problems) -> tuple[list[Image], np.ndarray | None]:
+    """Those that can be read, with kind and size; if decoded, (images, 768) of what they look like."""
+
+    def one(image: Image) -> tuple[str, tuple[int, int], np.ndarray | None] | Unreadable:
+        try:
+            return look_at(image.path, decode)
+        except Unreadable as wrong:
+            return wrong
+
+    readable, looks = [], []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for image, answer in zip(images, pool.map(one, images)):
+            if isinstance(answer, Unreadable):
+                problems.add("unreadable", image.where, f"{image.name}: {answer}")
+            else:
+                image.kind, image.size = answer[0], answer[1]
+                readable.append(image)
+                looks.append(answer[2])
+    return readable, np.stack(looks) if decode and looks else None
+
+
+def alike(looks: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of rows that look alike, the smaller first."""
+    squares = (looks.astype(np.float64) ** 2).sum(1)
+    most = ALIKE**2 * looks.shape[1]
+    pairs = []
+    for start in range(0, len(looks), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        distance = squares[rows, None] + squares[None, :] - 2 * (looks[rows] @ looks.T)
+        for a, b in np.argwhere(distance <= 2 * most):
+            # Again, exactly: differences of large sums are rough.
+            exact = ((looks[start + a].astype(np.float64) - looks[b]) ** 2).sum()
+            if start + a < b and exact <= most:
+                pairs.append((int(start + a), int(b)))
+    return pairs
