@@ -241,6 +241,11 @@ ct_tensor *ct_conv1d_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
  * (Cout) or NULL -> (B,Cout,H',W'). */
 ct_tensor *ct_conv2d_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
                           ct_tensor_conv2d_options options);
+/* As the ct_tensor_* of the same name: (B,C,H,W) -> (B,C,H',W'). A maximum's gradient goes to the
+ * element that it was taken from. */
+ct_tensor *ct_max_pool2d(ct_tensor *x, ct_tensor_max_pool2d_options options);
+ct_tensor *ct_avg_pool2d(ct_tensor *x, ct_tensor_avg_pool2d_options options);
+ct_tensor *ct_adaptive_avg_pool2d(ct_tensor *x, int64_t rows, int64_t columns);
 
 /* ---- losses (formulas: tensor/fused/fused.h) --------------------------------------------------
  */

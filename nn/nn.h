@@ -250,6 +250,29 @@ ct_module *ct_conv2d_create(int64_t in, int64_t out, int64_t kernel,
                             const ct_conv2d_options *options);
 ct_tensor *ct_conv2d(ct_module *conv, ct_tensor *x);
 
+/* Pooling of pictures (B,C,H,W) -> (B,C,H',W') as modules, for chains: ct_forward runs them, and
+ * ct_max_pool2d, ct_avg_pool2d and ct_adaptive_avg_pool2d of autograd/autograd.h do the same
+ * without one. Kernel (of both sides) and stride 1 to 2^31 - 1; formulas in tensor/fused/fused.h.
+ */
+typedef struct {
+    int64_t padding;  /* on all sides, 0 to half of what the kernel spans; default 0 */
+    int64_t dilation; /* 1 to 2^31 - 1; default 1 */
+    bool ceil_mode;   /* sizes rounded up; default false */
+} ct_max_pool2d_options;
+ct_max_pool2d_options ct_max_pool2d_defaults(void);
+ct_module *ct_max_pool2d_create(int64_t kernel, int64_t stride,
+                                const ct_max_pool2d_options *options);
+typedef struct {
+    int64_t padding;        /* on all sides, 0 to half of the kernel; default 0 */
+    bool ceil_mode;         /* sizes rounded up; default false */
+    bool count_include_pad; /* the padding counts as zeros; default true */
+} ct_avg_pool2d_options;
+ct_avg_pool2d_options ct_avg_pool2d_defaults(void);
+ct_module *ct_avg_pool2d_create(int64_t kernel, int64_t stride,
+                                const ct_avg_pool2d_options *options);
+/* To (B,C,rows,columns) whatever H and W are, 1 to 2^31 - 1 each; 1 and 1: the mean of all. */
+ct_module *ct_adaptive_avg_pool2d_create(int64_t rows, int64_t columns);
+
 /* Replaces the parameter `weight` of a linear or conv1d by weight_g, weight_v (Salimans and
  * Kingma 2016), as torch.nn.utils.weight_norm. Returns module. */
 ct_module *ct_weight_norm_apply(ct_module *module);

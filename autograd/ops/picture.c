@@ -53,7 +53,107 @@ ct_tensor *ct_conv2d_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
     return y;
 }
 
+/* ---- pooling ---------------------------------------------------------------------------- */
+
+static bool max_pool2d_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+    const ct_tensor_max_pool2d_options *o = ct_node_options(node);
+    gx[0] = ct_tensor_max_pool2d_grad(g[0], ct_saved(node, 0), ct_input_shape(node, 0), *o);
+    return gx[0] != NULL;
+}
+
+static int call_max_pool2d(ct_tensor *const *x, const void *options, ct_tensor **y) {
+    return ct_sample_result(y, ct_max_pool2d(x[0], *(const ct_tensor_max_pool2d_options *)options));
+}
+
+static void max_pool2d_samples(ct_sampler *sampler) {
+    const ct_tensor_max_pool2d_options plain = {2, 2, 0, 1, false}, over = {3, 2, 1, 1, false},
+                                       up = {3, 2, 1, 1, true}, wide = {2, 1, 1, 2, false};
+    ct_sample_input x = ct_sample_distinct(CT_SHAPE(2, 2, 5, 6));
+    ct_sample_1(sampler, "plain", call_max_pool2d, &plain, x);
+    ct_sample_1(sampler, "overlapping, padded", call_max_pool2d, &over, x);
+    ct_sample_1(sampler, "rounded up", call_max_pool2d, &up, x);
+    ct_sample_1(sampler, "dilated", call_max_pool2d, &wide, x);
+    ct_sample_1(sampler, "one element", call_max_pool2d, &over,
+                ct_sample_distinct(CT_SHAPE(1, 1, 1, 1)));
+    ct_sample_1(sampler, "no pictures", call_max_pool2d, &plain,
+                ct_sample_distinct(CT_SHAPE(0, 2, 5, 6)));
+}
+
+static const ct_op max_pool2d_op = {"max_pool2d", max_pool2d_backward, max_pool2d_samples};
+
+/* The positions are noted only where a gradient will want them. */
+ct_tensor *ct_max_pool2d(ct_tensor *x, ct_tensor_max_pool2d_options options) {
+    ct_tensor *index = NULL;
+    bool noted = ct_grad_enabled() && ct_requires_grad(x);
+    ct_tensor *y = ct_tensor_max_pool2d(x, options, noted ? &index : NULL);
+    ct_node *node = ct_record(&max_pool2d_op, 1, &x, 1, &y);
+    ct_save(node, index);
+    ct_save_options(node, &options, sizeof options);
+    return y;
+}
+
+static bool avg_pool2d_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+    const ct_tensor_avg_pool2d_options *o = ct_node_options(node);
+    gx[0] = ct_tensor_avg_pool2d_grad(g[0], ct_input_shape(node, 0), *o);
+    return gx[0] != NULL;
+}
+
+static int call_avg_pool2d(ct_tensor *const *x, const void *options, ct_tensor **y) {
+    return ct_sample_result(y, ct_avg_pool2d(x[0], *(const ct_tensor_avg_pool2d_options *)options));
+}
+
+static void avg_pool2d_samples(ct_sampler *sampler) {
+    const ct_tensor_avg_pool2d_options plain = {2, 2, 0, false, true}, with = {3, 2, 1, true, true},
+                                       without = {3, 2, 1, true, false};
+    ct_sample_input x = ct_sample_real(CT_SHAPE(2, 2, 5, 6));
+    ct_sample_1(sampler, "plain", call_avg_pool2d, &plain, x);
+    ct_sample_1(sampler, "padding counted, rounded up", call_avg_pool2d, &with, x);
+    ct_sample_1(sampler, "padding not counted", call_avg_pool2d, &without, x);
+    ct_sample_1(sampler, "one element", call_avg_pool2d, &with,
+                ct_sample_real(CT_SHAPE(1, 1, 1, 1)));
+    ct_sample_1(sampler, "no pictures", call_avg_pool2d, &plain,
+                ct_sample_real(CT_SHAPE(0, 2, 5, 6)));
+}
+
+static const ct_op avg_pool2d_op = {"avg_pool2d", avg_pool2d_backward, avg_pool2d_samples};
+
+ct_tensor *ct_avg_pool2d(ct_tensor *x, ct_tensor_avg_pool2d_options options) {
+    ct_tensor *y = ct_tensor_avg_pool2d(x, options);
+    ct_node *node = ct_record(&avg_pool2d_op, 1, &x, 1, &y);
+    ct_save_options(node, &options, sizeof options);
+    return y;
+}
+
+static bool adaptive_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+    gx[0] = ct_tensor_adaptive_avg_pool2d_grad(g[0], ct_input_shape(node, 0));
+    return gx[0] != NULL;
+}
+
+static int call_adaptive(ct_tensor *const *x, const void *options, ct_tensor **y) {
+    const int64_t *size = options;
+    return ct_sample_result(y, ct_adaptive_avg_pool2d(x[0], size[0], size[1]));
+}
+
+static void adaptive_samples(ct_sampler *sampler) {
+    const int64_t one[2] = {1, 1}, fewer[2] = {3, 4}, more[2] = {7, 9};
+    ct_sample_input x = ct_sample_real(CT_SHAPE(2, 2, 5, 6));
+    ct_sample_1(sampler, "to one", call_adaptive, one, x);
+    ct_sample_1(sampler, "to fewer", call_adaptive, fewer, x);
+    ct_sample_1(sampler, "to more", call_adaptive, more, x);
+    ct_sample_1(sampler, "one element", call_adaptive, one, ct_sample_real(CT_SHAPE(1, 1, 1, 1)));
+    ct_sample_1(sampler, "no pictures", call_adaptive, fewer, ct_sample_real(CT_SHAPE(0, 2, 5, 6)));
+}
+
+static const ct_op adaptive_op = {"adaptive_avg_pool2d", adaptive_backward, adaptive_samples};
+
+ct_tensor *ct_adaptive_avg_pool2d(ct_tensor *x, int64_t rows, int64_t columns) {
+    ct_tensor *y = ct_tensor_adaptive_avg_pool2d(x, rows, columns);
+    ct_record(&adaptive_op, 1, &x, 1, &y);
+    return y;
+}
+
 const ct_op *ct_picture_op(int i) {
-    static const ct_op *const ops[] = {&conv2d_op, NULL};
+    static const ct_op *const ops[] = {&conv2d_op, &max_pool2d_op, &avg_pool2d_op, &adaptive_op,
+                                       NULL};
     return ops[i];
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tensor/cpu/cpu.h"
+#include "tensor/cpu/span.h"
 
 /* Unfolding only moves elements: one loop for both sizes. A task is a step of u. */
 CT_PART unfold_steps(ct_part part, ct_tensor *u, const ct_tensor *x,
@@ -30,19 +31,6 @@ bool CT_CPU(unfold)(ct_tensor *u, const ct_tensor *x, ct_tensor_conv1d_options o
     CT_IN_PARTS(ct_cpu_threads(ct_count(u)), u->shape.dim[0] * u->shape.dim[1],
                 unfold_steps(part, u, x, options));
     return true;
-}
-
-/* Those of `count` positions of a kernel, `stride` apart from `start` on, that are within
- * 0..size-1: first to end-1. */
-typedef struct {
-    int64_t first, end;
-} span;
-
-static span span_of(int64_t count, int64_t start, int64_t stride, int64_t size) {
-    int64_t first = start < 0 ? (stride - 1 - start) / stride : 0;
-    int64_t end = start < size ? (size - 1 - start) / stride + 1 : 0;
-    if (end > count) end = count;
-    return first < end ? (span){first, end} : (span){0, 0};
 }
 
 #include "tensor/cpu/real_f32.h"

@@ -133,6 +133,37 @@ void ct_tensor_conv2d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tens
                            ct_tensor_conv2d_options options, ct_tensor **gx, ct_tensor **gweight,
                            ct_tensor **gbias); /* each NULL if not wanted; NULLs on error */
 
+/* ---- pooling of pictures ------------------------------------------------------------------ */
+/* x (B,C,H,W) -> (B,C,H',W'), square windows, as PyTorch's. `padding` on all sides, at most half of
+ * what a window spans, is seen by no maximum. H' = (H + 2 padding - dilation*(kernel-1) - 1)/stride
+ * + 1, rounded down, or with ceil_mode up, but for a window that would begin in the padding below.
+ * The grad half takes x's shape. */
+typedef struct {
+    int64_t kernel, stride, padding, dilation;
+    bool ceil_mode;
+} ct_tensor_max_pool2d_options;
+/* *index (B,C,H',W') i64: where in its picture's H W elements each maximum stands, for the
+ * gradient; index may be NULL. Of equal ones the first; a NaN is the largest, of several the last.
+ * A window that sees nothing of the picture gives -infinity and index -1. */
+ct_tensor *ct_tensor_max_pool2d(const ct_tensor *x, ct_tensor_max_pool2d_options options,
+                                ct_tensor **index);
+ct_tensor *ct_tensor_max_pool2d_grad(const ct_tensor *g, const ct_tensor *index, ct_shape shape,
+                                     ct_tensor_max_pool2d_options options);
+
+/* Means. count_include_pad: the padding that a window sees counts as zeros, else not at all. */
+typedef struct {
+    int64_t kernel, stride, padding;
+    bool ceil_mode, count_include_pad;
+} ct_tensor_avg_pool2d_options;
+ct_tensor *ct_tensor_avg_pool2d(const ct_tensor *x, ct_tensor_avg_pool2d_options options);
+ct_tensor *ct_tensor_avg_pool2d_grad(const ct_tensor *g, ct_shape shape,
+                                     ct_tensor_avg_pool2d_options options);
+
+/* Means to (B,C,rows,columns), of windows that cover the picture: row i is the mean of rows
+ * floor(i H/rows) to ceil((i+1) H/rows) - 1, columns likewise. */
+ct_tensor *ct_tensor_adaptive_avg_pool2d(const ct_tensor *x, int64_t rows, int64_t columns);
+ct_tensor *ct_tensor_adaptive_avg_pool2d_grad(const ct_tensor *g, ct_shape shape);
+
 /* ---- optimisers, over all parameters at once, in place ---------------------------------- */
 /* Contiguous f32 or f64; grads[i] of params[i]'s shape; a NULL gradient skips its parameter,
  * weight decay and moments included. Gradients are not changed.
