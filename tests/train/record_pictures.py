@@ -8,6 +8,7 @@ Debian 12's Pillow (9.4) and the library use the same libjpeg, libpng and libweb
 
 - file.NAME (bytes): a picture as it is in its file.
 - rgb.NAME (H,W,3): its pixels, upright, over white.
+- bad.NAME (bytes): a file that is to be refused.
 - resize.NAME.WxH.FILTER (H,W,3), with .BOX behind it if of a box: resized.
 - view.NAME.RESIZE.SIZE.FILTER (SIZE,SIZE,3): the shorter side to RESIZE, then the middle, as torchvision has it.
 """
@@ -64,8 +65,8 @@ def packed(rows, depth):
     return out
 
 
-def png(values, depth, colour, before=(), interlaced=False, after=()):
-    height, width, _ = values.shape
+def png(values, depth, colour, before=(), interlaced=False, after=(), says=None):
+    height, width = says or values.shape[:2]
     data = packed(values, depth)
     if interlaced:
         parts = [values[y0::dy, x0::dx] for x0, y0, dx, dy in ADAM7]
@@ -161,6 +162,30 @@ def pictures():
         yield name, data, pixels
 
 
+def segment(data, marker):
+    at = data.index(b"\xff" + marker)
+    return data[at:at + 2 + int.from_bytes(data[at + 2:at + 4], "big")]
+
+
+def bad():
+    """(name, bytes)"""
+    data = saved(Image.fromarray(scene(8, 8)).convert("L"), "JPEG")
+    tables = segment(data, b"\xdb") + data[data.index(b"\xff\xc4"):data.index(b"\xff\xda")]
+    values = data[data.index(segment(data, b"\xda")) + 10:-2]
+    frame = b"\xff\xc0\0\x11\x08\0\x08\0\x08\x03\1\x11\0\2\x11\0\3\x11\0"
+    scans = [b"\xff\xda\0\x08\1" + bytes([c]) + b"\0\0\x3f\0" + values for c in [1] * 510 + [2, 3]]
+    yield "scans.jpg", data[:2] + tables + frame + b"".join(scans) + data[-2:]
+    two = frame[:3] + b"\x0e" + frame[4:9] + b"\2" + frame[10:16]
+    yield "channels.jpg", data[:2] + tables + two + scans[0] + data[-2:]
+    huge = struct.pack(">HH", 65000, 65000)
+    yield "huge.jpg", data.replace(b"\0\x08\0\x08", huge, 1)
+    yield "huge.png", png(scene(), 8, 2, says=(65000, 65000))
+    yield "flat.png", png(scene(), 8, 2, says=(0, 23))
+    yield "long.png", png(scene(), 8, 2, says=(2, 70000))
+    webp = saved(Image.fromarray(scene(8, 8)), "WEBP", quality=10)
+    yield "huge.webp", webp.replace(b"\x9d\x01\x2a\x08\0\x08\0", b"\x9d\x01\x2a\xff\x3f\xff\x3f")
+
+
 # ---- resized ---------------------------------------------------------------------------------
 
 FILTERS = {"bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC}
@@ -190,6 +215,8 @@ def main():
     for name, data, pixels in pictures():
         tensors[f"file.{name}"] = np.frombuffer(data, np.uint8)
         tensors[f"rgb.{name}"] = pixels
+    for name, data in bad():
+        tensors[f"bad.{name}"] = np.frombuffer(data, np.uint8)
     for name in ("444.jpg", "turned6.jpg"):
         image = Image.fromarray(tensors[f"rgb.{name}"])
         for key, result in (*resized(image, name), *viewed(image, name)):

@@ -1,20 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pictures against what Pillow makes of them (tests/train/record_pictures.py): every kind of file,
  * resized, and the views of a model. */
-#include "tests/golden.h"
-#include "train/pictures/picture.h"
-
-/* Of a tensor's name, what is behind "prefix."; NULL if it begins otherwise. */
-static const char *behind(const char *name, const char *prefix) {
-    size_t length = strlen(prefix);
-    return strncmp(name, prefix, length) == 0 && name[length] == '.' ? name + length + 1 : NULL;
-}
-
-static ct_tensor *recorded(const golden *g, const char *prefix, const char *name) {
-    char text[256];
-    snprintf(text, sizeof text, "%s.%s", prefix, name);
-    return golden_stored(g, text);
-}
+#include "tests/train/picture_fixture.h"
 
 static void check_pixels(const char *name, const ct_picture *picture, const ct_tensor *expected) {
     assert_no_error();
@@ -24,32 +11,11 @@ static void check_pixels(const char *name, const ct_picture *picture, const ct_t
                   ct_shape_text(expected->shape));
     const uint8_t *right = ct_data(expected);
     for (int64_t i = 0; i < ct_count(expected); i++) {
-        ck_assert_msg(picture->rgb[i] == right[i], "%s: value %d of pixel (%d,%d) is %d, expected %d",
-                      name, (int)(i % 3), (int)(i / 3 % picture->width),
-                      (int)(i / 3 / picture->width), picture->rgb[i], right[i]);
+        ck_assert_msg(picture->rgb[i] == right[i],
+                      "%s: value %d of pixel (%d,%d) is %d, expected %d", name, (int)(i % 3),
+                      (int)(i / 3 % picture->width), (int)(i / 3 / picture->width), picture->rgb[i],
+                      right[i]);
     }
-}
-
-static ct_picture decoded(const golden *g, const char *name) {
-    ct_picture picture;
-    const ct_tensor *file = recorded(g, "file", name);
-    ck_assert_msg(ct_picture_decode(name, ct_data(file), (size_t)ct_count(file), 1 << 20, &picture),
-                  "%s", ct_error());
-    return picture;
-}
-
-/* Calls `check` for every tensor called "prefix.NAME"; returns how many there are. */
-static int for_each(const char *prefix, void (*check)(const golden *g, const char *name)) {
-    golden g = golden_open("pictures", CT_F32);
-    int found = 0;
-    for (int i = 0; i < ct_safetensors_count(g.file); i++) {
-        const char *name = behind(ct_safetensors_name(g.file, i), prefix);
-        if (!name) continue;
-        CT_SCOPE { check(&g, name); }
-        found++;
-    }
-    golden_close(&g);
-    return found;
 }
 
 static void check_file_of(const golden *g, const char *name) {
@@ -71,8 +37,8 @@ static void check_resized(const golden *g, const char *name) {
     char file[32], kind[32];
     int width, height, length = 0;
     ct_picture_box box;
-    ck_assert_int_eq(sscanf(name, "%31[^.].jpg.%dx%d.%31[a-z]%n", file, &width, &height, kind,
-                            &length), 4);
+    ck_assert_int_eq(
+        sscanf(name, "%31[^.].jpg.%dx%d.%31[a-z]%n", file, &width, &height, kind, &length), 4);
     int edges = sscanf(name + length, ".%f,%f,%f,%f", &box.left, &box.top, &box.right, &box.bottom);
     strcat(file, ".jpg");
     ct_picture picture = decoded(g, file), small;

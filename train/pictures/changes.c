@@ -38,8 +38,8 @@ static bool check_number(const char *what, double value, double most) {
 
 bool ct_picture_changes_check(const ct_picture_changes *c) {
     const double most_ratio = 1000, most_factor = 100;
-    return (!c->crop || (check_range("scale", c->scale, 1) &&
-                         check_range("ratio", c->ratio, most_ratio))) &&
+    return (!c->crop ||
+            (check_range("scale", c->scale, 1) && check_range("ratio", c->ratio, most_ratio))) &&
            check_number("flip", c->flip, 1) &&
            check_number("brightness", c->brightness, most_factor) &&
            check_number("contrast", c->contrast, most_factor) &&
@@ -49,8 +49,8 @@ bool ct_picture_changes_check(const ct_picture_changes *c) {
 bool ct_picture_draw_check(const ct_picture_draw *draw) {
     const int64_t numbers = (int64_t)1 << NUMBER_BITS;
     const int64_t epochs = (int64_t)1 << (64 - NUMBER_BITS - COUNTER_BITS);
-    if (!draw || (draw->number >= 0 && draw->number < numbers && draw->epoch >= 0 &&
-                  draw->epoch < epochs)) {
+    if (!draw ||
+        (draw->number >= 0 && draw->number < numbers && draw->epoch >= 0 && draw->epoch < epochs)) {
         return true;
     }
     return ct_fail_bool("pictures: sample %" PRId64 " of epoch %" PRId64

@@ -19,8 +19,8 @@ typedef struct {
 bool ct_picture_broken(ct_picture_source *source, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Memory for width x height pixels of `channels` bytes in *picture, whose sizes it sets. False, with
- * an error, if they are more than may be, none, or do not fit in memory. */
+/* Memory for width x height pixels of `channels` bytes in *picture, whose sizes it sets. False,
+ * with an error, if they are more than may be, none, or do not fit in memory. */
 bool ct_picture_allocate(ct_picture_source *source, int64_t width, int64_t height, int channels,
                          ct_picture *picture);
 /* Pixels of four bytes, the last opacity, over white: three bytes each, in less memory. */

@@ -122,8 +122,8 @@ static bool read_all(reader *r) {
     jpeg_save_markers(info, APP1, APP1_BYTES);
     jpeg_read_header(info, TRUE);
     read_orientation(r);
-    if (!choose_colours(r) || !ct_picture_allocate(r->source, info->image_width,
-                                                   info->image_height, 3, r->picture)) {
+    if (!choose_colours(r) ||
+        !ct_picture_allocate(r->source, info->image_width, info->image_height, 3, r->picture)) {
         return false;
     }
     jpeg_start_decompress(info);

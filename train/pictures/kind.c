@@ -14,7 +14,8 @@ typedef struct {
     const char *what;
 } signature;
 
-#define HAS(at, text, what) {at, text, sizeof(text) - 1, what}
+#define HAS(at, text, what) \
+    { at, text, sizeof(text) - 1, what }
 
 /* Pictures of other kinds. */
 static const signature pictures[] = {
@@ -44,10 +45,8 @@ static const signature pictures[] = {
 
 /* Texts that come instead of a picture, after white space and whatever their case. */
 static const signature texts[] = {
-    HAS(0, "<!doctype", "a web page"),
-    HAS(0, "<html", "a web page"),
-    HAS(0, "<head", "a web page"),
-    HAS(0, "<?xml", "an XML document"),
+    HAS(0, "<!doctype", "a web page"), HAS(0, "<html", "a web page"),
+    HAS(0, "<head", "a web page"),     HAS(0, "<?xml", "an XML document"),
     HAS(0, "{", "a JSON text"),
 };
 
@@ -73,9 +72,8 @@ static bool other_text(ct_picture_source *source) {
     }
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (!is_text(&texts[i], bytes + space, size - space)) continue;
-        return ct_picture_broken(source,
-                                 "%s, expected a picture: perhaps of a download that failed",
-                                 texts[i].what);
+        return ct_picture_broken(
+            source, "%s, expected a picture: perhaps of a download that failed", texts[i].what);
     }
     return false;
 }
@@ -98,8 +96,9 @@ bool ct_picture_other(ct_picture_source *source) {
         ct_file_is_other(source->name, source->bytes, size, "a picture (JPEG, PNG or WebP)")) {
         return false;
     }
-    return ct_picture_broken(source, "neither JPEG, PNG nor WebP: it begins with the bytes "
-                                     "%02x %02x %02x %02x",
+    return ct_picture_broken(source,
+                             "neither JPEG, PNG nor WebP: it begins with the bytes "
+                             "%02x %02x %02x %02x",
                              source->bytes[0], size > 1 ? source->bytes[1] : 0,
                              size > 2 ? source->bytes[2] : 0, size > 3 ? source->bytes[3] : 0);
 }

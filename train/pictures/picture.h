@@ -4,7 +4,8 @@
  * JPEG, PNG and WebP, told by their content whatever their name. Pixels are those of Pillow
  * (Image.open, ImageOps.exif_transpose, convert("RGB"), resize), to the last bit where both use the
  * same libjpeg: integer DCT, smooth upsampling, antialiased filters in fixed point. What is
- * transparent is laid over white; of an animation the first picture counts; 16 bits a channel become
+ * transparent is laid over white; of an animation the first picture counts; 16 bits a channel
+ * become
  * 8. Colour profiles and gamma are not applied.
  *
  * A file that is no picture, or not a whole one, is an error "FILE: what is wrong, what was
@@ -94,7 +95,8 @@ typedef struct {
 } ct_picture_draw;
 
 /* (3, size, size), values of 0 to 1, red plane first. `draw` NULL: without changes, as for
- * evaluation. False and an error for a view that ct_picture_view_check refuses or without memory. */
+ * evaluation. False and an error for a view that ct_picture_view_check refuses or without memory.
+ */
 bool ct_picture_look(const ct_picture *picture, const ct_picture_view *view,
                      const ct_picture_draw *draw, float *out);
 /* ct_picture_read, then ct_picture_look. */

@@ -176,13 +176,11 @@ ct_pixels ct_pixels_of(const ct_picture *picture) {
 }
 
 bool ct_resample(const ct_pixels *from, const ct_resampling *how, uint8_t *to, size_t row) {
-    direction x = {from->width, how->box.left, how->box.right,
-                   how->width,  how->left,     how->filter};
-    direction y = {from->height, how->box.top, how->box.bottom,
-                   how->height,  how->top,     how->filter};
+    direction x = {from->width, how->box.left, how->box.right, how->width, how->left, how->filter};
+    direction y = {from->height, how->box.top, how->box.bottom, how->height, how->top, how->filter};
     taps across = {0}, down = {0};
-    bool done = make_taps(&x, how->part_width, &across) &&
-                make_taps(&y, how->part_height, &down) && resample(from, &across, &down, to, row);
+    bool done = make_taps(&x, how->part_width, &across) && make_taps(&y, how->part_height, &down) &&
+                resample(from, &across, &down, to, row);
     free_taps(&across);
     free_taps(&down);
     return done || ct_fail_bool("picture: out of memory");

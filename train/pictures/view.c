@@ -30,8 +30,7 @@ bool ct_picture_view_check(const ct_picture_view *view) {
         return ct_fail_bool("pictures: size is %" PRId64 ", expected 1 to %d", view->size,
                             MOST_SIZE);
     }
-    if (view->fit == CT_PICTURE_CROP &&
-        (view->resize < view->size || view->resize > MOST_RESIZE)) {
+    if (view->fit == CT_PICTURE_CROP && (view->resize < view->size || view->resize > MOST_RESIZE)) {
         return ct_fail_bool("pictures: resize is %" PRId64 ", expected %" PRId64
                             ", which is the size, to %d",
                             view->resize, view->size, MOST_RESIZE);
@@ -52,11 +51,9 @@ typedef struct {
     int left, top;
 } framing;
 
-static framing frame_whole(const ct_pixels *from, int width, int height,
-                           ct_picture_filter filter) {
+static framing frame_whole(const ct_pixels *from, int width, int height, ct_picture_filter filter) {
     ct_picture_box box = {0, 0, (float)from->width, (float)from->height};
-    return (framing){.from = *from,
-                     .how = {box, width, height, 0, 0, width, height, filter}};
+    return (framing){.from = *from, .how = {box, width, height, 0, 0, width, height, filter}};
 }
 
 /* The middle of what torchvision's Resize makes of it, whose longer side is cut to an integer. */

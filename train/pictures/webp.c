@@ -47,7 +47,9 @@ static bool decode_first(ct_picture_source *source, ct_picture *picture) {
     bool done = decoder && WebPAnimDecoderGetNext(decoder, &canvas, &time);
     if (done) memcpy(picture->rgb, canvas, (size_t)picture->width * (size_t)picture->height * 4);
     WebPAnimDecoderDelete(decoder);
-    return done || fail_status(source, VP8_STATUS_BITSTREAM_ERROR);
+    return done ||
+           ct_picture_broken(source, "an animated WebP that is damaged or cut short, expected "
+                                     "a whole one");
 }
 
 static void read_orientation(ct_picture_source *source) {
@@ -71,8 +73,8 @@ static bool decode(ct_picture_source *source, ct_picture *picture) {
     if (!ct_picture_allocate(source, config.input.width, config.input.height, channels, picture)) {
         return false;
     }
-    bool done = animated ? decode_first(source, picture)
-                         : decode_still(source, &config, channels, picture);
+    bool done =
+        animated ? decode_first(source, picture) : decode_still(source, &config, channels, picture);
     if (!done) return false;
     if (channels == 4) ct_picture_over_white(picture);
     read_orientation(source);
