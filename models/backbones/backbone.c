@@ -143,11 +143,21 @@ static const backbone *taking(const char *op, ct_module *net, const ct_tensor *p
     return fits ? ct_module_self(net) : NULL;
 }
 
+/* A block's result is let go when the next one has taken it, unless it is on the graph. */
 static ct_tensor *features(ct_module *net, const backbone *own, ct_tensor *pictures) {
     for (int i = 0; i < own->count; i++) {
         if (own->parts[i].block < own->frozen) evaluate(own->parts[i].module);
     }
-    return own->network->features(net, pictures);
+    ct_tensor *x = ct_keep(pictures);
+    for (int i = 0; i < own->count; i++) {
+        const part *now = &own->parts[i];
+        if (i > 0 && own->parts[i - 1].block == now->block) continue;
+        ct_tensor *y = NULL;
+        CT_SCOPE { y = ct_keep(own->network->run(net, now->block, now->module, x)); }
+        ct_release(x);
+        x = y;
+    }
+    return ct_adopt(x);
 }
 
 ct_tensor *ct_backbone_regions(ct_module *net, ct_tensor *pictures) {

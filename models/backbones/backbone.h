@@ -14,8 +14,9 @@ struct ct_backbone_network {
     const char *classifier; /* how the names of the classifier's tensors begin: "fc." */
     /* Adds the modules to a new net, those of its blocks by ct_backbone_part. */
     bool (*build)(ct_module *net, const ct_backbone_network *network, int64_t classes);
-    /* Pictures (B,3,H,W) -> what regions and logits are made of. */
-    ct_tensor *(*features)(ct_module *net, ct_tensor *pictures);
+    /* Runs a block, of which `part` is the first part: block 0 takes pictures (B,3,H,W), each other
+     * what the one before gave, and the last gives what regions and logits are made of. */
+    ct_tensor *(*run)(ct_module *net, int64_t block, ct_module *part, ct_tensor *x);
     ct_tensor *(*regions)(ct_module *net, ct_tensor *features); /* (B,N,F) */
     ct_tensor *(*logits)(ct_module *net, ct_tensor *features);  /* (B,classes) */
     /* How many regions stand below one another in a picture of this height, or side by side in one
@@ -32,15 +33,11 @@ const ct_backbone_network *ct_backbone_network_at(int i);
 /* The record of a net that ct_backbone_create made. */
 const ct_backbone_network *ct_backbone_network_of(ct_module *net);
 
-/* Gives child to parent, somewhere in net, as a part of a block; 0 is the stem, to which tensors of
- * the net's own belong too. Returns child, or NULL and an error, child destroyed. */
+/* Gives child to parent, somewhere in net, as a part of a block: block after block, from 0, the
+ * stem, to which tensors of the net's own belong too. Returns child, or NULL and an error, child
+ * destroyed. */
 ct_module *ct_backbone_part(ct_module *net, int64_t block, ct_module *parent, const char *name,
                             ct_module *child);
-
-/* The child of a child: ct_backbone_child(net, "layer1", "0"). */
-ct_module *ct_backbone_child(ct_module *module, const char *name, const char *below);
-/* The child whose name is a number; NULL if there is none. */
-ct_module *ct_backbone_child_number(ct_module *module, int number);
 
 /* ---- what networks are made of: models/backbones/parts.c --------------------------------------
  */

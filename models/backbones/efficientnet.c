@@ -109,18 +109,22 @@ static bool build(ct_module *net, const ct_backbone_network *network, int64_t cl
            (classes == 0 || build_classifier(net, classes, of->dropout));
 }
 
-static ct_tensor *features(ct_module *net, ct_tensor *x) {
-    const shape *of = ct_backbone_network_of(net)->shape;
-    x = relu6(ct_backbone_conv_norm(net, "_conv_stem", "_bn0", same(x, 3, 2)));
-    ct_module *blocks = ct_module_child(net, "_blocks");
-    int number = 0;
-    for (const stage *s = of->stages; s->repeats; s++) {
-        for (int i = 0; i < s->repeats; i++) {
-            ct_module *block = ct_backbone_child_number(blocks, number++);
-            x = run_block(block, x, s->kernel, i == 0 ? s->stride : 1);
-        }
+/* Block `number` of the inverted residuals, from 1: its stage, with stride 1 behind the first. */
+static stage stage_of(const shape *of, int64_t number) {
+    const stage *s = of->stages;
+    for (; number > s->repeats; s++) number -= s->repeats;
+    stage found = *s;
+    if (number > 1) found.stride = 1;
+    return found;
+}
+
+static ct_tensor *run(ct_module *net, int64_t block, ct_module *part, ct_tensor *x) {
+    if (block == 0) return relu6(ct_backbone_conv_norm(net, "_conv_stem", "_bn0", same(x, 3, 2)));
+    if (part == ct_module_child(net, "_conv_head")) {
+        return relu6(ct_backbone_conv_norm(net, "_conv_head", "_bn1", x));
     }
-    return relu6(ct_backbone_conv_norm(net, "_conv_head", "_bn1", x));
+    stage s = stage_of(ct_backbone_network_of(net)->shape, block);
+    return run_block(part, x, s.kernel, s.stride);
 }
 
 static ct_tensor *logits(ct_module *net, ct_tensor *map) {
@@ -151,7 +155,7 @@ const ct_backbone_network ct_efficientnets[] = {
      .width = HEAD,
      .classifier = "_fc.",
      .build = build,
-     .features = features,
+     .run = run,
      .regions = ct_backbone_map_regions,
      .logits = logits,
      .grid = grid},

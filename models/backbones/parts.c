@@ -1,19 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What networks for pictures are made of. */
 #include <math.h>
-#include <stdio.h>
 
 #include "models/backbones/backbone.h"
-
-ct_module *ct_backbone_child(ct_module *module, const char *name, const char *below) {
-    return ct_module_child(ct_module_child(module, name), below);
-}
-
-ct_module *ct_backbone_child_number(ct_module *module, int number) {
-    char name[16];
-    snprintf(name, sizeof name, "%d", number);
-    return ct_module_child(module, name);
-}
 
 /* He et al. (2015), of what a unit gives on; PyTorch does not divide it by the groups. */
 bool ct_backbone_draw_conv(ct_module *conv) {
@@ -38,8 +27,9 @@ ct_module *ct_backbone_conv_create(ct_backbone_conv shape) {
 
 ct_tensor *ct_backbone_conv_norm(ct_module *module, const char *conv, const char *norm,
                                  ct_tensor *x) {
-    return ct_batch_norm(ct_module_child(module, norm),
-                         ct_conv2d(ct_module_child(module, conv), x));
+    ct_module *first = ct_module_child(module, conv), *then = ct_module_child(module, norm);
+    CT_SCOPE { return ct_escape(ct_batch_norm(then, ct_conv2d(first, x))); }
+    return NULL;
 }
 
 /* (B,F,h,w) -> (B,F,h*w) */
