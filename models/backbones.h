@@ -2,9 +2,9 @@
 /* Networks for pictures, as nn modules whose parameters have the names that torchvision gives them,
  * so that a state dictionary of its loads as it is.
  *
- *     ct_module *net = ct_backbone_create("efficientnet_lite0", NULL);
- *     ct_backbone_load(net, "efficientnet_lite0.safetensors");
- *     ct_backbone_finetune(net, 2);                         // the last two blocks are trained
+ *     ct_module *net = ct_backbone_create("resnet50", NULL);
+ *     ct_backbone_load(net, "resnet50.safetensors");
+ *     ct_backbone_finetune(net, 2);                         // the last two residual blocks
  *     ct_tensor *regions = ct_backbone_regions(net, pictures);
  *
  * Pictures are (B,3,H,W), channels red, green, blue, normalised as the network was trained on them;
@@ -33,11 +33,16 @@ ct_backbone_options ct_backbone_defaults(void); /* the defaults above */
 
 /* By name:
  *
- *   efficientnet_lite0   EfficientNet-Lite0 (Tan and Le 2019; relu6, no squeeze-and-excitation,
- *                        padding "same" as TensorFlow's). Names are those of the Python package
- *                        efficientnet_lite_pytorch: _conv_stem.weight, _blocks.0._bn1.weight, ...,
- *                        _fc.weight. F = 1280. 18 blocks: the stem, 16 inverted residuals, the
- *                        head's convolution.
+ *   resnet18, resnet34, resnet50, resnet101, resnet152
+ *                        ResNet (He et al. 2016; bottlenecks stride in their 3x3 convolution). F =
+ *                        512, of those with bottlenecks (50 and more) 2048. Blocks: the stem, each
+ *                        residual block (8, 16, 16, 33, 50). Of pictures 224x224 N = 7*7.
+ *   vgg19                VGG19 without batch norm (Simonyan and Zisserman 2015). F = 512, N = 7*7
+ * of pictures 224x224, 32x32 the smallest. 16 blocks: the convolutions. efficientnet_lite0
+ * EfficientNet-Lite0 (Tan and Le 2019; relu6, no squeeze-and-excitation, padding "same" as
+ * TensorFlow's). Names are those of the Python package efficientnet_lite_pytorch:
+ * _conv_stem.weight, _blocks.0._bn1.weight, ..., _fc.weight. F = 1280. 18 blocks: the stem, 16
+ * inverted residuals, the head's convolution.
  *
  * The module is the caller's. NULL and an error for another name, which lists these, or a wrong
  * option. */

@@ -25,7 +25,7 @@ struct ct_backbone_network {
 };
 
 /* Those of each file. */
-extern const ct_backbone_network ct_efficientnets[];
+extern const ct_backbone_network ct_efficientnets[], ct_resnets[], ct_vggs[];
 
 /* Network i of all; NULL behind the last. */
 const ct_backbone_network *ct_backbone_network_at(int i);

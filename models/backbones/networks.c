@@ -3,6 +3,8 @@
 #include "models/backbones/backbone.h"
 
 static const ct_backbone_network *const files[] = {
+    ct_resnets,
+    ct_vggs,
     ct_efficientnets,
 };
 enum { FILES = sizeof files / sizeof *files };

@@ -53,7 +53,8 @@ static inline ct_tensor *formula_value(const char *name, ct_shape shape) {
 }
 
 static inline bool formula_fill_one(void *context, const char *name, ct_tensor *x, bool buffer) {
-    (void)context, (void)buffer;
+    const bool *buffers_alone = context;
+    if (*buffers_alone && !buffer) return true;
     CT_SCOPE {
         if (ct_dtype_is_float(x->dtype)) ct_tensor_copy_to(x, formula_value(name, x->shape));
         else ct_tensor_fill(x, 0);
@@ -61,9 +62,9 @@ static inline bool formula_fill_one(void *context, const char *name, ct_tensor *
     return ct_ok();
 }
 
-/* Every parameter and buffer of a net. */
-static inline void formula_fill(ct_module *net) {
-    ck_assert(ct_module_visit(net, formula_fill_one, NULL));
+/* Every parameter (but for `buffers_alone`) and every buffer of a net; no gradients then. */
+static inline void formula_fill(ct_module *net, bool buffers_alone) {
+    ck_assert(ct_module_visit(net, formula_fill_one, &buffers_alone));
     ct_module_zero_grad(net);
     assert_no_error();
 }

@@ -12,7 +12,7 @@ static ct_module *small_net(int64_t classes) {
     options.classes = classes;
     ct_module *net = ct_backbone_create(smallest, &options);
     assert_no_error();
-    formula_fill(net);
+    formula_fill(net, false);
     return net;
 }
 

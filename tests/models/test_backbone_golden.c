@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Networks for pictures against recorded values of torchvision and of the package
- * efficientnet_lite_pytorch: regions, logits, running statistics, and in f64 some gradients (in f32
- * some of so many values lie on the other side of a relu's kink). */
+ * efficientnet_lite_pytorch: regions and logits; in f64 training mode, some gradients and running
+ * statistics, too, which in f32 what fifty layers make of rounding and relus' kinks changes. */
 #include "models/backbones.h"
 #include "tests/golden.h"
 #include "tests/models/backbone_formula.h"
 
-enum { BATCH = 2, HEIGHT = 75, WIDTH = 64, COLUMNS = 48 };
+enum { BATCH = 2, HEIGHT = 43, WIDTH = 64, COLUMNS = 48 };
 
-static const char *const nets[] = {"efficientnet_lite0"};
+static const struct {
+    const char *name;
+    int64_t blocks;
+} nets[] = {{"efficientnet_lite0", 18}, {"resnet18", 9}, {"resnet50", 17}, {"vgg19", 16}};
 enum { NETS = sizeof nets / sizeof *nets };
 
 typedef struct {
@@ -37,7 +40,7 @@ static bool check_one(void *context, const char *name, ct_tensor *x, bool buffer
     char after[256];
     snprintf(after, sizeof after, "after.%s", name);
     CT_SCOPE {
-        if (!buffer && golden_has(w->g, key) && w->g->dtype == CT_F64) {
+        if (!buffer && golden_has(w->g, key)) {
             golden_check(w->g, first(ct_grad(x)), key);
             w->seen++;
         }
@@ -55,7 +58,7 @@ static bool check_one(void *context, const char *name, ct_tensor *x, bool buffer
 static ct_tensor *differentiated(const walk *w, ct_module *net, ct_tensor *pictures,
                                  ct_tensor *regions) {
     if (golden_number(w->g, "classes") == 0) return ct_mean(regions, 1);
-    formula_fill(net); /* running statistics as before */
+    formula_fill(net, true); /* running statistics as before */
     ct_tensor *logits = ct_backbone_logits(net, pictures);
     golden_check(w->g, logits, recorded(w, "logits", ""));
     return logits;
@@ -65,7 +68,7 @@ static void check_mode(const golden *g, ct_module *net, bool training) {
     walk w = {g, training ? "train" : "eval", 0};
     ct_module_train(net, training);
     ct_module_train(ct_module_child(net, "_dropout"), false); /* recorded without */
-    formula_fill(net);
+    formula_fill(net, true);
     ct_tensor *pictures = formula_tensor("pictures", CT_SHAPE(BATCH, 3, HEIGHT, WIDTH), 2, 0, true);
     pictures = ct_tensor_cast(pictures, g->dtype);
     ct_tensor *regions = ct_backbone_regions(net, pictures);
@@ -74,22 +77,28 @@ static void check_mode(const golden *g, ct_module *net, bool training) {
     ck_assert_int_eq(ct_dim(regions, 1), ct_backbone_region_count(net, HEIGHT, WIDTH));
     ck_assert_int_eq(ct_dim(regions, 2), ct_backbone_width(net));
     ct_tensor *y = differentiated(&w, net, pictures, regions);
+    bool last = training || !golden_has(g, "train.regions");
+    if (g->dtype != CT_F64 || !last) return;
     ct_tensor *cotangent = formula_tensor("cotangent", y->shape, 1, 0, false);
     ct_backward(ct_sum_all(ct_mul(y, ct_tensor_cast(cotangent, g->dtype))));
     ck_assert(ct_module_visit(net, check_one, &w));
-    ck_assert_int_ge(w.seen, g->dtype == CT_F64 ? 2 : 0);
+    ck_assert_int_gt(w.seen, 1);
 }
 
 START_TEST(computes_what_was_recorded) {
     char name[64];
-    snprintf(name, sizeof name, "backbone_%s", nets[_i / 2]);
+    snprintf(name, sizeof name, "backbone_%s", nets[_i / 2].name);
     golden g = golden_open(name, _i % 2 ? CT_F32 : CT_F64);
     ct_backbone_options options = {.classes = (int64_t)golden_number(&g, "classes")};
-    ct_module *net = ct_backbone_create(nets[_i / 2], &options);
+    ct_module *net = ct_backbone_create(nets[_i / 2].name, &options);
     ct_module_to_dtype(net, g.dtype);
+    ck_assert_int_eq(ct_backbone_block_count(net), nets[_i / 2].blocks);
     assert_no_error();
+    formula_fill(net, false);
     CT_SCOPE { check_mode(&g, net, false); }
-    CT_SCOPE { check_mode(&g, net, true); }
+    if (g.dtype == CT_F64 && golden_has(&g, "train.regions")) {
+        CT_SCOPE { check_mode(&g, net, true); }
+    }
     ct_module_destroy(net);
     golden_close(&g);
 }
