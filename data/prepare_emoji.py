@@ -9,6 +9,8 @@ Writes an ordinary data folder, for split in train, dev, test, test_new:
     {split}_ids.txt     for each caption, the row of its image in {split}_ims.npy
     {split}_names.txt   for each image, the emoji, a tab, its name
     thumbs/{split}/     for each image, a 72x72 PNG named by its row
+    pictures/{split}/   with --pictures: for each image, a PNG of 136x128, as drawn, and
+    {split}_pictures.txt  their names, for models that begin with pixels
     stats.json          the statistics, to prepare new pictures with
     SOURCES.txt         packages, licences, counts
 
@@ -50,6 +52,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("out", nargs="?", type=Path, default=HERE / "emoji", metavar="OUT_DIR",
                         help="folder to write (default: emoji, beside this script)")
     parser.add_argument("--seed", type=int, default=0, help="draws the splits (default: 0)")
+    parser.add_argument("--pictures", action="store_true", help="keep the pictures too, for models that begin with pixels")
     parser.add_argument("--font", type=Path, default=pictures.FONT, help="default: %(default)s")
     parser.add_argument("--cldr", type=Path, default=cldr.CLDR_DIR, help="default: %(default)s")
     return parser.parse_args()
@@ -82,7 +85,7 @@ def summarise(
     return lines
 
 
-def prepare(out: Path, seed: int, font_path: Path, cldr_dir: Path) -> list[str]:
+def prepare(out: Path, seed: int, font_path: Path, cldr_dir: Path, keep_pictures: bool) -> list[str]:
     """Make the whole folder; the summary's lines."""
     font = pictures.load_font(font_path)
     named = cldr.read_emoji(cldr_dir)
@@ -101,6 +104,8 @@ def prepare(out: Path, seed: int, font_path: Path, cldr_dir: Path) -> list[str]:
                 [sentences[row] for row in chosen], [images[row] for row in chosen],
                 [thumbnails[row] for row in chosen],
             )
+            if keep_pictures:
+                folder.write_pictures(fresh, name, [pictures.draw(images[row].text, font) for row in chosen])
         folder.write_statistics(fresh, mean, deviation)
         summary = summarise(
             len(named), left_out,
@@ -115,7 +120,7 @@ def prepare(out: Path, seed: int, font_path: Path, cldr_dir: Path) -> list[str]:
 def main() -> int:
     options = arguments()
     try:
-        summary = prepare(options.out, options.seed, options.font, options.cldr)
+        summary = prepare(options.out, options.seed, options.font, options.cldr, options.pictures)
     except (PreparationError, fresh_folder.FolderError, OSError) as error:
         print(f"prepare_emoji.py: {error}", file=sys.stderr)
         return 2

@@ -160,10 +160,18 @@ class Folder(unittest.TestCase):
             self.assertIn(word, text)
         self.assertIn(self.summary.partition("written to")[0], text)
 
-    def test_another_seed_draws_other_splits(self) -> None:
+    def test_another_seed_draws_other_splits_and_pictures_are_kept(self) -> None:
         other = self.out.parent / "other"
-        self.assertEqual(run("--seed", "1", other).returncode, 0)
+        self.assertEqual(run("--seed", "1", "--pictures", other).returncode, 0)
         self.assertNotEqual(lines(other / "test_names.txt"), lines(self.out / "test_names.txt"))
+        for name in SPLITS:
+            names = lines(other / f"{name}_pictures.txt")
+            self.assertEqual(names, [f"pictures/{name}/{row:04d}.png" for row in range(len(names))])
+            self.assertEqual(len(names), len(np.load(other / f"{name}_ims.npy", mmap_mode="r")))
+        with pictures.Image.open(other / names[7]) as image, pictures.Image.open(other / "thumbs" / name / "0007.png") as thumb:
+            self.assertEqual((image.size, image.mode), (pictures.CANVAS, "RGB"))
+            small = image.resize(thumb.size, pictures.Image.Resampling.LANCZOS)
+            self.assertEqual(small.tobytes(), thumb.tobytes())
         shutil.rmtree(other)
 
 

@@ -390,7 +390,11 @@ class Drawing(Prepared):
             self.assertEqual({name[1:-4] for name in names if name[0] == "p"}, {name[1:-4] for name in names if name[0] == "q"})
         text = "image,caption,split\np1.png,One.,train\nq1.jpg,Two.,test\np2.png,Three.,train\n"
         said = self.succeeds(self.write("u.csv", text), "--decode", "--out", self.folder / "other")
-        self.assertIn("pictures that look like one of another split, kept: 1", said)
+        self.assertIn("pictures that look like one of another split: 1", said)
+
+        self.assertIn("u.csv:2: p1.png of train and q1.jpg of test", said)
+        self.succeeds(self.folder / "photos" / "u.csv", "--decode", "--skip", "alike", "--out", self.out, "--overwrite")
+        self.assertEqual((self.split("train"), self.split("test")), ({"p2.png": ["Three."]}, {"q1.jpg": ["Two."]}))
 
     def test_alike_finds_pairs_across_blocks(self) -> None:
         looks = np.random.default_rng(2).uniform(0, 255, (headers.ROWS_AT_ONCE + 10, 768)).astype(np.float32)
@@ -421,7 +425,7 @@ class Program(Prepared):
         self.assertEqual(self.split("train"), {"a.png": ["One."]})
         done = subprocess.run([*command, "--skip", "all"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 2)
-        self.assertIn("'all', expected some of missing,unreadable,shared", done.stderr)
+        self.assertIn("'all', expected some of missing,unreadable,shared,alike", done.stderr)
 
 
 class Writing(Prepared):

@@ -51,6 +51,15 @@ def write_split(
         image.save(thumbs / f"{row:04d}.png")
 
 
+def write_pictures(folder: Path, name: str, images: list[Image.Image]) -> None:
+    """What `train` reads for a model that begins with pixels, as data/prepare leaves it."""
+    names = [f"pictures/{name}/{row:04d}.png" for row in range(len(images))]
+    (folder / "pictures" / name).mkdir(parents=True)
+    for path, image in zip(names, images):
+        image.save(folder / path)
+    write_lines(folder / f"{name}_pictures.txt", names)
+
+
 def channel_names() -> list[str]:
     """What each of the 61 numbers of a region is."""
     places = [(row, column) for row in range(4) for column in range(4)]

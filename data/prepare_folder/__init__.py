@@ -12,6 +12,10 @@ problems   what is wrong, where, and whether it is an error
 report     what there is, in a few lines
 output     writes the data folder
 whole      all of it, one after the other
+
+lists      splits that are files of names
+drawings   SVG to PNG, for data/prepare_stamps.py and data/prepare_clipart.py
+clipart    what the drawings of the latter are called
 """
 
 from __future__ import annotations

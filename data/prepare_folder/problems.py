@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-# With which training would be wrong; --skip leaves such pictures out.
+# With which training would be wrong.
 ERRORS = {
     "missing": "pictures that are not there",
     "unreadable": "pictures that cannot be read",
@@ -17,9 +17,11 @@ WARNINGS = {
     "repeated": "captions twice at one picture, left out",
     "same": "pictures that are the same file as another, made one image",
     "uncaptioned": "pictures without a caption, left out",
-    "alike": "pictures that look like one of another split, kept",
+    "alike": "pictures that look like one of another split",
     "leaked": "captions of train in another split too, kept",
 }
+# What --skip leaves out.
+SKIPPED = (*ERRORS, "alike")
 
 
 class Problems:
@@ -37,7 +39,7 @@ class Problems:
         for kind, places in self.found.items():
             if not places:
                 continue
-            is_error = kind in ERRORS and kind not in skipped or strict and kind in WARNINGS
+            is_error = kind not in skipped and (kind in ERRORS or strict)
             what = {**ERRORS, **WARNINGS}[kind] + (", left out" if kind in skipped else "")
             text.append(f"{'error' if is_error else 'note'}: {what}: {len(places):,}")
             shown = places[: listed or None]
@@ -52,6 +54,6 @@ class Problems:
             places = self.found[kind]
             if places and kind not in skipped:
                 more = f" ({len(places):,} such)" if len(places) > 1 else ""
-                way = f"--skip {kind} leaves them out" if kind in ERRORS else "an error by --strict"
+                way = f"--skip {kind} leaves them out" if kind in SKIPPED else "an error by --strict"
                 return f"{places[0]}{more}; {way}"
         return None

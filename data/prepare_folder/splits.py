@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 
 from prepare_folder import Image, SourceError
+from prepare_folder.images import most_held_out
 from prepare_folder.problems import Problems
 from prepare_folder.sources import SPLIT_NAME
 
@@ -81,8 +82,16 @@ def draw(images: list[Image], pairs: list[tuple[int, int]], wanted: str | None, 
                               "--seed")
 
 
-def report_alike(images: list[Image], pairs: list[tuple[int, int]], problems: Problems) -> None:
-    for a, b in pairs:
-        if images[a].split != images[b].split:
-            problems.add("alike", images[b].where, f"{images[b].name} of {images[b].split} and {images[a].name} of "
-                                                   f"{images[a].split} ({images[a].where})")
+def part_alike(images: list[Image], pairs: list[tuple[int, int]], skip: bool, problems: Problems) -> list[Image]:
+    """Pictures that look like one of another split are told of, and left out, if wanted, where they are not held
+    out: of train rather than of dev, of dev rather than of test."""
+    gone = set()
+    for pair in pairs:
+        kept, other = (images[i] for i in pair)
+        if kept.split == other.split:
+            continue
+        if most_held_out(kept.split, other.split) == other.split:
+            kept, other = other, kept
+        problems.add("alike", other.where, f"{other.name} of {other.split} and {kept.name} of {kept.split} ({kept.where})")
+        gone.add(id(other))
+    return [image for image in images if not (skip and id(image) in gone)]

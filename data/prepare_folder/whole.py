@@ -34,7 +34,7 @@ def examine(entries: Iterable[Entry], options: Options, problems: Problems) -> l
     if not problems.fatal(options.skip, strict=False):
         pairs = headers.alike(looks[[row[id(image)] for image in found]]) if looks is not None else []
         splits.draw(found, pairs, options.splits, options.seed)
-        splits.report_alike(found, pairs, problems)
+        found = splits.part_alike(found, pairs, "alike" in options.skip, problems)
         images.find_leaked(found, problems)
         print(*report.lines(found), sep="\n")
     for line in problems.lines(options.skip, options.strict, options.listed):
