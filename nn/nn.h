@@ -249,6 +249,12 @@ ct_conv2d_options ct_conv2d_defaults(void);
 ct_module *ct_conv2d_create(int64_t in, int64_t out, int64_t kernel,
                             const ct_conv2d_options *options);
 ct_tensor *ct_conv2d(ct_module *conv, ct_tensor *x);
+/* activation(norm(conv(x)) + added), where `norm` is a batch norm over conv's outputs and `added`
+ * (B,out,H',W') or NULL: what a convolutional network is made of. Where the norm has running
+ * statistics and nothing is recorded (evaluation under CT_NO_GRAD, or of parameters that need no
+ * gradient) it is one convolution whose weight and bias have the norm in them. */
+ct_tensor *ct_conv2d_norm(ct_module *conv, ct_module *norm, ct_tensor *x, ct_tensor *added,
+                          ct_activation activation);
 
 /* Pooling of pictures (B,C,H,W) -> (B,C,H',W') as modules, for chains: ct_forward runs them, and
  * ct_max_pool2d, ct_avg_pool2d and ct_adaptive_avg_pool2d of autograd/autograd.h do the same

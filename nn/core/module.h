@@ -20,7 +20,7 @@ typedef struct {
 } ct_module_class;
 
 /* Those that another file asks for. */
-extern const ct_module_class ct_linear_class, ct_conv1d_class;
+extern const ct_module_class ct_linear_class, ct_conv1d_class, ct_conv2d_class, ct_batch_norm_class;
 
 struct ct_module {
     const ct_module_class *class; /* NULL: a user's container */
@@ -46,6 +46,10 @@ ct_module *ct_module_if(ct_module *module, bool ok);
 bool ct_module_is(const char *op, const ct_module *module, const ct_module_class *class);
 /* "module 'rnn'", or "the module" at the root. Valid until the thread's next call: for messages. */
 const char *ct_module_label(const ct_module *module);
+
+/* Whether a batch norm over axis 1 of pictures (B,channels,H,W) normalises by its running
+ * statistics as it is. */
+bool ct_batch_norm_is_fixed(const ct_module *norm, int64_t channels);
 
 /* One of the module's own tensors, or NULL without an error. */
 ct_module_entry *ct_module_entry_named(const ct_module *module, const char *name);

@@ -4,7 +4,7 @@
 
 /* ---- batch norm (Ioffe and Szegedy 2015) ------------------------------------------------- */
 
-static const ct_module_class batch_norm_class = {"batch_norm", ct_batch_norm};
+const ct_module_class ct_batch_norm_class = {"batch_norm", ct_batch_norm};
 
 ct_batch_norm_options ct_batch_norm_defaults(void) {
     return (ct_batch_norm_options){.momentum = 0.1, .eps = 1e-5, .axis = 1};
@@ -21,7 +21,7 @@ ct_module *ct_batch_norm_create(int64_t channels, const ct_batch_norm_options *o
                       "one of ct_batch_norm_statistics")) {
         return NULL;
     }
-    ct_module *norm = ct_module_create_as(&batch_norm_class, &o, sizeof o);
+    ct_module *norm = ct_module_create_as(&ct_batch_norm_class, &o, sizeof o);
     ct_shape shape = CT_SHAPE(channels);
     bool ok = norm && ct_module_constant(norm, "weight", shape, 1) &&
               ct_module_constant(norm, "bias", shape, 0) &&
@@ -78,7 +78,7 @@ static ct_tensor *normalise_batch(ct_module *norm, const ct_batch_norm_options *
 
 /* The channels' axis of x, -1 on error. */
 static int channel_axis(ct_module *norm, const ct_tensor *x) {
-    if (!ct_module_is("batch_norm", norm, &batch_norm_class) ||
+    if (!ct_module_is("batch_norm", norm, &ct_batch_norm_class) ||
         !ct_nn_input("batch_norm", "x", x, -1)) {
         return -1;
     }
@@ -103,6 +103,12 @@ static int channel_axis(ct_module *norm, const ct_tensor *x) {
 static bool takes_batch_statistics(const ct_module *norm) {
     const ct_batch_norm_options *options = ct_module_self(norm);
     return norm->training || options->statistics == CT_BATCH_STATISTICS;
+}
+
+bool ct_batch_norm_is_fixed(const ct_module *norm, int64_t channels) {
+    const ct_batch_norm_options *options = ct_module_self(norm);
+    return !takes_batch_statistics(norm) && (options->axis == 1 || options->axis == -3) &&
+           ct_module_own(norm, "running_mean")->shape.dim[0] == channels;
 }
 
 static ct_tensor *normalise_fixed(ct_module *norm, ct_tensor *x, int axis) {

@@ -33,6 +33,9 @@ bool CT_CPU(unfold)(ct_tensor *u, const ct_tensor *x, ct_tensor_conv1d_options o
     return true;
 }
 
+/* v, or what it is beyond; a NaN stays one. */
+#define R_WITHIN(v, low, high) ((v) < (low) ? (low) : (v) > (high) ? (high) : (v))
+
 #include "tensor/cpu/real_f32.h"
 #include "tensor/cpu/fused_conv_kernels.h"
 #include "tensor/cpu/real_f64.h"

@@ -93,3 +93,36 @@ bool REAL_KERNEL(fold2d)(ct_tensor *x, const ct_tensor *u, ct_tensor_conv2d_opti
                 REAL_NAME(fold_planes)(part, x, u, options));
     return true;
 }
+
+/* Whole planes of y, each with its channel's bias. */
+CT_PART REAL_NAME(activate_planes)(ct_part part, ct_tensor *y, const ct_tensor *bias,
+                                   const ct_tensor *added, ct_activation activation) {
+    int64_t channels = y->shape.dim[1], inner = y->shape.dim[2];
+    const real *b = ct_cpu_data_or_null(bias), *more = ct_cpu_data_or_null(added);
+    const real low = activation == CT_NO_ACTIVATION ? -R(INFINITY) : R(0);
+    const real high = activation == CT_RELU6 ? R(6) : R(INFINITY);
+    for (int64_t plane = part.begin; plane < part.end; plane++) {
+        real *to = (real *)ct_cpu_data(y) + plane * inner;
+        const real *with = more ? more + plane * inner : NULL, shift = b ? b[plane % channels] : 0;
+        if (with) {
+#pragma omp simd
+            for (int64_t i = 0; i < inner; i++) {
+                real v = to[i] + shift + with[i];
+                to[i] = R_WITHIN(v, low, high);
+            }
+        } else {
+#pragma omp simd
+            for (int64_t i = 0; i < inner; i++) {
+                real v = to[i] + shift;
+                to[i] = R_WITHIN(v, low, high);
+            }
+        }
+    }
+}
+
+bool REAL_KERNEL(activate)(ct_tensor *y, const ct_tensor *bias, const ct_tensor *added,
+                           ct_activation activation) {
+    CT_IN_PARTS(ct_cpu_threads(ct_count(y)), y->shape.dim[0] * y->shape.dim[1],
+                REAL_NAME(activate_planes)(part, y, bias, added, activation));
+    return true;
+}

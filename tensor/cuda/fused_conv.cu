@@ -100,6 +100,22 @@ static __global__ void __launch_bounds__(CT_THREADS)
     }
 }
 
+/* An element of y a thread. */
+template <typename real>
+static __global__ void __launch_bounds__(CT_THREADS)
+    activate(real *y, const real *bias, const real *added, int64_t count, int64_t channels,
+             int64_t inner, real low, real high) {
+    for (int64_t i = ct_first(); i < count; i += ct_step()) {
+        real v = y[i];
+        if (bias) {
+            int64_t plane = ct_quotient(i, inner);
+            v += bias[plane - ct_quotient(plane, channels) * channels];
+        }
+        if (added) v += added[i];
+        y[i] = v < low ? low : v > high ? high : v;
+    }
+}
+
 /* ---- launches --------------------------------------------------------------------------- */
 
 template <typename T>
@@ -149,3 +165,16 @@ bool ct_cuda_fold2d(ct_tensor *x, const ct_tensor *u, ct_tensor_conv2d_options o
                      ct_cuda_data<real>(u), count, planes_of(x, u, options));
 }
 CT_BOTH_REALS(fold2d);
+
+template <typename real>
+bool ct_cuda_activate(ct_tensor *y, const ct_tensor *bias, const ct_tensor *added,
+                      ct_activation activation) {
+    int64_t count = ct_cuda_count(y);
+    if (count == 0) return true;
+    const real none = (real)INFINITY;
+    return CT_LAUNCH(activate<real>, ct_cuda_blocks(count), CT_THREADS, 0, ct_cuda_data<real>(y),
+                     ct_cuda_data<real>(bias), ct_cuda_data<real>(added), count, y->shape.dim[1],
+                     y->shape.dim[2], activation == CT_NO_ACTIVATION ? -none : (real)0,
+                     activation == CT_RELU6 ? (real)6 : none);
+}
+CT_BOTH_REALS(activate);

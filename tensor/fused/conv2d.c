@@ -133,17 +133,41 @@ static ct_tensor *forward(const conv *c, const ct_tensor *weight, const ct_tenso
     return y;
 }
 
-ct_tensor *ct_tensor_conv2d(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias,
-                            ct_tensor_conv2d_options options) {
+/* y = activation(y + added), in place. */
+static bool activate(ct_tensor *y, const ct_tensor *added, ct_activation activation) {
+    if (!added && activation == CT_NO_ACTIVATION) return true;
+    const int64_t *size = y->shape.dim;
+    ct_shape planes = CT_SHAPE(size[0], size[1], size[2] * size[3]);
+    ct_tensor *to = ct_tensor_reshape(y, planes);
+    bool ok = to != NULL;
+    const ct_tensor *dense = ct_dense(added, &ok);
+    return ok && ct_backend_of(y->device)->activate(to, NULL, dense, activation);
+}
+
+ct_tensor *ct_tensor_conv2d_activated(const ct_tensor *x, const ct_tensor *weight,
+                                      const ct_tensor *bias, const ct_tensor *added,
+                                      ct_activation activation, ct_tensor_conv2d_options options) {
+    static const char op[] = "conv2d";
+    if ((unsigned)activation > CT_RELU6) {
+        return ct_fail("conv2d: activation %d: expected one of ct_activation", (int)activation);
+    }
     CT_SCOPE {
         conv c;
-        if (!check_inputs("conv2d", &c, x, weight, options) ||
-            !ct_check_optional("conv2d", "bias", x, bias, CT_SHAPE(c.out))) {
+        if (!check_inputs(op, &c, x, weight, options) ||
+            !ct_check_optional(op, "bias", x, bias, CT_SHAPE(c.out)) ||
+            !ct_check_optional(op, "added", x, added,
+                               CT_SHAPE(c.batch, c.out, c.rows, c.columns))) {
             return NULL;
         }
-        return ct_escape(forward(&c, weight, bias));
+        ct_tensor *y = forward(&c, weight, bias);
+        return ct_escape(y && activate(y, added, activation) ? y : NULL);
     }
     return NULL;
+}
+
+ct_tensor *ct_tensor_conv2d(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias,
+                            ct_tensor_conv2d_options options) {
+    return ct_tensor_conv2d_activated(x, weight, bias, NULL, CT_NO_ACTIVATION, options);
 }
 
 /* ---- gradient --------------------------------------------------------------------------- */

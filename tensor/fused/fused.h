@@ -129,6 +129,14 @@ typedef struct {
 } ct_tensor_conv2d_options;
 ct_tensor *ct_tensor_conv2d(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias,
                             ct_tensor_conv2d_options options);
+/* What becomes of a result: itself, max(y, 0), min(max(y, 0), 6); a NaN stays one. */
+typedef enum { CT_NO_ACTIVATION, CT_RELU, CT_RELU6 } ct_activation;
+/* activation(conv2d + added) in as few passes as there can be, for networks that are evaluated.
+ * bias (Cout) and added (B,Cout,H',W') may be NULL. NULL and an error as conv2d, and for an unknown
+ * activation. */
+ct_tensor *ct_tensor_conv2d_activated(const ct_tensor *x, const ct_tensor *weight,
+                                      const ct_tensor *bias, const ct_tensor *added,
+                                      ct_activation activation, ct_tensor_conv2d_options options);
 void ct_tensor_conv2d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tensor *weight,
                            ct_tensor_conv2d_options options, ct_tensor **gx, ct_tensor **gweight,
                            ct_tensor **gbias); /* each NULL if not wanted; NULLs on error */

@@ -85,5 +85,31 @@ START_TEST(pictures_as_on_the_cpu) {
 }
 END_TEST
 
+START_TEST(activates_as_the_cpu_does) {
+    for (int d = 0; d < 2; d++) {
+        for (int a = 0; a <= CT_RELU6; a++) {
+            for (int given = 0; given < 4; given++) {
+                CT_SCOPE {
+                    ct_shape shape = CT_SHAPE(2, 3, 35);
+                    ct_tensor *y = noise(reals[d], shape, 5, 1);
+                    ct_set(y, 0, NAN);
+                    ct_tensor *bias = given & 1 ? noise(reals[d], CT_SHAPE(3), 5, 2) : NULL;
+                    ct_tensor *added = given & 2 ? noise(reals[d], shape, 5, 3) : NULL;
+                    ct_tensor *of_y = on_cuda(y);
+                    ct_activation kind = (ct_activation)a;
+                    require(ct_backend_of(CT_CPU)->activate(y, bias, added, kind) &&
+                                ct_backend_of(CT_CUDA)->activate(of_y, bias ? on_cuda(bias) : NULL,
+                                                                 added ? on_cuda(added) : NULL,
+                                                                 kind),
+                            "activate: %s", ct_error());
+                    assert_as_cpu(of_y, y, 0, "activate");
+                }
+            }
+        }
+    }
+}
+END_TEST
+
 LOOPED_TEST_MAIN("cuda conv", {as_on_the_cpu, cases_here(CASES, LARGE)},
-                 {pictures_as_on_the_cpu, cases_here(PICTURES, LARGE)})
+                 {pictures_as_on_the_cpu, cases_here(PICTURES, LARGE)},
+                 {activates_as_the_cpu_does, 1})

@@ -115,6 +115,52 @@ START_TEST(f32_agrees) {
 }
 END_TEST
 
+/* NaN where it was, else within the bounds. */
+static double activated(double y, ct_activation activation) {
+    if (activation != CT_NO_ACTIVATION && y < 0) y = 0;
+    return activation == CT_RELU6 && y > 6 ? 6 : y;
+}
+
+/* One pass more gives what the passes one after the other do, to the last bit in f64. */
+START_TEST(activated_is_conv2d_then_the_rest) {
+    for (int a = 0; a <= CT_RELU6; a++) {
+        for (int with = 0; with < 2; with++) {
+            CT_SCOPE {
+                inputs in = make_inputs(&cases[_i]);
+                ct_tensor *x = ct_tensor_unary(CT_UNARY_mul_scalar, in.x, 5, 0);
+                ct_set(x, 0, NAN);
+                ct_tensor *y = ct_tensor_conv2d(x, in.weight, in.bias, in.options);
+                ct_tensor *g = ct_tensor_transpose(
+                    ct_tensor_contiguous(ct_tensor_transpose(in.g, 2, 3)), 2, 3);
+                ct_tensor *to = ct_tensor_conv2d_activated(x, in.weight, in.bias, with ? g : NULL,
+                                                           (ct_activation)a, in.options);
+                if (with) y = ct_tensor_add(y, in.g);
+                assert_no_error();
+                for (int64_t i = 0; i < ct_count(y); i++) {
+                    double expected = activated(ct_get(y, i), (ct_activation)a);
+                    ck_assert_msg(isnan(expected) ? isnan(ct_get(to, i))
+                                                  : ct_get(to, i) == expected,
+                                  "element %d: %g, expected %g", (int)i, ct_get(to, i), expected);
+                }
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(activated_refuses) {
+    CT_SCOPE {
+        const ct_tensor_conv2d_options plain = {0, 0, 1, 1, 1};
+        ct_tensor *x = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 4, 3, 3));
+        ct_tensor *w = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(6, 4, 2, 2));
+        ck_assert(!ct_tensor_conv2d_activated(x, w, NULL, x, CT_RELU, plain));
+        assert_error("conv2d: added is f32 (2,4,3,3), expected (2,6,2,2)");
+        ck_assert(!ct_tensor_conv2d_activated(x, w, NULL, NULL, (ct_activation)3, plain));
+        assert_error("conv2d: activation 3: expected one of ct_activation");
+    }
+}
+END_TEST
+
 /* So large that the pictures are taken in several parts, the last one smaller. */
 START_TEST(in_parts) {
     CT_SCOPE {
@@ -191,4 +237,5 @@ START_TEST(refusals) {
 END_TEST
 
 LOOPED_TEST_MAIN("conv2d", {equals_plain_loop, CASES}, {f32_agrees, CASES}, {in_parts, 1},
+                 {activated_is_conv2d_then_the_rest, CASES}, {activated_refuses, 1},
                  {threads_change_nothing, 1}, {refusals, 1})
