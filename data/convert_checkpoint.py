@@ -1,14 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Turn a released checkpoint into safetensors that `train --init FILE` takes.
+"""Turn a released checkpoint, or the weights of a network for pictures, into safetensors.
 
-    convert_checkpoint.py model_best.pth.tar model_best.safetensors
+    convert_checkpoint.py model_best.pth.tar model_best.safetensors       for train --init FILE
+    convert_checkpoint.py resnet50-11ad3fa6.pth resnet50.safetensors      for backbone = ... weights=FILE
 
 VSE++, SCAN, VSRN and DCPG save {'epoch', 'model', 'best_rsum', 'opt', 'Eiters'}, model being a list of
 state dictionaries, [image encoder, text encoder]. Their tensors are written as img_enc.*, txt_enc.*;
 a state dictionary with whole names (img_enc.*, caption_model.*, classifier1.* ...) is accepted too.
 `module.` of DataParallel is removed. The options in `opt` and the numbers beside the model become
 string metadata. Files of Python 2 are read (their strings as Latin-1).
+
+torchvision's and timm's files are one state dictionary, by itself or under `state_dict` or `model`: its names, shapes
+and types (f16, bf16, i64 ... too) stay as they are.
 
 Reading a checkpoint means unpickling, which can run code. Here only tensors, plain values and
 argparse.Namespace are allowed; --trust allows everything. Needs Debian's python3-numpy; PyTorch is not needed.
@@ -42,6 +46,10 @@ except ImportError as error:
 ENCODERS = ("img_enc", "txt_enc")
 # Names that tell the captioner of DCPG and VSRN when a list has it as a further part.
 CAPTIONER = re.compile(r"(convs|emb_1|encoder|decoder|classifier_0)\.")
+
+
+# Under which keys programs save the model beside other things.
+MODEL_KEYS = ("model", "state_dict")
 
 
 class ConversionError(Exception):
@@ -119,7 +127,7 @@ def metadata_of(checkpoint: Mapping[str, Any]) -> dict[str, str]:
     options = checkpoint.get("opt", {})
     options = vars(options) if isinstance(options, argparse.Namespace) else options
     options = options if isinstance(options, Mapping) else {}
-    beside = {key: value for key, value in checkpoint.items() if key not in ("model", "opt")}
+    beside = {key: value for key, value in checkpoint.items() if key not in (*MODEL_KEYS, "opt")}
     plain = (str, int, float, bool, np.number, list, tuple, type(None))
     return {str(key): str(value) for key, value in {**options, **beside}.items() if isinstance(value, plain)}
 
@@ -147,12 +155,12 @@ def convert(source: Path, out: Path, trust: bool, parts: list[str] | None) -> st
     checkpoint = load(source, trust)
     if not isinstance(checkpoint, (Mapping, list, tuple)):
         raise ConversionError(f"{source}: holds a {type(checkpoint).__name__}, expected a checkpoint")
-    whole = isinstance(checkpoint, Mapping) and "model" in checkpoint
+    key = next((key for key in MODEL_KEYS if isinstance(checkpoint, Mapping) and key in checkpoint), None)
     try:
-        tensors = released_tensors(checkpoint["model"] if whole else checkpoint, parts)
+        tensors = released_tensors(checkpoint if key is None else checkpoint[key], parts)
     except ConversionError as error:
         raise ConversionError(f"{source}: {error}") from None
-    metadata = metadata_of(checkpoint) if whole else {}
+    metadata = {} if key is None else metadata_of(checkpoint)
     fresh = out.with_name(f".{out.name}.new{os.getpid()}")
     try:
         with open(fresh, "xb") as file:
@@ -174,8 +182,9 @@ def convert(source: Path, out: Path, trust: bool, parts: list[str] | None) -> st
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Turn a released .pth.tar checkpoint into safetensors.")
-    parser.add_argument("source", type=Path, metavar="IN.pth.tar")
+    parser = argparse.ArgumentParser(description="Turn a released checkpoint, or weights of a network for pictures, "
+                                                 "into safetensors.")
+    parser.add_argument("source", type=Path, metavar="IN.pth")
     parser.add_argument("out", type=Path, metavar="OUT.safetensors")
     parser.add_argument("--trust", action="store_true", help="unpickle every object in the file: runs its code")
     parser.add_argument("--parts", type=lambda text: text.split(","), metavar="NAME,NAME,...",

@@ -135,6 +135,29 @@ class Checkpoint(Scratch):
         save(self.expected, self.source)
         self.check()
 
+    def test_weights_of_a_network_for_pictures(self) -> None:
+        """As torchvision and timm save them: one state dictionary, of several types, whose names stay."""
+        network: OrderedDict[str, Any] = OrderedDict()
+        network["conv1.weight"] = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
+        network["bn1.num_batches_tracked"] = np.array(5)
+        network["layer1.0.conv1.weight"] = np.ones((2, 2, 1, 1), np.float16)
+        network["fc.weight"] = Strided(np.arange(6, dtype=np.uint16), 0, (3, 2), (2, 1), "BFloat16Storage")
+        beside = {"epoch": 90, "arch": "resnet50", "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}}
+        wrapped = OrderedDict((f"module.{name}", value) for name, value in network.items())
+        for whole, metadata in ((network, {}), ({"state_dict": wrapped, **beside}, {"epoch": "90", "arch": "resnet50"}),
+                                ({"model": network, **beside}, {"epoch": "90", "arch": "resnet50"})):
+            for older in (False, True):
+                with self.subTest(keys=list(whole), older=older):
+                    save(whole, self.source, older=older)
+                    self.assertEqual(self.check(expected=network), metadata)
+        self.assertEqual(self.header_types(), {"conv1.weight": "F32", "bn1.num_batches_tracked": "I64",
+                                               "layer1.0.conv1.weight": "F16", "fc.weight": "BF16"})
+
+    def header_types(self) -> dict[str, str]:
+        data = self.out.read_bytes()
+        header = json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])
+        return {name: entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
+
     def test_further_parts_are_recognised(self) -> None:
         captioner, classifier = encoder("emb_1.weight_v", "convs.0.bias", seed=3), encoder("classifier1.weight", seed=4)
         del classifier["bn.num_batches_tracked"]
