@@ -4,7 +4,8 @@
 
 Each test picture is described by the captions of the training picture nearest to it
 (Euclidean distance over all its region features), and compared with the test captions
-by TF-IDF cosine. Prints recalls in percent for `test` and `test_new` of a prepared folder.
+by TF-IDF cosine. Prints recalls in percent for `test` and, if there is one, `test_new` of a data
+folder. Of a folder of pictures without features, the pictures themselves are compared, reduced to 24x24.
 
 image->text: rank of the best of an image's own captions; text->image: rank of the caption's
 image. Test pictures with the same neighbour score alike: an equal score counts as half a
@@ -25,7 +26,10 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
 import printing  # noqa: E402
 import text_file  # noqa: E402
+from emoji_prep.captions import plain  # noqa: E402
 
+ROWS_AT_ONCE = 4096  # of training pictures, whose features may be too many for memory
+SIDE = 24
 RANKS = (1, 5, 10)
 # What part of the places taken by equal scores is counted.
 TIES = {"best": 0.0, "expected": 0.5, "worst": 1.0}
@@ -34,12 +38,16 @@ TIES = {"best": 0.0, "expected": 0.5, "worst": 1.0}
 class Split:
     """Pictures and captions of one split, as `train` reads them."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self.ims = np.load(folder / f"{name}_ims.npy")
-        self.captions = text_file.lines(folder / f"{name}_caps.txt")
-        self.ids = np.array(text_file.image_rows(folder / f"{name}_ids.txt"), dtype=np.int64)
-        if len(self.captions) != len(self.ids) or self.ids.max() >= len(self.ims):
-            raise ValueError(f"{folder}/{name}: captions, image numbers and features do not match")
+    def __init__(self, folder: Path, name: str, features: str) -> None:
+        self.ims = read_features(folder, name, features)
+        self.captions = [plain(caption) for caption in text_file.lines(folder / f"{name}_caps.txt")]
+        ids = folder / f"{name}_ids.txt"
+        each = max(1, len(self.captions) // len(self.ims))
+        rows = text_file.image_rows(ids) if ids.exists() else [i // each for i in range(len(self.captions))]
+        self.ids = np.array(rows, dtype=np.int64)
+        if not rows or len(self.captions) != len(rows) or self.ids.max() >= len(self.ims) or self.ids.min() < 0:
+            raise ValueError(f"{folder}/{name}: {len(self.captions)} captions, {len(rows)} image numbers and "
+                             f"{len(self.ims)} images do not match")
 
     def documents(self) -> list[list[str]]:
         """All the words of each image's captions."""
@@ -47,6 +55,24 @@ class Split:
         for row, caption in zip(self.ids, self.captions):
             words[row] += caption.split()
         return words
+
+
+def read_features(folder: Path, name: str, features: str) -> np.ndarray:
+    """A row an image, of a file or, if there is none, of pictures."""
+    path, pictures = folder / features.format(split=name), folder / f"{name}_pictures.txt"
+    if path.exists() or not pictures.exists():
+        return np.load(path, mmap_mode="r")
+    from PIL import Image, ImageOps  # of a folder of features not needed
+
+    def small(line: str) -> np.ndarray:
+        with Image.open(folder / line) as picture:
+            picture.draft("RGB", (4 * SIDE, 4 * SIDE))
+            upright = ImageOps.exif_transpose(picture).convert("RGBA")
+        over = Image.new("RGBA", upright.size, "white")
+        over.alpha_composite(upright)
+        return np.asarray(over.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float32).ravel()
+
+    return np.stack([small(line) for line in text_file.lines(pictures)])
 
 
 class TfIdf:
@@ -71,10 +97,17 @@ class TfIdf:
 
 def nearest(queries: np.ndarray, pictures: np.ndarray) -> np.ndarray:
     """The row of the picture nearest to each query."""
-    rows = pictures.reshape(len(pictures), -1).astype(np.float64)
     points = queries.reshape(len(queries), -1).astype(np.float64)
-    squares = (rows * rows).sum(1)[None, :] - 2 * points @ rows.T  # each query's own square is the same for all
-    return squares.argmin(1)
+    best, least = np.zeros(len(points), dtype=np.int64), np.full(len(points), np.inf)
+    for start in range(0, len(pictures), ROWS_AT_ONCE):
+        rows = pictures[start : start + ROWS_AT_ONCE]
+        rows = rows.reshape(len(rows), -1).astype(np.float64)
+        squares = (rows * rows).sum(1)[None, :] - 2 * points @ rows.T  # each query's own square is the same for all
+        here = squares.argmin(1)
+        distance = squares[np.arange(len(points)), here]
+        best = np.where(distance < least, start + here, best)
+        least = np.minimum(distance, least)
+    return best
 
 
 def places(scores: np.ndarray, own: np.ndarray, ties: float) -> np.ndarray:
@@ -106,14 +139,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Recalls of the nearest training picture's captions.")
     parser.add_argument("folder", type=Path, nargs="?", default=HERE / "emoji",
                         help="prepared data folder (default: emoji, beside this script)")
+    parser.add_argument("--features", default="{split}_ims.npy", metavar="NAME",
+                        help="file of a split's features in the folder (default: %(default)s)")
+    parser.add_argument("--splits", default="test,test_new", metavar="NAME,...",
+                        help="what to evaluate (default: %(default)s, as far as they are there)")
     parser.add_argument("--ties", choices=TIES, default="expected", help="how equal scores rank (default: %(default)s)")
     options = parser.parse_args()
     try:
-        train = Split(options.folder, "train")
+        train = Split(options.folder, "train", options.features)
+        asked = options.splits.split(",")
+        names = [name for name in asked if name == asked[0] or (options.folder / f"{name}_caps.txt").exists()]
         print("             image->text            text->image")
         print("             R@1    R@5   R@10      R@1    R@5   R@10")
-        for name in ("test", "test_new"):
-            to_text, to_image = evaluate(train, Split(options.folder, name), TIES[options.ties])
+        for name in names:
+            to_text, to_image = evaluate(train, Split(options.folder, name, options.features), TIES[options.ties])
             print(f"{name:9s}" + "".join(f"{value:7.1f}" for value in to_text) + "  "
                   + "".join(f"{value:7.1f}" for value in to_image))
     except (text_file.TextError, OSError, ValueError) as error:

@@ -4,8 +4,9 @@
 
     data/query_sheet.py CONFIG.INI OUT.png SPLIT "a sentence" ["another" ...]
 
-Asks `build/train CONFIG.INI --query` and pastes the thumbnails that data/prepare_emoji.py left in
-the data folder. Needs Debian's python3-pil and fonts-dejavu-core.
+Asks `build/train CONFIG.INI --query` (a run's folder will do for CONFIG.INI, `all` for SPLIT) and draws the pictures
+that {split}_pictures.txt names, or the thumbnails that data/prepare_emoji.py left in the data folder. Needs Debian's
+python3-pil and fonts-dejavu-core.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
@@ -25,54 +26,126 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 import printing  # noqa: E402
 import text_file  # noqa: E402
 
-TOP = 6
-SIDE = 72
 GAP = 8
 TEXT_WIDTH = 300
 FONT = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
-ANSWER = re.compile(r"^\s*\d+\s+(-?[\d.]+)\s+\S+\s+(\d+)\s", re.MULTILINE)
+FONT_SIZE = 15
+LINE = 20
+ANSWER = re.compile(r"^\s*\d+\s+(-?[\d.]+)\s+(\S+)\s+(\d+)\s", re.MULTILINE)
+
+
+class SheetError(Exception):
+    """What is wrong, in one line."""
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Draw what a trained model finds for sentences.")
     parser.add_argument("config", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("split")
+    parser.add_argument("split", help="all: those of every split")
     parser.add_argument("sentence", nargs="+")
     parser.add_argument("--train", type=Path, default=Path("build/train"), help="default: %(default)s")
+    parser.add_argument("--top", type=int, default=6, help="images of a sentence (default: %(default)s)")
+    parser.add_argument("--side", type=int, help="of an image (default: 72 of thumbnails, 112 of pictures)")
     return parser.parse_args()
 
 
-def best_images(options: argparse.Namespace, sentence: str) -> list[tuple[float, int]]:
-    """Scores and image rows, the best first."""
-    command = [options.train, options.config, "--query", sentence, "--split", options.split, "--top", str(TOP)]
+def best_images(options: argparse.Namespace, sentence: str) -> list[tuple[str, int]]:
+    """Splits and image rows, the best first."""
+    command = [options.train, options.config, "--query", sentence, "--top", str(options.top)]
+    if options.split != "all":
+        command += ["--split", options.split]
     answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode:
-        sys.exit(answer.stderr.strip())
-    return [(float(score), int(row)) for score, row in ANSWER.findall(answer.stdout)]
+        raise SheetError(answer.stderr.strip())
+    found = [(split, int(row)) for _, split, row in ANSWER.findall(answer.stdout)]
+    if not found:
+        raise SheetError(f"{options.train} {options.config} --query '{sentence}': no images in its answer")
+    return found
 
 
-def main() -> None:
-    options = arguments()
+def data_folder(path: Path) -> Path:
+    """Of a configuration, or of a run's folder."""
     config = configparser.RawConfigParser(inline_comment_prefixes=";", strict=False)
+    path = path / "config.ini" if path.is_dir() else path
     try:
-        config.read_string(text_file.read(options.config))
-        folder = config["data"]["folder"].strip('"')
-    except (text_file.TextError, OSError, configparser.Error, KeyError) as error:
-        sys.exit(f"query_sheet.py: {options.config}: no [data] folder: {error}")
-    thumbnails = Path(folder) / "thumbs" / options.split
-    font = ImageFont.truetype(str(FONT), 15)
-    height = len(options.sentence) * (SIDE + GAP) + GAP
-    sheet = Image.new("RGB", (TEXT_WIDTH + TOP * (SIDE + GAP) + GAP, height), "white")
-    draw = ImageDraw.Draw(sheet)
+        config.read_string(text_file.read(path))
+        return Path(config["data"]["folder"].strip('"'))
+    except configparser.Error as error:
+        raise SheetError(f"{path}: {str(error).splitlines()[0]}") from None
+    except KeyError:
+        raise SheetError(f"{path}: no [data] folder, expected that of the pictures") from None
+
+
+class Pictures:
+    """The pictures of a data folder's splits, as squares of one size."""
+
+    def __init__(self, folder: Path, side: int | None) -> None:
+        self.folder = folder
+        self.has_thumbnails = (folder / "thumbs").is_dir()
+        self.side = side or (72 if self.has_thumbnails else 112)
+        self.names: dict[str, list[str]] = {}
+
+    def path(self, split: str, row: int) -> Path:
+        if self.has_thumbnails:
+            return self.folder / "thumbs" / split / f"{row:04d}.png"
+        if split not in self.names:
+            self.names[split] = text_file.lines(self.folder / f"{split}_pictures.txt")
+        names = self.names[split]
+        if row >= len(names):
+            raise SheetError(f"{self.folder}/{split}_pictures.txt: {len(names)} pictures, expected one for image {row}")
+        return self.folder / names[row]
+
+    def square(self, split: str, row: int) -> Image.Image:
+        """The whole picture, upright, in the middle of a white square."""
+        with Image.open(self.path(split, row)) as picture:
+            picture.draft("RGB", (4 * self.side, 4 * self.side))
+            upright = ImageOps.exif_transpose(picture).convert("RGBA")
+        inside = ImageOps.contain(upright, (self.side, self.side), Image.Resampling.LANCZOS)
+        square = Image.new("RGBA", (self.side, self.side), "white")
+        square.alpha_composite(inside, ((self.side - inside.width) // 2, (self.side - inside.height) // 2))
+        return square.convert("RGB")
+
+
+def wrapped(sentence: str, font: ImageFont.FreeTypeFont) -> list[str]:
+    """In lines that fit beside the images."""
+    lines = [""]
+    for word in sentence.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= TEXT_WIDTH - 2 * GAP or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def draw(options: argparse.Namespace) -> Image.Image:
+    pictures = Pictures(data_folder(options.config), options.side)
+    font = ImageFont.truetype(str(FONT), FONT_SIZE)
+    step = pictures.side + GAP
+    sheet = Image.new("RGB", (TEXT_WIDTH + options.top * step + GAP, len(options.sentence) * step + GAP), "white")
+    drawing = ImageDraw.Draw(sheet)
     for i, sentence in enumerate(options.sentence):
-        top = GAP + i * (SIDE + GAP)
-        draw.text((GAP, top + SIDE // 2), sentence, "black", font, anchor="lm")
-        for k, (_, row) in enumerate(best_images(options, sentence)):
-            sheet.paste(Image.open(thumbnails / f"{row:04d}.png"), (TEXT_WIDTH + k * (SIDE + GAP), top))
-    sheet.save(options.out)
+        top = GAP + i * step
+        lines = wrapped(sentence, font)
+        for k, line in enumerate(lines):
+            middle = top + pictures.side // 2 + k * LINE - (len(lines) - 1) * LINE // 2
+            drawing.text((GAP, middle), line, "black", font, anchor="lm")
+        for k, (split, row) in enumerate(best_images(options, sentence)):
+            sheet.paste(pictures.square(split, row), (TEXT_WIDTH + k * step, top))
+    return sheet
+
+
+def main() -> int:
+    options = arguments()
+    try:
+        draw(options).save(options.out)
+    except (SheetError, text_file.TextError, OSError, ValueError) as error:
+        print(f"query_sheet.py: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
     printing.is_beside_the_work()
-    main()
+    sys.exit(main())
