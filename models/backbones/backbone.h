@@ -49,9 +49,9 @@ typedef struct {
 ct_module *ct_backbone_conv_create(ct_backbone_conv shape);
 /* The same drawing, of a convolution that there is. */
 bool ct_backbone_draw_conv(ct_module *conv);
-/* norm(conv(x)); children of the module by name. */
+/* ct_conv2d_norm of two of the module's children. */
 ct_tensor *ct_backbone_conv_norm(ct_module *module, const char *conv, const char *norm,
-                                 ct_tensor *x);
+                                 ct_tensor *x, ct_tensor *added, ct_activation activation);
 /* (B,F,h,w) -> (B,h*w,F) */
 ct_tensor *ct_backbone_map_regions(ct_module *net, ct_tensor *map);
 /* (B,F,h,w) -> (B,F), the mean over its places. */

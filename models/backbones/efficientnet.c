@@ -51,8 +51,6 @@ static ct_module *norm_create(int64_t channels) {
     return ct_batch_norm_create(channels, &options);
 }
 
-static ct_tensor *relu6(ct_tensor *x) { return ct_unary(CT_UNARY_clamp, x, 0, 6); }
-
 /* ---- an inverted residual -------------------------------------------------------------------- */
 
 static bool build_block(ct_module *block, int64_t in, stage s) {
@@ -71,13 +69,14 @@ static bool build_block(ct_module *block, int64_t in, stage s) {
 static ct_tensor *run_block(ct_module *block, ct_tensor *x, int64_t kernel, int64_t stride) {
     ct_tensor *wide = x;
     if (ct_module_child(block, "_expand_conv")) {
-        wide = relu6(ct_backbone_conv_norm(block, "_expand_conv", "_bn0", x));
+        wide = ct_backbone_conv_norm(block, "_expand_conv", "_bn0", x, NULL, CT_RELU6);
     }
     wide = same(wide, kernel, stride);
-    wide = relu6(ct_backbone_conv_norm(block, "_depthwise_conv", "_bn1", wide));
-    ct_tensor *y = ct_backbone_conv_norm(block, "_project_conv", "_bn2", wide);
-    bool residual = stride == 1 && x && y && x->shape.dim[1] == y->shape.dim[1];
-    return residual ? ct_add(y, x) : y;
+    wide = ct_backbone_conv_norm(block, "_depthwise_conv", "_bn1", wide, NULL, CT_RELU6);
+    const ct_tensor *weight = ct_module_tensor(block, "_project_conv.weight");
+    bool residual = stride == 1 && x && ct_dim(x, 1) == ct_dim(weight, 0);
+    return ct_backbone_conv_norm(block, "_project_conv", "_bn2", wide, residual ? x : NULL,
+                                 CT_NO_ACTIVATION);
 }
 
 /* ---- the network ----------------------------------------------------------------------------- */
@@ -119,9 +118,10 @@ static stage stage_of(const shape *of, int64_t number) {
 }
 
 static ct_tensor *run(ct_module *net, int64_t block, ct_module *part, ct_tensor *x) {
-    if (block == 0) return relu6(ct_backbone_conv_norm(net, "_conv_stem", "_bn0", same(x, 3, 2)));
+    if (block == 0)
+        return ct_backbone_conv_norm(net, "_conv_stem", "_bn0", same(x, 3, 2), NULL, CT_RELU6);
     if (part == ct_module_child(net, "_conv_head")) {
-        return relu6(ct_backbone_conv_norm(net, "_conv_head", "_bn1", x));
+        return ct_backbone_conv_norm(net, "_conv_head", "_bn1", x, NULL, CT_RELU6);
     }
     stage s = stage_of(ct_backbone_network_of(net)->shape, block);
     return run_block(part, x, s.kernel, s.stride);

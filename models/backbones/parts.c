@@ -26,10 +26,9 @@ ct_module *ct_backbone_conv_create(ct_backbone_conv shape) {
 }
 
 ct_tensor *ct_backbone_conv_norm(ct_module *module, const char *conv, const char *norm,
-                                 ct_tensor *x) {
+                                 ct_tensor *x, ct_tensor *added, ct_activation activation) {
     ct_module *first = ct_module_child(module, conv), *then = ct_module_child(module, norm);
-    CT_SCOPE { return ct_escape(ct_batch_norm(then, ct_conv2d(first, x))); }
-    return NULL;
+    return ct_conv2d_norm(first, then, x, added, activation);
 }
 
 /* (B,F,h,w) -> (B,F,h*w) */

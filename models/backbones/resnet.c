@@ -48,12 +48,13 @@ static bool build_block(ct_module *block, int64_t in, int64_t width, int64_t str
 
 static ct_tensor *run_block(ct_module *block, ct_tensor *x) {
     ct_module *down = ct_module_child(block, "downsample");
-    ct_tensor *y = ct_relu(ct_backbone_conv_norm(block, "conv1", "bn1", x));
-    y = ct_backbone_conv_norm(block, "conv2", "bn2", y);
-    if (ct_module_child(block, "conv3")) {
-        y = ct_backbone_conv_norm(block, "conv3", "bn3", ct_relu(y));
+    ct_tensor *past = down ? ct_backbone_conv_norm(down, "0", "1", x, NULL, CT_NO_ACTIVATION) : x;
+    ct_tensor *y = ct_backbone_conv_norm(block, "conv1", "bn1", x, NULL, CT_RELU);
+    if (!ct_module_child(block, "conv3")) {
+        return ct_backbone_conv_norm(block, "conv2", "bn2", y, past, CT_RELU);
     }
-    return ct_relu(ct_add(y, down ? ct_backbone_conv_norm(down, "0", "1", x) : x));
+    y = ct_backbone_conv_norm(block, "conv2", "bn2", y, NULL, CT_RELU);
+    return ct_backbone_conv_norm(block, "conv3", "bn3", y, past, CT_RELU);
 }
 
 /* ---- the network ----------------------------------------------------------------------------- */
@@ -90,7 +91,8 @@ static ct_tensor *run(ct_module *net, int64_t block, ct_module *part, ct_tensor 
     if (block > 0) return run_block(part, x);
     const ct_tensor_max_pool2d_options pool = {
         .kernel = 3, .stride = 2, .padding = 1, .dilation = 1};
-    return ct_max_pool2d(ct_relu(ct_backbone_conv_norm(net, "conv1", "bn1", x)), pool);
+    x = ct_backbone_conv_norm(net, "conv1", "bn1", x, NULL, CT_RELU);
+    return ct_max_pool2d(x, pool);
 }
 
 static ct_tensor *logits(ct_module *net, ct_tensor *map) {
