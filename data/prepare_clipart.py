@@ -113,5 +113,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be in no character set
     printing.is_beside_the_work()
     sys.exit(main())

@@ -150,6 +150,9 @@ class Tables(Prepared):
             ("t.csv", "colour,size\nred,3\n", "t.csv:1: the columns are 'colour', 'size'", "--columns"),
             ("t.csv", "image,caption\n,One.\n", "t.csv:2: no picture"),
             ("t.csv", "", "t.csv: empty"),
+            ("t.jsonl", '{"image": "a.png", "caption": ' + "9" * 5000 + "}\n", "t.jsonl:1: JSON that cannot be read"),
+            ("t.jsonl", "[" * 100000 + "\n", "t.jsonl:1: JSON that cannot be read"),
+            ("t.json", "[" * 100000 + "\n", "t.json: JSON that cannot be read"),
             ("t.csv", "image,caption\n", "no pictures and captions"),
             ("t.csv", b"image,caption\na.png,\xff\n", "t.csv:2: invalid UTF-8 at byte 7"),
             ("t.csv", "image,caption\n".encode("utf-16"), "UTF-16"),
@@ -170,6 +173,19 @@ class Tables(Prepared):
             with self.subTest(text=text):
                 self.refuses(name, text, *words)
                 (self.folder / "photos" / name).unlink()
+
+    def test_number_of_a_column_that_is_not_there(self) -> None:
+        self.refuses("t.csv", '"a,b,c.png",One.\n', "t.csv:1: 2 fields, expected 3", options=("--columns", "1,3"))
+        self.refuses("t.csv", "a.png,One.\n", "t.csv:1: the columns are", options=("--columns", "1,3"))
+        self.refuses("t.csv", "a.png,One.\n", "expected names, or numbers from 1 on", options=("--columns", "0,1"))
+
+    def test_long_first_line(self) -> None:
+        objects = [{"image": "a.png", "caption": "狗" * 30000}]
+        self.reads("t.txt", json.dumps(objects, ensure_ascii=False, separators=(",", ":")), {"a.png": ["狗" * 30000]})
+
+    def test_folders_parted_by_backslashes(self) -> None:
+        picture(self.folder / "photos" / "x" / "e.png", 77)
+        self.reads("t.csv", "image,caption\nx\\e.png,One.\n", {"e.png": ["One."]})
 
     def test_source_that_is_not_there(self) -> None:
         self.assertIn("none.csv: no such file", self.fails(self.folder / "none.csv", "--out", self.out))
@@ -318,6 +334,8 @@ class Checks(Prepared):
 
     def test_picture_in_two_splits(self) -> None:
         self.write("same.png", (self.folder / "photos" / "a.png").read_bytes())
+        twice = "image,caption,split\n" + "".join(f"a.png,One {i}.,{split}\n" for split in ("train", "test", "dev") for i in range(3))
+        self.refuses("t.csv", twice, "t.csv:5: a.png is in test here and in train", "(2 such)")
         for name in ("a.png", "same.png"):
             text = f"image,caption,split\na.png,One.,train\nb.png,Two.,train\n{name},Three.,test\n"
             self.refuses("t.csv", text, f"t.csv:4: {name}", "--skip shared")
@@ -397,9 +415,11 @@ class Drawing(Prepared):
         self.assertEqual((self.split("train"), self.split("test")), ({"p2.png": ["Three."]}, {"q1.jpg": ["Two."]}))
 
     def test_alike_finds_pairs_across_blocks(self) -> None:
-        looks = np.random.default_rng(2).uniform(0, 255, (headers.ROWS_AT_ONCE + 10, 768)).astype(np.float32)
-        looks[-1] = looks[3] + 1
-        self.assertEqual(headers.alike(looks), [(3, len(looks) - 1)])
+        looks = np.random.default_rng(2).uniform(0, 255, (100, 768)).astype(np.float32)
+        looks[-1], looks[50] = looks[3] + 1, looks[49] + 2.9
+        looks[20] = looks[21] + 3.1
+        for headers.DISTANCES_AT_ONCE in (1, 700, 1 << 24):
+            self.assertEqual(headers.alike(looks), [(3, 99), (49, 50)])
 
     def test_groups(self) -> None:
         self.assertEqual(splits.groups(6, [(0, 3), (3, 5), (1, 2)]), [0, 1, 1, 0, 4, 0])
@@ -423,6 +443,17 @@ class Program(Prepared):
         done = subprocess.run([*command, "--skip", "missing"], capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(self.split("train"), {"a.png": ["One."]})
+        (self.folder / "photos" / "a.txt").write_text("One.\n")
+        (self.folder / "photos" / "\udcff.txt").write_text("One.\n")
+        done = subprocess.run([sys.executable, HERE / "prepare", f"train={self.folder / 'photos'}", "--out", "."],
+                              capture_output=True, text=True, cwd=self.out)
+        self.assertIn("has been prepared already", done.stderr)
+        done = subprocess.run([sys.executable, HERE / "prepare", f"train={self.folder / 'photos'}", "--out", ".", "--overwrite"],
+                              capture_output=True, text=True, cwd=self.out)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("\\udcff.txt: no picture", done.stdout)
+        done = subprocess.run([*command[:2], "/dev/null", "--out", self.out], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 2)
         done = subprocess.run([*command, "--skip", "all"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 2)
         self.assertIn("'all', expected some of missing,unreadable,shared,alike", done.stderr)
@@ -464,6 +495,14 @@ class Writing(Prepared):
         self.write("t.csv", self.TABLE + "c.png\n")
         self.fails(source, "--out", self.out, "--overwrite")
         self.assertEqual(self.split("dev"), {"b.png": ["Two."]})
+
+    def test_folder_within_the_pictures(self) -> None:
+        self.write("a.txt", "One.\n")
+        inside = self.folder / "photos" / "prepared"
+        for _ in range(2):
+            said = self.succeeds(f"train={self.folder / 'photos'}", "--out", inside, "--overwrite")
+        self.assertEqual((inside / "train_pictures.txt").read_text(), "../a.png\n")
+        self.assertNotIn("without a picture", said)
 
     def test_names_of_all_kinds(self) -> None:
         names = ["ü \u202f#1.png", " x,y.png"]

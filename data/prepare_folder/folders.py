@@ -13,6 +13,7 @@ from prepare_folder.problems import Problems
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 SUFFIX = "_pictures.txt"
+MARK = "prepared.json"  # of a data folder that was prepared
 
 
 def is_data_folder(folder: Path) -> bool:
@@ -20,8 +21,11 @@ def is_data_folder(folder: Path) -> bool:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Every file below, in the order of names; what begins with a dot is hidden."""
+    """Every file below, in the order of names; not what begins with a dot, nor data folders."""
     for here, inside, names in os.walk(folder):
+        if MARK in names:
+            inside.clear()
+            continue
         inside[:] = sorted(name for name in inside if not name.startswith("."))
         yield from (Path(here) / name for name in sorted(names) if not name.startswith("."))
 

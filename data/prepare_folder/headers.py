@@ -22,7 +22,7 @@ LOOK = 16
 # The root of the mean squared difference of two pictures reduced to 16x16, of 255, under which they
 # look alike: the same one stored at another quality or size is below 2.
 ALIKE = 3.0
-ROWS_AT_ONCE = 1024
+DISTANCES_AT_ONCE = 1 << 24
 
 Pillow.MAX_IMAGE_PIXELS = None
 warnings.simplefilter("ignore")
@@ -34,9 +34,9 @@ class Unreadable(Exception):
 
 def look_at(path: Path, decode: bool) -> tuple[str, tuple[int, int], np.ndarray | None]:
     """Kind, width and height, and (if decoded) the picture reduced to 16x16."""
-    if path.stat().st_size == 0:
-        raise Unreadable("an empty file")
     try:
+        if path.stat().st_size == 0:
+            raise Unreadable("an empty file")
         with Pillow.open(path) as picture:
             if picture.format not in KINDS:
                 raise Unreadable(f"a picture of kind {picture.format}, expected JPEG, PNG or WebP: convert it")
@@ -87,15 +87,16 @@ def check(images: list[Image], decode: bool, problems: Problems) -> tuple[list[I
 
 def alike(looks: np.ndarray) -> list[tuple[int, int]]:
     """Pairs of rows that look alike, the smaller first."""
-    squares = (looks.astype(np.float64) ** 2).sum(1)
+    looks = looks.astype(np.float32)
+    squares = (looks**2).sum(1)
     most = ALIKE**2 * looks.shape[1]
+    step = max(1, DISTANCES_AT_ONCE // len(looks))
     pairs = []
-    for start in range(0, len(looks), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
-        distance = squares[rows, None] + squares[None, :] - 2 * (looks[rows] @ looks.T)
-        for a, b in np.argwhere(distance <= 2 * most):
+    for start in range(0, len(looks), step):
+        rows, later = slice(start, start + step), slice(start, None)
+        distance = squares[rows, None] + squares[None, later] - 2 * (looks[rows] @ looks[later].T)
+        for a, b in np.argwhere(distance <= 2 * most) + start:
             # Again, exactly: differences of large sums are rough.
-            exact = ((looks[start + a].astype(np.float64) - looks[b]) ** 2).sum()
-            if start + a < b and exact <= most:
-                pairs.append((int(start + a), int(b)))
+            if a < b and ((looks[a].astype(np.float64) - looks[b]) ** 2).sum() <= most:
+                pairs.append((int(a), int(b)))
     return pairs

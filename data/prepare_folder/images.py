@@ -25,11 +25,12 @@ def find(entry: Entry, problems: Problems) -> Path | None:
     if not is_line(entry.picture):
         raise SourceError(f"{entry.where}: {entry.picture[:80]!r}, expected a picture's name in UTF-8 and in one line")
     endings = ("",) if Path(entry.picture).suffix else ("", *PICTURE_ENDINGS)
-    for folder in entry.folders:
-        for ending in endings:
-            path = os.path.abspath(folder / (entry.picture + ending))
-            if os.path.isfile(path):
-                return Path(path)
+    names = [entry.picture + ending for ending in endings]
+    if "\\" in entry.picture:  # of a table that was written where folders are parted so
+        names.append(entry.picture.replace("\\", "/"))
+    for path in (os.path.abspath(folder / name) for folder in entry.folders for name in names):
+        if os.path.isfile(path):
+            return Path(path)
     problems.add("missing", entry.where, f"{entry.picture} is not there, expected a file in {entry.folders[0]}")
     return None
 
@@ -38,6 +39,7 @@ def gather(entries: Iterable[Entry], problems: Problems) -> list[Image]:
     """Each picture once, in the order in which sources name them."""
     images: dict[Path, Image] = {}
     found: dict[tuple[str, Path], Path | None] = {}
+    shared: set[tuple[Path, str]] = set()  # what has been told of
     for entry in entries:
         key = entry.picture, entry.folders[0]
         if key not in found:
@@ -52,8 +54,10 @@ def gather(entries: Iterable[Entry], problems: Problems) -> list[Image]:
             if not image.split or not entry.split:
                 raise SourceError(f"{entry.where}: {entry.picture} has split '{entry.split}' here and "
                                   f"'{image.split}' in {image.where}, expected a split everywhere or nowhere")
-            problems.add("shared", entry.where, f"{entry.picture} is in {entry.split} here and in {image.split} in "
-                                                f"{image.where}")
+            if (path, entry.split) not in shared:
+                problems.add("shared", entry.where, f"{entry.picture} is in {entry.split} here and in {image.split} in "
+                                                    f"{image.where}")
+            shared |= {(path, entry.split), (path, image.split)}
             image.split = most_held_out(image.split, entry.split)
         image.captions += captions
     if not images:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from fresh_folder import FolderError, replacing, write_lines
 from prepare_folder import Image, SourceError, is_line
+from prepare_folder.folders import MARK
 from prepare_folder.report import split_names
 
-MARK = "prepared.json"
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def folder(out: Path, overwrite: bool) -> Iterator[Path]:
     """The folder to write to; what else `out` has (a cache, word vectors) stays in it."""
     if (out / MARK).is_file() and not overwrite:
         raise FolderError(f"{out} has been prepared already: --overwrite replaces it")
-    with replacing(out, MARK, files_of(out)) as fresh:
+    with replacing(Path(os.path.abspath(out)), MARK, files_of(out)) as fresh:
         yield fresh
 
 

@@ -72,6 +72,8 @@ def read_kind(path: Path, reading: Reading, problems: Problems) -> Iterator[Entr
         if folders.is_data_folder(path):
             return folders.read_data_folder(path)
         return folders.read_beside(path, {"train", "dev", "test", *OTHER_NAMES}, problems)
+    if not path.is_file():
+        raise SourceError(f"{path}: no file or folder, but a pipe or a device, expected one that can be read twice")
     kind = wrong_file.kind(path)
     if kind:
         raise SourceError(f"{path}: {kind}, expected a table, JSON or a folder of pictures with captions")
@@ -89,9 +91,10 @@ def read_kind(path: Path, reading: Reading, problems: Problems) -> Iterator[Entr
 
 
 def first_line(path: Path) -> str:
+    """As far as it says what the file is; what is no text in it is told when the file is read."""
     with open(path, "rb") as file:
         data = text_file.without_mark(path, file.readline(1 << 16))
-    return text_file.decode(path, data.rstrip(b"\r\n") if data.endswith(b"\n") else data.rpartition(b" ")[0] or data)
+    return data.decode("utf-8", "replace").rstrip("\r\n")
 
 
 def read_json(path: Path, places: list[Path], reading: Reading) -> Iterator[Entry]:
@@ -102,8 +105,8 @@ def read_json(path: Path, places: list[Path], reading: Reading) -> Iterator[Entr
         if error.msg == "Extra data":  # a second object after the first: one a line
             return tables.read_json_lines(path, places, reading.columns)
         raise SourceError(f"{path}:{error.lineno}: not JSON ({error.msg} at character {error.colno})") from None
-    except RecursionError:
-        raise SourceError(f"{path}: JSON that is nested too deep, expected captions") from None
+    except (RecursionError, ValueError) as error:  # nested too deep; a number of thousands of digits
+        raise SourceError(f"{path}: JSON that cannot be read ({error})") from None
     if published.is_karpathy(value):
         return published.read_karpathy(path, value, places, reading.restval)
     if published.is_coco(value):

@@ -143,7 +143,7 @@ def read_table(path: Path, folders: list[Path], wanted: list[str] | None) -> Ite
         if not columns:
             raise SourceError(f"{path}:1: a header that cannot be read as fields parted by a {DELIMITERS[delimiter]}")
     for line, row in rows:
-        width = width or len(row)
+        width = width or max(len(row), *map(int, wanted or ["0"]))
         if len(row) != width:
             raise SourceError(f"{path}:{line}: {len(row)} fields, expected {width} as in the first line, parted by a "
                               f"{DELIMITERS[delimiter]}")
@@ -166,7 +166,7 @@ def cell_texts(cell: str, where: str) -> list[str]:
     if cell.startswith('["') and cell.endswith("]"):
         try:
             return texts_of(json.loads(cell), where)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             pass
     return [cell]
 
@@ -201,6 +201,8 @@ def read_json_lines(path: Path, folders: list[Path], wanted: list[str] | None) -
         except json.JSONDecodeError as error:
             raise SourceError(f"{path}:{number}: not JSON ({error.msg} at character {error.colno}), expected one "
                               "object a line") from None
+        except (RecursionError, ValueError) as error:  # nested too deep; a number of thousands of digits
+            raise SourceError(f"{path}:{number}: JSON that cannot be read ({error})") from None
         yield entry_of_object(value, folders, wanted, f"{path}:{number}")
 
 
