@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which positions of a kernel see the picture and not what is around it. Internal to tensor/cpu/. */
+/* Which positions of a kernel see the picture and not what is around it. Internal to tensor/cpu/.
+ */
 #ifndef CT_CPU_SPAN_H
 #define CT_CPU_SPAN_H
 

@@ -51,8 +51,9 @@ static void check_means(const ct_tensor *x, ct_tensor_max_pool2d_options o, plac
 START_TEST(as_on_the_cpu) {
     for (int d = 0; d < 2; d++) {
         CT_SCOPE {
-            ct_tensor *x = noise(reals[d], CT_SHAPE(cases[_i].n, cases[_i].channels,
-                                                    cases[_i].height, cases[_i].width), 1, 1);
+            ct_tensor *x = noise(
+                reals[d],
+                CT_SHAPE(cases[_i].n, cases[_i].channels, cases[_i].height, cases[_i].width), 1, 1);
             check_maxima(x, cases[_i].options, on_cuda);
             check_maxima(x, cases[_i].options, misaligned);
             check_means(x, cases[_i].options, on_cuda);

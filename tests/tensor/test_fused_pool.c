@@ -9,12 +9,12 @@ typedef struct {
 } pool_case;
 
 static const pool_case cases[] = {
-    {2, 3, 6, 8, 3, 4, {2, 2, 0, 1, false}},  {2, 3, 7, 9, 4, 5, {3, 2, 1, 1, false}},
-    {2, 2, 6, 9, 4, 5, {3, 2, 1, 1, true}},   {1, 4, 5, 6, 3, 3, {2, 2, 0, 1, true}},
-    {1, 2, 9, 8, 4, 3, {3, 3, 1, 1, true}},   {3, 1, 4, 7, 4, 7, {3, 1, 1, 1, false}},
-    {2, 2, 8, 9, 3, 4, {3, 2, 1, 2, false}},  {1, 1, 1, 1, 1, 1, {1, 1, 0, 1, false}},
+    {2, 3, 6, 8, 3, 4, {2, 2, 0, 1, false}},   {2, 3, 7, 9, 4, 5, {3, 2, 1, 1, false}},
+    {2, 2, 6, 9, 4, 5, {3, 2, 1, 1, true}},    {1, 4, 5, 6, 3, 3, {2, 2, 0, 1, true}},
+    {1, 2, 9, 8, 4, 3, {3, 3, 1, 1, true}},    {3, 1, 4, 7, 4, 7, {3, 1, 1, 1, false}},
+    {2, 2, 8, 9, 3, 4, {3, 2, 1, 2, false}},   {1, 1, 1, 1, 1, 1, {1, 1, 0, 1, false}},
     {1, 2, 5, 40, 2, 13, {2, 3, 0, 1, false}}, /* longer than a vector */
-    {1, 1, 2, 5, 1, 2, {2, 4, 1, 1, true}}, /* another would begin in the padding below */
+    {1, 1, 2, 5, 1, 2, {2, 4, 1, 1, true}},    /* another would begin in the padding below */
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -198,7 +198,8 @@ END_TEST
 
 /* More windows than elements, and sizes that do not divide. */
 START_TEST(adaptive_windows) {
-    const pool_case odd[] = {{1, 2, 3, 5, 7, 8, {0}}, {2, 1, 7, 7, 3, 4, {0}}, {1, 1, 1, 9, 1, 2, {0}}};
+    const pool_case odd[] = {
+        {1, 2, 3, 5, 7, 8, {0}}, {2, 1, 7, 7, 3, 4, {0}}, {1, 1, 1, 9, 1, 2, {0}}};
     CT_SCOPE { check_means(&odd[_i], 2); }
 }
 END_TEST

@@ -12,7 +12,8 @@ static bool decode(const void *bytes, size_t size, int64_t most_pixels) {
     return done;
 }
 
-#define OTHER(bytes, text) {bytes, sizeof(bytes) - 1, text}
+#define OTHER(bytes, text) \
+    { bytes, sizeof(bytes) - 1, text }
 
 static const struct {
     const char *bytes;
@@ -25,9 +26,15 @@ static const struct {
     OTHER("BM\x9a\0\0\0\0\0\0\0\0\0", "a BMP, expected JPEG"),
     OTHER("II*\0\x08\0\0\0", "a TIFF, expected JPEG"),
     OTHER("MM\0*\0\0\0\x08", "a TIFF, expected JPEG"),
-    OTHER("\0\0\0\x18" "ftypheic\0\0\0\0", "a HEIC picture, expected JPEG"),
-    OTHER("\0\0\0\x18" "ftypavif\0\0\0\0", "an AVIF picture, expected JPEG"),
-    OTHER("\0\0\0\x18" "ftypisom\0\0\0\0", "a video or another file of MPEG-4's kind"),
+    OTHER("\0\0\0\x18"
+          "ftypheic\0\0\0\0",
+          "a HEIC picture, expected JPEG"),
+    OTHER("\0\0\0\x18"
+          "ftypavif\0\0\0\0",
+          "an AVIF picture, expected JPEG"),
+    OTHER("\0\0\0\x18"
+          "ftypisom\0\0\0\0",
+          "a video or another file of MPEG-4's kind"),
     OTHER("<svg xmlns=", "an SVG drawing, expected JPEG"),
     OTHER("\xef\xbb\xbf<?xml version='1.0'?>\n<svg >", "an SVG drawing, expected JPEG"),
     OTHER("<?xml version='1.0'?><Error/>", "an XML document, expected a picture: perhaps of"),

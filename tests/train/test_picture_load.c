@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What training sees of pictures: changes drawn for a sample, and many loaded by several threads. */
+/* What training sees of pictures: changes drawn for a sample, and many loaded by several threads.
+ */
 #include "tests/files_test.h"
 #include "tests/train/picture_fixture.h"
 
@@ -299,13 +300,13 @@ END_TEST
 
 /* ---- wrong use --------------------------------------------------------------------------- */
 
-#define REFUSED(change, text)                                 \
-    do {                                                      \
+#define REFUSED(change, text)                                  \
+    do {                                                       \
         ct_picture_view view = ct_picture_view_defaults(SIZE); \
-        view.changes.crop = true;                             \
-        change;                                               \
-        ck_assert(!ct_picture_view_check(&view));             \
-        assert_error(text);                                   \
+        view.changes.crop = true;                              \
+        change;                                                \
+        ck_assert(!ct_picture_view_check(&view));              \
+        assert_error(text);                                    \
     } while (0)
 
 START_TEST(refuses_views_that_make_no_sense) {

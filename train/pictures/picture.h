@@ -44,9 +44,11 @@ typedef struct {
     float left, top, right, bottom;
 } ct_picture_box;
 
-/* What Pillow's resize((width, height), filter, box) gives, each value the same. `box` NULL: the
- * whole of it. False and an error, *to empty, for a box that is empty or not within `from`, a size
- * below 1 or above 65535, or without memory. */
+/* What Pillow's resize((width, height), filter, box) gives, each value the same up to its
+ * version 12. (From 13 on it resizes rows before columns where the height shrinks much more than
+ * the width, which rounds otherwise: a few values differ by 1 or 2.) `box` NULL: the whole of it.
+ * False and an error, *to empty, for a box that is empty or not within `from`, a size below 1 or
+ * above 65535, or without memory. */
 bool ct_picture_resize(const ct_picture *from, const ct_picture_box *box, int width, int height,
                        ct_picture_filter filter, ct_picture *to);
 

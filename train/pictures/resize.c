@@ -7,26 +7,18 @@
 #include <string.h>
 
 #include "tensor/core/check.h"
+#include "train/pictures/passes.h"
 #include "train/pictures/resample.h"
 
-enum { PRECISION = 32 - 8 - 2, HALF = 1 << (PRECISION - 1), MOST_SIDE = 65535, LANES = 16 };
-
-typedef int32_t four __attribute__((vector_size(16)));
-typedef uint8_t four_bytes __attribute__((vector_size(4)));
-typedef int32_t many __attribute__((vector_size(4 * LANES)));
-typedef uint8_t many_bytes __attribute__((vector_size(LANES)));
+enum { MOST_SIDE = 65535 };
 
 /* ---- weights ----------------------------------------------------------------------------- */
 
-/* What each result of one direction is a sum of: `count` values from `first` on. */
+/* The results of one direction. */
 typedef struct {
-    int first, count;
-} span;
-
-typedef struct {
-    int results, most; /* at most so many values a result */
-    span *spans;       /* one a result */
-    int32_t *weights;  /* `most` a result */
+    int results;
+    ct_span *spans;
+    ct_weight_pair *pairs;
 } taps;
 
 static double bilinear(double x) {
@@ -47,10 +39,6 @@ static const struct {
     double support;
 } filters[] = {[CT_PICTURE_BILINEAR] = {bilinear, 1}, [CT_PICTURE_BICUBIC] = {bicubic, 2}};
 
-static int32_t to_fixed(double weight) {
-    return (int32_t)((weight < 0 ? -0.5 : 0.5) + weight * (1 << PRECISION));
-}
-
 /* One direction: [begin, end) of `size` values becomes `all` results, of which those from `first`
  * on are wanted. */
 typedef struct {
@@ -60,7 +48,15 @@ typedef struct {
     ct_picture_filter filter;
 } direction;
 
-static void weigh(const direction *d, taps *t, int i, double *weight) {
+static void put_weight(ct_weight_pair *pairs, int k, double weight) {
+    int32_t fixed = (int32_t)((weight < 0 ? -0.5 : 0.5) + weight * (1 << CT_WEIGHT_BITS));
+    int32_t high = fixed >> CT_WEIGHT_LOW_BITS;
+    pairs[k / 2].high[k % 2] = (int16_t)high;
+    pairs[k / 2].low[k % 2] = (int16_t)(fixed - high * (1 << CT_WEIGHT_LOW_BITS));
+}
+
+/* `weight` has room for as many as a result may have. */
+static ct_span weigh(const direction *d, int i, double *weight, ct_weight_pair *pairs) {
     double scale = (double)(d->end - d->begin) / d->all, stretch = scale < 1 ? 1 : scale;
     double support = filters[d->filter].support * stretch;
     double centre = d->begin + (d->first + i + 0.5) * scale, sum = 0, inverse = 1 / stretch;
@@ -71,93 +67,48 @@ static void weigh(const direction *d, taps *t, int i, double *weight) {
         weight[k] = filters[d->filter].weight((k + first - centre + 0.5) * inverse);
         sum += weight[k];
     }
-    t->spans[i] = (span){first, end - first};
-    int32_t *fixed = t->weights + (size_t)i * (size_t)t->most;
-    for (int k = 0; k < end - first; k++) fixed[k] = to_fixed(sum != 0 ? weight[k] / sum : 0);
+    for (int k = 0; k < end - first; k++) put_weight(pairs, k, sum != 0 ? weight[k] / sum : 0);
+    return (ct_span){first, end - first, pairs};
 }
 
 static bool make_taps(const direction *d, int results, taps *t) {
     double scale = (double)(d->end - d->begin) / d->all;
+    int most = (int)ceil(filters[d->filter].support * (scale < 1 ? 1 : scale)) * 2 + 1;
+    size_t pairs = (size_t)(most + 1) / 2;
+    double *weight = malloc((size_t)most * sizeof *weight);
     t->results = results;
-    t->most = (int)ceil(filters[d->filter].support * (scale < 1 ? 1 : scale)) * 2 + 1;
     t->spans = malloc((size_t)results * sizeof *t->spans);
-    t->weights = malloc((size_t)results * (size_t)t->most * sizeof *t->weights);
-    double *weight = malloc((size_t)t->most * sizeof *weight);
-    bool done = t->spans && t->weights && weight;
-    for (int i = 0; done && i < results; i++) weigh(d, t, i, weight);
+    t->pairs = calloc((size_t)results * pairs, sizeof *t->pairs);
+    bool done = t->spans && t->pairs && weight;
+    for (int i = 0; done && i < results; i++) {
+        t->spans[i] = weigh(d, i, weight, t->pairs + (size_t)i * pairs);
+    }
     free(weight);
     return done;
 }
 
 static void free_taps(taps *t) {
     free(t->spans);
-    free(t->weights);
+    free(t->pairs);
 }
 
-/* ---- the passes -------------------------------------------------------------------------- */
-
-static uint8_t to_byte(int32_t sum) {
-    int32_t value = sum >> PRECISION;
-    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
-}
-
-/* `from` can be read one byte beyond its pixels: they are taken four bytes at a time. */
-static void resize_row(const uint8_t *from, const taps *t, uint8_t *to) {
-    for (int i = 0; i < t->results; i++, to += 3) {
-        const uint8_t *pixel = from + (size_t)t->spans[i].first * 3;
-        const int32_t *weight = t->weights + (size_t)i * (size_t)t->most;
-        four sum = {HALF, HALF, HALF, 0};
-        for (int k = 0; k < t->spans[i].count; k++, pixel += 3) {
-            four_bytes bytes;
-            memcpy(&bytes, pixel, sizeof bytes);
-            sum += __builtin_convertvector(bytes, four) * weight[k];
-        }
-        for (int c = 0; c < 3; c++) to[c] = to_byte(sum[c]);
-    }
-}
-
-/* Result i of every column: rows of `bytes` bytes, `row` apart, to one. */
-static void resize_columns(const uint8_t *from, size_t row, size_t bytes, span s,
-                           const int32_t *weight, uint8_t *to) {
-    from += (size_t)s.first * row;
-    size_t x = 0;
-    for (; x + LANES <= bytes; x += LANES) {
-        many sum = (many){0} + HALF;
-        for (int k = 0; k < s.count; k++) {
-            many_bytes values;
-            memcpy(&values, from + (size_t)k * row + x, sizeof values);
-            sum += __builtin_convertvector(values, many) * weight[k];
-        }
-        sum >>= PRECISION;
-        sum &= ~(sum < 0);
-        sum |= sum > 255;
-        many_bytes results = __builtin_convertvector(sum, many_bytes);
-        memcpy(to + x, &results, sizeof results);
-    }
-    for (; x < bytes; x++) {
-        int32_t sum = HALF;
-        for (int k = 0; k < s.count; k++) sum += from[(size_t)k * row + x] * weight[k];
-        to[x] = to_byte(sum);
-    }
-}
-
-/* Rows of `from` that the vertical pass reads become rows of the result's width. */
+/* Rows of `from` that the second pass reads become rows of the result's width. */
 static bool resample(const ct_pixels *from, const taps *across, const taps *down, uint8_t *to,
                      size_t to_row) {
     int top = down->spans[0].first;
-    span last = down->spans[down->results - 1];
+    ct_span last = down->spans[down->results - 1];
     size_t rows = (size_t)(last.first + last.count - top), bytes = (size_t)across->results * 3;
-    uint8_t *narrow = malloc(rows * bytes), *line = malloc((size_t)from->width * 3 + 1);
+    size_t wide = (size_t)from->width * 3;
+    uint8_t *narrow = malloc(rows * bytes), *line = calloc(1, wide + CT_ROW_SLACK);
     bool done = narrow && line;
-    if (done) line[(size_t)from->width * 3] = 0;
     for (size_t y = 0; done && y < rows; y++) {
-        memcpy(line, from->rgb + ((size_t)top + y) * from->row, (size_t)from->width * 3);
-        resize_row(line, across, narrow + y * bytes);
+        memcpy(line, from->rgb + ((size_t)top + y) * from->row, wide);
+        ct_pass_across(line, across->spans, across->results, narrow + y * bytes);
     }
     for (int i = 0; done && i < down->results; i++) {
-        span s = {down->spans[i].first - top, down->spans[i].count};
-        resize_columns(narrow, bytes, bytes, s, down->weights + (size_t)i * (size_t)down->most,
-                       to + (size_t)i * to_row);
+        ct_span span = down->spans[i];
+        span.first -= top;
+        ct_pass_down(narrow, bytes, bytes, &span, to + (size_t)i * to_row);
     }
     free(narrow);
     free(line);
