@@ -5,13 +5,23 @@
 
 #include "models/backbones.h"
 
-/* A network: one record. */
 typedef struct ct_backbone_network ct_backbone_network;
+
+/* How another program names a network's tensors. */
+typedef struct {
+    const char *mark;       /* a tensor by which its files are known */
+    const char *classifier; /* how the names of the classifier's tensors begin */
+    /* Its name for ours, written to theirs; false if it has none. */
+    bool (*name)(const ct_backbone_network *network, const char *ours, char *theirs, size_t size);
+} ct_backbone_names;
+
+/* A network: one record. */
 struct ct_backbone_network {
-    const char *name;       /* "resnet50"; NULL ends a list */
-    const void *shape;      /* for the functions of its file: depths, widths */
-    int64_t width;          /* F of the regions */
-    const char *classifier; /* how the names of the classifier's tensors begin: "fc." */
+    const char *name;               /* "resnet50"; NULL ends a list */
+    const void *shape;              /* for the functions of its file: depths, widths */
+    int64_t width;                  /* F of the regions */
+    const char *classifier;         /* how the names of the classifier's tensors begin: "fc." */
+    const ct_backbone_names *other; /* in files of another program, or NULL */
     /* Adds the modules to a new net, those of its blocks by ct_backbone_part. */
     bool (*build)(ct_module *net, const ct_backbone_network *network, int64_t classes);
     /* Runs a block, of which `part` is the first part: block 0 takes pictures (B,3,H,W), each other

@@ -3,6 +3,7 @@
  * convolutions, relu6, no squeeze-and-excitation. Stochastic depth, with which they were trained,
  * is left out. */
 #include <stdio.h>
+#include <string.h>
 
 #include "models/backbones/backbone.h"
 
@@ -141,6 +142,55 @@ static int64_t grid(const ct_backbone_network *network, int64_t size) {
     return size;
 }
 
+/* ---- timm's names ---------------------------------------------------------------------------- */
+
+/* Rewrites what a name begins with; false if it does not begin so. */
+static bool renamed(const char *name, const char *const pair[2], const char *before, char *out,
+                    size_t size) {
+    size_t length = strlen(pair[0]);
+    if (strncmp(name, pair[0], length) != 0) return false;
+    snprintf(out, size, "%s%s%s", before, pair[1], name + length);
+    return true;
+}
+
+static bool renamed_by(const char *const (*pairs)[2], const char *name, const char *before,
+                       char *out, size_t size) {
+    while ((*pairs)[0] && !renamed(name, *pairs, before, out, size)) pairs++;
+    return (*pairs)[0] != NULL;
+}
+
+/* "_blocks.3._bn0.weight" is "blocks.2.0.bn1.weight": by stages, parts numbered as they follow. */
+static bool timm_name(const ct_backbone_network *network, const char *ours, char *theirs,
+                      size_t size) {
+    static const char *const whole[][2] = {{"_conv_stem.", "conv_stem."}, {"_bn0.", "bn1."},
+                                           {"_conv_head.", "conv_head."}, {"_bn1.", "bn2."},
+                                           {"_fc.", "classifier."},       {NULL, NULL}};
+    static const char *const plain[][2] = {{"_depthwise_conv.", "conv_dw."},
+                                           {"_bn1.", "bn1."},
+                                           {"_project_conv.", "conv_pw."},
+                                           {"_bn2.", "bn2."},
+                                           {NULL, NULL}};
+    static const char *const expanding[][2] = {{"_expand_conv.", "conv_pw."},
+                                               {"_bn0.", "bn1."},
+                                               {"_depthwise_conv.", "conv_dw."},
+                                               {"_bn1.", "bn2."},
+                                               {"_project_conv.", "conv_pwl."},
+                                               {"_bn2.", "bn3."},
+                                               {NULL, NULL}};
+    const shape *of = network->shape;
+    const stage *s = of->stages;
+    int number, length = 0, stage_number = 0;
+    if (sscanf(ours, "_blocks.%d.%n", &number, &length) != 1 || !length) {
+        return renamed_by(whole, ours, "", theirs, size);
+    }
+    for (; number >= s->repeats; s++, stage_number++) number -= s->repeats;
+    char before[48];
+    snprintf(before, sizeof before, "blocks.%d.%d.", stage_number, number);
+    return renamed_by(s->expansion == 1 ? plain : expanding, ours + length, before, theirs, size);
+}
+
+static const ct_backbone_names timm = {"conv_stem.weight", "classifier.", timm_name};
+
 /* ---- records --------------------------------------------------------------------------------- */
 
 static const stage lite0_stages[] = {
@@ -154,6 +204,7 @@ const ct_backbone_network ct_efficientnets[] = {
      .shape = &lite0,
      .width = HEAD,
      .classifier = "_fc.",
+     .other = &timm,
      .build = build,
      .run = run,
      .regions = ct_backbone_map_regions,

@@ -83,9 +83,14 @@ typedef struct {
     char *text; /* valid after list_end */
     size_t size;
     int count;
+    int most; /* so many are named, and the others counted; 0: all are named */
 } list;
 
 static void list_add(list *l, const char *name, const char *detail) {
+    if (l->most && l->count >= l->most) {
+        l->count++;
+        return;
+    }
     if (!l->out) l->out = open_memstream(&l->text, &l->size);
     if (l->out) fprintf(l->out, "%s%s%s", l->count ? ", " : "", name, detail);
     l->count++;
@@ -93,6 +98,9 @@ static void list_add(list *l, const char *name, const char *detail) {
 
 /* The text, which is the caller's; NULL if nothing was added. */
 static char *list_end(list *l) {
+    if (l->out && l->most && l->count > l->most) {
+        fprintf(l->out, " and %d more", l->count - l->most);
+    }
     if (l->out) fclose(l->out);
     return l->text;
 }
@@ -343,7 +351,8 @@ static void leave_optional(const source *from, const ct_state_form *form, named_
     }
 }
 
-/* What does not fit, for one message. */
+/* What does not fit, for one message: of another model's file hundreds of names. */
+enum { MOST_MISFITS = 8 };
 typedef struct {
     list missing, extra, wrong;
 } misfit;
@@ -410,7 +419,9 @@ static bool no_misfit(const source *from, const misfit *m) {
 /* False and one error with every name, if anything does not fit. */
 static bool check_state(const source *from, const ct_state_form *form, const named_state *named,
                         bool strict) {
-    misfit m = {0};
+    misfit m = {.missing.most = MOST_MISFITS,
+                .extra.most = MOST_MISFITS,
+                .wrong.most = MOST_MISFITS};
     bool ok = true;
     for (int i = 0; i < named->state.count && ok; i++) {
         if (named->theirs[i]) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Networks for pictures: what is trained and what frozen, files, sizes, refusals. */
-#include "models/backbones.h"
+#include "models/backbones/backbone.h"
 #include "tests/files_test.h"
 #include "tests/models/backbone_formula.h"
 
@@ -168,6 +168,49 @@ START_TEST(names_file_and_tensor_that_do_not_fit) {
 }
 END_TEST
 
+/* timm's names of tf_efficientnet_lite0, for writing a file. */
+static ct_state_naming timm_name(const void *context, const char *ours, char *theirs, size_t size) {
+    const ct_backbone_network *network = context;
+    ck_assert_msg(network->other->name(network, ours, theirs, size), "%s", ours);
+    return CT_STATE_NAMED;
+}
+
+START_TEST(reads_the_names_of_timm) {
+    static const char *const names[][2] = {
+        {"_conv_stem.weight", "conv_stem.weight"},
+        {"_bn0.running_mean", "bn1.running_mean"},
+        {"_blocks.0._depthwise_conv.weight", "blocks.0.0.conv_dw.weight"},
+        {"_blocks.0._bn2.bias", "blocks.0.0.bn2.bias"},
+        {"_blocks.1._bn0.weight", "blocks.1.0.bn1.weight"},
+        {"_blocks.2._depthwise_conv.weight", "blocks.1.1.conv_dw.weight"},
+        {"_blocks.15._project_conv.weight", "blocks.6.0.conv_pwl.weight"},
+        {"_blocks.15._bn2.num_batches_tracked", "blocks.6.0.bn3.num_batches_tracked"},
+        {"_conv_head.weight", "conv_head.weight"},
+        {"_bn1.weight", "bn2.weight"},
+        {"_fc.bias", "classifier.bias"},
+    };
+    ct_module *net = small_net(3), *other = ct_backbone_create(smallest, NULL);
+    const ct_backbone_network *network = ct_backbone_network_of(net);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char theirs[64];
+        timm_name(network, names[i][0], theirs, sizeof theirs);
+        ck_assert_str_eq(theirs, names[i][1]);
+    }
+    const char *path = in_test_folder("timm.safetensors");
+    ct_state_form form = {.context = network, .name = timm_name};
+    ck_assert(ct_module_save_as(net, path, &form, NULL));
+    ck_assert(ct_backbone_load(other, path));
+    CT_SCOPE {
+        ct_module_train(net, false);
+        ct_module_train(other, false);
+        ct_tensor *x = pictures_of(1, 32, 32);
+        assert_close(ct_backbone_regions(other, x), ct_backbone_regions(net, x), 0, 0, "timm");
+    }
+    ct_module_destroy(net);
+    ct_module_destroy(other);
+}
+END_TEST
+
 START_TEST(names_the_way_out_of_a_checkpoint) {
     ct_module *net = small_net(0);
     const char *path = in_test_folder("net.pth");
@@ -234,5 +277,6 @@ END_TEST
 LOOPED_TEST_MAIN("backbone", {trains_the_last_blocks_alone, 6}, {thaws_again, 1},
                  {records_nothing_of_a_frozen_net, 1},
                  {loads_a_file_with_a_classifier_into_a_net_without, 1},
-                 {names_file_and_tensor_that_do_not_fit, 1}, {names_the_way_out_of_a_checkpoint, 1},
-                 {counts_regions, 1}, {refuses_what_makes_no_sense, 1})
+                 {names_file_and_tensor_that_do_not_fit, 1}, {reads_the_names_of_timm, 1},
+                 {names_the_way_out_of_a_checkpoint, 1}, {counts_regions, 1},
+                 {refuses_what_makes_no_sense, 1})
