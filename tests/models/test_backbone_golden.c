@@ -87,10 +87,20 @@ static void check_mode(const golden *g, ct_module *net, bool training) {
     ck_assert_int_gt(w.seen, 1);
 }
 
+/* The smallest net is enough in anomaly mode; under a tool that makes all slow, it without
+ * training.
+ */
+static bool is_left_out(int net, ct_dtype dtype) {
+    if (getenv("CT_TEST_SMALL") && dtype == CT_F64) return true;
+    return net > 0 && (getenv("CT_TEST_SMALL") || getenv("CT_TEST_ANOMALY"));
+}
+
 START_TEST(computes_what_was_recorded) {
+    ct_dtype dtype = _i % 2 ? CT_F32 : CT_F64;
+    if (is_left_out(_i / 2, dtype)) return;
     char name[64];
     snprintf(name, sizeof name, "backbone_%s", nets[_i / 2].name);
-    golden g = golden_open(name, _i % 2 ? CT_F32 : CT_F64);
+    golden g = golden_open(name, dtype);
     ct_backbone_options options = {.classes = (int64_t)golden_number(&g, "classes")};
     ct_module *net = ct_backbone_create(nets[_i / 2].name, &options);
     ct_module_to_dtype(net, g.dtype);
