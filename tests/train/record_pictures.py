@@ -10,6 +10,7 @@ Debian 12's Pillow (9.4) and the library use the same libjpeg, libpng and libweb
 - rgb.NAME (H,W,3): its pixels, upright, over white.
 - bad.NAME (bytes): a file that is to be refused.
 - resize.NAME.WxH.FILTER (H,W,3), with .BOX behind it if of a box: resized.
+- reduced.NAME.RESIZE.SIZE (SIZE,SIZE,3): the same bilinearly of a JPEG that was reduced while it was decoded.
 - view.NAME.RESIZE.SIZE.FILTER (SIZE,SIZE,3): the shorter side to RESIZE, then the middle, as torchvision has it.
 """
 import io
@@ -94,6 +95,7 @@ def jpegs():
     yield "grey.jpg", saved(image.convert("L"), "JPEG", quality=80)
     for name, sampling in (("444", 0), ("422", 1), ("420", 2)):
         yield f"{name}.jpg", saved(image, "JPEG", quality=80, subsampling=sampling)
+    yield "large.jpg", saved(Image.fromarray(scene(89, 61)), "JPEG", quality=50)
     yield "progressive.jpg", saved(image, "JPEG", quality=80, progressive=True)
     for i in range(1, 9):
         yield f"turned{i}.jpg", saved(image, "JPEG", quality=60, exif=exif(i))
@@ -210,6 +212,16 @@ def viewed(image, name):
             yield f"view.{name}.{resize}.{size}.{kind}", whole.crop((left, top, left + size, top + size))
 
 
+def reduced(data, name):
+    for resize, size in ((7, 7), (14, 10), (20, 20), (36, 30)):  # of 61 rows: by 8, 4, 2 and 1
+        image = Image.open(io.BytesIO(data))
+        target = [int(resize * side / min(image.size)) for side in image.size]
+        _, box = image.draft("RGB", target) or (None, (0, 0, *image.size))
+        whole = image.resize(target, Image.BILINEAR, box)
+        left, top = (int(round((side - size) / 2)) for side in whole.size)
+        yield f"reduced.{name}.{resize}.{size}", whole.crop((left, top, left + size, top + size))
+
+
 def main():
     tensors = {}
     for name, data, pixels in pictures():
@@ -221,6 +233,8 @@ def main():
         image = Image.fromarray(tensors[f"rgb.{name}"])
         for key, result in (*resized(image, name), *viewed(image, name)):
             tensors[key] = np.asarray(result)
+    for key, result in reduced(tensors["file.large.jpg"].tobytes(), "large.jpg"):
+        tensors[key] = np.asarray(result)
     header, at = {}, 0
     for key, value in tensors.items():
         header[key] = {"dtype": "U8", "shape": value.shape, "data_offsets": [at, at + value.size]}

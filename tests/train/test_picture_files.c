@@ -123,6 +123,42 @@ static void damage(const golden *g, const char *name) {
 START_TEST(survives_damage) { ck_assert_int_gt(for_each("file", damage), 30); }
 END_TEST
 
+/* A file with `more` bytes in it, `from_end` bytes before its end: the same pixels. */
+static void check_inserted(const golden *g, const char *name, size_t from_end, const char *more,
+                           size_t count) {
+    const ct_tensor *file = recorded(g, "file", name);
+    size_t size = (size_t)ct_count(file), at = size - from_end;
+    uint8_t *bytes = malloc(size + count);
+    memcpy(bytes, ct_data(file), at);
+    memcpy(bytes + at, more, count);
+    memcpy(bytes + at + count, (const uint8_t *)ct_data(file) + at, from_end);
+    ct_picture picture, right = decoded(g, name);
+    ck_assert_msg(ct_picture_decode(name, bytes, size + count, 1 << 20, &picture), "%s",
+                  ct_error());
+    ck_assert_mem_eq(picture.rgb, right.rgb, (size_t)right.width * (size_t)right.height * 3);
+    ct_picture_free(&picture);
+    ct_picture_free(&right);
+    free(bytes);
+}
+
+#define INSERTED(name, from_end, more) check_inserted(&g, name, from_end, more, sizeof(more) - 1)
+
+/* Cameras and programs write such files. */
+START_TEST(passes_over_what_has_no_part_in_the_pixels) {
+    golden g = golden_open("pictures", CT_F32);
+    CT_SCOPE {
+        INSERTED("444.jpg", 2, "\0\0\0\0\0");        /* before the end of the picture */
+        INSERTED("444.jpg", 0, "a video behind it"); /* after it */
+        INSERTED("plain8.png", 0, "more");
+        INSERTED("plain8.png", 12, "\0\0\0\3tEXta\0b\1\2\3\4"); /* a wrong checksum */
+        INSERTED("plain8.png", 12,
+                 "\0\0\0\4gAMA\0\0\xb1\x8f\x0b\xfc\x61\x05"); /* in a wrong place */
+        INSERTED("lossy.webp", 0, "more");
+    }
+    golden_close(&g);
+}
+END_TEST
+
 static void put_recorded(const golden *g, const char *name, const char *path) {
     const ct_tensor *file = recorded(g, "file", name);
     put_file(path, ct_data(file), (size_t)ct_count(file));
@@ -188,5 +224,5 @@ START_TEST(prints_nothing) {
 END_TEST
 
 TEST_MAIN("picture files", says_what_a_file_is_instead, refuses_bombs_before_they_go_off,
-          refuses_what_is_cut_short, survives_damage, tells_the_kind_by_content,
-          names_what_cannot_be_read, prints_nothing)
+          refuses_what_is_cut_short, survives_damage, passes_over_what_has_no_part_in_the_pixels,
+          tells_the_kind_by_content, names_what_cannot_be_read, prints_nothing)

@@ -81,6 +81,58 @@ START_TEST(sees_thin_pictures) {
 }
 END_TEST
 
+/* large.jpg, 89 x 61 pixels, with EXIF that says this orientation. */
+static const char *write_turned(int orientation) {
+    uint8_t exif[] = "\xff\xe1\0\x22"
+                     "Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\0\0\0\0\0\0\0";
+    exif[28] = (uint8_t)orientation;
+    golden g = golden_open("pictures", CT_F32);
+    const char *path = in_test_folder("turned.jpg");
+    CT_SCOPE {
+        const ct_tensor *large = recorded(&g, "file", "large.jpg");
+        size_t size = (size_t)ct_count(large), more = 2 + 0x22;
+        uint8_t *bytes = malloc(size + more);
+        memcpy(bytes, ct_data(large), 2);
+        memcpy(bytes + 2, exif, more);
+        memcpy(bytes + 2 + more, (const uint8_t *)ct_data(large) + 2, size - 2);
+        put_file(path, bytes, size + more);
+        free(bytes);
+    }
+    golden_close(&g);
+    return path;
+}
+
+static double mean_difference(const float *a, const float *b, int count) {
+    double sum = 0;
+    for (int i = 0; i < count; i++) sum += fabs((double)a[i] - (double)b[i]) / count;
+    return sum;
+}
+
+/* What is seen stays where it is, whichever way up, a part or the whole: a few grey levels off, and
+ * tens of them from what is elsewhere. */
+START_TEST(sees_the_same_of_reduced_pictures) {
+    static float whole[3 * 64], reduced[3 * 64], before[3 * 64];
+    for (int i = 0; i < 8 * 4; i++) {
+        const char *path = write_turned(i / 4 + 1);
+        ct_picture_view view = ct_picture_view_defaults(8);
+        view.fit = (ct_picture_fit)(i % 4 % 3);
+        view.changes.crop = i % 4 == 3;
+        view.changes.scale[0] = 0.3;
+        ct_picture_draw draw = {1, 2, i};
+        ck_assert(ct_picture_load(path, &view, &draw, whole));
+        view.reduce = true;
+        ck_assert(ct_picture_load(path, &view, &draw, reduced));
+        double is = mean_difference(whole, reduced, 3 * 64) * 255;
+        ck_assert_msg(is > 0 && is < 10, "%d: %g off", i, is);
+        if (i >= 4) {
+            double other = mean_difference(before, reduced, 3 * 64) * 255;
+            ck_assert_msg(i % 4 != 0 || other > 15, "%d: %g off the one before", i, other);
+        }
+        if (i % 4 == 0) memcpy(before, reduced, sizeof before);
+    }
+}
+END_TEST
+
 /* ---- changes ----------------------------------------------------------------------------- */
 
 START_TEST(flips_half_of_them) {
@@ -359,7 +411,7 @@ START_TEST(refuses_wrong_use) {
 END_TEST
 
 TEST_MAIN("loading pictures", stretches_to_the_square, pads_on_both_sides, sees_thin_pictures,
-          flips_half_of_them, crops_within_scale_and_ratio, changes_colours_as_torchvision_does,
-          draws_by_seed_epoch_and_number, loads_the_same_with_any_number_of_threads,
-          names_the_first_that_cannot_be_loaded, skips_broken_ones_if_asked,
-          refuses_views_that_make_no_sense, refuses_wrong_use)
+          sees_the_same_of_reduced_pictures, flips_half_of_them, crops_within_scale_and_ratio,
+          changes_colours_as_torchvision_does, draws_by_seed_epoch_and_number,
+          loads_the_same_with_any_number_of_threads, names_the_first_that_cannot_be_loaded,
+          skips_broken_ones_if_asked, refuses_views_that_make_no_sense, refuses_wrong_use)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pictures against what Pillow makes of them (tests/train/record_pictures.py): every kind of file,
  * resized, and the views of a model. */
+#include "tests/files_test.h"
 #include "tests/train/picture_fixture.h"
 
 static void check_pixels(const char *name, const ct_picture *picture, const ct_tensor *expected) {
@@ -25,7 +26,7 @@ static void check_file_of(const golden *g, const char *name) {
     ck_assert_ptr_null(picture.rgb);
 }
 
-START_TEST(decodes_as_pillow_does) { ck_assert_int_eq(for_each("file", check_file_of), 41); }
+START_TEST(decodes_as_pillow_does) { ck_assert_int_eq(for_each("file", check_file_of), 42); }
 END_TEST
 
 static ct_picture_filter filter_of(const char *name) {
@@ -77,4 +78,28 @@ static void check_viewed(const golden *g, const char *name) {
 START_TEST(sees_as_torchvision_does) { ck_assert_int_eq(for_each("view", check_viewed), 16); }
 END_TEST
 
-TEST_MAIN("pictures", decodes_as_pillow_does, resizes_as_pillow_does, sees_as_torchvision_does)
+/* "large.jpg.RESIZE.SIZE". */
+static void check_reduced(const golden *g, const char *name) {
+    int resize, size;
+    ck_assert_int_eq(sscanf(name, "large.jpg.%d.%d", &resize, &size), 2);
+    const ct_tensor *file = recorded(g, "file", "large.jpg");
+    put_file(in_test_folder("large.jpg"), ct_data(file), (size_t)ct_count(file));
+    ct_picture_view view = ct_picture_view_defaults(size);
+    view.resize = resize;
+    view.reduce = true;
+    float *out = malloc((size_t)(3 * size * size) * sizeof *out);
+    ck_assert(ct_picture_load(in_test_folder("large.jpg"), &view, NULL, out));
+    const uint8_t *right = ct_data(recorded(g, "reduced", name));
+    for (int i = 0; i < 3 * size * size; i++) {
+        float expected = (float)right[i % (size * size) * 3 + i / (size * size)] / 255;
+        ck_assert_msg(out[i] == expected, "%s: value %d is %g, expected %g", name, i,
+                      (double)out[i] * 255, (double)expected * 255);
+    }
+    free(out);
+}
+
+START_TEST(reduces_as_pillow_does) { ck_assert_int_eq(for_each("reduced", check_reduced), 4); }
+END_TEST
+
+TEST_MAIN("pictures", decodes_as_pillow_does, resizes_as_pillow_does, sees_as_torchvision_does,
+          reduces_as_pillow_does)

@@ -11,6 +11,11 @@ typedef struct {
     const uint8_t *bytes;
     size_t size;
     int64_t most_pixels;
+    /* Of an upright picture of this size: 1, 2, 4 or 8, what a decoder that can may divide its
+     * sides by. NULL: 1. */
+    int (*reduce)(void *context, int width, int height);
+    void *context;
+    int reduced;     /* what they were divided by */
     int orientation; /* of EXIF, 1 to 8; 1 is upright */
     bool broken;     /* the error is the file's: no picture, or not a whole one */
 } ct_picture_source;
@@ -19,8 +24,10 @@ typedef struct {
 bool ct_picture_broken(ct_picture_source *source, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Memory for width x height pixels of `channels` bytes in *picture, whose sizes it sets. False,
- * with an error, if they are more than may be, none, or do not fit in memory. */
+/* False and an error if a picture of this size has more pixels than may be, or none. */
+bool ct_picture_check_size(ct_picture_source *source, int64_t width, int64_t height);
+/* The same, and memory for width x height pixels of `channels` bytes in *picture, whose sizes it
+ * sets. False, with an error, without memory too. */
 bool ct_picture_allocate(ct_picture_source *source, int64_t width, int64_t height, int channels,
                          ct_picture *picture);
 /* Pixels of four bytes, the last opacity, over white: three bytes each, in less memory. */

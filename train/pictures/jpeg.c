@@ -99,6 +99,21 @@ static bool choose_colours(reader *r) {
     return true;
 }
 
+/* Reduced while decoding, which is faster, if the source says by how much. */
+static void choose_size(reader *r) {
+    struct jpeg_decompress_struct *info = &r->info;
+    ct_picture_source *source = r->source;
+    int width = (int)info->image_width, height = (int)info->image_height;
+    bool lies = source->orientation >= 5;
+    if (source->reduce) {
+        source->reduced =
+            source->reduce(source->context, lies ? height : width, lies ? width : height);
+    }
+    info->scale_num = 1;
+    info->scale_denom = (unsigned)source->reduced;
+    jpeg_calc_output_dimensions(info);
+}
+
 static void read_rows(reader *r) {
     struct jpeg_decompress_struct *info = &r->info;
     size_t width = info->output_width;
@@ -123,7 +138,11 @@ static bool read_all(reader *r) {
     jpeg_read_header(info, TRUE);
     read_orientation(r);
     if (!choose_colours(r) ||
-        !ct_picture_allocate(r->source, info->image_width, info->image_height, 3, r->picture)) {
+        !ct_picture_check_size(r->source, info->image_width, info->image_height)) {
+        return false;
+    }
+    choose_size(r);
+    if (!ct_picture_allocate(r->source, info->output_width, info->output_height, 3, r->picture)) {
         return false;
     }
     jpeg_start_decompress(info);

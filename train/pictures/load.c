@@ -8,14 +8,39 @@
 
 #include "tensor/core/check.h"
 #include "train/pictures/decode.h"
+#include "train/pictures/view.h"
 
 enum { MOST_THREADS = 1024 };
+
+/* Who looks, while a file is decoded. */
+typedef struct {
+    const ct_picture_view *view;
+    const ct_picture_draw *draw;
+    ct_looked_at at;
+} looker;
+
+/* Also notes the picture's size. */
+static int reduction(void *context, int width, int height) {
+    looker *l = context;
+    l->at.width = width;
+    l->at.height = height;
+    return ct_picture_reduction(l->view, l->draw, width, height);
+}
 
 static bool load(ct_picture_source *source, const ct_picture_view *view,
                  const ct_picture_draw *draw, float *out) {
     ct_picture picture = {0};
-    bool done =
-        ct_picture_read_source(source, &picture) && ct_picture_look(&picture, view, draw, out);
+    looker l = {.view = view, .draw = draw, .at = {.picture = &picture}};
+    if (view->reduce) source->reduce = reduction;
+    source->context = &l;
+    bool done = ct_picture_read_source(source, &picture);
+    l.at.reduced = source->reduced;
+    l.at.orientation = source->orientation;
+    if (l.at.reduced == 1) {
+        l.at.width = picture.width;
+        l.at.height = picture.height;
+    }
+    done = done && ct_picture_look_at(&l.at, view, draw, out);
     ct_picture_free(&picture);
     return done;
 }
@@ -23,7 +48,8 @@ static bool load(ct_picture_source *source, const ct_picture_view *view,
 bool ct_picture_load(const char *path, const ct_picture_view *view, const ct_picture_draw *draw,
                      float *out) {
     if (!ct_check_pointer("picture_load", "path", path) ||
-        !ct_check_pointer("picture_load", "out", out) || !ct_picture_view_check(view) || !ct_ok()) {
+        !ct_check_pointer("picture_load", "out", out) || !ct_picture_view_check(view) ||
+        !ct_picture_draw_check(draw) || !ct_ok()) {
         return false;
     }
     ct_picture_source source = {.name = path, .most_pixels = view->most_pixels};
@@ -99,13 +125,17 @@ static int start_threads(batch *b, pthread_t *thread, int wanted) {
 }
 
 static bool check_batch(const char *const *paths, int64_t count, int threads,
-                        const ct_picture_view *view, const float *out) {
+                        const ct_picture_view *view, const ct_picture_draw *draws,
+                        const float *out) {
     if (!ct_ok() || !ct_check_list("pictures_load", "paths", paths, count) ||
         !ct_check_list("pictures_load", "out", out, count) || !ct_picture_view_check(view)) {
         return false;
     }
     for (int64_t i = 0; i < count; i++) {
-        if (!ct_check_pointer("pictures_load", "a path", paths[i])) return false;
+        if (!ct_check_pointer("pictures_load", "a path", paths[i]) ||
+            !ct_picture_draw_check(draws ? &draws[i] : NULL)) {
+            return false;
+        }
     }
     return (threads >= 1 && threads <= MOST_THREADS) ||
            ct_fail_bool("pictures_load: %d threads, expected 1 to %d", threads, MOST_THREADS);
@@ -114,7 +144,7 @@ static bool check_batch(const char *const *paths, int64_t count, int threads,
 bool ct_pictures_load(const char *const *paths, int64_t count, int threads,
                       const ct_picture_view *view, const ct_picture_draw *draws, bool *broken,
                       float *out) {
-    if (!check_batch(paths, count, threads, view, out)) return false;
+    if (!check_batch(paths, count, threads, view, draws, out)) return false;
     batch b = {.paths = paths,
                .count = count,
                .view = view,

@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A weight has 22 bits behind the point. It is split, w = high * 2^11 + low, so that the products of
- * a byte with each half add up in 16-bit multiplications. Weights stand two by two. */
+/* A weight has 22 bits behind the point. It is split, w = high * 2^11 + low, so that the products
+ * of a byte with each half add up in 16-bit multiplications. Weights stand two by two. */
 enum { CT_WEIGHT_BITS = 22, CT_WEIGHT_LOW_BITS = 11 };
 
 typedef struct {

@@ -78,11 +78,14 @@ typedef struct {
     ct_picture_filter filter;
     ct_picture_fit fit;
     uint8_t fill[3];
+    bool reduce; /* ct_picture_load may decode a JPEG at 1/2, 1/4 or 1/8 of its size if what is seen
+                  * of it stays as large as it is to become: faster, and other pixels */
     int64_t most_pixels; /* as of ct_picture_read */
     ct_picture_changes changes;
 } ct_picture_view;
 
-/* CROP after `resize` = size * 256 / 224, bilinear, fill (124, 116, 104), no changes. */
+/* CROP after `resize` = size * 256 / 224, bilinear, fill (124, 116, 104), not reduced, no changes.
+ */
 ct_picture_view ct_picture_view_defaults(int64_t size);
 /* No changes; scale 0.08 to 1 and ratio 3/4 to 4/3, which crop = true uses. */
 ct_picture_changes ct_picture_changes_defaults(void);

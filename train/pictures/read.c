@@ -20,8 +20,7 @@ bool ct_picture_broken(ct_picture_source *source, const char *format, ...) {
     return ct_fail_bool("%s: %s", source->name, text);
 }
 
-bool ct_picture_allocate(ct_picture_source *source, int64_t width, int64_t height, int channels,
-                         ct_picture *picture) {
+bool ct_picture_check_size(ct_picture_source *source, int64_t width, int64_t height) {
     if (width < 1 || height < 1 || width > MOST_SIDE || height > MOST_SIDE) {
         return ct_picture_broken(
             source, "a picture of %" PRId64 " x %" PRId64 " pixels, expected sides of 1 to %d",
@@ -33,6 +32,12 @@ bool ct_picture_allocate(ct_picture_source *source, int64_t width, int64_t heigh
                                  " at most: make it smaller",
                                  width, height, source->most_pixels);
     }
+    return true;
+}
+
+bool ct_picture_allocate(ct_picture_source *source, int64_t width, int64_t height, int channels,
+                         ct_picture *picture) {
+    if (!ct_picture_check_size(source, width, height)) return false;
     uint8_t *pixels = malloc((size_t)(width * height * channels));
     if (!pixels) return ct_fail_bool("%s: out of memory", source->name);
     *picture = (ct_picture){(int)width, (int)height, pixels};
@@ -68,7 +73,7 @@ static const ct_picture_format *format_of(const ct_picture_source *source) {
 
 static bool decode(ct_picture_source *source, ct_picture *picture) {
     const ct_picture_format *format = format_of(source);
-    source->orientation = 1;
+    source->orientation = source->reduced = 1;
     bool done = format ? format->decode(source, picture) : ct_picture_other(source);
     if (done && ct_picture_turn(picture, source->orientation)) return true;
     ct_picture_free(picture);

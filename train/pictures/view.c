@@ -44,20 +44,25 @@ bool ct_picture_view_check(const ct_picture_view *view) {
 
 /* ---- which part of the picture, at which size --------------------------------------------- */
 
-/* A rectangle of the picture, resized, and where it lies in the square. */
+/* A rectangle of the picture, what it becomes, and where that lies in the square. */
 typedef struct {
-    ct_pixels from;
-    ct_resampling how;
+    ct_rectangle from;
+    ct_resampling how; /* but for its box */
     int left, top;
 } framing;
 
-static framing frame_whole(const ct_pixels *from, int width, int height, ct_picture_filter filter) {
-    ct_picture_box box = {0, 0, (float)from->width, (float)from->height};
-    return (framing){.from = *from, .how = {box, width, height, 0, 0, width, height, filter}};
+static framing frame_whole(const ct_rectangle *from, int width, int height,
+                           ct_picture_filter filter) {
+    return (framing){.from = *from,
+                     .how = {.width = width,
+                             .height = height,
+                             .part_width = width,
+                             .part_height = height,
+                             .filter = filter}};
 }
 
 /* The middle of what torchvision's Resize makes of it, whose longer side is cut to an integer. */
-static framing frame_middle(const ct_pixels *from, const ct_picture_view *view) {
+static framing frame_middle(const ct_rectangle *from, const ct_picture_view *view) {
     int64_t width = from->width, height = from->height, shorter = width < height ? width : height;
     framing f = frame_whole(from, (int)(view->resize * width / shorter),
                             (int)(view->resize * height / shorter), view->filter);
@@ -67,7 +72,7 @@ static framing frame_middle(const ct_pixels *from, const ct_picture_view *view) 
     return f;
 }
 
-static framing frame_padded(const ct_pixels *from, const ct_picture_view *view) {
+static framing frame_padded(const ct_rectangle *from, const ct_picture_view *view) {
     int64_t longer = from->width > from->height ? from->width : from->height;
     int64_t width = (view->size * from->width + longer / 2) / longer;
     int64_t height = (view->size * from->height + longer / 2) / longer;
@@ -79,18 +84,48 @@ static framing frame_padded(const ct_pixels *from, const ct_picture_view *view) 
     return f;
 }
 
-static framing frame(const ct_picture *picture, const ct_picture_view *view,
+/* Of a picture of this size. */
+static framing frame(int width, int height, const ct_picture_view *view,
                      const ct_picture_draw *draw) {
-    ct_pixels whole = ct_pixels_of(picture);
+    ct_rectangle from = {0, 0, width, height};
     int size = (int)view->size;
     if (draw && view->changes.crop) {
-        ct_rectangle r = ct_picture_draw_crop(&view->changes, draw, whole.width, whole.height);
-        ct_pixels part = ct_pixels_within(picture, r.left, r.top, r.width, r.height);
-        return frame_whole(&part, size, size, view->filter);
+        from = ct_picture_draw_crop(&view->changes, draw, width, height);
+        return frame_whole(&from, size, size, view->filter);
     }
-    if (view->fit == CT_PICTURE_CROP) return frame_middle(&whole, view);
-    if (view->fit == CT_PICTURE_PAD) return frame_padded(&whole, view);
-    return frame_whole(&whole, size, size, view->filter);
+    if (view->fit == CT_PICTURE_CROP) return frame_middle(&from, view);
+    if (view->fit == CT_PICTURE_PAD) return frame_padded(&from, view);
+    return frame_whole(&from, size, size, view->filter);
+}
+
+int ct_picture_reduction(const ct_picture_view *view, const ct_picture_draw *draw, int width,
+                         int height) {
+    framing f = frame(width, height, view, draw);
+    int by = 8;
+    while (by > 1 && (f.from.width / by < f.how.width || f.from.height / by < f.how.height)) {
+        by /= 2;
+    }
+    return by;
+}
+
+/* What is seen is cut out and then resized, as torchvision has it: the filter does not look beyond
+ * it. Of a reduced picture it is a box whose edges may lie within pixels. */
+static bool resample(const ct_looked_at *at, framing *f, uint8_t *to, size_t row) {
+    const ct_rectangle *r = &f->from;
+    if (at->reduced == 1) {
+        ct_pixels part = ct_pixels_within(at->picture, r->left, r->top, r->width, r->height);
+        f->how.box = (ct_picture_box){0, 0, (float)r->width, (float)r->height};
+        return ct_resample(&part, &f->how, to, row);
+    }
+    ct_pixels whole = ct_pixels_of(at->picture);
+    float by = (float)at->reduced, right = (float)at->width / by, bottom = (float)at->height / by;
+    int o = at->orientation;
+    float left = o == 2 || o == 3 || o == 6 || o == 7 ? (float)whole.width - right : 0;
+    float top = o == 3 || o == 4 || o == 7 || o == 8 ? (float)whole.height - bottom : 0;
+    f->how.box = (ct_picture_box){left + (float)r->left / by, top + (float)r->top / by,
+                                  left + (float)(r->left + r->width) / by,
+                                  top + (float)(r->top + r->height) / by};
+    return ct_resample(&whole, &f->how, to, row);
 }
 
 /* ---- numbers ----------------------------------------------------------------------------- */
@@ -114,15 +149,14 @@ static void to_planes(const uint8_t *rgb, int64_t size, bool flip, float *out) {
     }
 }
 
-static bool look(const ct_picture *picture, const ct_picture_view *view,
-                 const ct_picture_draw *draw, float *out) {
+bool ct_picture_look_at(const ct_looked_at *at, const ct_picture_view *view,
+                        const ct_picture_draw *draw, float *out) {
     size_t row = (size_t)view->size * 3;
     uint8_t *rgb = malloc(row * (size_t)view->size);
     if (!rgb) return ct_fail_bool("picture: out of memory");
-    framing f = frame(picture, view, draw);
+    framing f = frame(at->width, at->height, view, draw);
     if (f.how.part_width < view->size || f.how.part_height < view->size) fill_square(view, rgb);
-    uint8_t *to = rgb + (size_t)f.top * row + (size_t)f.left * 3;
-    bool done = ct_resample(&f.from, &f.how, to, row);
+    bool done = resample(at, &f, rgb + (size_t)f.top * row + (size_t)f.left * 3, row);
     if (done) {
         to_planes(rgb, view->size, draw && ct_picture_draw_flip(&view->changes, draw), out);
         if (draw) ct_picture_jitter(&view->changes, draw, view->size * view->size, out);
@@ -133,8 +167,12 @@ static bool look(const ct_picture *picture, const ct_picture_view *view,
 
 bool ct_picture_look(const ct_picture *picture, const ct_picture_view *view,
                      const ct_picture_draw *draw, float *out) {
-    return ct_check_pointer("picture_look", "picture", picture) &&
-           ct_check_pointer("picture_look", "picture->rgb", picture->rgb) &&
-           ct_check_pointer("picture_look", "out", out) && ct_picture_view_check(view) &&
-           ct_picture_draw_check(draw) && ct_ok() && look(picture, view, draw, out);
+    if (!ct_check_pointer("picture_look", "picture", picture) ||
+        !ct_check_pointer("picture_look", "picture->rgb", picture->rgb) ||
+        !ct_check_pointer("picture_look", "out", out) || !ct_picture_view_check(view) ||
+        !ct_picture_draw_check(draw) || !ct_ok()) {
+        return false;
+    }
+    ct_looked_at at = {picture, picture->width, picture->height, 1, 1};
+    return ct_picture_look_at(&at, view, draw, out);
 }
