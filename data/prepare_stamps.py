@@ -38,7 +38,7 @@ except ImportError as error:
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 PACKAGE = "tuxpaint-stamps-default"
 LEFT_OUT = ("symbols/alphabets", "symbols/math", "symbols/music", "symbols/chess")
-SPLITS = "train=80,dev=10,test=10"
+SPLITS = "train=70,dev=10,test=20"
 
 LICENCE = f"""Prepared from this Debian package:
 

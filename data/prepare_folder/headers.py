@@ -91,12 +91,14 @@ def alike(looks: np.ndarray) -> list[tuple[int, int]]:
     squares = (looks**2).sum(1)
     most = ALIKE**2 * looks.shape[1]
     step = max(1, DISTANCES_AT_ONCE // len(looks))
-    pairs = []
+    pairs: list[tuple[int, int]] = []
     for start in range(0, len(looks), step):
         rows, later = slice(start, start + step), slice(start, None)
         distance = squares[rows, None] + squares[None, later] - 2 * (looks[rows] @ looks[later].T)
-        for a, b in np.argwhere(distance <= 2 * most) + start:
-            # Again, exactly: differences of large sums are rough.
-            if a < b and ((looks[a].astype(np.float64) - looks[b]) ** 2).sum() <= most:
-                pairs.append((int(a), int(b)))
+        near = np.argwhere(distance <= 2 * most) + start
+        near = near[near[:, 0] < near[:, 1]]
+        # Again, exactly: differences of large sums are rough.
+        for few in np.array_split(near, 1 + len(near) // 10000):
+            exact = ((looks[few[:, 0]] - looks[few[:, 1]]) ** 2).sum(1)
+            pairs += map(tuple, few[exact <= most].tolist())
     return pairs
