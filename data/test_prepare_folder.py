@@ -123,7 +123,7 @@ class Tables(Prepared):
             "crlf.csv": '\ufeffimage,caption\r\na.png,"A dog, black."\r\n\r\nb.png,Two.\r\na.png,One.',
         }.items():
             with self.subTest(name):
-                self.reads(name, text, self.EXPECTED)
+                self.assertNotIn("empty captions", self.reads(name, text, self.EXPECTED))
 
     def test_columns_that_are_named(self) -> None:
         text = 'key;where;what\n1;a.png;"A dog, black."\n1;b.png;Two.\n1;a.png;One.\n'
@@ -147,6 +147,7 @@ class Tables(Prepared):
         for name, text, *words in (
             ("t.csv", "image,caption\na.png,A dog, black.\n", "t.csv:2: 3 fields, expected 2"),
             ("t.csv", 'image,caption\na.png,One.\nb.png,"Two.\n', "t.csv:3: a row that cannot be read"),
+            ("t.csv", 'image,caption\na.png,"One\nand a half."\n\nb.png,Two,2\n', "t.csv:5: 3 fields"),
             ("t.csv", "colour,size\nred,3\n", "t.csv:1: the columns are 'colour', 'size'", "--columns"),
             ("t.csv", "image,caption\n,One.\n", "t.csv:2: no picture"),
             ("t.csv", "", "t.csv: empty"),
@@ -215,6 +216,10 @@ class Published(Prepared):
                       "--out", self.out)
         self.assertEqual(self.split("train"), {"a.png": ["a.png one", "a.png two"]})
         self.assertEqual(self.split("dev"), {"b.png": ["b.png one", "b.png two"]})
+        (photos / "train2014").mkdir()
+        (photos / "a.png").rename(photos / "train2014" / "a.png")
+        self.succeeds(photos / "captions_train2014.json", "--out", self.out, "--overwrite")
+        self.assertEqual(self.lines("train_pictures.txt"), ["../photos/train2014/a.png"])
 
     def test_flickr(self) -> None:
         table = "image_name| comment_number| comment\na.png| 0| A dog | a bar .\nb.png| 4   A dog runs .\n"
@@ -263,6 +268,13 @@ class Folders(Prepared):
             picture(self.folder / "set" / split / "x" / f"{number}.jpg", 90 * number).with_suffix(".txt").write_text(f"{split}\n")
         self.succeeds(self.folder / "set", "--out", self.out)
         self.assertEqual((self.split("train"), self.split("dev")), ({"0.jpg": ["train"]}, {"1.jpg": ["val"]}))
+
+    def test_folders_that_are_not_named_as_splits(self) -> None:
+        for number, name in enumerate(("train", "station")):
+            picture(self.folder / "set" / name / f"{number}.jpg", 90 * number).with_suffix(".txt").write_text(f"{name}\n")
+        self.succeeds(f"test={self.folder / 'set'}", "--out", self.out)
+        self.assertEqual(self.split("test"), {"1.jpg": ["station"], "0.jpg": ["train"]})
+        self.assertIn("none fell to", self.fails(self.folder / "set", "--splits", "a=1,b=1e-9", "--out", self.folder / "no"))
 
     def test_data_folders_joined(self) -> None:
         table = self.write("t.csv", "image,caption,split\na.png,One.,train\nb.png,Two.,test\n")
@@ -343,13 +355,18 @@ class Checks(Prepared):
             self.assertEqual(self.split("train"), {"b.png": ["Two."]})
             self.assertEqual(self.split("test"), {"a.png": ["One.", "Three."]})
             shutil.rmtree(self.out)
+        extra = "image,caption,split\na.png,One.,test_new\na.png,Two.,train\nb.png,Three.,train\nb.png,Four.,test_new\n"
+        self.succeeds(self.write("u.csv", extra), "--skip", "shared", "--out", self.out)
+        self.assertEqual(self.split("test_new"), {"a.png": ["One.", "Two."], "b.png": ["Three.", "Four."]})
 
     def test_captions_of_train_in_test(self) -> None:
-        source = self.write("t.csv", "image,caption,split\na.png,A Dog.,train\nb.png,a dog.,test\n")
+        source = self.write("t.csv", "image,caption,split\na.png,a Dog.,train\nb.png,A dog.,test\n")
         said = self.succeeds(source, "--out", self.out)
         self.assertIn("captions of train in another split too, kept: 1", said)
-        self.assertIn("t.csv:3: 'a dog.' of test, also in", said)
+        self.assertIn("t.csv:3: 'A dog.' of test, also in", said)
         self.assertIn("no split dev", said)
+        self.assertEqual([line.split()[0] for line in said.splitlines()[2:4]], ["train", "test"])
+        self.assertIn("train has 2 different words", said.splitlines()[4])
 
     def test_report(self) -> None:
         picture(self.folder / "photos" / "a.jpg", 9, (30, 20))
@@ -413,6 +430,14 @@ class Drawing(Prepared):
         self.assertIn("u.csv:2: p1.png of train and q1.jpg of test", said)
         self.succeeds(self.folder / "photos" / "u.csv", "--decode", "--skip", "alike", "--out", self.out, "--overwrite")
         self.assertEqual((self.split("train"), self.split("test")), ({"p2.png": ["Three."]}, {"q1.jpg": ["Two."]}))
+
+    def test_what_is_transparent_is_white(self) -> None:
+        for name, colour in (("t.png", (255, 0, 0, 0)), ("u.png", (0, 0, 255, 0))):
+            Image.new("RGBA", (20, 20), colour).save(self.folder / "photos" / name)
+        picture(self.folder / "photos" / "v.png", 0)
+        text = "image,caption,split\nt.png,One.,train\nu.png,Two.,test\nv.png,Three.,test\n"
+        said = self.succeeds(self.write("t.csv", text), "--decode", "--out", self.out)
+        self.assertIn("pictures that look like one of another split: 1\n", said)
 
     def test_alike_finds_pairs_across_blocks(self) -> None:
         looks = np.random.default_rng(2).uniform(0, 255, (100, 768)).astype(np.float32)
