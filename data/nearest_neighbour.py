@@ -59,7 +59,9 @@ class Split:
 
 def read_features(folder: Path, name: str, features: str) -> np.ndarray:
     """A row an image, of a file or, if there is none, of pictures."""
-    path, pictures = folder / features.format(split=name), folder / f"{name}_pictures.txt"
+    path, pictures = folder / features.replace("{split}", name), folder / f"{name}_pictures.txt"
+    if path.is_dir() and any(path.glob("*.npy")):  # in parts: 00000.npy, 00001.npy, ...
+        return np.concatenate([np.load(part) for part in sorted(path.glob("*.npy"))])
     if path.exists() or not pictures.exists():
         return np.load(path, mmap_mode="r")
     from PIL import Image, ImageOps  # of a folder of features not needed
@@ -140,7 +142,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, nargs="?", default=HERE / "emoji",
                         help="prepared data folder (default: emoji, beside this script)")
     parser.add_argument("--features", default="{split}_ims.npy", metavar="NAME",
-                        help="file of a split's features in the folder (default: %(default)s)")
+                        help="file of a split's features, or folder of such files (default: %(default)s)")
     parser.add_argument("--splits", default="test,test_new", metavar="NAME,...",
                         help="what to evaluate (default: %(default)s, as far as they are there)")
     parser.add_argument("--ties", choices=TIES, default="expected", help="how equal scores rank (default: %(default)s)")

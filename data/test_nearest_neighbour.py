@@ -48,6 +48,15 @@ class Folder(Scratch):
                 said = self.succeeds(self.folder, "--features", "{split}_x.npy")
                 self.assertEqual(said.splitlines()[2:], [EXPECTED])
 
+    def test_features_in_parts(self) -> None:
+        self.captions(ids=True)
+        for split in ("train", "test"):
+            (self.folder / "cache" / split).mkdir(parents=True)
+            np.save(self.folder / "cache" / split / "00000.npy", np.eye(3, dtype="<f2")[:2])
+            np.save(self.folder / "cache" / split / "00001.npy", np.eye(3, dtype="<f2")[2:])
+        said = self.succeeds(self.folder, "--features", "cache/{split}")
+        self.assertEqual(said.splitlines()[2:], [EXPECTED])
+
     def test_pictures(self) -> None:
         self.captions(ids=False)
         for split in ("train", "test"):
