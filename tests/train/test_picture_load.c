@@ -315,7 +315,7 @@ START_TEST(names_the_first_that_cannot_be_loaded) {
     put_file(path_of[11], "", 0);
     for (int repeat = 0; repeat < 20; repeat++) {
         ck_assert(!ct_pictures_load(path_of, FILES, 1 + repeat % 5, &view, NULL, NULL, out));
-        assert_error("/11.jpg: the file is empty, expected a picture");
+        assert_error("/11.jpg: the file is empty, expected JPEG, PNG or WebP");
     }
     unlink(path_of[3]);
     ck_assert(!ct_pictures_load(path_of, FILES, 5, &view, NULL, NULL, out));

@@ -59,7 +59,7 @@ static void print_nothing(j_common_ptr info) { (void)info; }
 static void count_scans(j_common_ptr info) {
     reader *r = (reader *)info->client_data;
     if (r->info.input_scan_number <= MOST_SCANS) return;
-    ct_picture_broken(r->source, "a JPEG of more than %d scans, expected a picture", MOST_SCANS);
+    ct_picture_broken(r->source, "a JPEG of more than %d scans, expected fewer", MOST_SCANS);
     longjmp(r->leave, 1);
 }
 

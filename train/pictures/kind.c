@@ -17,6 +17,11 @@ typedef struct {
 #define HAS(at, text, what) \
     { at, text, sizeof(text) - 1, what }
 
+#define EXPECTED "JPEG, PNG or WebP"
+static const char convert[] = "convert it, as ImageMagick's `convert FILE FILE.png` does";
+static const char draw[] = "draw it first, as rsvg-convert does";
+static const char failed[] = "perhaps of a download that failed";
+
 /* Pictures of other kinds. */
 static const signature pictures[] = {
     HAS(0, "GIF87a", "a GIF"),
@@ -40,7 +45,6 @@ static const signature pictures[] = {
     HAS(0, "8BPS", "a Photoshop document"),
     HAS(0, "\0\0\1\0", "an icon (ICO)"),
     HAS(0, "BM", "a BMP"),
-    HAS(0, "<svg", "an SVG drawing"),
 };
 
 /* Texts that come instead of a picture, after white space and whatever their case. */
@@ -50,55 +54,55 @@ static const signature texts[] = {
     HAS(0, "{", "a JSON text"),
 };
 
-static bool is_text(const signature *s, const uint8_t *bytes, size_t size) {
-    return size >= s->length && strncasecmp((const char *)bytes, s->text, s->length) == 0;
-}
-
-static bool contains_svg(const uint8_t *bytes, size_t size) {
-    return memmem(bytes, size < 4096 ? size : 4096, "<svg", 4) != NULL;
-}
-
-static bool other_text(ct_picture_source *source) {
-    const uint8_t *bytes = source->bytes;
-    size_t size = source->size, space = 0;
-    if (size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) space = 3; /* byte order mark */
-    while (space < size && isspace(bytes[space])) space++;
-    if (space == size) return ct_picture_broken(source, "only white space, expected a picture");
-    if (bytes[space] == '<' && contains_svg(bytes, size) &&
-        !is_text(&texts[0], bytes + space, size - space) &&
-        !is_text(&texts[1], bytes + space, size - space)) {
-        return ct_picture_broken(source, "an SVG drawing, expected JPEG, PNG or WebP: draw it "
-                                         "first, as rsvg-convert does");
+static const char *picture_of(const uint8_t *bytes, size_t size) {
+    for (size_t i = 0; i < sizeof pictures / sizeof *pictures; i++) {
+        const signature *s = &pictures[i];
+        if (size >= s->at + s->length && memcmp(bytes + s->at, s->text, s->length) == 0) {
+            return s->what;
+        }
     }
+    return NULL;
+}
+
+static const char *text_of(const uint8_t *bytes, size_t size) {
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        if (!is_text(&texts[i], bytes + space, size - space)) continue;
-        return ct_picture_broken(
-            source, "%s, expected a picture: perhaps of a download that failed", texts[i].what);
+        const signature *s = &texts[i];
+        if (size >= s->length && strncasecmp((const char *)bytes, s->text, s->length) == 0) {
+            return s->what;
+        }
     }
-    return false;
+    return NULL;
+}
+
+/* XML may be anything; a drawing says so soon. */
+static bool is_drawing(const uint8_t *bytes, size_t size) {
+    const size_t most = 4096;
+    return size >= 5 &&
+           (memcmp(bytes, "<svg", 4) == 0 || memcmp(bytes, "<?xml", 5) == 0 ||
+            memcmp(bytes, "<!--", 4) == 0) &&
+           memmem(bytes, size < most ? size : most, "<svg", 4) != NULL;
+}
+
+static bool other(ct_picture_source *source, const char *what, const char *way_out) {
+    return ct_picture_broken(source, "%s, expected " EXPECTED ": %s", what, way_out);
 }
 
 bool ct_picture_other(ct_picture_source *source) {
+    const uint8_t *bytes = source->bytes;
     size_t size = source->size;
-    if (size == 0) return ct_picture_broken(source, "the file is empty, expected a picture");
-    for (size_t i = 0; i < sizeof pictures / sizeof *pictures; i++) {
-        const signature *s = &pictures[i];
-        if (size < s->at + s->length || memcmp(source->bytes + s->at, s->text, s->length) != 0) {
-            continue;
-        }
-        return ct_picture_broken(source,
-                                 "%s, expected JPEG, PNG or WebP: convert it, as ImageMagick's "
-                                 "`convert FILE FILE.png` does",
-                                 s->what);
-    }
+    if (size == 0) return ct_picture_broken(source, "the file is empty, expected " EXPECTED);
+    const char *picture = picture_of(bytes, size);
+    if (picture) return other(source, picture, convert);
+    size_t space = size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* byte order mark */
+    while (space < size && isspace(bytes[space])) space++;
+    if (is_drawing(bytes + space, size - space)) return other(source, "an SVG drawing", draw);
+    const char *text = text_of(bytes + space, size - space);
+    if (text) return other(source, text, failed);
     source->broken = true;
-    if (other_text(source) || !ct_ok() ||
-        ct_file_is_other(source->name, source->bytes, size, "a picture (JPEG, PNG or WebP)")) {
-        return false;
-    }
+    if (ct_file_is_other(source->name, bytes, size, EXPECTED)) return false;
     return ct_picture_broken(source,
                              "neither JPEG, PNG nor WebP: it begins with the bytes "
                              "%02x %02x %02x %02x",
-                             source->bytes[0], size > 1 ? source->bytes[1] : 0,
-                             size > 2 ? source->bytes[2] : 0, size > 3 ? source->bytes[3] : 0);
+                             bytes[0], size > 1 ? bytes[1] : 0, size > 2 ? bytes[2] : 0,
+                             size > 3 ? bytes[3] : 0);
 }
