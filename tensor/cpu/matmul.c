@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Matrix products through CBLAS: which call, on which operands, by which threads. */
-#include <cblas.h>
 #include <limits.h>
 #include <omp.h>
 
+#include "tensor/cpu/blas.h"
 #include "tensor/cpu/cpu.h"
 
 /* A matrix (or a batch of them) as BLAS takes it: row-major, or its transpose. */
@@ -121,16 +121,13 @@ static void choose_parts(job *j, int64_t count, int threads) {
 /* The BLAS always runs on one thread, and we give each thread products or parts of them: a batch of
  * small products is twice as fast that way, and it does not matter which kind of threads the
  * BLAS was built with (two OpenMP runtimes in one process can even wait for each other forever).
- * An OpenMP BLAS runs on one thread inside a parallel region, or as omp_set_num_threads says; one
- * with threads of its own is told. */
+ */
 static void gemm_all(job *j, int64_t count) {
     enum { WORTH_THREADS = 1 << 19 }; /* multiplications: some microseconds of work */
     double work = (double)j->m * (double)j->n * (double)j->k * (double)count;
     int available = omp_get_max_threads();
     int threads = work < WORTH_THREADS || omp_in_parallel() ? 1 : available;
-    if (openblas_get_parallel() == OPENBLAS_THREAD && openblas_get_num_threads() != 1) {
-        openblas_set_num_threads(1);
-    }
+    ct_blas_on_one_thread();
     choose_parts(j, count, threads);
     int64_t tasks = count * j->parts_m * j->parts_n;
     if (threads > tasks) threads = (int)tasks;

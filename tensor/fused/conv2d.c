@@ -118,30 +118,41 @@ static ct_tensor *unfold_part(const conv *c, ct_tensor *patches, int64_t first) 
     return by_group(c, to);
 }
 
-static ct_tensor *forward(const conv *c, const ct_tensor *weight, const ct_tensor *bias) {
+/* y = conv2d, part by part. */
+static bool compose(const conv *c, ct_tensor *y, const ct_tensor *weight) {
     const ct_tensor *matrices = weight_matrices(c, weight);
-    ct_tensor *y = ct_empty_like(c->x, CT_SHAPE(c->batch, c->out, c->rows, c->columns));
-    if (!matrices || !y) return NULL;
-    if (bias && !ct_tensor_copy_to(y, ct_tensor_reshape(bias, CT_SHAPE(c->out, 1, 1)))) return NULL;
-    if (ct_count(y) == 0) return y;
-    ct_tensor *patches = patches_for_part(c);
+    ct_tensor *patches = matrices ? patches_for_part(c) : NULL;
     for (int64_t first = 0; first < c->batch; first += c->part) {
         ct_tensor *unfolded = unfold_part(c, patches, first);
         ct_tensor *to = by_group(c, part_of(c, y, first));
-        if (!ct_tensor_matmul_to(to, 1, matrices, unfolded, bias ? 1 : 0)) return NULL;
+        if (!ct_tensor_matmul_to(to, 1, matrices, unfolded, 0)) return false;
     }
-    return y;
+    return true;
 }
 
-/* y = activation(y + added), in place. */
-static bool activate(ct_tensor *y, const ct_tensor *added, ct_activation activation) {
-    if (!added && activation == CT_NO_ACTIVATION) return true;
+/* y = activation(y + bias + added), in place. */
+static bool activate(ct_tensor *y, const ct_tensor *bias, const ct_tensor *added,
+                     ct_activation activation) {
+    if (!bias && !added && activation == CT_NO_ACTIVATION) return true;
     const int64_t *size = y->shape.dim;
-    ct_shape planes = CT_SHAPE(size[0], size[1], size[2] * size[3]);
-    ct_tensor *to = ct_tensor_reshape(y, planes);
-    bool ok = to != NULL;
-    const ct_tensor *dense = ct_dense(added, &ok);
-    return ok && ct_backend_of(y->device)->activate(to, NULL, dense, activation);
+    ct_tensor *to = ct_tensor_reshape(y, CT_SHAPE(size[0], size[1], size[2] * size[3]));
+    return to && ct_backend_of(y->device)->activate(to, bias, added, activation);
+}
+
+static ct_tensor *forward(const conv *c, const ct_tensor *weight, const ct_tensor *bias,
+                          const ct_tensor *added, ct_activation activation) {
+    ct_tensor *y = ct_empty_like(c->x, CT_SHAPE(c->batch, c->out, c->rows, c->columns));
+    bool done = false, ok = y != NULL;
+    weight = ct_dense(weight, &ok);
+    bias = ct_dense(bias, &ok);
+    added = ct_dense(added, &ok);
+    if (!ok) return NULL;
+    if (ct_count(y) == 0) return y;
+    if (!ct_backend_of(y->device)->conv2d(y, c->x, weight, bias, added, activation, c->options,
+                                          &done)) {
+        return NULL;
+    }
+    return done || (compose(c, y, weight) && activate(y, bias, added, activation)) ? y : NULL;
 }
 
 ct_tensor *ct_tensor_conv2d_activated(const ct_tensor *x, const ct_tensor *weight,
@@ -159,8 +170,7 @@ ct_tensor *ct_tensor_conv2d_activated(const ct_tensor *x, const ct_tensor *weigh
                                CT_SHAPE(c.batch, c.out, c.rows, c.columns))) {
             return NULL;
         }
-        ct_tensor *y = forward(&c, weight, bias);
-        return ct_escape(y && activate(y, added, activation) ? y : NULL);
+        return ct_escape(forward(&c, weight, bias, added, activation));
     }
     return NULL;
 }
@@ -173,12 +183,11 @@ ct_tensor *ct_tensor_conv2d(const ct_tensor *x, const ct_tensor *weight, const c
 /* ---- gradient --------------------------------------------------------------------------- */
 
 /* The patches' gradients folded back. g here and below as products take it. */
-static ct_tensor *input_gradient(const conv *c, const ct_tensor *g, const ct_tensor *weight) {
+static ct_tensor *fold_gradient(const conv *c, ct_tensor *gx, const ct_tensor *g,
+                                const ct_tensor *weight) {
     const ct_tensor *matrices = weight_matrices(c, weight);
-    ct_tensor *gx = ct_empty_like(c->x, c->x->shape);
-    if (!matrices || !gx) return NULL;
-    if (ct_count(gx) == 0) return gx;
-    if (ct_count(g) == 0) return ct_tensor_fill(gx, 0) ? gx : NULL;
+    g = ct_matmul_operand(g);
+    if (!matrices || !g) return NULL;
     ct_tensor *back = ct_tensor_transpose(matrices, 1, 2), *patches = patches_for_part(c);
     for (int64_t first = 0; first < c->batch; first += c->part) {
         ct_tensor *to = part_of(c, gx, first), *from = to;
@@ -190,6 +199,16 @@ static ct_tensor *input_gradient(const conv *c, const ct_tensor *g, const ct_ten
         }
     }
     return gx;
+}
+
+static ct_tensor *input_gradient(const conv *c, const ct_tensor *g, const ct_tensor *weight) {
+    ct_tensor *gx = ct_empty_like(c->x, c->x->shape);
+    bool ok = gx != NULL, done = false;
+    weight = ct_dense(weight, &ok);
+    if (!ok || ct_count(gx) == 0) return ok ? gx : NULL;
+    if (ct_count(g) == 0) return ct_tensor_fill(gx, 0) ? gx : NULL;
+    if (!ct_backend_of(gx->device)->conv2d_grad_x(gx, g, weight, c->options, &done)) return NULL;
+    return done ? gx : fold_gradient(c, gx, g, weight);
 }
 
 /* Pictures are added one after the other: no product is kept but the sum. */
@@ -204,11 +223,12 @@ static bool add_part(ct_tensor *sum, const ct_tensor *g, const ct_tensor *unfold
     return g && unfolded;
 }
 
-static ct_tensor *weight_gradient(const conv *c, const ct_tensor *g, ct_shape shape) {
+static ct_tensor *add_gradients(const conv *c, const ct_tensor *g, ct_shape shape) {
     int64_t groups = c->options.groups;
     ct_tensor *sum =
         ct_zeros(c->x->dtype, g->device, CT_SHAPE(1, groups, c->out / groups, inputs_of_group(c)));
-    if (!sum) return NULL;
+    g = ct_matmul_operand(g);
+    if (!sum || !g) return NULL;
     if (ct_count(c->x) > 0 && ct_count(g) > 0) {
         ct_tensor *patches = patches_for_part(c);
         for (int64_t first = 0; first < c->batch; first += c->part) {
@@ -217,6 +237,19 @@ static ct_tensor *weight_gradient(const conv *c, const ct_tensor *g, ct_shape sh
         }
     }
     return ct_tensor_reshape(sum, shape);
+}
+
+static ct_tensor *weight_gradient(const conv *c, const ct_tensor *g, ct_shape shape) {
+    bool done = false;
+    if (ct_count(c->x) > 0 && ct_count(g) > 0) {
+        ct_tensor *sum = ct_empty_like(c->x, shape);
+        if (!sum ||
+            !ct_backend_of(sum->device)->conv2d_grad_weight(sum, g, c->x, c->options, &done)) {
+            return NULL;
+        }
+        if (done) return sum;
+    }
+    return add_gradients(c, g, shape);
 }
 
 /* Over the batch and both sides of a picture. */
@@ -237,10 +270,9 @@ void ct_tensor_conv2d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tens
         }
         bool ok = true;
         g = ct_dense(g, &ok);
-        const ct_tensor *factor = ok ? ct_matmul_operand(g) : NULL;
-        if (!factor) break;
-        ct_tensor *to_x = gx ? input_gradient(&c, factor, weight) : NULL;
-        ct_tensor *to_weight = gweight ? weight_gradient(&c, factor, weight->shape) : NULL;
+        if (!ok) break;
+        ct_tensor *to_x = gx ? input_gradient(&c, g, weight) : NULL;
+        ct_tensor *to_weight = gweight ? weight_gradient(&c, g, weight->shape) : NULL;
         ct_tensor *to_bias = gbias ? bias_gradient(g) : NULL;
         if ((gx && !to_x) || (gweight && !to_weight) || (gbias && !to_bias)) break;
         grad_x = ct_escape(to_x);

@@ -85,6 +85,38 @@ START_TEST(pictures_as_on_the_cpu) {
 }
 END_TEST
 
+/* A convolution of every channel by itself, and its gradients; sums are added in other orders. */
+static void check_depthwise(ct_dtype dtype, int i, place *on) {
+    ct_tensor_conv2d_options o = pictures[i].options;
+    int64_t n = pictures[i].n, channels = o.groups = pictures[i].channels;
+    int64_t kernel_h = pictures[i].kernel_h, kernel_w = pictures[i].kernel_w;
+    int64_t height = pictures[i].height, width = pictures[i].width;
+    ct_tensor *x = noise(dtype, CT_SHAPE(n, channels, height, width), 1, 1), *of_x = on(x);
+    ct_tensor *w = noise(dtype, CT_SHAPE(channels, 1, kernel_h, kernel_w), 1, 2), *of_w = on(w);
+    ct_tensor *b = noise(dtype, CT_SHAPE(channels), 1, 3), *of_b = on(b);
+    ct_tensor *y = ct_tensor_conv2d(x, w, b, o), *of_y = ct_tensor_conv2d(of_x, of_w, of_b, o);
+    double tolerance = dtype == CT_F32 ? 2e-6 : 1e-14;
+    assert_as_cpu(of_y, y, tolerance, "y");
+    y = ct_tensor_conv2d_activated(x, w, b, y, CT_RELU6, o);
+    of_y = ct_tensor_conv2d_activated(of_x, of_w, of_b, of_y, CT_RELU6, o);
+    assert_as_cpu(of_y, y, tolerance, "y activated");
+    ct_tensor *g = noise(dtype, y->shape, 1, 4), *gx, *gw, *of_gx, *of_gw;
+    ct_tensor_conv2d_grad(g, x, w, o, &gx, &gw, NULL);
+    ct_tensor_conv2d_grad(on(g), of_x, of_w, o, &of_gx, &of_gw, NULL);
+    assert_as_cpu(of_gx, gx, tolerance, "gx");
+    assert_as_cpu(of_gw, gw, tolerance * (double)(1 + ct_count(y)), "gw");
+}
+
+START_TEST(depthwise_as_on_the_cpu) {
+    for (int d = 0; d < 2; d++) {
+        CT_SCOPE {
+            check_depthwise(reals[d], _i, on_cuda);
+            check_depthwise(reals[d], _i, misaligned);
+        }
+    }
+}
+END_TEST
+
 START_TEST(activates_as_the_cpu_does) {
     for (int d = 0; d < 2; d++) {
         for (int a = 0; a <= CT_RELU6; a++) {
@@ -112,4 +144,5 @@ END_TEST
 
 LOOPED_TEST_MAIN("cuda conv", {as_on_the_cpu, cases_here(CASES, LARGE)},
                  {pictures_as_on_the_cpu, cases_here(PICTURES, LARGE)},
+                 {depthwise_as_on_the_cpu, cases_here(PICTURES, LARGE)},
                  {activates_as_the_cpu_does, 1})

@@ -73,8 +73,7 @@ START_TEST(folded_is_one_after_the_other) {
                 assert_no_error();
                 ck_assert(ct_requires_grad(recorded));
                 assert_close(recorded, expected, 0, 0, "recorded");
-                CT_NO_GRAD folded =
-                    ct_conv2d_norm(l.conv, l.norm, l.x, added, (ct_activation)a);
+                CT_NO_GRAD folded = ct_conv2d_norm(l.conv, l.norm, l.x, added, (ct_activation)a);
                 assert_no_error();
                 assert_close(folded, expected, 1e-12, 1e-12, "folded");
                 destroy(l);
@@ -98,8 +97,11 @@ START_TEST(gradients_flow) {
             forget(l.conv, names[i]);
             forget(l.norm, names[i]);
         }
-        ct_tensor *one[] = {l.x, l.added, ct_module_tensor(l.conv, "weight"),
-                            ct_module_tensor(l.conv, "bias"), ct_module_tensor(l.norm, "weight"),
+        ct_tensor *one[] = {l.x,
+                            l.added,
+                            ct_module_tensor(l.conv, "weight"),
+                            ct_module_tensor(l.conv, "bias"),
+                            ct_module_tensor(l.norm, "weight"),
                             ct_module_tensor(l.norm, "bias")};
         ck_assert(!ct_requires_grad(ct_conv2d_norm(l.conv, l.norm, l.x, l.added, CT_RELU)));
         for (int i = 0; i < 6; i++) {
