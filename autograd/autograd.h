@@ -128,6 +128,9 @@ ct_tensor *ct_tanh(ct_tensor *x);
 ct_tensor *ct_sigmoid(ct_tensor *x);
 ct_tensor *ct_softplus(ct_tensor *x);
 ct_tensor *ct_relu(ct_tensor *x);
+ct_tensor *ct_relu6(ct_tensor *x);       /* at most 6 */
+ct_tensor *ct_hardsigmoid(ct_tensor *x); /* relu6(x + 3) / 6 */
+ct_tensor *ct_hardswish(ct_tensor *x);   /* x hardsigmoid(x) */
 ct_tensor *ct_leaky_relu(ct_tensor *x, double slope);
 ct_tensor *ct_elu(ct_tensor *x, double alpha);
 ct_tensor *ct_silu(ct_tensor *x);

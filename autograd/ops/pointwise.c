@@ -242,6 +242,9 @@ ct_tensor *ct_tanh(ct_tensor *x) { return ct_unary(CT_UNARY_tanh, x, 0, 0); }
 ct_tensor *ct_sigmoid(ct_tensor *x) { return ct_unary(CT_UNARY_sigmoid, x, 0, 0); }
 ct_tensor *ct_softplus(ct_tensor *x) { return ct_unary(CT_UNARY_softplus, x, 0, 0); }
 ct_tensor *ct_relu(ct_tensor *x) { return ct_unary(CT_UNARY_relu, x, 0, 0); }
+ct_tensor *ct_relu6(ct_tensor *x) { return ct_unary(CT_UNARY_relu6, x, 0, 0); }
+ct_tensor *ct_hardsigmoid(ct_tensor *x) { return ct_unary(CT_UNARY_hardsigmoid, x, 0, 0); }
+ct_tensor *ct_hardswish(ct_tensor *x) { return ct_unary(CT_UNARY_hardswish, x, 0, 0); }
 ct_tensor *ct_leaky_relu(ct_tensor *x, double slope) {
     return ct_unary(CT_UNARY_leaky_relu, x, slope, 0);
 }

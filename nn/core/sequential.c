@@ -22,10 +22,17 @@ static const struct {
     ct_unary_kind kind;
     double parameter;
 } activations[] = {
-    {"relu", CT_UNARY_relu, 0},       {"tanh", CT_UNARY_tanh, 0},
-    {"sigmoid", CT_UNARY_sigmoid, 0}, {"gelu", CT_UNARY_gelu, 0},
-    {"silu", CT_UNARY_silu, 0},       {"softplus", CT_UNARY_softplus, 0},
-    {"elu", CT_UNARY_elu, 1},         {"leaky_relu", CT_UNARY_leaky_relu, 0.01},
+    {"relu", CT_UNARY_relu, 0},
+    {"tanh", CT_UNARY_tanh, 0},
+    {"sigmoid", CT_UNARY_sigmoid, 0},
+    {"gelu", CT_UNARY_gelu, 0},
+    {"silu", CT_UNARY_silu, 0},
+    {"softplus", CT_UNARY_softplus, 0},
+    {"relu6", CT_UNARY_relu6, 0},
+    {"hardsigmoid", CT_UNARY_hardsigmoid, 0},
+    {"hardswish", CT_UNARY_hardswish, 0},
+    {"elu", CT_UNARY_elu, 1},
+    {"leaky_relu", CT_UNARY_leaky_relu, 0.01},
 };
 enum { ACTIVATIONS = sizeof activations / sizeof *activations };
 

@@ -174,9 +174,10 @@ START_TEST(convolutions) {
 END_TEST
 
 START_TEST(chains) {
-    static const char *const names[] = {"relu", "tanh",     "sigmoid", "gelu",
-                                        "silu", "softplus", "elu",     "leaky_relu"};
-    for (int i = 0; i < 8; i++) {
+    static const char *const names[] = {"relu",  "tanh",        "sigmoid",  "gelu",
+                                        "silu",  "softplus",    "elu",      "leaky_relu",
+                                        "relu6", "hardsigmoid", "hardswish"};
+    for (int i = 0; i < 11; i++) {
         ct_module *chain = ct_sequential_create();
         char what[64];
         snprintf(what, sizeof what, "sequential, dropout, %s", names[i]);

@@ -35,6 +35,9 @@ static double unary_value(ct_unary_kind kind, double x, double p, double q) {
     case CT_UNARY_sigmoid: return sigmoid(x);
     case CT_UNARY_softplus: return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
     case CT_UNARY_relu: return fmax(x, 0);
+    case CT_UNARY_relu6: return fmin(fmax(x, 0), 6);
+    case CT_UNARY_hardsigmoid: return fmin(fmax(x + 3, 0), 6) / 6;
+    case CT_UNARY_hardswish: return x * (fmin(fmax(x + 3, 0), 6) / 6);
     case CT_UNARY_leaky_relu: return x >= 0 ? x : p * x;
     case CT_UNARY_elu: return x >= 0 ? x : p * expm1(x);
     case CT_UNARY_silu: return x * sigmoid(x);
@@ -72,6 +75,9 @@ static double unary_derivative(ct_unary_kind kind, double x, double p, double q)
     case CT_UNARY_sigmoid: return s * sigmoid(-x);
     case CT_UNARY_softplus: return s;
     case CT_UNARY_relu: return x > 0;
+    case CT_UNARY_relu6: return x > 0 && x < 6;
+    case CT_UNARY_hardsigmoid: return x > -3 && x < 3 ? 1.0 / 6 : 0;
+    case CT_UNARY_hardswish: return x <= -3 ? 0 : x < 3 ? (2 * x + 3) / 6 : 1;
     case CT_UNARY_leaky_relu: return x > 0 ? 1 : p;
     case CT_UNARY_elu: return x > 0 ? 1 : p * exp(x);
     case CT_UNARY_silu: return s + x * s * sigmoid(-x);
@@ -245,7 +251,9 @@ START_TEST(limits_and_nan) {
                     double expected = unary_value(kind, v, parameter_p(kind), parameter_q);
                     if (isnan(v)) expected = NAN;
                     if (kind == CT_UNARY_sign && isnan(v)) expected = 0;
-                    if (isinf(v) && v < 0 && (kind == CT_UNARY_silu || kind == CT_UNARY_gelu)) {
+                    if (isinf(v) && v < 0 &&
+                        (kind == CT_UNARY_silu || kind == CT_UNARY_gelu ||
+                         kind == CT_UNARY_hardswish)) {
                         expected = NAN; /* -inf * 0 */
                     }
                     check_value(ct_unary_name(kind), dtype, v, ct_get(y, i), expected, 3,
