@@ -196,6 +196,42 @@ ct_module *ct_attention_create(int64_t width, const ct_attention_options *option
 ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, ct_tensor *value,
                         ct_tensor *mask);
 
+/* Of given parameters: those of timm's `qkv` and `proj` are such. Dropout is taken as it stands. */
+typedef struct {
+    ct_tensor *in_weight, *in_bias;   /* (3E,E), (3E): query, key, value one below the other */
+    ct_tensor *out_weight, *out_bias; /* (E,E), (E) */
+} ct_attention_parameters;
+ct_tensor *ct_attention_with(ct_tensor *query, ct_tensor *key, ct_tensor *value, ct_tensor *mask,
+                             ct_attention_parameters parameters, ct_attention_options options);
+
+/* A layer of a transformer's encoder (Vaswani et al. 2017), PyTorch's TransformerEncoderLayer and
+ * names: self_attn as an attention's, linear1 (hidden,E), linear2 (E,hidden), norm1, norm2, each
+ * .weight and .bias. x (B,T,E) -> (B,T,E):
+ *     y = norm1(x + self_attn(x)), norm2(y + mlp(y)), or with norm_first
+ *     y = x + self_attn(norm1(x)), y + mlp(norm2(y));    mlp(x) = linear2(activation(linear1(x)))
+ * mask as an attention's: that of padding (B,T), 1 = padding, is (B,1,1,T); or NULL, as ct_forward
+ * gives it. */
+typedef struct {
+    const char *activation; /* as ct_activation_create; default "relu" */
+    double dropout;  /* in training, of attention weights, activations and what is added to x;
+                        0 <= dropout < 1, default 0 */
+    double eps;      /* of the norms, 0 or more; default 1e-5 */
+    bool norm_first; /* default false */
+    bool causal;     /* default false */
+} ct_transformer_layer_options;
+ct_transformer_layer_options ct_transformer_layer_defaults(void);
+ct_module *ct_transformer_layer_create(int64_t width, int heads, int64_t hidden,
+                                       const ct_transformer_layer_options *options);
+ct_tensor *ct_transformer_layer(ct_module *layer, ct_tensor *x, ct_tensor *mask);
+
+/* Positions, for what does not know them. Learned: x (B,T,width) plus the first T rows of weight
+ * (steps,width), initially N(0,0.02^2); T at most `steps`. */
+ct_module *ct_position_embedding_create(int64_t steps, int64_t width);
+ct_tensor *ct_position_embedding(ct_module *positions, ct_tensor *x);
+/* (steps,width) of f32 or f64, a constant to be added to (B,steps,width): sin(t / 10000^(2i/width))
+ * in column 2i of row t, the cosine in column 2i+1 (Vaswani et al. 2017). */
+ct_tensor *ct_sinusoidal_positions(ct_dtype dtype, ct_device device, int64_t steps, int64_t width);
+
 /* What evaluation normalises by: the running statistics, or, as training does, those of the batch
  * at hand, towards which the running ones then move too. */
 typedef enum { CT_RUNNING_STATISTICS, CT_BATCH_STATISTICS } ct_batch_norm_statistics;
@@ -255,6 +291,12 @@ ct_tensor *ct_conv2d(ct_module *conv, ct_tensor *x);
  * gradient) it is one convolution whose weight and bias have the norm in them. */
 ct_tensor *ct_conv2d_norm(ct_module *conv, ct_module *norm, ct_tensor *x, ct_tensor *added,
                           ct_activation activation);
+
+/* Square patches of pictures, each as a vector (Dosovitskiy et al. 2021): (B,in,H,W) ->
+ * (B,N,width), N = H/patch * W/patch, row after row; both sides are multiples of the patch. One
+ * convolution, timm's names: proj.weight (width,in,patch,patch), proj.bias. */
+ct_module *ct_patch_embedding_create(int64_t in, int64_t width, int64_t patch);
+ct_tensor *ct_patch_embedding(ct_module *embedding, ct_tensor *x);
 
 /* Pooling of pictures (B,C,H,W) -> (B,C,H',W') as modules, for chains: ct_forward runs them, and
  * ct_max_pool2d, ct_avg_pool2d and ct_adaptive_avg_pool2d of autograd/autograd.h do the same

@@ -66,7 +66,7 @@ static ct_tensor *one_after_the_other(ct_module *conv, ct_module *norm, ct_tenso
     }
     if (y && added) y = ct_add(y, added);
     if (activation == CT_RELU) return ct_relu(y);
-    return activation == CT_RELU6 ? ct_clamp(y, 0, 6) : y;
+    return activation == CT_RELU6 ? ct_relu6(y) : y;
 }
 
 /* scale (conv(x) - mean) + shift = (scale weight) x + (scale (bias - mean) + shift). This is done

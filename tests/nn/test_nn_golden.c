@@ -125,6 +125,95 @@ static void check_batch_norm(const golden *g) {
 START_TEST(batchnorm1d) { golden_in_both("batchnorm1d", check_batch_norm); }
 END_TEST
 
+static void check_batch_norm_pictures(const golden *g) {
+    check_batch_norm_mode(g, "bchw", "m0.1", 0.1);
+    check_batch_norm_mode(g, "bchw", "m0.01", 0.01);
+    check_batch_norm_mode(g, "bchw", "eval", 0.1);
+}
+
+START_TEST(batchnorm2d) { golden_in_both("batchnorm2d", check_batch_norm_pictures); }
+END_TEST
+
+/* ---- pooling ---------------------------------------------------------------------------- */
+
+/* Output and input gradient under a prefix, as record_layers.py records them. */
+static void check_recorded(const golden *g, const char *prefix, ct_tensor *x, ct_tensor *y) {
+    char name[256];
+    golden_check(g, y, golden_join(name, prefix, "out.y"));
+    ct_zero_grad(x);
+    ct_backward(golden_loss(g, y, golden_join(name, prefix, "in.cotangent")));
+    golden_check(g, ct_grad(x), golden_join(name, prefix, "grad.in.x"));
+}
+
+/* The modules, which do what the operations do. */
+static void check_pool(const golden *g, const char *prefix, ct_module *pool) {
+    ct_tensor *x = golden_leaf(g, "in.x");
+    check_recorded(g, prefix, x, ct_forward(pool, x));
+    ct_module_destroy(pool);
+}
+
+static void check_pools(const golden *g) {
+    const struct {
+        int64_t kernel, stride;
+        ct_max_pool2d_options options; /* padding, dilation, ceil_mode */
+    } cases[] = {
+        {2, 2, {0, 1, false}}, {3, 2, {1, 1, false}}, {3, 2, {1, 1, true}}, {2, 3, {1, 2, true}}};
+    for (int i = 0; i < 4; i++) {
+        char name[64], prefix[80];
+        ct_max_pool2d_options o = cases[i].options;
+        snprintf(name, sizeof name, "%d%d%d%d%d", (int)cases[i].kernel, (int)cases[i].stride,
+                 (int)o.padding, (int)o.dilation, o.ceil_mode);
+        snprintf(prefix, sizeof prefix, "max%s.", name);
+        check_pool(g, prefix, ct_max_pool2d_create(cases[i].kernel, cases[i].stride, &o));
+        for (int counted = 0; o.dilation == 1 && counted < 2; counted++) {
+            ct_avg_pool2d_options mean = {o.padding, o.ceil_mode, counted};
+            snprintf(prefix, sizeof prefix, "avg%s%d.", name, counted);
+            check_pool(g, prefix, ct_avg_pool2d_create(cases[i].kernel, cases[i].stride, &mean));
+        }
+    }
+    check_pool(g, "adaptive11.", ct_adaptive_avg_pool2d_create(1, 1));
+    check_pool(g, "adaptive43.", ct_adaptive_avg_pool2d_create(4, 3));
+    check_pool(g, "adaptive79.", ct_adaptive_avg_pool2d_create(7, 9));
+}
+
+START_TEST(pooling) { golden_in_both("pooling", check_pools); }
+END_TEST
+
+/* ---- transformer ------------------------------------------------------------------------ */
+
+static void check_transformer_layer(const golden *g, const char *prefix, bool norm_first,
+                                    const char *activation, bool causal) {
+    ct_transformer_layer_options options = ct_transformer_layer_defaults();
+    options.norm_first = norm_first;
+    options.activation = activation;
+    options.causal = causal;
+    ct_module *layer = ct_transformer_layer_create(8, 2, 12, &options);
+    golden_load(g, layer, "");
+    ct_tensor *mask = NULL, *x = golden_leaf(g, "in.x");
+    if (!causal) {
+        mask = ct_tensor_cast(golden_get(g, "in.padding"), CT_U8);
+        mask = ct_tensor_reshape(mask, CT_SHAPE(2, 1, 1, 5));
+    }
+    check_recorded(g, prefix, x, ct_transformer_layer(layer, x, mask));
+    golden_check_grads(g, layer, prefix);
+    ct_module_destroy(layer);
+}
+
+static void check_transformer(const golden *g) {
+    check_transformer_layer(g, "post.", false, "relu", false);
+    check_transformer_layer(g, "pre.", true, "gelu", false);
+    check_transformer_layer(g, "causal.", true, "gelu", true);
+    ct_module *patches = ct_patch_embedding_create(3, 5, 2);
+    golden_load(g, patches, "patches.");
+    ct_tensor *x = golden_leaf(g, "patches.in.x");
+    check_recorded(g, "patches.", x, ct_patch_embedding(patches, x));
+    golden_check_grads(g, patches, "patches.");
+    ct_module_destroy(patches);
+}
+
+START_TEST(transformer) { golden_in_both("transformer", check_transformer); }
+END_TEST
+
 /* ---- distributions ---------------------------------------------------------------------- */
 
 /* Hands out the recorded noise of that name, whatever its shape. */
@@ -277,5 +366,5 @@ static void check_optimizers(const golden *g) {
 START_TEST(adam_clip) { golden_in_both("adam_clip", check_optimizers); }
 END_TEST
 
-TEST_MAIN("nn golden", gru_cell, gru_packed, gru_bidirectional_2layer, batchnorm1d, gumbel_softmax,
-          normal_logprob, adam_clip)
+TEST_MAIN("nn golden", gru_cell, gru_packed, gru_bidirectional_2layer, batchnorm1d, batchnorm2d,
+          pooling, transformer, gumbel_softmax, normal_logprob, adam_clip)

@@ -173,6 +173,41 @@ START_TEST(convolutions) {
 }
 END_TEST
 
+START_TEST(pictures) {
+    check_forward("max_pool2d", ct_max_pool2d_create(2, 2, NULL), CT_SHAPE(2, 2, 4, 5));
+    check_forward("avg_pool2d", ct_avg_pool2d_create(3, 2, &(ct_avg_pool2d_options){1, true, true}),
+                  CT_SHAPE(2, 2, 4, 5));
+    check_forward("adaptive_avg_pool2d", ct_adaptive_avg_pool2d_create(2, 3), CT_SHAPE(2, 2, 4, 5));
+    check_forward("batch norm of pictures", ct_batch_norm_create(2, NULL), CT_SHAPE(2, 2, 3, 2));
+    check_forward("patch_embedding", ct_patch_embedding_create(2, 3, 2), CT_SHAPE(2, 2, 4, 2));
+}
+END_TEST
+
+static ct_tensor *transformer_output(const subject *s) {
+    return ct_transformer_layer(s->module, s->input[0], s->input[1]);
+}
+
+START_TEST(transformers) {
+    ct_transformer_layer_options options = ct_transformer_layer_defaults();
+    options.causal = true;
+    options.dropout = 0.2;
+    check_forward("transformer_layer, causal, dropout",
+                  ct_transformer_layer_create(4, 2, 6, &options), CT_SHAPE(2, 3, 4));
+    options = ct_transformer_layer_defaults();
+    options.norm_first = true;
+    options.activation = "gelu";
+    CT_SCOPE {
+        const uint8_t padding[] = {0, 0, 0, 0, 0, 1};
+        ct_tensor *mask = ct_from_data(CT_U8, test_device(), CT_SHAPE(2, 1, 1, 3), padding);
+        subject s = {.module = prepared(ct_transformer_layer_create(4, 2, 6, &options)),
+                     .input = {real(CT_SHAPE(2, 3, 4), 0), mask},
+                     .output = transformer_output};
+        check("transformer_layer, norm first, padding", s);
+    }
+    check_forward("position_embedding", ct_position_embedding_create(5, 2), CT_SHAPE(2, 3, 2));
+}
+END_TEST
+
 START_TEST(chains) {
     static const char *const names[] = {"relu",  "tanh",        "sigmoid",  "gelu",
                                         "silu",  "softplus",    "elu",      "leaky_relu",
@@ -275,4 +310,4 @@ START_TEST(distributions) {
 END_TEST
 
 TEST_MAIN("nn gradcheck", linear, embedding, gru, lstm, gru_cell, graphs, attention, norms,
-          convolutions, chains, losses, distributions)
+          convolutions, pictures, transformers, chains, losses, distributions)

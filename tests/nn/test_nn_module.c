@@ -194,6 +194,11 @@ static ct_tensor *as_layer_norm(ct_module *m, inputs in) { return ct_layer_norm(
 static ct_tensor *as_dropout(ct_module *m, inputs in) { return ct_dropout(m, in.rows); }
 static ct_tensor *as_conv1d(ct_module *m, inputs in) { return ct_conv1d(m, in.x); }
 static ct_tensor *as_conv2d(ct_module *m, inputs in) { return ct_conv2d(m, in.x); }
+static ct_tensor *as_transformer(ct_module *m, inputs in) {
+    return ct_transformer_layer(m, in.x, NULL);
+}
+static ct_tensor *as_positions(ct_module *m, inputs in) { return ct_position_embedding(m, in.x); }
+static ct_tensor *as_patches(ct_module *m, inputs in) { return ct_patch_embedding(m, in.x); }
 static ct_tensor *as_weight_norm(ct_module *m, inputs in) {
     (void)in;
     return ct_weight_norm_apply(m) ? ct_module_tensor(m, "weight_g") : NULL;
@@ -201,14 +206,31 @@ static ct_tensor *as_weight_norm(ct_module *m, inputs in) {
 static ct_tensor *as_any(ct_module *m, inputs in) { return ct_forward(m, in.rows); }
 
 static ct_tensor *(*const uses[])(ct_module *, inputs) = {
-    as_linear,     as_embedding, as_padded,      as_gru,    as_lstm,       as_cell,
-    as_graph_conv, as_attention, as_batch_norm,  as_masked, as_layer_norm, as_dropout,
-    as_conv1d,     as_conv2d,    as_weight_norm, as_any,
+    as_linear,     as_embedding,   as_padded,    as_gru,        as_lstm,
+    as_cell,       as_graph_conv,  as_attention, as_batch_norm, as_masked,
+    as_layer_norm, as_dropout,     as_conv1d,    as_conv2d,     as_weight_norm,
+    as_any,        as_transformer, as_positions, as_patches,
 };
 static const char *const type_names[] = {
-    "linear",    "embedding",  "gru",        "lstm",    "gru_cell", "graph_conv",
-    "attention", "batch_norm", "layer_norm", "l2_norm", "dropout",  "conv1d",
-    "conv2d",    "sequential", "activation", "module",
+    "linear",
+    "embedding",
+    "gru",
+    "lstm",
+    "gru_cell",
+    "graph_conv",
+    "attention",
+    "batch_norm",
+    "layer_norm",
+    "l2_norm",
+    "dropout",
+    "conv1d",
+    "conv2d",
+    "sequential",
+    "activation",
+    "module",
+    "transformer_layer",
+    "position_embedding",
+    "patch_embedding",
 };
 enum { USES = sizeof uses / sizeof *uses, TYPE_NAMES = sizeof type_names / sizeof *type_names };
 

@@ -24,6 +24,21 @@ START_TEST(wrong_options_are_named) {
     refused(ct_batch_norm_create(2, &(ct_batch_norm_options){.statistics = 7}),
             "batch_norm: statistics is 7");
     refused(ct_layer_norm_create(2, &(ct_layer_norm_options){.eps = -1}), "layer_norm: eps is -1");
+    refused(ct_attention_create(5, &(ct_attention_options){.heads = 2}),
+            "attention: width 5 in 2 heads: expected a multiple");
+    ct_transformer_layer_options layer = ct_transformer_layer_defaults();
+    layer.activation = "gleu";
+    refused(ct_transformer_layer_create(4, 2, 8, &layer), "activation: unknown 'gleu'");
+    layer = ct_transformer_layer_defaults();
+    layer.dropout = 1;
+    refused(ct_transformer_layer_create(4, 2, 8, &layer),
+            "transformer_layer: dropout is 1, expected 0 <= dropout < 1");
+    refused(ct_transformer_layer_create(4, 3, 8, NULL), "attention: width 4 in 3 heads");
+    refused(ct_max_pool2d_create(2, 2, &(ct_max_pool2d_options){2, 1, false}),
+            "max_pool2d: padding is 2, expected 0 to half of what the kernel spans");
+    refused(ct_max_pool2d_create(2, 2, &(ct_max_pool2d_options){0}), "max_pool2d: dilation is 0");
+    refused(ct_avg_pool2d_create(3, 2, &(ct_avg_pool2d_options){-1, false, false}),
+            "avg_pool2d: padding is -1");
     ct_conv1d_options conv = ct_conv1d_defaults();
     conv.stride = 0;
     refused(ct_conv1d_create(2, 3, 3, &conv), "conv1d: stride is 0, expected 1 to 2147483647");
@@ -60,6 +75,16 @@ START_TEST(wrong_sizes_are_named) {
         refused(ct_conv1d_create(n, 2, 1, NULL), "conv1d: in is ");
         refused(ct_conv1d_create(2, n, 1, NULL), "conv1d: out is ");
         refused(ct_conv1d_create(2, 2, n, NULL), "conv1d: kernel is ");
+        refused(ct_transformer_layer_create(n, 1, 2, NULL), "transformer_layer: width is ");
+        refused(ct_transformer_layer_create(2, 1, n, NULL), "transformer_layer: hidden is ");
+        refused(ct_position_embedding_create(n, 2), "position_embedding: steps is ");
+        refused(ct_position_embedding_create(2, n), "position_embedding: width is ");
+        refused(ct_patch_embedding_create(3, 2, n), "patch_embedding: patch is ");
+        refused(ct_max_pool2d_create(n, 2, NULL), "max_pool2d: kernel is ");
+        refused(ct_max_pool2d_create(2, n, NULL), "max_pool2d: stride is ");
+        refused(ct_avg_pool2d_create(n, 2, NULL), "avg_pool2d: kernel is ");
+        refused(ct_adaptive_avg_pool2d_create(n, 2), "adaptive_avg_pool2d: rows is ");
+        refused(ct_adaptive_avg_pool2d_create(2, n), "adaptive_avg_pool2d: columns is ");
         ct_conv1d_options conv = ct_conv1d_defaults();
         conv.causal = true;
         conv.dilation = n;
