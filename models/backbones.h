@@ -33,16 +33,23 @@ ct_backbone_options ct_backbone_defaults(void); /* the defaults above */
 
 /* By name:
  *
- *   resnet18, resnet34, resnet50, resnet101, resnet152
- *                        ResNet (He et al. 2016; bottlenecks stride in their 3x3 convolution). F =
- *                        512, of those with bottlenecks (50 and more) 2048. Blocks: the stem, each
- *                        residual block (8, 16, 16, 33, 50). Of pictures 224x224 N = 7*7.
- *   vgg19                VGG19 without batch norm (Simonyan and Zisserman 2015). F = 512, N = 7*7
- * of pictures 224x224, 32x32 the smallest. 16 blocks: the convolutions. efficientnet_lite0
- * EfficientNet-Lite0 (Tan and Le 2019; relu6, no squeeze-and-excitation, padding "same" as
- * TensorFlow's). Names are those of the Python package efficientnet_lite_pytorch:
+ * resnet18, resnet34, resnet50, resnet101, resnet152: ResNet (He et al. 2016; bottlenecks stride in
+ * their 3x3 convolution). F = 512, of those with bottlenecks (50 and more) 2048. Blocks: the stem,
+ * each residual block (8, 16, 16, 33, 50). Of pictures 224x224 N = 7*7.
+ *
+ * vgg19: VGG19 without batch norm (Simonyan and Zisserman 2015). F = 512, N = 7*7 of pictures
+ * 224x224, 32x32 the smallest. 16 blocks: the convolutions.
+ *
+ * efficientnet_lite0: EfficientNet-Lite0 (Tan and Le 2019; relu6, no squeeze-and-excitation,
+ * padding "same" as TensorFlow's). Names are those of the Python package efficientnet_lite_pytorch:
  * _conv_stem.weight, _blocks.0._bn1.weight, ..., _fc.weight. F = 1280. 18 blocks: the stem, 16
  * inverted residuals, the head's convolution.
+ *
+ * vit_tiny, vit_small, vit_base: ViT (Dosovitskiy et al. 2021) with patches of 16x16 for pictures
+ * 224x224 and no others. Names are those of timm's vit_*_patch16_224: cls_token, pos_embed,
+ * patch_embed.proj.weight, blocks.0.attn.qkv.weight, ..., head.weight. Regions are the patches'
+ * vectors behind the last norm, logits those of the class token's. F = 192, 384, 768, N = 14*14. 13
+ * blocks: the stem, 12 transformer layers.
  *
  * The module is the caller's. NULL and an error for another name, which lists these, or a wrong
  * option. */

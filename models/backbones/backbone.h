@@ -22,6 +22,7 @@ struct ct_backbone_network {
     int64_t width;                  /* F of the regions */
     const char *classifier;         /* how the names of the classifier's tensors begin: "fc." */
     const ct_backbone_names *other; /* in files of another program, or NULL */
+    int64_t size;                   /* the only height and width of pictures it takes; 0: any */
     /* Adds the modules to a new net, those of its blocks by ct_backbone_part. */
     bool (*build)(ct_module *net, const ct_backbone_network *network, int64_t classes);
     /* Runs a block, of which `part` is the first part: block 0 takes pictures (B,3,H,W), each other
@@ -35,7 +36,7 @@ struct ct_backbone_network {
 };
 
 /* Those of each file. */
-extern const ct_backbone_network ct_efficientnets[], ct_resnets[], ct_vggs[];
+extern const ct_backbone_network ct_efficientnets[], ct_resnets[], ct_vggs[], ct_vits[];
 
 /* Network i of all; NULL behind the last. */
 const ct_backbone_network *ct_backbone_network_at(int i);

@@ -5,6 +5,7 @@
 static const ct_backbone_network *const files[] = {
     ct_resnets,
     ct_vggs,
+    ct_vits,
     ct_efficientnets,
 };
 enum { FILES = sizeof files / sizeof *files };

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Records backbone_*.safetensors: what torchvision and efficientnet_lite_pytorch compute in float64 with weights that
-a formula gives, which the tests compute too, so that none has to be stored.
+"""Records backbone_*.safetensors: what torchvision, efficientnet_lite_pytorch and timm compute in float64 with
+weights that a formula gives, which the tests compute too, so that none has to be stored.
 
     python3 tests/golden/record_backbones.py [NAME...]
 
-Needs torch, torchvision, numpy, safetensors and the package efficientnet-lite-pytorch; no weights are downloaded.
+Needs torch, torchvision, timm, numpy, safetensors and the package efficientnet-lite-pytorch; no weights are downloaded.
 README.md, "Backbones", has the formula and what is recorded.
 """
 
@@ -90,8 +90,18 @@ def efficientnet_lite0() -> tuple[torch.nn.Module, list[str]]:
     return net, ["_conv_stem.weight", "_blocks.1._depthwise_conv.weight", "_conv_head.weight", "_fc.weight"]
 
 
+def vit_tiny() -> tuple[torch.nn.Module, list[str]]:
+    import timm
+
+    net = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=CLASSES)
+    net.feature_map = lambda x: net.forward_features(x)[:, 1:].transpose(1, 2).unflatten(2, (14, 14))
+    return net, ["cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.11.mlp.fc1.bias",
+                 "norm.weight", "head.weight"]
+
+
 NETS = {"resnet18": lambda: resnet(18), "resnet50": lambda: resnet(50), "vgg19": vgg19,
-        "efficientnet_lite0": efficientnet_lite0}
+        "efficientnet_lite0": efficientnet_lite0, "vit_tiny": vit_tiny}
+SIZES = {"vit_tiny": (1, 224, 224)}  # batch, height, width; others are of BATCH, HEIGHT, WIDTH
 
 
 def first(x: torch.Tensor) -> np.ndarray:
@@ -104,9 +114,10 @@ def record(name: str) -> None:
     net, gradients = NETS[name]()
     net.double()
     fill(net)
-    pictures = torch.from_numpy(2 * numbers("pictures", BATCH * 3 * HEIGHT * WIDTH)).reshape(BATCH, 3, HEIGHT, WIDTH)
+    batch, height, width = SIZES.get(name, (BATCH, HEIGHT, WIDTH))
+    pictures = torch.from_numpy(2 * numbers("pictures", batch * 3 * height * width)).reshape(batch, 3, height, width)
     out: dict[str, np.ndarray] = {}
-    modes = ("eval",) if name == "vgg19" else ("eval", "train")  # without batch norm there is no difference
+    modes = ("eval",) if name in ("vgg19", "vit_tiny") else ("eval", "train")  # without batch norm there is no difference
     for mode in modes:
         net.train(mode == "train")
         fill(net)
@@ -131,7 +142,7 @@ def record(name: str) -> None:
             out[f"after.{buffer}"] = first(tensor)[-1:]
     path = HERE / f"backbone_{name}.safetensors"
     save_file({key: np.ascontiguousarray(x) for key, x in out.items()}, path,
-              {"case": f"{name}, weights by formula, batch {BATCH} of {HEIGHT}x{WIDTH}",
+              {"case": f"{name}, weights by formula, batch {batch} of {height}x{width}",
                "torch": torch.__version__, "classes": str(CLASSES if name != "vgg19" else 0)})
     path.chmod(0o644)
     print(f"{path}: {path.stat().st_size} bytes; mean squares of regions "

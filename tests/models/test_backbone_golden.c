@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Networks for pictures against recorded values of torchvision and of the package
+/* Networks for pictures against recorded values of torchvision, timm (ViT) and of the package
  * efficientnet_lite_pytorch: regions and logits; in f64 training mode, some gradients and running
  * statistics, too, which in f32 what fifty layers make of rounding and relus' kinks changes. */
 #include "models/backbones.h"
 #include "tests/golden.h"
 #include "tests/models/backbone_formula.h"
 
-enum { BATCH = 2, HEIGHT = 43, WIDTH = 64, COLUMNS = 48 };
+enum { COLUMNS = 48 };
 
 static const struct {
     const char *name;
-    int64_t blocks;
-} nets[] = {{"efficientnet_lite0", 18}, {"resnet18", 9}, {"resnet50", 17}, {"vgg19", 16}};
+    int64_t blocks, batch, height, width;
+} nets[] = {{"efficientnet_lite0", 18, 2, 43, 64},
+            {"resnet18", 9, 2, 43, 64},
+            {"resnet50", 17, 2, 43, 64},
+            {"vgg19", 16, 2, 43, 64},
+            {"vit_tiny", 13, 1, 224, 224}};
 enum { NETS = sizeof nets / sizeof *nets };
 
 typedef struct {
@@ -64,20 +68,21 @@ static ct_tensor *differentiated(const walk *w, ct_module *net, ct_tensor *pictu
     return logits;
 }
 
-static void check_mode(const golden *g, ct_module *net, bool training) {
+static void check_mode(const golden *g, int i, ct_module *net, bool training) {
     walk w = {g, training ? "train" : "eval", 0};
     ct_module_train(net, training);
     ct_module_train(ct_module_child(net, "_dropout"), false); /* recorded without */
     formula_fill(net, true);
-    ct_tensor *pictures = formula_tensor("pictures", CT_SHAPE(BATCH, 3, HEIGHT, WIDTH), 2, 0, true);
-    pictures = ct_tensor_cast(pictures, g->dtype);
+    int64_t height = nets[i].height, width = nets[i].width;
+    ct_shape shape = CT_SHAPE(nets[i].batch, 3, height, width);
+    ct_tensor *pictures = ct_tensor_cast(formula_tensor("pictures", shape, 2, 0, true), g->dtype);
     bool last = training || !golden_has(g, "train.regions");
     ct_tensor *regions = NULL;
     if (last) regions = ct_backbone_regions(net, pictures);
     else CT_NO_GRAD regions = ct_backbone_regions(net, pictures); /* norms in the weights */
     golden_check(g, ct_slice(regions, 2, 0, COLUMNS, 1), recorded(&w, "regions", ""));
     golden_check(g, ct_mean(ct_square(regions), 2), recorded(&w, "region_squares", ""));
-    ck_assert_int_eq(ct_dim(regions, 1), ct_backbone_region_count(net, HEIGHT, WIDTH));
+    ck_assert_int_eq(ct_dim(regions, 1), ct_backbone_region_count(net, height, width));
     ck_assert_int_eq(ct_dim(regions, 2), ct_backbone_width(net));
     ct_tensor *y = differentiated(&w, net, pictures, regions);
     if (g->dtype != CT_F64 || !last) return;
@@ -107,9 +112,9 @@ START_TEST(computes_what_was_recorded) {
     ck_assert_int_eq(ct_backbone_block_count(net), nets[_i / 2].blocks);
     assert_no_error();
     formula_fill(net, false);
-    CT_SCOPE { check_mode(&g, net, false); }
+    CT_SCOPE { check_mode(&g, _i / 2, net, false); }
     if (g.dtype == CT_F64 && golden_has(&g, "train.regions")) {
-        CT_SCOPE { check_mode(&g, net, true); }
+        CT_SCOPE { check_mode(&g, _i / 2, net, true); }
     }
     ct_module_destroy(net);
     golden_close(&g);
