@@ -168,6 +168,28 @@ START_TEST(names_file_and_tensor_that_do_not_fit) {
 }
 END_TEST
 
+/* As DataParallel names tensors, of a PyTorch that did not count batches. */
+static ct_state_naming wrapped_name(const void *context, const char *ours, char *theirs,
+                                    size_t size) {
+    (void)context;
+    snprintf(theirs, size, "module.%s", ours);
+    return ends_with(ours, "num_batches_tracked") ? CT_STATE_LEFT_OUT : CT_STATE_NAMED;
+}
+
+START_TEST(reads_names_of_data_parallel_and_old_files) {
+    ct_module *with = small_net(4), *without = ct_backbone_create(smallest, NULL);
+    const char *path = in_test_folder("wrapped.safetensors");
+    const ct_state_form form = {.name = wrapped_name};
+    ck_assert(ct_module_save_as(with, path, &form, NULL));
+    ck_assert(ct_backbone_load(without, path));
+    ck_assert(same(ct_module_tensor(without, "_blocks.4._bn1.weight"),
+                   ct_module_tensor(with, "_blocks.4._bn1.weight")));
+    assert_no_error();
+    ct_module_destroy(with);
+    ct_module_destroy(without);
+}
+END_TEST
+
 /* timm's names of tf_efficientnet_lite0, for writing a file. */
 static ct_state_naming timm_name(const void *context, const char *ours, char *theirs, size_t size) {
     const ct_backbone_network *network = context;
@@ -237,7 +259,13 @@ START_TEST(counts_regions) {
     assert_error("efficientnet_lite0: pictures of height 0 and width 64");
     ck_assert_int_eq(ct_backbone_region_count(net, INT64_MAX, 64), 0);
     assert_error("too large");
-    CT_SCOPE { ck_assert_int_eq(ct_dim(ct_forward(net, pictures_of(1, 33, 70)), 1), 2 * 3); }
+    ct_module_train(net, false);
+    CT_SCOPE {
+        ck_assert_int_eq(ct_dim(ct_forward(net, pictures_of(1, 33, 70)), 1), 2 * 3);
+        const ct_tensor *none = ct_forward(net, ct_zeros(CT_F32, CT_CPU, CT_SHAPE(0, 3, 33, 70)));
+        assert_no_error();
+        ck_assert(ct_shape_equal(none->shape, CT_SHAPE(0, 6, 1280)));
+    }
     assert_no_error();
     ct_module_destroy(net);
 }
@@ -282,6 +310,11 @@ START_TEST(refuses_what_makes_no_sense) {
         ck_assert_ptr_null(
             ct_backbone_regions(net, ct_zeros(CT_F64, CT_CPU, CT_SHAPE(1, 3, 9, 9))));
         assert_error("f64");
+        ck_assert_ptr_null(
+            ct_backbone_regions(net, ct_zeros(CT_I64, CT_CPU, CT_SHAPE(1, 3, 9, 9))));
+        assert_error("i64");
+        ck_assert_ptr_null(ct_backbone_regions(net, NULL));
+        assert_error("pictures are NULL");
         ck_assert_ptr_null(ct_backbone_regions(linear, pictures_of(1, 32, 32)));
         assert_error("the module is a linear");
     }
@@ -299,6 +332,7 @@ END_TEST
 LOOPED_TEST_MAIN("backbone", {trains_the_last_blocks_alone, 6}, {thaws_again, 1},
                  {records_nothing_of_a_frozen_net, 1},
                  {loads_a_file_with_a_classifier_into_a_net_without, 1},
-                 {names_file_and_tensor_that_do_not_fit, 1}, {reads_the_names_of_timm, 1},
+                 {names_file_and_tensor_that_do_not_fit, 1},
+                 {reads_names_of_data_parallel_and_old_files, 1}, {reads_the_names_of_timm, 1},
                  {names_the_way_out_of_a_checkpoint, 1}, {counts_regions, 1},
                  {vit_takes_one_size, 1}, {refuses_what_makes_no_sense, 1})
