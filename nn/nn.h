@@ -93,9 +93,10 @@ bool ct_module_to_device(ct_module *module, ct_device device);
 /* State dictionaries as safetensors. Loading checks every name, shape and dtype first and
  * changes nothing unless all fit (float dtypes convert; trailing dimensions of size 1 do not
  * count, so that a 1x1 convolution loads into a linear layer); the error names what is missing,
- * extra, or of another shape, the first eight of each. `strict` false: extra tensors are ignored. A batch norm's count of
- * batches, which PyTorch before 0.4.1 had not, is 0 where it is missing, and "module", which
- * DataParallel puts into names, is passed over unless the module has parts of that name. */
+ * extra, or of another shape, the first eight of each. `strict` false: extra tensors are ignored. A
+ * batch norm's count of batches, which PyTorch before 0.4.1 had not, is 0 where it is missing, and
+ * "module", which DataParallel puts into names, is passed over unless the module has parts of that
+ * name. */
 bool ct_module_save(ct_module *module, const char *path);
 bool ct_module_load(ct_module *module, const char *path, bool strict);
 /* Files in which another program names and shapes the tensors. */

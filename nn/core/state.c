@@ -419,9 +419,8 @@ static bool no_misfit(const source *from, const misfit *m) {
 /* False and one error with every name, if anything does not fit. */
 static bool check_state(const source *from, const ct_state_form *form, const named_state *named,
                         bool strict) {
-    misfit m = {.missing.most = MOST_MISFITS,
-                .extra.most = MOST_MISFITS,
-                .wrong.most = MOST_MISFITS};
+    misfit m = {
+        .missing.most = MOST_MISFITS, .extra.most = MOST_MISFITS, .wrong.most = MOST_MISFITS};
     bool ok = true;
     for (int i = 0; i < named->state.count && ok; i++) {
         if (named->theirs[i]) {

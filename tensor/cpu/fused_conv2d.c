@@ -7,6 +7,7 @@
 
 #include "tensor/cpu/blas.h"
 #include "tensor/cpu/cpu.h"
+#include "tensor/cpu/onednn.h"
 #include "tensor/cpu/span.h"
 
 typedef struct {
@@ -151,6 +152,25 @@ typedef struct {
 
 /* v, or what it is beyond; a NaN stays one. */
 #define R_WITHIN(v, low, high) ((v) < (low) ? (low) : (v) > (high) ? (high) : (v))
+
+/* What comes behind a convolution that another has written to y. */
+static bool activate(ct_tensor *y, const finish *f) {
+    if (!f->added && f->activation == CT_NO_ACTIVATION) return true;
+    const int64_t *size = y->shape.dim;
+    ct_tensor *planes = ct_tensor_reshape(y, CT_SHAPE(size[0], size[1], size[2] * size[3]));
+    return planes && CT_CPU(activate)(planes, NULL, f->added, f->activation);
+}
+
+/* f32 by oneDNN, where that is faster (benchmarks/README.md, "Pictures"): it wants pictures in
+ * another order, and where a 1x1 kernel makes one long product, moving them takes longer than it
+ * saves. */
+static bool by_onednn(ct_tensor *y, const ct_tensor *x, const ct_tensor *weight, const finish *f,
+                      const conv *c, ct_tensor_conv2d_options options, bool *done) {
+    *done = false;
+    bool long_product = c->kernel_h * c->kernel_w == 1 && c->rows * c->columns >= FEW_COLUMNS;
+    if (long_product || c->in == 0) return true;
+    return ct_onednn_conv2d(y, x, weight, f->bias, options, done) && (!*done || activate(y, f));
+}
 
 #define GEMM cblas_sgemm
 #include "tensor/cpu/real_f32.h"

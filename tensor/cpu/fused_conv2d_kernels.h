@@ -56,9 +56,9 @@ static void REAL_NAME(unfold_piece)(real *patches, const real *x, const conv *c,
     for (int64_t i = 0; i < t->inputs; i++) {
         for (int64_t k = 0; k < p->pictures; k++) {
             int64_t plane = (p->picture + k) * c->in + p->group * of_group + i / kernel;
-            REAL_NAME(unfold_rows)(patches + i * p->columns + k * places,
-                                   x + plane * c->height * c->width, c, i % kernel, p->first,
-                                   p->end);
+            REAL_NAME(unfold_rows)
+            (patches + i * p->columns + k * places, x + plane * c->height * c->width, c, i % kernel,
+             p->first, p->end);
         }
     }
 }
@@ -75,8 +75,9 @@ static void REAL_NAME(write_piece)(real *y, const real *from, int64_t pitch, con
         for (int64_t o = 0; o < p->channels; o++) {
             int64_t channel = p->channel + o;
             int64_t at = (((p->picture + k) * c->out + channel) * c->rows + p->first) * c->columns;
-            REAL_NAME(write_row)(y + at, from + o * pitch + k * places, added ? added + at : NULL,
-                                 places, bias ? bias[channel] : 0, low, high);
+            REAL_NAME(write_row)
+            (y + at, from + o * pitch + k * places, added ? added + at : NULL, places,
+             bias ? bias[channel] : 0, low, high);
         }
     }
 }
@@ -143,6 +144,10 @@ bool REAL_KERNEL(conv2d)(ct_tensor *y, const ct_tensor *x, const ct_tensor *weig
     const finish f = {bias, added, activation};
     *done = true;
     if (is_depthwise(&c)) return REAL_NAME(depthwise)(y, x, weight, &f, &c);
+    if (y->dtype == CT_F32) {
+        if (!by_onednn(y, x, weight, &f, &c, options, done)) return false;
+        if (*done) return true;
+    }
     *done = REAL_NAME(has_sizes)(&c);
     return !*done || REAL_NAME(by_products)(y, x, weight, &f, &c);
 }

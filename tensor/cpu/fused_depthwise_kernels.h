@@ -92,8 +92,7 @@ static int REAL_NAME(place_taps)(int64_t *offset, const conv *c, phases p) {
     for (int64_t k = 0; k < c->kernel_h * c->kernel_w; k++) {
         int64_t down = k / c->kernel_w * c->dilation, right = k % c->kernel_w * c->dilation;
         int64_t phase = down % p.stride * p.stride + right % p.stride;
-        offset[taps++] =
-            (phase * p.depth + down / p.stride) * p.pitch + right / p.stride;
+        offset[taps++] = (phase * p.depth + down / p.stride) * p.pitch + right / p.stride;
     }
     return taps;
 }
@@ -132,15 +131,16 @@ CT_PART REAL_NAME(depthwise_planes)(ct_part part, ct_tensor *y, const ct_tensor 
     memset(planes, 0, (size_t)depthwise_room(c) * sizeof *planes);
     for (int64_t plane = part.begin; plane < part.end; plane++) {
         int64_t channel = plane % c->in;
-        REAL_NAME(scatter_plane)(planes, (const real *)ct_cpu_data(x) + plane * c->height * c->width,
-                                 c->height, c->width, p, p.before, p.before);
-        REAL_NAME(correlate)(run, planes, offset, (const real *)ct_cpu_data(weight) + channel * taps,
-                             taps, count);
+        REAL_NAME(scatter_plane)
+        (planes, (const real *)ct_cpu_data(x) + plane * c->height * c->width, c->height, c->width,
+         p, p.before, p.before);
+        REAL_NAME(correlate)
+        (run, planes, offset, (const real *)ct_cpu_data(weight) + channel * taps, taps, count);
         for (int64_t h = 0; h < c->rows; h++) {
             int64_t at = plane * size + h * c->columns;
-            REAL_NAME(write_row)((real *)ct_cpu_data(y) + at, run + h * p.pitch,
-                                 added ? added + at : NULL, c->columns, bias ? bias[channel] : 0,
-                                 low, high);
+            REAL_NAME(write_row)
+            ((real *)ct_cpu_data(y) + at, run + h * p.pitch, added ? added + at : NULL, c->columns,
+             bias ? bias[channel] : 0, low, high);
         }
     }
 }
@@ -152,7 +152,8 @@ CT_PART REAL_NAME(depthwise_planes)(ct_part part, ct_tensor *y, const ct_tensor 
 static int REAL_NAME(taps_of_phase)(int64_t *offset, real *taps, const real *weight, const conv *c,
                                     phases g, int64_t row, int64_t column) {
     int64_t s = c->stride, count = 0;
-    int64_t bottom = (c->kernel_h - 1) * c->dilation / s, right = (c->kernel_w - 1) * c->dilation / s;
+    int64_t bottom = (c->kernel_h - 1) * c->dilation / s,
+            right = (c->kernel_w - 1) * c->dilation / s;
     for (int64_t k = 0; k < c->kernel_h * c->kernel_w; k++) {
         int64_t r = k / c->kernel_w * c->dilation, q = k % c->kernel_w * c->dilation;
         if (r % s != row || q % s != column) continue;
@@ -213,11 +214,11 @@ CT_PART REAL_NAME(depthwise_grad_channels)(ct_part part, ct_tensor *gweight, con
         double sum[MOST_TAPS] = {0};
         for (int64_t i = 0; i < c->batch; i++) {
             int64_t plane = i * c->in + channel;
-            REAL_NAME(scatter_plane)(planes,
-                                     (const real *)ct_cpu_data(x) + plane * c->height * c->width,
-                                     c->height, c->width, p, p.before, p.before);
-            REAL_NAME(scatter_plane)(run, (const real *)ct_cpu_data(g) + plane * size, c->rows,
-                                     c->columns, outputs, 0, 0);
+            REAL_NAME(scatter_plane)
+            (planes, (const real *)ct_cpu_data(x) + plane * c->height * c->width, c->height,
+             c->width, p, p.before, p.before);
+            REAL_NAME(scatter_plane)
+            (run, (const real *)ct_cpu_data(g) + plane * size, c->rows, c->columns, outputs, 0, 0);
             REAL_NAME(dots)(sum, run, planes, offset, taps, count);
         }
         real *to = (real *)ct_cpu_data(gweight) + channel * taps;
@@ -263,7 +264,8 @@ bool REAL_KERNEL(conv2d_grad_weight)(ct_tensor *gweight, const ct_tensor *g, con
     CT_SCOPE {
         char *room = room_for(g, threads, depthwise_room(&c));
         if (!room) return false;
-        CT_IN_PARTS(threads, c.in, REAL_NAME(depthwise_grad_channels)(part, gweight, g, x, &c, room));
+        CT_IN_PARTS(threads, c.in,
+                    REAL_NAME(depthwise_grad_channels)(part, gweight, g, x, &c, room));
     }
     return true;
 }

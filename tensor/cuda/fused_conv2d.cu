@@ -65,8 +65,8 @@ static __global__ void __launch_bounds__(CT_THREADS)
         const real *from = g + plane * c.rows * c.columns;
         real sum = 0;
         for (int64_t p = 0; p < c.kernel_h; p++) {
-            int64_t h = output_at(y, p * c.options.dilation - c.options.before, c.options.stride,
-                                  c.rows);
+            int64_t h =
+                output_at(y, p * c.options.dilation - c.options.before, c.options.stride, c.rows);
             if (h < 0) continue;
             for (int64_t q = 0; q < c.kernel_w; q++) {
                 int64_t w = output_at(x, q * c.options.dilation - c.options.before,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/cpu/onednn.h"
 #include "tensor/device/cuda_library.h"
 
 int64_t ct_device_memory_peak(ct_device device) {
@@ -68,8 +69,12 @@ const char *ct_machine_text(void) {
     char advice[64] = "";
     const char *better = ct_better_blas_kernels();
     if (better) snprintf(advice, sizeof advice, " (slow here: set OPENBLAS_CORETYPE=%s)", better);
-    snprintf(text, sizeof text, "%s%s; %.*s, %s kernels%s, %s; %d threads of %d cores", device,
+    char convolutions[48] = "";
+    const char *onednn = ct_onednn_version();
+    if (onednn) snprintf(convolutions, sizeof convolutions, ", oneDNN %s", onednn);
+    snprintf(text, sizeof text, "%s%s; %.*s, %s kernels%s, %s%s; %d threads of %d cores", device,
              backend ? backend->name : "no backend", (int)(name + 1 + version), config,
-             openblas_get_corename(), advice, build, ct_threads(), omp_get_num_procs());
+             openblas_get_corename(), advice, build, convolutions, ct_threads(),
+             omp_get_num_procs());
     return text;
 }

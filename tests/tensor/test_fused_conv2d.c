@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* 2-d convolution against a plain loop over its formula. */
+#include "tensor/cpu/onednn.h"
 #include "tests/tensor/fused_test.h"
 
 typedef struct {
@@ -227,6 +228,38 @@ START_TEST(threads_change_nothing) {
 }
 END_TEST
 
+/* oneDNN, where the build has it, gives what our own kernels do within rounding, the same bits
+ * each time, and no NaN is lost; what it computed with is said. */
+START_TEST(onednn_agrees) {
+    if (!ct_onednn_version()) return;
+    ck_assert(strstr(ct_machine_text(), ct_onednn_version()) != NULL);
+    const conv_case some[] = {{3, 16, 20, 21, 24, 3, 3, {1, 1, 1, 1, 1}},
+                              {2, 3, 30, 31, 16, 7, 7, {3, 3, 2, 1, 1}},
+                              {5, 40, 7, 7, 32, 1, 1, {0, 0, 1, 1, 1}},
+                              {2, 8, 9, 10, 12, 3, 2, {0, 1, 2, 2, 4}}};
+    CT_SCOPE {
+        inputs in = make_inputs(&some[_i]);
+        ct_tensor *x = ct_tensor_cast(in.x, CT_F32), *w = ct_tensor_cast(in.weight, CT_F32);
+        ct_tensor *b = ct_tensor_cast(in.bias, CT_F32), *g = ct_tensor_cast(in.g, CT_F32), *y[3];
+        ct_set(x, 0, NAN);
+        for (int k = 0; k < 3; k++) {
+            ct_onednn_allow(k > 0);
+            y[k] = ct_tensor_conv2d_activated(x, w, b, g, CT_RELU, in.options);
+        }
+        assert_no_error();
+        assert_same_bits(y[2], y[1], "again");
+        int nans = 0;
+        for (int64_t i = 0; i < ct_count(y[0]); i++) {
+            double own = ct_get(y[0], i), other = ct_get(y[1], i);
+            nans += isnan(own);
+            ck_assert_msg(isnan(own) ? isnan(other) : fabs(own - other) <= 3e-5, "%d: %g, %g",
+                          (int)i, own, other);
+        }
+        ck_assert_int_gt(nans, 0);
+    }
+}
+END_TEST
+
 START_TEST(refusals) {
     CT_SCOPE {
         const ct_tensor_conv2d_options plain = {0, 0, 1, 1, 1};
@@ -261,4 +294,4 @@ END_TEST
 
 LOOPED_TEST_MAIN("conv2d", {equals_plain_loop, CASES}, {f32_agrees, CASES}, {in_parts, 1},
                  {activated_is_conv2d_then_the_rest, CASES}, {activated_refuses, 1},
-                 {threads_change_nothing, 4}, {refusals, 1})
+                 {threads_change_nothing, 4}, {onednn_agrees, 4}, {refusals, 1})

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Convolutions by oneDNN, where the build has it (option `onednn`). Internal to tensor/. */
+#ifndef CT_CPU_ONEDNN_H
+#define CT_CPU_ONEDNN_H
+
+#include "tensor/device/backend.h"
+
+/* "2.6.3", or NULL where there is none or CT_ONEDNN=off in the environment forbids it. */
+const char *ct_onednn_version(void);
+/* For tests and comparisons: whether it is asked at all, from now on. */
+void ct_onednn_allow(bool allowed);
+
+/* y = conv2d(x, weight) + bias, f32 on the CPU, contiguous, with elements; bias may be NULL. Sets
+ * *done; where it cannot nothing is an error and *done is false. False with an error where there is
+ * no memory. The same bits for the same shape and number of threads. */
+bool ct_onednn_conv2d(ct_tensor *y, const ct_tensor *x, const ct_tensor *weight,
+                      const ct_tensor *bias, ct_tensor_conv2d_options options, bool *done);
+
+#endif
