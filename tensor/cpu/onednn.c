@@ -55,9 +55,7 @@ static void finish_work(work *w) {
 
 /* Row-major, of at most five dimensions; or, `any`, as the library likes it. */
 static dnnl_memory_desc_t layout_of(int ndim, const int64_t *size, bool any) {
-    static const dnnl_format_tag_t tags[] = {[1] = dnnl_a,
-                                             [4] = dnnl_abcd,
-                                             [5] = dnnl_abcde};
+    static const dnnl_format_tag_t tags[] = {[1] = dnnl_a, [4] = dnnl_abcd, [5] = dnnl_abcde};
     dnnl_memory_desc_t layout = {0};
     dnnl_dims_t sizes = {0};
     memcpy(sizes, size, (size_t)ndim * sizeof *size);
@@ -166,8 +164,7 @@ bool ct_onednn_conv2d(ct_tensor *y, const ct_tensor *x, const ct_tensor *weight,
         if (bias) o[3] = (operand){.data = ct_cpu_data(bias), .layout = &plain.bias};
         static const int kinds[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_BIAS};
         *done =
-            (!o[0].moved ||
-             reorder(w.stream, &plain.x, ct_cpu_data(x), o[0].layout, o[0].data)) &&
+            (!o[0].moved || reorder(w.stream, &plain.x, ct_cpu_data(x), o[0].layout, o[0].data)) &&
             (!o[1].moved ||
              reorder(w.stream, &plain.weight, ct_cpu_data(weight), o[1].layout, o[1].data)) &&
             run(&w, o, bias ? 4 : 3, kinds) &&
