@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* 2-d convolution: for each picture and group one product of the weights with unfolded patches. The
- * pictures are taken in parts so that what is unfolded stays small. */
+/* 2-d convolution. Where the device has no kernel for the whole of one: for each picture and group
+ * one product of the weights with unfolded patches. The pictures are taken in parts so that what is
+ * unfolded stays small. */
 #include "tensor/core/shape.h"
 #include "tensor/fused/check.h"
 

@@ -121,9 +121,9 @@ void ct_tensor_conv1d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tens
 /* Of pictures, as PyTorch's Conv2d: x (B,Cin,H,W), weight (Cout,Cin/groups,Kh,Kw), bias (Cout) or
  * NULL -> (B,Cout,H',W'), H' = (H + before + after - dilation*(Kh-1) - 1)/stride + 1, W' likewise.
  * `before` is added above and on the left, `after` below and on the right; groups divide both
- * channels, and each output channel sees its group's inputs alone (Cin groups: depthwise). One
- * product for each picture and group, on unfolded patches (none are made where the kernel is 1x1,
- * the stride 1, and nothing is added). NULL and an error where sizes do not fit. */
+ * channels, and each output channel sees its group's inputs alone (Cin groups: depthwise, which is
+ * done without products; others are products on unfolded patches). NULL and an error where sizes do
+ * not fit. */
 typedef struct {
     int64_t before, after, stride, dilation, groups;
 } ct_tensor_conv2d_options;
