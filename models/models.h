@@ -65,6 +65,20 @@ typedef struct {
 
 typedef struct ct_model ct_model;
 
+/* Where [image] begins with `pictures`, a picture enters as three planes of size x size values of 0
+ * to 1: images are (B,3,size*size). How a picture comes to that square, for who reads it: */
+typedef enum {
+    CT_FIT_CROP,    /* the shorter side becomes `resize`, and the middle is cut out */
+    CT_FIT_STRETCH, /* both sides become `size` */
+    CT_FIT_PAD      /* the longer side becomes `size`, the rest is the mean colour */
+} ct_picture_fitting;
+typedef struct {
+    int64_t size, resize;
+    ct_picture_fitting fit;
+    bool bicubic;   /* else bilinear */
+    double mean[3]; /* of red, green, blue */
+} ct_picture_form;
+
 /* Parameters f32 on the CPU, initial values drawn from the default generator. NULL and an error
  * "FILE:LINE: what was expected" for a wrong graph; an unknown module, option or value names the
  * nearest known one. */
@@ -87,6 +101,9 @@ int64_t ct_model_decoder_tokens(const ct_model *model);
 /* The path of `words vectors=PATH`, copied; false if there is none (no error) or it does not
  * fit. */
 bool ct_description_word_vectors(const ct_description *description, char *path, size_t size);
+/* Whether [image] begins with `pictures`, and how they enter; false if not (no error), or, with an
+ * error, if its options are wrong. */
+bool ct_description_pictures(const ct_description *description, ct_picture_form *form);
 /* Whether `key` of [compat] ("tokens") is set to what the released code does, by itself or by
  * `preset = released`. False and an error, naming file and line, if the section is wrong. */
 bool ct_compat_released(const ct_description *description, const char *key, bool *released);
@@ -107,7 +124,7 @@ bool ct_model_section(const char *section);
  * replayed with other lengths. They are then taken to be right: who makes them (the encoder,
  * train/data/data.h) sees to that. Results are the same but for rounding. */
 typedef struct {
-    ct_tensor *images;      /* (B,N,F) */
+    ct_tensor *images;      /* (B,N,F); pictures (B,3,size*size), or what the front makes of them */
     ct_tensor *words;       /* (B,T) i64 word ids, 0 beyond a length; NULL if vectors are given */
     ct_tensor *vectors;     /* (B,T,E) word vectors given directly (recorded steps), or NULL */
     ct_tensor *lengths;     /* (B) i64, 1..T, on the CPU or where the words are */
@@ -122,6 +139,19 @@ typedef struct {
  * is the thread's default generator. */
 ct_tensor *ct_model_embed_images(ct_model *model, ct_tensor *images, ct_rng *rng);
 ct_tensor *ct_model_embed_captions(ct_model *model, const ct_batch *batch, ct_rng *rng);
+
+/* The front of [image]: `pictures` and a backbone of which nothing is trained (finetune=no), which
+ * gives the same regions (N,F) for a picture whenever it is asked. They may be computed once and
+ * given as ct_batch.images in the pictures' place. False, no error, without one. */
+bool ct_model_front(const ct_model *model, int64_t *regions, int64_t *features);
+/* Its modules in the order in which they run, from 0, the model's: what the regions depend on is in
+ * them. NULL, no error, behind the last. */
+ct_module *ct_model_front_module(const ct_model *model, int i);
+/* (B,3,size*size) -> (B,N,F), a constant. NULL and an error without a front. */
+ct_tensor *ct_model_run_front(ct_model *model, ct_tensor *images);
+/* Reads the files of the backbones' `weights=`: to be called once, unless the model's weights come
+ * from a file of its own. True too if there are none; errors as of ct_backbone_load. */
+bool ct_model_load_backbones(ct_model *model);
 
 /* Embeddings (B,D) as losses and rankings take them: l2-normalised rows, or unchanged under
  * `normalise = no`. Similarity for a ranking: ct_similarity(ranked, ranked, ct_model_measure). NULL

@@ -28,7 +28,9 @@ typedef enum {
     CT_OPTION_REAL,
     CT_OPTION_FLAG,   /* yes or no */
     CT_OPTION_CHOICE, /* one of `choices`; the value is its position */
-    CT_OPTION_TEXT    /* taken as it is; only whether it was given is kept */
+    CT_OPTION_TEXT,   /* taken as it is; there while the module is made */
+    CT_OPTION_TRIPLE, /* a number, which then stands for all three, or three parted by commas */
+    CT_OPTION_AMOUNT  /* no (0), yes (-1: all), or a whole number of at least 1 */
 } ct_option_type;
 
 /* At most so many options a module; a loss has `weight` beside one less. */
@@ -45,6 +47,8 @@ typedef struct {
 typedef struct {
     bool given;
     double number; /* a flag is 0 or 1, a choice its position; 0 without a default */
+    double triple[3];
+    const char *text; /* of CT_OPTION_TEXT, if it was given; else NULL */
 } ct_option_value;
 
 /* ---- modules of [image] and [text] ---------------------------------------------------------- */

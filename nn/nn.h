@@ -299,6 +299,21 @@ ct_tensor *ct_conv2d_norm(ct_module *conv, ct_module *norm, ct_tensor *x, ct_ten
 ct_module *ct_patch_embedding_create(int64_t in, int64_t width, int64_t patch);
 ct_tensor *ct_patch_embedding(ct_module *embedding, ct_tensor *x);
 
+/* A residual block of a convolutional network (He et al. 2016), as torchvision's: pictures
+ * (B,in,H,W)
+ * -> relu(x + norm(conv(...))), each convolution followed by batch norm. Basic: two 3x3
+ * convolutions, (B,width,H',W'). Bottleneck: 1x1, 3x3, 1x1, (B,4*width,H',W'). Children conv1, bn1,
+ * conv2, bn2 (conv3, bn3), and downsample.0, downsample.1 for x where its shape is another. Weights
+ * ~ N(0, 2 / fan_out). H' = H / stride, rounded up. In evaluation as ct_conv2d_norm. */
+typedef struct {
+    int64_t stride;  /* of a 3x3 convolution, the first there is; default 1 */
+    bool bottleneck; /* default false */
+} ct_residual_block_options;
+ct_residual_block_options ct_residual_block_defaults(void);
+ct_module *ct_residual_block_create(int64_t in, int64_t width,
+                                    const ct_residual_block_options *options);
+ct_tensor *ct_residual_block(ct_module *block, ct_tensor *x);
+
 /* Pooling of pictures (B,C,H,W) -> (B,C,H',W') as modules, for chains: ct_forward runs them, and
  * ct_max_pool2d, ct_avg_pool2d and ct_adaptive_avg_pool2d of autograd/autograd.h do the same
  * without one. Kernel (of both sides) and stride 1 to 2^31 - 1; formulas in tensor/fused/fused.h.

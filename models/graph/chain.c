@@ -21,6 +21,8 @@ typedef struct {
     ct_graph_context context;
     int64_t width; /* of what the next module gets */
     bool pooled, image, skipped_l2norm;
+    bool pictures; /* the next module gets pictures of `side` */
+    int64_t side;
     ct_place pool; /* where it was pooled */
 } ct_graph_builder;
 
@@ -40,9 +42,30 @@ static bool check_name(ct_place place) {
     return true;
 }
 
+static bool check_pictures(const ct_graph_builder *builder, ct_place place,
+                           const ct_graph_kind *kind) {
+    bool first = builder->chain->nodes == 0;
+    if (kind->place & CT_GIVES_PICTURES && (!builder->image || !first))
+        return ct_fail_at(place, "'%s' stands at the beginning of [image] only", kind->name) !=
+               NULL;
+    if (kind->place & CT_NEEDS_PICTURES && !builder->pictures)
+        return ct_fail_at(
+                   place,
+                   "'%s' works on pictures, but is given %s: [image] begins with 'pictures' for it",
+                   kind->name, builder->pooled ? "one vector" : "a sequence") != NULL;
+    if (builder->pictures && !(kind->place & (CT_NEEDS_PICTURES | CT_FITS_PICTURES)))
+        return ct_fail_at(
+                   place,
+                   "'%s' works on regions, but is given pictures: put a backbone (resnet, vgg, "
+                   "efficientnet, vit) or 'regions' before",
+                   kind->name) != NULL;
+    return true;
+}
+
 static bool check_place(const ct_graph_builder *builder, ct_place place,
                         const ct_graph_kind *kind) {
     bool first = builder->chain->nodes == 0;
+    if (!check_pictures(builder, place, kind)) return false;
     if (!builder->image && first && !(kind->place & CT_GIVES_WORDS))
         return ct_fail_at(place, "[text] begins with 'words', found '%s'", kind->name) != NULL;
     if (kind->place & CT_GIVES_WORDS && (builder->image || !first))
@@ -65,6 +88,10 @@ static bool check_sum(const ct_graph_node *a, const ct_graph_node *b) {
     if ((a->kind->place & CT_POOLS) != (b->kind->place & CT_POOLS))
         return ct_fail_at(b->place, "'%s + %s' adds one vector to a sequence", a->kind->name,
                           b->kind->name) != NULL;
+    if (a->out_side != b->out_side)
+        return ct_fail_at(b->place, "'%s + %s' adds pictures of different sizes, %lld and %lld",
+                          a->kind->name, b->kind->name, (long long)a->out_side,
+                          (long long)b->out_side) != NULL;
     if (a->out == b->out) return true;
     return ct_fail_at(b->place, "'%s + %s' adds vectors of different widths, %lld and %lld",
                       a->kind->name, b->kind->name, (long long)a->out, (long long)b->out) != NULL;
@@ -99,10 +126,14 @@ static bool add_node(ct_graph_builder *builder, const ct_spec *spec, int part, c
     node->adds = part > 0;
     node->pooled = builder->pooled;
     node->in = builder->width;
+    node->pictures = builder->pictures;
+    node->side = node->out_side = builder->side;
     if (!ct_options_read(spec->place, &spec->part[part], kind->options, node->value)) return false;
     ct_graph_context context = builder->context;
     if (spec->parts > 1) context.pool_width = 0; /* what it is added to decides */
-    if (!kind->create(node, &context)) {
+    bool created = kind->create(node, &context);
+    for (int i = 0; i < CT_MAX_OPTIONS; i++) node->value[i].text = NULL; /* of the entry */
+    if (!created) {
         ct_module_destroy(node->module);
         node->module = NULL;
         return false;
@@ -149,6 +180,7 @@ static bool add_repeated(ct_graph_builder *builder, const ct_spec *spec) {
             return ct_fail_at(spec->place, "a pool ('%s') cannot be repeated", node->kind->name) !=
                    NULL;
         builder->width = node->out;
+        builder->side = node->out_side;
     }
     return true;
 }
@@ -175,6 +207,13 @@ static bool add_entry(ct_graph_builder *builder, const ct_spec *spec) {
     if (!added) return false;
     const ct_graph_node *last = &chain->node[chain->nodes - 1];
     builder->width = last->out;
+    builder->side = last->out_side;
+    if (last->kind->place & CT_GIVES_PICTURES) builder->pictures = true;
+    if (last->kind->place & CT_GIVES_REGIONS) {
+        builder->pictures = false;
+        chain->regions = last->out_side * last->out_side;
+        if (ct_graph_is_frozen(last) && chain->nodes == 2) chain->front = 2;
+    }
     if (last->kind->place & CT_POOLS) {
         builder->pooled = true;
         builder->pool = spec->place;
@@ -237,15 +276,40 @@ bool ct_graph_build(ct_graph_chain *chain, const ct_description *description, co
 }
 
 void ct_graph_free(ct_graph_chain *chain) {
+    for (int i = 0; i < chain->nodes; i++) free(chain->node[i].weights);
     free(chain->node);
     *chain = (ct_graph_chain){.section = chain->section};
 }
 
 /* ---- running -------------------------------------------------------------------------------- */
 
+int ct_graph_start(const ct_graph_chain *chain, const ct_tensor *images, int64_t features) {
+    const ct_graph_node *first = &chain->node[0];
+    bool pictures = first->kind->place & CT_GIVES_PICTURES;
+    int64_t regions = ct_dim(images, 1), width = ct_dim(images, 2), side = first->out_side;
+    bool three = ct_ndim(images) == 3;
+    if (!pictures && three && width == features) return 0;
+    if (pictures && three && regions == 3 && width == side * side) return 0;
+    if (chain->front && three && regions == chain->regions &&
+        width == chain->node[chain->front - 1].out)
+        return chain->front;
+    if (pictures)
+        ct_fail("model: images are %s, expected pictures (B,3,%lld)", ct_tensor_text(images),
+                (long long)(side * side));
+    else
+        ct_fail("model: images are %s, expected (B,N,%lld)", ct_tensor_text(images),
+                (long long)features);
+    return -1;
+}
+
 ct_tensor *ct_graph_forward(const ct_graph_chain *chain, ct_graph_state *state, ct_tensor *x) {
+    return ct_graph_forward_part(chain, 0, chain->nodes, state, x);
+}
+
+ct_tensor *ct_graph_forward_part(const ct_graph_chain *chain, int first, int end,
+                                 ct_graph_state *state, ct_tensor *x) {
     ct_tensor *input = x;
-    for (int i = 0; i < chain->nodes; i++) {
+    for (int i = first; i < end; i++) {
         const ct_graph_node *node = &chain->node[i];
         if (!node->adds) input = x;
         ct_tensor *y = node->kind->forward(node, state, input);

@@ -12,10 +12,10 @@ static bool is_finite(void *context, const char *name, ct_tensor *tensor, bool b
 
 /* The first node whose result is not finite, and what it was given; NULL: there is none, or an
  * error. */
-static const ct_graph_node *walk(const ct_graph_chain *chain, ct_graph_state *state, ct_tensor *x,
-                                 ct_tensor **input) {
+static const ct_graph_node *walk(const ct_graph_chain *chain, int first, ct_graph_state *state,
+                                 ct_tensor *x, ct_tensor **input) {
     *input = x;
-    for (int i = 0; i < chain->nodes; i++) {
+    for (int i = first; first >= 0 && i < chain->nodes; i++) {
         const ct_graph_node *node = &chain->node[i];
         if (!node->adds) *input = x;
         ct_tensor *y = node->kind->forward(node, state, *input);
@@ -71,9 +71,9 @@ bool ct_model_explain(ct_model *model, const ct_batch *sample, bool caption, cha
             state.batch = sample;
             state.lengths = caption ? sample->lengths : NULL;
             const ct_graph_chain *chain = caption ? &model->text : &model->image;
-            ct_tensor *input;
-            const ct_graph_node *node =
-                walk(chain, &state, caption ? NULL : sample->images, &input);
+            ct_tensor *input, *images = caption ? NULL : sample->images;
+            int first = images ? ct_graph_start(chain, images, model->sizes.features) : 0;
+            const ct_graph_node *node = walk(chain, first, &state, images, &input);
             found = node && (!node->module || ct_module_visit(node->module, is_finite, NULL));
             char reason[256];
             if (found) {

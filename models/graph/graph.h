@@ -85,11 +85,14 @@ typedef struct {
     const ct_compat *compat;
     char name[64]; /* "gcn.0"; of a sum's parts "pool.gru" */
     ct_option_value value[CT_MAX_OPTIONS];
-    ct_module *module; /* belongs to the model; NULL without parameters or buffers */
-    bool image;        /* in [image] */
-    bool adds;         /* its result is added to that of the node before, on the same input */
-    bool pooled;       /* its input is one vector a sample */
-    int64_t in, out;   /* widths */
+    ct_module *module;      /* belongs to the model; NULL without parameters or buffers */
+    char *weights;          /* of a backbone: the file that it starts from, from malloc; or NULL */
+    bool image;             /* in [image] */
+    bool adds;              /* its result is added to that of the node before, on the same input */
+    bool pooled;            /* its input is one vector a sample */
+    bool pictures;          /* its input is (B,in,side,side) */
+    int64_t in, out;        /* widths; of pictures, channels */
+    int64_t side, out_side; /* of pictures; behind them out_side^2 regions are given */
     int64_t parameters;
     ct_place place; /* its strings belong to the description: for messages while building */
 } ct_graph_node;
@@ -101,7 +104,14 @@ typedef struct {
 } ct_graph_context;
 
 /* Beside those of models/register.h. */
-enum { CT_GIVES_WORDS = 8 /* begins [text], and nothing else does */ };
+enum {
+    CT_GIVES_WORDS = 8,     /* begins [text], and nothing else does */
+    CT_GIVES_PICTURES = 16, /* begins [image], where that is of pictures */
+    CT_NEEDS_PICTURES = 32, /* is given (B,in,side,side) */
+    CT_FITS_PICTURES = 64,  /* may be given them */
+    CT_GIVES_REGIONS = 128, /* makes (B,S,out) of them */
+    CT_IS_BACKBONE = 256    /* a network of models/backbones.h */
+};
 
 struct ct_graph_kind {
     const char *name;
@@ -111,7 +121,8 @@ struct ct_graph_kind {
     bool (*create)(ct_graph_node *node, const ct_graph_context *context);
     /* x (B,S,in), or (B,in) where pooled; NULL for CT_GIVES_WORDS. */
     ct_tensor *(*forward)(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x);
-    /* Multiply-adds times 2 for `rows` samples of `steps` steps (1 where pooled). */
+    /* Multiply-adds times 2 for `rows` samples of `steps` steps (1 where pooled; of pictures, the
+     * places of the result). */
     double (*flops)(const ct_graph_node *node, double rows, double steps);
     ct_unary_kind unary;       /* of activations */
     const ct_module_kind *own; /* of a kind registered from outside: models/graph/own.c */
@@ -139,6 +150,8 @@ static inline int64_t ct_number_or(const ct_graph_node *node, int option, int64_
     return node->value[option].given ? (int64_t)node->value[option].number : otherwise;
 }
 
+/* Whether it is a backbone of which nothing is trained. */
+bool ct_graph_is_frozen(const ct_graph_node *node);
 /* Sets node->module and counts its parameters; false if module is NULL. */
 bool ct_graph_own(ct_graph_node *node, ct_module *module);
 
@@ -148,7 +161,9 @@ typedef struct {
     const char *section; /* "image" or "text" */
     ct_graph_node *node;
     int nodes;
-    int64_t width; /* of the embedding */
+    int64_t width;   /* of the embedding */
+    int64_t regions; /* made of pictures; 0: as many as the data have */
+    int front;       /* so many first nodes always give the same for a picture; 0: none */
     ct_module *module;
     const ct_graph_node *policy; /* its policy attention, or NULL */
 } ct_graph_chain;
@@ -161,6 +176,12 @@ bool ct_graph_build(ct_graph_chain *chain, const ct_description *description, co
 void ct_graph_free(ct_graph_chain *chain); /* not the module */
 /* (B,width). x is the images, NULL for captions. */
 ct_tensor *ct_graph_forward(const ct_graph_chain *chain, ct_graph_state *state, ct_tensor *x);
+/* The same from node `first` on, up to node `end`, which is not run. */
+ct_tensor *ct_graph_forward_part(const ct_graph_chain *chain, int first, int end,
+                                 ct_graph_state *state, ct_tensor *x);
+/* The node that takes such images: the first, or the one behind the chain's front. -1 and an error
+ * if none does; `features` is the width of those that are no pictures. */
+int ct_graph_start(const ct_graph_chain *chain, const ct_tensor *images, int64_t features);
 
 /* ---- the policy attention: models/modules/policy.c
  * -------------------------------------------------- */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A model: made from its description, and embedding images and captions. */
+#include "models/backbones.h"
 #include "models/graph/model.h"
 
 #include <stdlib.h>
@@ -160,10 +161,9 @@ bool ct_description_word_vectors(const ct_description *description, char *path, 
 
 ct_tensor *ct_model_run_images(const ct_model *model, ct_tensor *images, ct_graph_state *state) {
     if (!images) return ct_ok() ? ct_fail("model: images are NULL") : NULL;
-    if (ct_ndim(images) != 3 || ct_dim(images, 2) != model->sizes.features)
-        return ct_fail("model: images are %s, expected (B,N,%lld)", ct_tensor_text(images),
-                       (long long)model->sizes.features);
-    return ct_graph_forward(&model->image, state, images);
+    int first = ct_graph_start(&model->image, images, model->sizes.features);
+    if (first < 0) return NULL;
+    return ct_graph_forward_part(&model->image, first, model->image.nodes, state, images);
 }
 
 static bool check_captions(const ct_batch *batch) {
@@ -220,6 +220,53 @@ ct_tensor *ct_model_embed_captions(ct_model *model, const ct_batch *batch, ct_rn
         return ct_escape(ct_model_run_captions(model, batch, &state));
     }
     return NULL;
+}
+
+/* ---- the front ------------------------------------------------------------------------------- */
+
+bool ct_model_front(const ct_model *model, int64_t *regions, int64_t *features) {
+    if (!ct_model_given("model_front", model) ||
+        !ct_check_pointer("model_front", "regions", regions) ||
+        !ct_check_pointer("model_front", "features", features))
+        return false;
+    const ct_graph_chain *chain = &model->image;
+    if (!chain->front) return false;
+    *regions = chain->regions;
+    *features = chain->node[chain->front - 1].out;
+    return true;
+}
+
+ct_module *ct_model_front_module(const ct_model *model, int i) {
+    if (!ct_model_given("model_front_module", model)) return NULL;
+    bool there = i >= 0 && i < model->image.front;
+    return there ? model->image.node[i].module : NULL;
+}
+
+ct_tensor *ct_model_run_front(ct_model *model, ct_tensor *images) {
+    if (!ct_model_given("model_run_front", model)) return NULL;
+    const ct_graph_chain *chain = &model->image;
+    if (!chain->front) return ct_fail("model_run_front: [image] has no front that stays as it is");
+    if (!images) return ct_ok() ? ct_fail("model_run_front: images are NULL") : NULL;
+    if (ct_graph_start(chain, images, 0) != 0)
+        return ct_ok()
+                   ? ct_fail("model_run_front: images are %s, no pictures", ct_tensor_text(images))
+                   : NULL;
+    CT_NO_GRAD {
+        CT_SCOPE {
+            ct_graph_state state = ct_model_state(model, NULL);
+            return ct_escape(ct_graph_forward_part(chain, 0, chain->front, &state, images));
+        }
+    }
+    return NULL;
+}
+
+bool ct_model_load_backbones(ct_model *model) {
+    if (!ct_model_given("model_load_backbones", model)) return false;
+    for (int i = 0; i < model->image.nodes; i++) {
+        const ct_graph_node *node = &model->image.node[i];
+        if (node->weights && !ct_backbone_load(node->module, node->weights)) return false;
+    }
+    return true;
 }
 
 ct_tensor *ct_model_ranked(const ct_model *model, ct_tensor *embeddings) {

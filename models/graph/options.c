@@ -193,6 +193,38 @@ static bool read_choice(ct_place place, const char *what, const ct_option *optio
                       ct_did_you_mean(text, known, count)) != NULL;
 }
 
+static bool read_triple(ct_place place, const char *what, const ct_option *option, const char *text,
+                        double *triple) {
+    const char *at = text;
+    int count = 0;
+    while (count < 3) {
+        char *end;
+        double number = strtod(at, &end);
+        if (end == at || !(number >= option->low && number <= option->high)) break;
+        triple[count++] = number;
+        at = end;
+        if (*at != ',') break;
+        at++;
+    }
+    if (count == 1 && !*at) triple[1] = triple[2] = triple[0];
+    if (!*at && (count == 1 || count == 3) && (at == text || at[-1] != ',')) return true;
+    return ct_fail_at(place,
+                      "%s is '%s', expected a number from %g to %g, or three of them: 0.5,0.4,0.4",
+                      what, text, option->low, option->high) != NULL;
+}
+
+static bool read_amount(ct_place place, const char *what, const ct_option *option, const char *text,
+                        double *number) {
+    *number = strcmp(text, "yes") == 0 ? -1 : 0;
+    if (*number != 0 || strcmp(text, "no") == 0) return true;
+    char *end;
+    errno = 0;
+    *number = (double)strtoll(text, &end, 10);
+    if (end != text && !*end && !errno && *number >= 1 && *number <= option->high) return true;
+    return ct_fail_at(place, "%s is '%s', expected no, yes or a whole number from 1 to %g", what,
+                      text, option->high) != NULL;
+}
+
 bool ct_option_read(ct_place place, const char *what, const ct_option *option, const char *text,
                     ct_option_value *value) {
     value->given = true;
@@ -201,7 +233,9 @@ bool ct_option_read(ct_place place, const char *what, const ct_option *option, c
     case CT_OPTION_REAL: return read_number(place, what, option, text, &value->number);
     case CT_OPTION_FLAG: return read_flag(place, what, text, &value->number);
     case CT_OPTION_CHOICE: return read_choice(place, what, option, text, &value->number);
-    case CT_OPTION_TEXT: return true;
+    case CT_OPTION_TEXT: value->text = text; return true;
+    case CT_OPTION_TRIPLE: return read_triple(place, what, option, text, value->triple);
+    case CT_OPTION_AMOUNT: return read_amount(place, what, option, text, &value->number);
     }
     return false;
 }

@@ -54,7 +54,7 @@ static double flops(const ct_graph_node *node, double rows, double steps) {
  */
 
 static bool check_option(const char *op, const char *name, const ct_option *option) {
-    if (!ct_check_choice(op, "an option's type", (int)option->type, CT_OPTION_TEXT + 1)) {
+    if (!ct_check_choice(op, "an option's type", (int)option->type, CT_OPTION_AMOUNT + 1)) {
         return false;
     }
     return option->type != CT_OPTION_CHOICE || option->choices ||

@@ -7,11 +7,17 @@
 static ct_model_row row_of(const ct_graph_chain *chain, const ct_graph_node *node, int64_t batch,
                            int64_t steps) {
     bool vector = node->pooled || node->kind->place & CT_POOLS;
+    bool gives_pictures = (node->pictures || node->kind->place & CT_GIVES_PICTURES) &&
+                          !(node->kind->place & CT_GIVES_REGIONS);
+    int64_t places = node->out_side * node->out_side;
+    if (node->pictures) steps = places;
     return (ct_model_row){
         .part = chain->section,
         .name = node->name,
         .module = node->kind->name,
-        .output = vector ? CT_SHAPE(batch, node->out) : CT_SHAPE(batch, steps, node->out),
+        .output = vector           ? CT_SHAPE(batch, node->out)
+                  : gives_pictures ? CT_SHAPE(batch, node->out, node->out_side, node->out_side)
+                                   : CT_SHAPE(batch, steps, node->out),
         .parameters = node->parameters,
         .flops = node->kind->flops(node, (double)batch, node->pooled ? 1 : (double)steps),
     };
@@ -52,9 +58,9 @@ ct_model_row *ct_model_table(const ct_model *model, int64_t batch, int64_t words
     int most = model->image.nodes + model->text.nodes + 3 + model->loss.owns;
     ct_model_row *rows = calloc((size_t)most, sizeof *rows);
     if (!rows) return ct_fail("model_table: out of memory");
+    int64_t regions = model->image.regions ? model->image.regions : model->sizes.regions;
     for (int i = 0; i < model->image.nodes; i++)
-        rows[(*count)++] =
-            row_of(&model->image, &model->image.node[i], batch, model->sizes.regions);
+        rows[(*count)++] = row_of(&model->image, &model->image.node[i], batch, regions);
     for (int i = 0; i < model->text.nodes; i++)
         rows[(*count)++] = row_of(&model->text, &model->text.node[i], batch, words);
     if (model->loss.retrieval > 0) {

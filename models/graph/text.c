@@ -12,6 +12,7 @@ static bool trains_alone(const char *kind, const char *option) {
                                            {"attention", "dropout"},
                                            {"batchnorm", "momentum"},
                                            {"policy_attention", "temperature"}};
+    if (!strcmp(option, "finetune")) return true; /* of any backbone */
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(kind, names[i][0]) && !strcmp(option, names[i][1])) return true;
     return false;
@@ -30,6 +31,9 @@ static void write_option(FILE *out, const ct_option *option, const ct_option_val
     switch (option->type) {
     case CT_OPTION_FLAG: fputs(value->number != 0 ? "yes" : "no", out); break;
     case CT_OPTION_CHOICE: write_choice(out, option->choices, (int)value->number); break;
+    case CT_OPTION_TRIPLE:
+        fprintf(out, "%.17g,%.17g,%.17g", value->triple[0], value->triple[1], value->triple[2]);
+        break;
     default: fprintf(out, "%.17g", value->number); break;
     }
 }

@@ -14,6 +14,10 @@ extern const ct_graph_kind ct_kind_words, ct_kind_gcn, ct_kind_attention,
 extern const ct_graph_kind ct_kind_mean, ct_kind_max, ct_kind_gru, ct_kind_lstm,
     ct_kind_bigru;                                   /* pools.c */
 extern const ct_graph_kind ct_kind_policy_attention; /* policy.c */
+extern const ct_graph_kind ct_kind_pictures, ct_kind_conv2d, ct_kind_residual, ct_kind_maxpool2d,
+    ct_kind_avgpool2d, ct_kind_regions; /* pictures.c */
+extern const ct_graph_kind ct_kind_resnet, ct_kind_vgg, ct_kind_efficientnet,
+    ct_kind_vit; /* backbone.c */
 
 /* For kinds without options; whose output is as wide as their input; without products. */
 extern const ct_option ct_no_options[];

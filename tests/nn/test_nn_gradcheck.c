@@ -179,6 +179,10 @@ START_TEST(pictures) {
                   CT_SHAPE(2, 2, 4, 5));
     check_forward("adaptive_avg_pool2d", ct_adaptive_avg_pool2d_create(2, 3), CT_SHAPE(2, 2, 4, 5));
     check_forward("batch norm of pictures", ct_batch_norm_create(2, NULL), CT_SHAPE(2, 2, 3, 2));
+    check_forward("residual_block", ct_residual_block_create(2, 2, NULL), CT_SHAPE(2, 2, 3, 4));
+    check_forward("residual_block, bottleneck, strided",
+                  ct_residual_block_create(2, 1, &(ct_residual_block_options){2, true}),
+                  CT_SHAPE(2, 2, 4, 3));
     check_forward("patch_embedding", ct_patch_embedding_create(2, 3, 2), CT_SHAPE(2, 2, 4, 2));
 }
 END_TEST

@@ -25,6 +25,7 @@ NOT_CALLED = {
 }
 # Pointers that may be NULL without an error: what was looked for is not there, or NULL goes through.
 MAY_BE_NULL = {
+    "ct_model_front_module",
     "ct_keep", "ct_adopt", "ct_escape", "ct_grad", "ct_matmul_operand", "ct_saved", "ct_node_options",
     "ct_data", "ct_record", "ct_module_child", "ct_module_child_at", "ct_module_self", "ct_module_tensor", "ct_find_op",
     "ct_op_at", "ct_profile_stop",
