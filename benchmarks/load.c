@@ -47,8 +47,9 @@ static bool time_batches(const ct_config *config, const ct_split *split) {
         while (count < BATCHES && ct_loader_next(loader)) count++;
     }
     double seconds = ct_profile_clock() - start;
-    double bytes = (double)(ct_count(split->images) / split->image_count * config->batch * count) *
-                   (double)ct_dtype_size(split->images->dtype);
+    const ct_images *images = split->images;
+    double bytes = (double)(images->regions * images->width * config->batch * count) *
+                   (double)ct_dtype_size(images->features.dtype);
     printf("batches: %d of %lld in %.2f s, %.0f MB/s\n", count, (long long)config->batch, seconds,
            1e-6 * bytes / seconds);
     ct_loader_destroy(loader);

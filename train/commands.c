@@ -194,21 +194,33 @@ static int64_t mean_length(const ct_experiment *e, const ct_batch *batch) {
     return (int64_t)(sum / (double)count + 0.5);
 }
 
-static void print_data(const ct_experiment *e, const ct_batch *batch, int64_t words) {
-    const ct_model_sizes *sizes = &e->sizes;
-    if (e->train) {
-        ct_console_line("%s: %lld images of %lld regions x %lld features, %lld captions of %lld "
-                        "words on average (with <start>, <end>), vocabulary %lld",
-                        e->config->train_split, (long long)e->train->image_count,
-                        (long long)sizes->regions, (long long)sizes->features,
-                        (long long)e->train->caption_count, (long long)words,
-                        (long long)sizes->vocabulary);
+/* "24 regions x 2048 features", or "64 x 64 pixels". */
+static void name_images(const ct_experiment *e, char *text, size_t size) {
+    bool pixels = e->pictures && e->train && !e->train->images->features.files;
+    if (pixels) {
+        snprintf(text, size, "%lld x %lld pixels", (long long)e->view.size,
+                 (long long)e->view.size);
     } else {
-        ct_console_line("%s: %lld recorded batches, the first of %lld images of %lld regions x "
-                        "%lld features with captions of %lld words on average, vocabulary %lld",
+        snprintf(text, size, "%lld regions x %lld features", (long long)e->sizes.regions,
+                 (long long)e->sizes.features);
+    }
+}
+
+static void print_data(const ct_experiment *e, const ct_batch *batch, int64_t words) {
+    char images[64];
+    name_images(e, images, sizeof images);
+    if (e->train) {
+        ct_console_line("%s: %lld images of %s, %lld captions of %lld words on average (with "
+                        "<start>, <end>), vocabulary %lld",
+                        e->config->train_split, (long long)e->train->image_count, images,
+                        (long long)e->train->caption_count, (long long)words,
+                        (long long)e->sizes.vocabulary);
+    } else {
+        ct_console_line("%s: %lld recorded batches, the first of %lld images of %s with captions "
+                        "of %lld words on average, vocabulary %lld",
                         e->config->recorded_file, (long long)ct_recorded_batches(e->recorded),
-                        (long long)ct_dim(batch->images, 0), (long long)sizes->regions,
-                        (long long)sizes->features, (long long)words, (long long)sizes->vocabulary);
+                        (long long)ct_dim(batch->images, 0), images, (long long)words,
+                        (long long)e->sizes.vocabulary);
     }
 }
 

@@ -26,10 +26,17 @@ bool ct_export_command(ct_config *config, const char *path, ct_weights weights);
  * With recorded batches the split is "recorded": the first of them, a row a pair. */
 bool ct_embed_command(ct_config *config, const char *split, const char *folder, ct_weights weights);
 
+/* What is searched with: one of both. */
+typedef struct {
+    const char *sentence;
+    const char *picture; /* a file, for a model that begins with pictures */
+} ct_question;
+
 /* The `top` images of a split, or of all splits of the data folder if it is NULL, that fit a
- * sentence best (by the mean similarity of several models), with the first of the captions they may
- * have; a line before them names the words that a model does not know. train/query.c */
-bool ct_query_command(ct_config *config, const char *split, const char *sentence, int top,
+ * sentence best (by the mean similarity of several models), with their pictures and the first of
+ * the captions they may have; a line before them names the words that a model does not know. Of a
+ * picture: the captions that fit it best, and the images that are most like it. train/query.c */
+bool ct_query_command(ct_config *config, const char *split, ct_question question, int top,
                       ct_weights weights);
 
 #endif

@@ -48,7 +48,8 @@ enum {
     OPT_EXPORT,
     OPT_STEPS,
     OPT_DUMP_STEPS,
-    OPT_OTHER_GRAPH
+    OPT_OTHER_GRAPH,
+    OPT_QUERY_IMAGE
 };
 
 static const struct argp_option options[] = {
@@ -71,8 +72,13 @@ static const struct argp_option options[] = {
     {"export", OPT_EXPORT, "FILE", 0,
      "Write the trained weights as safetensors, under the names of [run] names", 1},
     {"query", 'q', "SENTENCE", 0, "Print the images that fit a sentence best", 1},
+    {"query-image", OPT_QUERY_IMAGE, "FILE", 0,
+     "Print the captions that fit a picture best, and the images most like it", 1},
     {"split", OPT_SPLIT, "SPLIT", 0,
-     "Split whose images are queried (default: all that the data folder has)", 1},
+     "Split whose images are queried (default: all that the data folder has), or, with a / in it, "
+     "a "
+     "picture or a folder of pictures",
+     1},
     {"top", OPT_TOP, "N", 0, "How many images a query prints (default 10)", 1},
     {"weights", OPT_WEIGHTS, "PATH", 0,
      "Weights for the commands above: a file, or the folder of a run of any graph (default: "
@@ -87,7 +93,7 @@ static const struct argp_option options[] = {
 enum { MOST_REPEATS = 256 };
 
 typedef struct {
-    const char *config, *init, *evaluate, *embed, *export, *out, *query, *split;
+    const char *config, *init, *evaluate, *embed, *export, *out, *query, *query_image, *split;
     const char *dump_steps;
     const char *overrides[MOST_REPEATS + 1], *weights[MOST_REPEATS];
     int override_count, weights_count, top;
@@ -99,13 +105,23 @@ typedef struct {
 
 /* ---- what fits what ---------------------------------------------------------------------- */
 
-enum { TRAINING = 1, DRY_RUN = 2, EVALUATE = 4, EMBED = 8, EXPORT = 16, QUERY = 32 };
+enum {
+    TRAINING = 1,
+    DRY_RUN = 2,
+    EVALUATE = 4,
+    EMBED = 8,
+    EXPORT = 16,
+    QUERY = 32,
+    QUERY_IMAGE = 64
+};
 
 static const struct {
     int command;
     const char *name;
-} commands[] = {{TRAINING, "training"}, {DRY_RUN, "--dry-run"}, {EVALUATE, "--evaluate"},
-                {EMBED, "--embed"},     {EXPORT, "--export"},   {QUERY, "--query"}};
+} commands[] = {{TRAINING, "training"},        {DRY_RUN, "--dry-run"},
+                {EVALUATE, "--evaluate"},      {EMBED, "--embed"},
+                {EXPORT, "--export"},          {QUERY, "--query"},
+                {QUERY_IMAGE, "--query-image"}};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 /* An option that a command does not read would be taken for one that it obeys. */
@@ -120,9 +136,9 @@ static const struct {
             {OPT_STEPS, "--steps", TRAINING | DRY_RUN},
             {OPT_DUMP_STEPS, "--dump-steps", TRAINING | DRY_RUN},
             {OPT_OUT, "--out", EVALUATE | EMBED},
-            {OPT_SPLIT, "--split", QUERY},
-            {OPT_TOP, "--top", QUERY},
-            {OPT_WEIGHTS, "--weights", EVALUATE | EMBED | EXPORT | QUERY}};
+            {OPT_SPLIT, "--split", QUERY | QUERY_IMAGE},
+            {OPT_TOP, "--top", QUERY | QUERY_IMAGE},
+            {OPT_WEIGHTS, "--weights", EVALUATE | EMBED | EXPORT | QUERY | QUERY_IMAGE}};
 enum { USES = sizeof uses / sizeof *uses };
 
 static const char *command_name(int command) {
@@ -133,8 +149,9 @@ static const char *command_name(int command) {
 
 /* The one command that is given. */
 static int command_of(const arguments *a, struct argp_state *state) {
-    const int given[] = {a->dry_run ? DRY_RUN : 0, a->evaluate ? EVALUATE : 0, a->embed ? EMBED : 0,
-                         a->export ? EXPORT : 0, a->query ? QUERY : 0};
+    const int given[] = {a->dry_run ? DRY_RUN : 0, a->evaluate ? EVALUATE : 0,
+                         a->embed ? EMBED : 0,     a->export ? EXPORT : 0,
+                         a->query ? QUERY : 0,     a->query_image ? QUERY_IMAGE : 0};
     int command = 0;
     for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
         if (command && given[i]) {
@@ -211,6 +228,7 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     case OPT_EXPORT: a->export = value; return 0;
     case OPT_OUT: a->out = value; return 0;
     case 'q': a->query = value; return 0;
+    case OPT_QUERY_IMAGE: a->query_image = value; return 0;
     case OPT_SPLIT: a->split = value; return 0;
     case OPT_TOP: a->top = positive("--top", value, state); return 0;
     case OPT_STEPS: a->steps = positive("--steps", value, state); return 0;
@@ -242,8 +260,9 @@ static bool run(const arguments *a, ct_config *config, int *status) {
         return ct_embed_command(config, a->embed, folder, weights);
     }
     if (a->export) return ct_export_command(config, a->export, weights);
-    if (a->query) {
-        return ct_query_command(config, a->split, a->query, a->top, weights);
+    if (a->query || a->query_image) {
+        ct_question question = {a->query, a->query_image};
+        return ct_query_command(config, a->split, question, a->top, weights);
     }
     ct_console_needs_no_reader("training goes on, see the run folder");
     ct_train_outcome outcome = ct_train_run(config, training);

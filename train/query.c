@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* --query: the images that fit a sentence best. */
+/* --query, --query-image: the images that fit a sentence best; images and captions that fit a
+ * picture. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -11,27 +12,34 @@
 
 /* ---- splits ------------------------------------------------------------------------------ */
 
-static const char features_end[] = "_ims.npy";
+static const char features_end[] = "_ims.npy", pictures_end[] = "_pictures.txt";
 
-/* A split that is searched, and the scores of its images, summed over the models. */
+/* A split that is searched, and the scores of its images and captions, summed over the models. */
 typedef struct {
     char *name;
     bool left_out;
-    ct_split *split; /* as the last model has it; NULL before the first */
-    ct_tensor *sum;  /* (I) f64 on the CPU, kept */
+    ct_split *split;   /* as the last model has it; NULL before the first */
+    ct_tensor *sum[2]; /* images (I), captions (C): f64 on the CPU, kept; or NULL */
 } asked_split;
+enum { IMAGES, CAPTIONS };
 
 typedef struct {
-    const char *sentence;
+    ct_question question;
     int top, models;
     asked_split *splits;
     int count;
     bool all; /* no split was named */
 } query;
 
+static bool ends_with(const char *name, const char *end) {
+    size_t length = strlen(name), tail = strlen(end);
+    return length > tail && strcmp(name + length - tail, end) == 0;
+}
 static int is_features(const struct dirent *entry) {
-    size_t length = strlen(entry->d_name), end = strlen(features_end);
-    return length > end && strcmp(entry->d_name + length - end, features_end) == 0;
+    return ends_with(entry->d_name, features_end);
+}
+static int is_pictures(const struct dirent *entry) {
+    return ends_with(entry->d_name, pictures_end);
 }
 
 static bool add_split(query *q, const char *name, size_t length) {
@@ -40,26 +48,33 @@ static bool add_split(query *q, const char *name, size_t length) {
 }
 
 /* The one that is named, or all of the folder, by name. */
-static bool find_splits(query *q, const char *folder, const char *name) {
+static bool find_splits(query *q, const ct_config *config, const char *name) {
+    const char *folder = config->folder;
     struct dirent **entries = NULL;
-    int found = name ? 1 : scandir(folder, &entries, is_features, alphasort);
+    ct_picture_form form;
+    bool pictures = ct_description_pictures(&config->model, &form);
+    const char *end = pictures ? pictures_end : features_end;
+    if (!ct_ok()) return false;
+    int found =
+        name ? 1 : scandir(folder, &entries, pictures ? is_pictures : is_features, alphasort);
     if (found < 0) return ct_fail_bool("%s: %s", folder, strerror(errno));
     q->all = !name;
     q->splits = calloc((size_t)found + 1, sizeof *q->splits);
     bool done = q->splits != NULL || ct_fail_bool("out of memory");
     for (int i = 0; i < found && done; i++) {
         const char *file = name ? name : entries[i]->d_name;
-        done = add_split(q, file, strlen(file) - (name ? 0 : strlen(features_end)));
+        done = add_split(q, file, strlen(file) - (name ? 0 : strlen(end)));
     }
     for (int i = 0; entries && i < found; i++) free(entries[i]);
     free(entries);
     if (!done || found) return done;
-    return ct_fail_bool("%s: no images to search: expected a file SPLIT%s", folder, features_end);
+    return ct_fail_bool("%s: no images to search: expected a file SPLIT%s", folder, end);
 }
 
 static void forget(query *q) {
     for (int i = 0; q->splits && i < q->count; i++) {
-        ct_release(q->splits[i].sum);
+        ct_release(q->splits[i].sum[IMAGES]);
+        ct_release(q->splits[i].sum[CAPTIONS]);
         ct_split_destroy(q->splits[i].split);
         free(q->splits[i].name);
     }
@@ -68,39 +83,53 @@ static void forget(query *q) {
 
 /* ---- scores ------------------------------------------------------------------------------ */
 
-/* (I) of images (I,D): the same for images that are the same. */
-static ct_tensor *score_images(ct_tensor *images, ct_tensor *sentence, ct_measure measure) {
+/* (n,1) of rows (n,D): the same for rows that are the same. */
+static ct_tensor *score_rows(ct_tensor *all, ct_tensor *question, ct_measure measure, bool images) {
     ct_distinct same = {0};
-    const ct_tensor *all[] = {images};
-    bool found = ct_distinct_tensors(&same, all, 1);
-    ct_tensor *rows = found ? ct_distinct_take(&same, images) : NULL;
-    ct_tensor *score = rows ? ct_similarity(rows, sentence, measure) : NULL;
-    score = score ? ct_distinct_spread(&same, score) : NULL;
+    const ct_tensor *tensors[] = {all};
+    bool found = ct_distinct_tensors(&same, tensors, 1);
+    ct_tensor *rows = found ? ct_distinct_take(&same, all) : NULL;
+    /* the measure of order is of an image and a caption, in this order */
+    ct_tensor *score = NULL;
+    if (rows && images) score = ct_similarity(rows, question, measure);
+    else if (rows) score = ct_transpose(ct_similarity(question, rows, measure), 0, 1);
+    score = score ? ct_distinct_spread(&same, ct_contiguous(score)) : NULL;
     ct_distinct_free(&same);
     return score;
 }
 
-static bool add_scores(asked_split *asked, const ct_experiment *e, ct_tensor *sentence) {
-    CT_SCOPE {
-        ct_tensor *images;
-        if (!ct_embed_split(e, asked->split, &images, NULL)) return false;
-        ct_tensor *score = score_images(images, sentence, ct_model_measure(e->model));
-        score = score ? ct_tensor_reshape(score, CT_SHAPE(asked->split->image_count)) : NULL;
-        score = score ? ct_tensor_cast(score, CT_F64) : NULL;
-        score = score ? ct_tensor_to_device(score, CT_CPU) : NULL;
-        if (!score) return false;
-        if (asked->sum) return ct_tensor_add_to(asked->sum, 1, score);
-        asked->sum = ct_keep(score);
-    }
+static bool add_scores(ct_tensor **sum, const ct_experiment *e, ct_tensor *rows,
+                       ct_tensor *question, bool images) {
+    ct_tensor *score = score_rows(rows, question, ct_model_measure(e->model), images);
+    score = score ? ct_tensor_reshape(score, CT_SHAPE(ct_dim(rows, 0))) : NULL;
+    score = score ? ct_tensor_cast(score, CT_F64) : NULL;
+    score = score ? ct_tensor_to_device(score, CT_CPU) : NULL;
+    if (!score) return false;
+    if (*sum) return ct_tensor_add_to(*sum, 1, score);
+    *sum = ct_keep(score);
     return true;
 }
 
+static bool score_split(asked_split *asked, const ct_experiment *e, ct_tensor *question,
+                        bool captions) {
+    CT_SCOPE {
+        ct_tensor *rows[2] = {NULL, NULL};
+        captions = captions && asked->split->captions;
+        return ct_embed_split(e, asked->split, &rows[IMAGES], captions ? &rows[CAPTIONS] : NULL) &&
+               add_scores(&asked->sum[IMAGES], e, rows[IMAGES], question, true) &&
+               (!captions || add_scores(&asked->sum[CAPTIONS], e, rows[CAPTIONS], question, false));
+    }
+    return false;
+}
+
 /* A split that cannot be searched is an error if it was named, and else left out, with a line. */
-static bool ask_split(query *q, asked_split *asked, const ct_experiment *e, ct_tensor *sentence) {
+static bool ask_split(query *q, asked_split *asked, const ct_experiment *e, ct_tensor *question) {
     if (asked->left_out) return true;
+    bool captions = q->question.picture;
     ct_split_destroy(asked->split);
-    asked->split = ct_experiment_split(e, asked->name, CT_SPLIT_IMAGES_ALONE);
-    bool done = asked->split && add_scores(asked, e, sentence);
+    asked->split = ct_experiment_split(e, asked->name,
+                                       captions ? CT_SPLIT_CAPTIONS_IF_ANY : CT_SPLIT_IMAGES_ALONE);
+    bool done = asked->split && score_split(asked, e, question, captions);
     if (done || !q->all) return done;
     ct_console_line("left out: %s", ct_error());
     ct_error_clear();
@@ -111,7 +140,7 @@ static bool ask_split(query *q, asked_split *asked, const ct_experiment *e, ct_t
 /* What a model cannot know of a sentence. */
 static bool say_unknown(const query *q, const ct_experiment *e) {
     int unknown = 0, words = 0;
-    char *list = ct_encoder_unknown(e->encoder, q->sentence, &unknown, &words);
+    char *list = ct_encoder_unknown(e->encoder, q->question.sentence, &unknown, &words);
     if (!list) return false;
     const char *of = q->models > 1 ? e->config->run_folder : "", *colon = q->models > 1 ? ": " : "";
     if (unknown == words) {
@@ -140,20 +169,21 @@ static int compare_answers(const void *a, const void *b) {
     return (x->image > y->image) - (x->image < y->image);
 }
 
-/* All images of all splits, the best first; from malloc. NULL and an error otherwise. */
-static answer *rank(const query *q, int64_t *count) {
+/* All images, or captions, of all splits, the best first; from malloc. NULL and an error
+ * otherwise. */
+static answer *rank(const query *q, int what, int64_t *count) {
     *count = 0;
     for (int i = 0; i < q->count; i++) {
-        if (!q->splits[i].left_out) *count += ct_count(q->splits[i].sum);
+        if (q->splits[i].sum[what]) *count += ct_count(q->splits[i].sum[what]);
     }
-    if (!*count) return ct_fail("no images to search");
+    if (!*count) return what == IMAGES ? ct_fail("no images to search") : NULL;
     answer *answers = malloc((size_t)*count * sizeof *answers);
     if (!answers) return ct_fail("out of memory");
     int64_t at = 0;
     for (int i = 0; i < q->count; i++) {
-        if (q->splits[i].left_out) continue;
-        const double *score = ct_data(q->splits[i].sum);
-        for (int64_t k = 0; k < ct_count(q->splits[i].sum); k++) {
+        const ct_tensor *sum = q->splits[i].sum[what];
+        const double *score = sum ? ct_data(sum) : NULL;
+        for (int64_t k = 0; score && k < ct_count(sum); k++) {
             answers[at++] = (answer){score[k] / q->models, i, k};
         }
     }
@@ -168,16 +198,33 @@ static const char *first_caption(const ct_split *split, int64_t image) {
     return "";
 }
 
+static void print_image(int place, const answer *a, const ct_split *split) {
+    const ct_images *images = split->images;
+    ct_console_line("%3d  %7.4f  %s %lld  %s%s%s", place, a->score, split->name,
+                    (long long)a->image, images->picture ? images->picture[a->image] : "",
+                    images->picture && split->caption_count ? "  " : "",
+                    first_caption(split, a->image));
+}
+
+static void print_caption(int place, const answer *a, const ct_split *split) {
+    ct_console_line("%3d  %7.4f  %s %lld  %s", place, a->score, split->name,
+                    (long long)split->image_of[a->image], split->captions[a->image]);
+}
+
 static bool print_best(const query *q) {
     int64_t count;
-    answer *answers = rank(q, &count);
-    for (int64_t i = 0; answers && i < q->top && i < count; i++) {
-        const answer *a = &answers[i];
-        const ct_split *split = q->splits[a->split].split;
-        ct_console_line("%3d  %7.4f  %s %lld  %s", (int)i + 1, a->score, split->name,
-                        (long long)a->image, first_caption(split, a->image));
+    for (int what = q->question.picture ? CAPTIONS : IMAGES; what >= IMAGES && ct_ok(); what--) {
+        answer *answers = rank(q, what, &count);
+        if (answers && q->question.picture) {
+            ct_console_line(what == IMAGES ? "images like it" : "captions that fit it");
+        }
+        for (int64_t i = 0; answers && i < q->top && i < count; i++) {
+            const ct_split *split = q->splits[answers[i].split].split;
+            if (what == IMAGES) print_image((int)i + 1, &answers[i], split);
+            else print_caption((int)i + 1, &answers[i], split);
+        }
+        free(answers);
     }
-    free(answers);
     return ct_ok();
 }
 
@@ -190,17 +237,19 @@ static bool ask(void *context, int model, const ct_experiment *e) {
         return ct_experiment_split(e, q->splits[0].name, CT_SPLIT_IMAGES_ALONE) != NULL;
     }
     CT_SCOPE {
-        ct_tensor *sentence = ct_embed_sentences(e, &q->sentence, 1);
-        done = sentence && say_unknown(q, e);
-        for (int i = 0; i < q->count && done; i++) done = ask_split(q, &q->splits[i], e, sentence);
+        const char *picture = q->question.picture;
+        ct_tensor *question = picture ? ct_embed_picture(e, picture)
+                                      : ct_embed_sentences(e, &q->question.sentence, 1);
+        done = question && (picture || say_unknown(q, e));
+        for (int i = 0; i < q->count && done; i++) done = ask_split(q, &q->splits[i], e, question);
     }
     return done && (model + 1 < q->models || print_best(q));
 }
 
-bool ct_query_command(ct_config *config, const char *split, const char *sentence, int top,
+bool ct_query_command(ct_config *config, const char *split, ct_question question, int top,
                       ct_weights weights) {
-    query q = {.sentence = sentence, .top = top, .models = ct_weights_models(weights)};
-    bool done = find_splits(&q, config->folder, split) &&
+    query q = {.question = question, .top = top, .models = ct_weights_models(weights)};
+    bool done = find_splits(&q, config, split) &&
                 ct_each_trained(config, weights, (ct_trained){q.splits[0].name, ask, &q});
     forget(&q);
     return done;

@@ -35,7 +35,8 @@ static ct_tensor *gather(const ct_tensor *array, const int64_t *example, int64_t
     return rows;
 }
 
-static bool fill(void *context, int slot, const int64_t *example, int64_t count) {
+static bool fill(void *context, int slot, int64_t epoch, const int64_t *example, int64_t count) {
+    (void)epoch;
     ct_batcher *b = context;
     bool filled = true;
     for (int a = 0; filled && a < b->arrays; a++) CT_SCOPE {

@@ -38,7 +38,7 @@ struct ct_prefetch {
 static bool fill(const ct_prefetch *p, int64_t number) {
     const ct_prefetch_options *o = &p->options;
     int64_t first = number * o->batch, left = o->examples - first;
-    return o->fill(o->context, (int)(number % CT_PREFETCH_SLOTS), p->order + first,
+    return o->fill(o->context, (int)(number % CT_PREFETCH_SLOTS), p->epoch, p->order + first,
                    left < o->batch ? left : o->batch);
 }
 

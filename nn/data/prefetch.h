@@ -19,9 +19,9 @@ typedef struct {
     int64_t batch;    /* of them a batch, 1 or more */
     bool shuffle, drop_last;
     uint64_t seed;
-    /* Makes, in the thread, the batch of these `count` examples in slot 0, 1 or 2, which is not in
-     * use; false and an error ends the epoch there. */
-    bool (*fill)(void *context, int slot, const int64_t *example, int64_t count);
+    /* Makes, in the thread, the batch of these `count` examples of an epoch in slot 0, 1 or 2,
+     * which is not in use; false and an error ends the epoch there. */
+    bool (*fill)(void *context, int slot, int64_t epoch, const int64_t *example, int64_t count);
     void *context;
 } ct_prefetch_options;
 

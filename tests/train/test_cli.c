@@ -68,10 +68,11 @@ END_TEST
 START_TEST(options_that_take_no_part) {
     static const char *const rows[][2] = {
         {"--weights x",
-         "--weights is for --evaluate, --embed, --export, --query, not for training"},
+         "--weights is for --evaluate, --embed, --export, --query, --query-image, not for "
+         "training"},
         {"--dry-run --weights x", "--weights is for --evaluate, "},
-        {"--top 3", "--top is for --query, not for training"},
-        {"--evaluate test --top 3", "--top is for --query, not for --evaluate"},
+        {"--top 3", "--top is for --query, --query-image, not for training"},
+        {"--evaluate test --top 3", "--top is for --query, --query-image, not for --evaluate"},
         {"--evaluate test --split dev", "--split is for --query"},
         {"--export x --out y", "--out is for --evaluate, --embed, not for --export"},
         {"--evaluate test --steps 3", "--steps is for training, --dry-run, not for --evaluate"},
@@ -80,6 +81,7 @@ START_TEST(options_that_take_no_part) {
         {"--embed test --resume", "--resume is for training"},
         {"--embed test --overwrite", "--overwrite is for training"},
         {"--evaluate test --query a", "--evaluate and --query: one at a time"},
+        {"--query-image x.png --query a", "--query and --query-image: one at a time"},
         {"--dry-run --evaluate test", "--dry-run and --evaluate: one at a time"},
         {"--resume --overwrite", "--resume and --overwrite: one of them"},
         {"--resume --init x", "--init and --resume: a run goes on with its own weights"},

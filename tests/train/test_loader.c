@@ -182,7 +182,7 @@ END_TEST
 START_TEST(brings_the_threads_error_to_the_caller) {
     fixture f = make_split(CT_F32);
     ct_loader *loader = ct_loader_create(f.split, 3, false, false, 1, CT_CPU);
-    int64_t two_images = f.split->file_start + 2 * REGIONS * WIDTH * 4;
+    int64_t two_images = f.split->images->features.start[0] + 2 * REGIONS * WIDTH * 4;
     ck_assert_int_eq(truncate(in_folder(f.folder, "train_ims.npy"), two_images), 0);
     ck_assert(ct_loader_start(loader, 0, 0));
     for (int i = 0; i < 2; i++) ck_assert_ptr_nonnull(ct_loader_next(loader));
@@ -201,7 +201,8 @@ START_TEST(names_the_image_with_wrong_features) {
     fixture f = make_split(CT_F32);
     ct_loader *loader = ct_loader_create(f.split, 3, false, false, 1, CT_CPU);
     float wrong = INFINITY;
-    int64_t at = f.split->file_start + (4 * REGIONS * WIDTH + WIDTH + 2) * (int64_t)sizeof wrong;
+    int64_t at = f.split->images->features.start[0] +
+                 (4 * REGIONS * WIDTH + WIDTH + 2) * (int64_t)sizeof wrong;
     FILE *file = fopen(in_folder(f.folder, "train_ims.npy"), "r+b");
     ck_assert_ptr_nonnull(file);
     ck_assert(fseek(file, at, SEEK_SET) == 0 && fwrite(&wrong, sizeof wrong, 1, file) == 1);

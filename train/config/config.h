@@ -27,6 +27,11 @@ typedef struct {
     int64_t images_repeated; /* rows an image, in splits with as many rows as captions */
     int64_t dev_captions;    /* at most this many captions of dev are used, whole images; 0: all */
     bool shuffle;            /* no: batches in the order of the captions */
+    char *cache;             /* where features of pictures are kept; "": cache in the data folder */
+    char *broken_pictures;   /* error or skip */
+    double augment_crop;     /* smallest part of a picture's area that training sees; 1: as is */
+    bool augment_flip;       /* half of them left and right exchanged */
+    double augment_jitter;   /* of brightness, contrast and saturation; 0: none */
 
     /* [run] */
     char *run_folder;

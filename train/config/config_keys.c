@@ -42,6 +42,21 @@ const ct_config_key ct_config_keys[] = {
      .help = "At most so many captions of the dev split are used; 0: all"},
     {"data", "shuffle", CT_KEY_FLAG, "yes", AT(shuffle), .change = CT_CHANGE_REFUSED,
      .help = "Draw the order of the training captions anew for each epoch; no: as they stand"},
+    {"data", "cache", CT_KEY_TEXT, "", AT(cache), .change = CT_CHANGE_SILENT,
+     .help = "Folder where features of pictures are kept that a backbone with finetune=no gives; "
+             "empty: cache in the data folder"},
+    {"data", "broken_pictures", CT_KEY_CHOICE, "error", AT(broken_pictures),
+     .choices = "error|skip", .change = CT_CHANGE_REFUSED,
+     .help = "What becomes of files that are no pictures, or not whole ones; skip: they are left "
+             "out, with their captions"},
+    {"data", "augment_crop", CT_KEY_NUMBER, "1", AT(augment_crop), .low = 0.01, .high = 1,
+     .help = "Training sees a random part of each picture, at least so much of its area; 1: as in "
+             "evaluation"},
+    {"data", "augment_flip", CT_KEY_FLAG, "no", AT(augment_flip),
+     .help = "Training exchanges left and right of every other picture, by chance"},
+    {"data", "augment_jitter", CT_KEY_NUMBER, "0", AT(augment_jitter), .low = 0, .high = 1,
+     .help = "Training changes brightness, contrast and saturation by random factors from 1 - this "
+             "to 1 + this"},
 
     {"run", "folder", CT_KEY_TEXT, "", AT(run_folder), .change = CT_CHANGE_SILENT,
      .help = "Folder for checkpoints and results; empty: runs/NAME for NAME.ini"},

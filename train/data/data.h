@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Captions, features and batches.
  *
- * A split is a folder's {split}_ims.npy (images, regions, width) f32 or f16, memory-mapped (one
- * vector an image, (images, width), is one region),
+ * A split is a folder's images (train/data/images.h: {split}_ims.npy or {split}_pictures.txt),
  * {split}_caps.txt one caption a line, and {split}_ids.txt one image row a caption; without an ids
  * file captions come k per image in image order, k = captions / images, which must divide.
  */
 #ifndef CT_DATA_H
 #define CT_DATA_H
 
-#include "train/data/distinct.h"
+#include "train/data/images.h"
 
 /* ---- tokens: train/data/tokenize.c -------------------------------------------------------------
  */
@@ -130,11 +129,13 @@ typedef struct {
     bool ids_are_names;      /* {split}_ids.txt has the data set's own numbers: it is not read */
     bool captions_if_any;    /* images alone are a split, too */
     double smallest;         /* that the largest feature of an image may be, if it is not 0 */
+    const ct_picture_view *view; /* images are pictures, and seen so; NULL: they are features */
+    int threads;                 /* that decode pictures */
 } ct_split_options;
 
 typedef struct {
     char *name;
-    ct_tensor *images; /* (images, regions, width), f32 or f16, mapped; kept */
+    ct_images *images;
     int64_t image_count, caption_count;
     int64_t images_left_out, captions_left_out; /* by ct_split_cut */
     int64_t without_caption;   /* of the images of a split that has captions, when it was opened */
@@ -144,10 +145,7 @@ typedef struct {
     ct_caption *encoded;       /* caption by caption; NULL until ct_split_encode */
     int64_t longest;           /* of their lengths */
     char *folder, *caption_text; /* the captions point into caption_text */
-    int file;                    /* {split}_ims.npy, opened for reading */
-    int64_t file_start;          /* where its first feature lies */
-    int64_t rows_an_image;       /* in the file; the first is read */
-    double smallest;             /* ct_split_options */
+    int64_t rows_an_image;       /* of features in the file */
     ct_distinct same_images;     /* which images have the same features; of ct_split_check */
 } ct_split;
 
@@ -155,17 +153,13 @@ typedef struct {
  * that are to repeat an image and do not. Images may be without a caption: in training they are
  * passed over, in rankings they distract. */
 ct_split *ct_split_open(const char *folder, const char *name, ct_split_options options);
+/* Pictures without captions, of no data folder: a file, or those of a folder (ct_images_find). */
+ct_split *ct_split_find(const char *path, ct_split_options options);
 void ct_split_destroy(ct_split *split);
 /* Regions and numbers a region of a split, of which no more is read. */
 bool ct_split_sizes(const char *folder, const char *name, int64_t *regions, int64_t *features);
 /* Again, if it is encoded already. The encoder outlives the split. */
 bool ct_split_encode(ct_split *split, const ct_encoder *encoder);
-/* Features of one image as regions x width floats. Reads the file, not the mapping: memory does
- * not grow with the images that were seen, and a file that has become shorter is an error. So is a
- * NaN or infinity, naming image, region and feature, and an image whose features are all too small
- * to be told from 0 beside a model's parameters (but for one that is 0). `raw`: room for as many
- * floats, used where the file is f16. */
-bool ct_split_read_image(const ct_split *split, int64_t image, float *out, void *raw);
 /* Reads every image, and finds those that are the same: for splits that are small and needed whole.
  * The training split's are looked at as they are read: COCO's are 33 GB. */
 bool ct_split_check(ct_split *split);
@@ -174,6 +168,10 @@ bool ct_split_check(ct_split *split);
 bool ct_split_fingerprint(const ct_split *split, uint64_t *captions, uint64_t *features);
 /* Keeps the first images whose captions number at most `captions`, and one image at least. */
 bool ct_split_cut(ct_split *split, int64_t captions);
+/* Keeps the pictures of `keep`, a flag each, and their captions. */
+bool ct_split_keep(ct_split *split, const bool *keep);
+/* Takes what was made of its pictures in their place; the images are then the split's. */
+void ct_split_replace_images(ct_split *split, ct_images *images);
 
 /* ---- batches: train/data/loader.c --------------------------------------------------------------
  */

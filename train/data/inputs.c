@@ -37,9 +37,9 @@ static ct_tensor *make(ct_device device, ct_dtype dtype, ct_shape shape) {
 }
 
 static bool make_room(room *r, const ct_experiment *e, ct_dtype dtype, const ct_host_batch *like) {
-    const ct_shape *features = &e->train->images->shape;
+    const ct_images *images = e->train->images;
     int64_t b = like->size, words = like->text.most_words, targets = like->text.most_targets;
-    r->images = make(e->device, dtype, CT_SHAPE(b, features->dim[1], features->dim[2]));
+    r->images = make(e->device, dtype, CT_SHAPE(b, images->regions, images->width));
     r->words = make(e->device, CT_I64, CT_SHAPE(b * words));
     r->lengths = make(e->device, CT_I64, CT_SHAPE(b));
     r->classes = make(e->device, CT_I64, CT_SHAPE(b));

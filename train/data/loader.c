@@ -13,24 +13,24 @@ struct ct_loader {
     int64_t most; /* captions a batch has room for */
     ct_prefetch *prefetch;
     ct_host_batch batch[CT_PREFETCH_SLOTS];
-    void *raw; /* features of one image as they are in the file */
+    uint64_t seed;
+    ct_picture_draw *draws; /* (most): what changes them */
 };
 
 /* ---- making batches (in the thread) ------------------------------------------------------ */
 
-static bool fill(void *context, int slot, const int64_t *caption, int64_t count) {
+static bool fill(void *context, int slot, int64_t epoch, const int64_t *caption, int64_t count) {
     ct_loader *loader = context;
     const ct_split *split = loader->split;
     ct_host_batch *batch = &loader->batch[slot];
-    int64_t features = split->images->shape.dim[1] * split->images->shape.dim[2];
     batch->size = count;
     for (int64_t i = 0; i < count; i++) {
-        int64_t image = split->image_of[caption[i]];
         batch->captions[i] = caption[i];
-        batch->classes[i] = image;
-        if (!ct_split_read_image(split, image, batch->images + i * features, loader->raw)) {
-            return false;
-        }
+        batch->classes[i] = split->image_of[caption[i]];
+        loader->draws[i] = (ct_picture_draw){loader->seed, epoch, caption[i]};
+    }
+    if (!ct_images_read(split->images, batch->classes, count, loader->draws, batch->images)) {
+        return false;
     }
     ct_caption_batch_fill(&batch->text, split->encoder, split->encoded, batch->captions, count);
     return true;
@@ -56,9 +56,9 @@ static void free_batch(ct_host_batch *batch, ct_device device) {
 
 static bool allocate(ct_loader *loader) {
     const ct_split *split = loader->split;
-    size_t features = (size_t)(split->images->shape.dim[1] * split->images->shape.dim[2]);
-    loader->raw = malloc(features * sizeof(float));
-    bool done = loader->raw != NULL;
+    size_t features = (size_t)(split->images->regions * split->images->width);
+    loader->draws = malloc((size_t)loader->most * sizeof *loader->draws);
+    bool done = loader->draws != NULL;
     for (int i = 0; done && i < CT_PREFETCH_SLOTS; i++) {
         done = allocate_batch(&loader->batch[i], split, loader->device, (size_t)loader->most,
                               features);
@@ -76,6 +76,7 @@ ct_loader *ct_loader_create(const ct_split *split, int64_t batch, bool shuffle, 
     if (!loader) return ct_fail("loader: out of memory");
     loader->split = split;
     loader->device = device;
+    loader->seed = seed;
     loader->most = batch < split->caption_count ? batch : split->caption_count;
     ct_prefetch_options options = {.name = "loader",
                                    .examples = split->caption_count,
@@ -95,7 +96,7 @@ void ct_loader_destroy(ct_loader *loader) {
     if (!loader) return;
     ct_prefetch_destroy(loader->prefetch);
     for (int i = 0; i < CT_PREFETCH_SLOTS; i++) free_batch(&loader->batch[i], loader->device);
-    free(loader->raw);
+    free(loader->draws);
     free(loader);
 }
 

@@ -28,8 +28,7 @@ static void name_image(const ct_experiment *e, const ct_batch *batch, int64_t i,
         return;
     }
     int64_t row = (int64_t)ct_get(batch->classes, i) - ct_model_first_class(e->model);
-    snprintf(text, size, "%s/%s_ims.npy: image %lld", e->config->folder, e->config->train_split,
-             (long long)(row * e->train->rows_an_image));
+    ct_images_name(e->train->images, row, text, size);
 }
 
 static void name_caption(const ct_experiment *e, const ct_batch *batch, int64_t i, char *text,

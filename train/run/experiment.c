@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "train/data/text.h"
-#include "train/run/blame.h"
 #include "train/run/console.h"
+#include "train/run/front.h"
 #include "train/run/weight_file.h"
 
 char *ct_path(const char *folder, const char *name) {
@@ -38,12 +38,21 @@ bool ct_make_folders(const char *path) {
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-static ct_split *open_split(const ct_config *config, const char *name, bool captions_if_any) {
-    ct_split_options options = {.images_repeated = config->images_repeated,
+static ct_split *open_split(const ct_experiment *e, const char *name, bool captions_if_any) {
+    const ct_config *config = e->config;
+    ct_split_options options = {.view = e->pictures ? &e->view : NULL,
+                                .threads = ct_threads(),
+                                .images_repeated = config->images_repeated,
                                 .ids_are_names = strcmp(config->ids, "names") == 0,
                                 .captions_if_any = captions_if_any,
                                 .smallest = config->dtype == CT_F32 ? 1e-10 : 1e-18};
-    return ct_split_open(config->folder, name, options);
+    /* a path where a name of a split is expected: pictures of no data folder */
+    bool found = e->pictures && captions_if_any && strchr(name, '/');
+    ct_split *split =
+        found ? ct_split_find(name, options) : ct_split_open(config->folder, name, options);
+    if (!split || ct_front_skip_broken(e, split)) return split;
+    ct_split_destroy(split);
+    return NULL;
 }
 
 static ct_vocabulary *build_vocabulary(const ct_config *config, char *const *captions,
@@ -118,10 +127,10 @@ static ct_encoder *open_encoder(const ct_experiment *e) {
 
 static bool open_split_data(ct_experiment *e, bool use_run_vocabulary) {
     const ct_config *config = e->config;
-    e->train = open_split(config, config->train_split, false);
+    e->train = open_split(e, config->train_split, false);
     if (!e->train || !open_vocabulary(e, use_run_vocabulary)) return false;
-    e->sizes.regions = e->train->images->shape.dim[1];
-    e->sizes.features = e->train->images->shape.dim[2];
+    e->sizes.regions = e->train->images->regions;
+    e->sizes.features = e->train->images->width;
     e->sizes.images = e->train->image_count;
     return true;
 }
@@ -132,6 +141,11 @@ static bool open_split_data(ct_experiment *e, bool use_run_vocabulary) {
 static bool open_trained_data(ct_experiment *e, const char *weights, const char *split) {
     if (!open_vocabulary(e, true) || !ct_weight_file_sizes(e, weights)) return false;
     if (e->sizes.features) return true;
+    if (e->pictures) {
+        e->sizes.regions = 3;
+        e->sizes.features = e->view.size * e->view.size;
+        return true;
+    }
     if (!split) split = e->config->train_split;
     return ct_split_sizes(e->config->folder, split, &e->sizes.regions, &e->sizes.features);
 }
@@ -177,11 +191,13 @@ static bool set_precision(const ct_experiment *e) {
     return ct_set_precision(e->device, precision);
 }
 
-static bool open_model(ct_experiment *e) {
+/* `from_files`: backbones begin as their files say. */
+static bool open_model(ct_experiment *e, bool from_files) {
     ct_seed((uint64_t)e->config->seed);
     e->model = ct_model_create(&e->config->model, e->sizes);
     ct_module *module = e->model ? ct_model_module(e->model) : NULL;
-    return module && ct_module_to_dtype(module, e->config->dtype) &&
+    return module && (!from_files || ct_model_load_backbones(e->model)) &&
+           ct_module_to_dtype(module, e->config->dtype) &&
            (e->device == CT_CPU || ct_module_to_device(module, e->device));
 }
 
@@ -203,9 +219,10 @@ static bool open_data(ct_experiment *e, const opening *o) {
 }
 
 static bool open_all(ct_experiment *e, const opening *o) {
-    if (!open_device(e) || !set_precision(e)) return false;
+    if (!open_device(e) || !set_precision(e) || !ct_front_view(e)) return false;
     e->recorded = ct_recorded_open(e->config);
-    if (!ct_ok() || !open_data(e, o) || !open_model(e)) return false;
+    bool starts = !o->weights && !o->use_run_vocabulary;
+    if (!ct_ok() || !open_data(e, o) || !open_model(e, starts)) return false;
     return !ct_experiment_is_recorded(e) || ct_recorded_check(e->recorded, e->model);
 }
 
@@ -230,6 +247,13 @@ ct_experiment *ct_experiment_open_trained(ct_config *config, const char *weights
     return NULL;
 }
 
+bool ct_experiment_take_front(ct_experiment *e) {
+    if (!e->train || !ct_front_take(e, e->train)) return e->train == NULL;
+    e->sizes.regions = e->train->images->regions;
+    e->sizes.features = e->train->images->width;
+    return true;
+}
+
 bool ct_experiment_is_recorded(const ct_experiment *e) {
     return ct_recorded_batches(e->recorded) > 0;
 }
@@ -249,18 +273,18 @@ void ct_experiment_close(ct_experiment *e) {
 
 /* Regions and width as the model's training images have them, where that is known. */
 static bool fits_model(const ct_experiment *e, const ct_split *split) {
-    int64_t regions = split->images->shape.dim[1], width = split->images->shape.dim[2];
+    int64_t regions = split->images->regions, width = split->images->width;
     if (regions == e->sizes.regions && width == e->sizes.features) return true;
-    return ct_fail_bool("%s/%s_ims.npy: features of %lld regions x %lld numbers do not fit those "
+    return ct_fail_bool("%s: features of %lld regions x %lld numbers do not fit those "
                         "that are trained on, %lld x %lld",
-                        e->config->folder, split->name, (long long)regions, (long long)width,
+                        split->images->path, (long long)regions, (long long)width,
                         (long long)e->sizes.regions, (long long)e->sizes.features);
 }
 
 static bool make_ready(const ct_experiment *e, ct_split *split, ct_split_use use) {
     bool cut = strcmp(split->name, e->config->dev_split) == 0 && e->config->dev_captions > 0;
     bool encode = split->captions && use != CT_SPLIT_IMAGES_ALONE;
-    return fits_model(e, split) &&
+    return ct_front_take(e, split) && fits_model(e, split) &&
            (!cut || use == CT_SPLIT_IMAGES_ALONE || ct_split_cut(split, e->config->dev_captions)) &&
            ct_split_check(split) && (!encode || ct_split_encode(split, e->encoder));
 }
@@ -271,7 +295,7 @@ ct_split *ct_experiment_split(const ct_experiment *e, const char *name, ct_split
                        "file out",
                        e->config->recorded_file, name);
     }
-    ct_split *split = open_split(e->config, name, use != CT_SPLIT_WHOLE);
+    ct_split *split = open_split(e, name, use != CT_SPLIT_WHOLE);
     if (!split || make_ready(e, split, use)) return split;
     ct_split_destroy(split);
     return NULL;
@@ -298,242 +322,4 @@ ct_split *ct_experiment_ranked_split(const ct_experiment *e, const char *name) {
     if (good) return split;
     ct_split_destroy(split);
     return NULL;
-}
-
-/* ---- batches ---------------------------------------------------------------------------- */
-
-static void set_captions(ct_batch *batch, const ct_caption_batch *text) {
-    int64_t b = text->size, targets = text->target_words;
-    batch->words = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b, text->words), text->ids);
-    batch->lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b), text->lengths);
-    if (!targets) return;
-    batch->targets = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b, targets), text->targets);
-}
-
-/* The tensors of a batch where the model is; all but the lengths: evaluation leaves padded steps
- * out, and in training (train/data/batches.c) they follow. */
-static void to_model(const ct_experiment *e, ct_batch *batch) {
-    ct_tensor **tensors[] = {&batch->images,  &batch->words,   &batch->vectors,
-                             &batch->classes, &batch->targets, &batch->target_mask};
-    for (size_t i = 0; i < sizeof tensors / sizeof *tensors && e->device != CT_CPU; i++) {
-        if (*tensors[i]) *tensors[i] = ct_tensor_to_device(*tensors[i], e->device);
-    }
-}
-
-ct_batch ct_batch_from_host(const ct_experiment *e, const ct_host_batch *host) {
-    int64_t n = e->sizes.regions, f = e->sizes.features, b = host->size;
-    ct_tensor *images = ct_from_data(CT_F32, CT_CPU, CT_SHAPE(b, n, f), host->images);
-    if (e->config->dtype != CT_F32) images = ct_tensor_cast(images, e->config->dtype);
-    ct_tensor *classes = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(b), host->classes);
-    int64_t *number = classes ? ct_data(classes) : NULL;
-    for (int64_t i = 0; number && i < b; i++) number[i] += ct_model_first_class(e->model);
-    ct_batch batch = {.images = images, .classes = classes};
-    set_captions(&batch, &host->text);
-    to_model(e, &batch);
-    return batch;
-}
-
-bool ct_experiment_recorded(const ct_experiment *e, int64_t step, ct_batch *batch) {
-    if (!ct_recorded_batch(e->recorded, step, batch)) return false;
-    ct_tensor **reals[] = {&batch->images, &batch->vectors, &batch->target_mask};
-    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
-        if (*reals[i]) *reals[i] = ct_tensor_cast(*reals[i], e->config->dtype);
-    }
-    to_model(e, batch);
-    return ct_ok();
-}
-
-/* ---- embedding --------------------------------------------------------------------------- */
-
-/* The sequence drawn in evaluation does not matter (policies take their best action), but the
- * training generator must not move. */
-static ct_rng evaluation_rng(const ct_experiment *e) {
-    return ct_rng_create((uint64_t)e->config->seed, 0);
-}
-
-/* Features of the images `which` in the configured dtype, where the model is. They are read, not
- * mapped: mapped pages would count as this program's memory. */
-static ct_tensor *read_images(const ct_experiment *e, const ct_split *split, const int64_t *which,
-                              int64_t count) {
-    int64_t n = split->images->shape.dim[1], f = split->images->shape.dim[2];
-    ct_tensor *images = ct_empty(CT_F32, CT_CPU, CT_SHAPE(count, n, f));
-    ct_tensor *raw = ct_empty(CT_F32, CT_CPU, CT_SHAPE(n, f));
-    if (!images || !raw) return NULL;
-    float *out = ct_data(images);
-    for (int64_t i = 0; i < count; i++) {
-        if (!ct_split_read_image(split, which[i], out + i * n * f, ct_data(raw))) return NULL;
-    }
-    ct_batch batch = {.images = ct_tensor_cast(images, e->config->dtype)};
-    to_model(e, &batch);
-    return batch.images;
-}
-
-/* Which images or captions of a split are embedded, for messages. */
-typedef struct {
-    const ct_split *split;
-    const ct_caption *captions; /* sentences of no split */
-    const int64_t *which;       /* NULL: the first ones */
-} embedded;
-
-static void name_image(const void *context, int64_t i, char *text, size_t size) {
-    const embedded *of = context;
-    snprintf(text, size, "%s/%s_ims.npy: image %lld", of->split->folder, of->split->name,
-             (long long)(of->which[i] * of->split->rows_an_image));
-}
-
-static void name_caption(const void *context, int64_t i, char *text, size_t size) {
-    const embedded *of = context;
-    if (!of->split) snprintf(text, size, "the sentence");
-    else {
-        snprintf(text, size, "%s/%s_caps.txt: caption '%s'", of->split->folder, of->split->name,
-                 of->split->captions[of->which[i]]);
-    }
-}
-
-static ct_tensor *embed_images(const ct_experiment *e, const ct_split *split, const int64_t *which,
-                               int64_t count) {
-    ct_rng rng = evaluation_rng(e);
-    ct_batch batch = {.images = read_images(e, split, which, count)};
-    ct_tensor *y = batch.images ? ct_model_embed_images(e->model, batch.images, &rng) : NULL;
-    y = y ? ct_model_ranked(e->model, y) : NULL;
-    embedded of = {.split = split, .which = which};
-    return ct_blame_embeddings(e, y, &batch, false, name_image, &of) ? y : NULL;
-}
-
-/* Embeddings (count,D) of the captions `which`, or the first ones if it is NULL. */
-static ct_tensor *embed_encoded(const ct_experiment *e, embedded of, int64_t count) {
-    const ct_caption *captions = of.captions;
-    const int64_t *which = of.which;
-    int64_t longest = 1;
-    for (int64_t i = 0; i < count; i++) {
-        int64_t length = captions[which ? which[i] : i].length;
-        if (length > longest) longest = length;
-    }
-    ct_caption_batch text;
-    if (!ct_caption_batch_create(&text, e->encoder, count, longest)) return NULL;
-    ct_caption_batch_fill(&text, e->encoder, captions, which, count);
-    ct_batch batch = {0};
-    set_captions(&batch, &text);
-    ct_caption_batch_free(&text);
-    ct_rng rng = evaluation_rng(e);
-    to_model(e, &batch);
-    ct_tensor *y = ct_model_ranked(e->model, ct_model_embed_captions(e->model, &batch, &rng));
-    return ct_blame_embeddings(e, y, &batch, true, name_caption, &of) ? y : NULL;
-}
-
-static ct_tensor *embed_captions(const ct_experiment *e, const ct_split *split,
-                                 const int64_t *which, int64_t count) {
-    return embed_encoded(e, (embedded){split, split->encoded, which}, count);
-}
-
-/* Images or captions that are embedded at once, always the same ones together: a BLAS takes what is
- * left of rows that its kernels do not divide by other kernels, and sums over padded steps round as
- * they are padded, so that in another batch last bits would be others, and now and then a rank. */
-enum { EMBEDDED_AT_ONCE = 128 };
-
-/* Embeddings (rows,D) of a split's images or captions, `block` of them at a time. What is the same
- * is embedded once. */
-static ct_tensor *embed_rows(const ct_experiment *e, const ct_split *split,
-                             const ct_distinct *distinct, int64_t block,
-                             ct_tensor *(*embed)(const ct_experiment *, const ct_split *,
-                                                 const int64_t *, int64_t)) {
-    int64_t width = ct_model_width(e->model);
-    ct_tensor *out = ct_empty(e->config->dtype, e->device, CT_SHAPE(distinct->count, width));
-    for (int64_t first = 0; out && first < distinct->count; first += block) {
-        int64_t left = distinct->count - first, count = left < block ? left : block;
-        CT_SCOPE {
-            ct_tensor *y = embed(e, split, distinct->first + first, count);
-            ct_tensor *rows = ct_tensor_slice(out, 0, first, first + count, 1);
-            if (!y || !ct_tensor_copy_to(rows, y)) return NULL;
-        }
-    }
-    return out ? ct_distinct_spread(distinct, out) : NULL;
-}
-
-/* Under `image_batchnorm_eval = batch` an image's embedding is that of its batch: all are embedded
- * as they come, [evaluate] batch of them at a time. */
-static ct_tensor *embed_split_images(const ct_experiment *e, const ct_split *split) {
-    bool of_batch;
-    if (!ct_compat_released(&e->config->model, "image_batchnorm_eval", &of_batch)) return NULL;
-    const ct_distinct *same = &split->same_images;
-    if (!of_batch && same->of) return embed_rows(e, split, same, EMBEDDED_AT_ONCE, embed_images);
-    int64_t block = of_batch ? e->config->evaluate_batch : EMBEDDED_AT_ONCE;
-    ct_distinct each = {0};
-    bool made = ct_distinct_none(&each, split->image_count);
-    ct_tensor *images = made ? embed_rows(e, split, &each, block, embed_images) : NULL;
-    ct_distinct_free(&each);
-    return images;
-}
-
-static ct_tensor *embed_split_captions(const ct_experiment *e, const ct_split *split) {
-    ct_distinct same = {0};
-    bool found = ct_captions_distinct(split->encoded, split->caption_count, &same);
-    ct_tensor *captions =
-        found ? embed_rows(e, split, &same, EMBEDDED_AT_ONCE, embed_captions) : NULL;
-    ct_distinct_free(&same);
-    return captions;
-}
-
-bool ct_embed_split(const ct_experiment *e, const ct_split *split, ct_tensor **images,
-                    ct_tensor **captions) {
-    ct_module *module = ct_model_module(e->model);
-    bool training = ct_module_training(module), done = false;
-    ct_module_train(module, false);
-    CT_NO_GRAD {
-        *images = embed_split_images(e, split);
-        if (captions) *captions = *images ? embed_split_captions(e, split) : NULL;
-        done = *images && (!captions || *captions);
-    }
-    ct_module_train(module, training);
-    return done;
-}
-
-bool ct_embed_batch(const ct_experiment *e, const ct_batch *batch, ct_tensor **images,
-                    ct_tensor **captions) {
-    ct_module *module = ct_model_module(e->model);
-    bool training = ct_module_training(module);
-    ct_module_train(module, false);
-    CT_NO_GRAD {
-        ct_rng rng = evaluation_rng(e);
-        ct_tensor *y = ct_model_embed_captions(e->model, batch, &rng);
-        *captions = ct_model_ranked(e->model, y);
-        y = ct_model_embed_images(e->model, batch->images, &rng);
-        *images = ct_model_ranked(e->model, y);
-    }
-    ct_module_train(module, training);
-    return *images && *captions;
-}
-
-ct_tensor *ct_embed_sentences(const ct_experiment *e, const char *const *sentences, int count) {
-    ct_caption *captions = calloc((size_t)count + 1, sizeof *captions);
-    bool encoded = captions != NULL || ct_fail_bool("out of memory");
-    for (int i = 0; encoded && i < count; i++) {
-        encoded = ct_encode(e->encoder, sentences[i], &captions[i]);
-    }
-    ct_module *module = ct_model_module(e->model);
-    bool training = ct_module_training(module);
-    ct_tensor *y = NULL;
-    ct_module_train(module, false);
-    CT_NO_GRAD
-    if (encoded) y = embed_encoded(e, (embedded){.captions = captions}, count);
-    ct_module_train(module, training);
-    for (int i = 0; captions && i < count; i++) ct_caption_free(&captions[i]);
-    free(captions);
-    return y;
-}
-
-bool ct_evaluate_split(const ct_experiment *e, const ct_split *split, bool reported,
-                       ct_retrieval *metrics) {
-    ct_evaluation how = {.folds = (int)e->config->folds};
-    if (reported && !ct_compat_released(&e->config->model, "evaluation_report", &how.released)) {
-        return false;
-    }
-    bool done = false;
-    CT_SCOPE {
-        ct_tensor *images, *captions;
-        if (!ct_embed_split(e, split, &images, &captions)) break;
-        ct_embeddings one = {images, captions, ct_model_measure(e->model)};
-        done = ct_evaluate(&one, 1, split->image_of, how, metrics);
-    }
-    return done;
 }

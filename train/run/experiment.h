@@ -16,8 +16,10 @@ typedef struct {
     ct_encoder *encoder;       /* NULL: batches are recorded */
     ct_split *train;           /* NULL: batches are recorded, or none is trained on */
     ct_recorded *recorded;     /* batches, noise; NULL: neither is */
-    ct_model_sizes sizes;      /* that the model was made for */
-    ct_tensor *word_vectors;   /* (V,E), or NULL */
+    bool pictures;             /* images are pictures, seen as `view` says (train/run/front.h) */
+    ct_picture_view view;
+    ct_model_sizes sizes;    /* that the model was made for */
+    ct_tensor *word_vectors; /* (V,E), or NULL */
     uint8_t *word_known;
     ct_model *model;
 } ct_experiment;
@@ -35,6 +37,9 @@ ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary);
  * (NULL: the training split's); without a vocabulary in the run folder it is the configured one. */
 ct_experiment *ct_experiment_open_trained(ct_config *config, const char *weights,
                                           const char *split);
+/* Once the model's weights are those that training starts from: what its front makes of the
+ * training pictures takes their place, if it has one (train/run/front.h). */
+bool ct_experiment_take_front(ct_experiment *experiment);
 void ct_experiment_close(ct_experiment *experiment);
 /* Whether batches are recorded in place of splits. */
 bool ct_experiment_is_recorded(const ct_experiment *experiment);
@@ -67,6 +72,9 @@ bool ct_embed_batch(const ct_experiment *experiment, const ct_batch *batch, ct_t
 /* The same of sentences: (count,D). */
 ct_tensor *ct_embed_sentences(const ct_experiment *experiment, const char *const *sentences,
                               int count);
+
+/* The same of a file of a picture, in no split: (1,D). An error if the model reads features. */
+ct_tensor *ct_embed_picture(const ct_experiment *experiment, const char *picture);
 
 /* Embeds and ranks a split; folds of config->folds where it is above 1. `reported`: as `[compat]
  * evaluation_report` says, which is for what is printed, not for choosing a model. */

@@ -2,6 +2,7 @@
 #include "train/run/preparation.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "train/run/console.h"
 #include "train/run/optimization.h"
@@ -117,6 +118,16 @@ static bool init_counts(const ct_config *config) {
                         "one of both");
 }
 
+/* What a run's front makes of pictures is that of its own weights. */
+static bool load_run(const ct_experiment *e, bool resumes) {
+    if (!resumes || !e->pictures) return true;
+    char *path = ct_path(e->config->run_folder, "last.safetensors");
+    bool loaded = path && (access(path, R_OK) != 0 || /* resuming says what is missing */
+                           ct_experiment_load(e, path, CT_WEIGHTS_FOR_OTHER_GRAPH));
+    free(path);
+    return loaded;
+}
+
 bool ct_prepare(ct_prepared *p, ct_config *config, const ct_train_options *options) {
     bool resumes = options->mode == CT_RUN_RESUME;
     *p = (ct_prepared){.experiment = ct_experiment_open(config, resumes)};
@@ -125,6 +136,7 @@ bool ct_prepare(ct_prepared *p, ct_config *config, const ct_train_options *optio
     ct_weights_purpose purpose =
         options->other_graph ? CT_WEIGHTS_FOR_OTHER_GRAPH : CT_WEIGHTS_TO_TRAIN;
     if (!e || (options->weights && !ct_experiment_load(e, options->weights, purpose))) return false;
+    if (!load_run(p->experiment, resumes) || !ct_experiment_take_front(p->experiment)) return false;
     if (!open_splits(p) || !(p->batches = ct_batches_open(e))) return false;
     /* how many steps a run has done that is gone on with is not known yet */
     if (!resumes && !ct_prepared_noise(p, options, 0)) return false;
