@@ -15,12 +15,13 @@ static ct_tensor *made_up(int64_t side) {
 
 /* A network of its own: every module's result has the shape that the table says. */
 START_TEST(a_chain_of_convolutions_runs_and_learns) {
-    ct_model *model = model_of("[image]\npixels = pictures size=16 mean=0.5 std=0.25\n"
-                               "conv = conv2d width=4 stride=2\nnorm = batchnorm\nact = relu6\n"
-                               "block = residual width=8 stride=2\npool1 = maxpool2d\n"
-                               "pool2 = avgpool2d kernel=2 stride=1\n"
-                               "spread = regions\nfc = linear width=5\npool = mean\n" CAPTIONS RANKING,
-                               CT_F64);
+    ct_model *model =
+        model_of("[image]\npixels = pictures size=16 mean=0.5 std=0.25\n"
+                 "conv = conv2d width=4 stride=2\nnorm = batchnorm\nact = relu6\n"
+                 "block = residual width=8 stride=2\npool1 = maxpool2d\n"
+                 "pool2 = avgpool2d kernel=2 stride=1\n"
+                 "spread = regions\nfc = linear width=5\npool = mean\n" CAPTIONS RANKING,
+                 CT_F64);
     assert_no_error();
     int count;
     ct_model_row *rows = ct_model_table(model, BATCH, 4, &count);
