@@ -277,6 +277,7 @@ static void print_run_folder(const ct_config *config, ct_run_mode mode) {
 
 bool ct_dry_run(ct_config *config, ct_train_options options) {
     ct_prepared p;
+    config->writes_nothing = true;
     bool done = ct_prepare(&p, config, &options) &&
                 (options.mode != CT_RUN_RESUME || ct_resume_possible(&p));
     ct_optimizer_destroy(p.optimizer); /* what it holds is said beside what is measured */

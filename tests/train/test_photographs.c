@@ -198,10 +198,13 @@ static int count_files(const char *folder) {
 
 START_TEST(features_of_a_frozen_network_are_computed_once) {
     char *folder = frozen_experiment(), options[512];
+    assert_said(train(folder, "--dry-run"), "24 images of 64 x 64 pixels");
+    ck_assert_int_eq(count_files(in_folder(folder, "data/cache")), 0); /* it writes nothing */
     const char *output = train(folder, "--set train.epochs=1");
     assert_said(output, "train: features of 24 pictures computed");
     assert_said(output, "test: features of 12 pictures computed");
     ck_assert_int_eq(count_files(in_folder(folder, "data/cache")), 3);
+    assert_said(train(folder, "--dry-run --overwrite"), "24 images of 4 regions x 1280 features");
     snprintf(options, sizeof options, "--set train.epochs=1 --set run.folder=%s/again", folder);
     output = train(folder, options);
     ck_assert_msg(!strstr(output, "computed"), "%s", output);

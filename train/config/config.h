@@ -67,7 +67,8 @@ typedef struct {
 
     /* the model's sections */
     ct_description model;
-    char *file; /* path of the configuration */
+    bool writes_nothing; /* --dry-run: features of pictures are not kept either */
+    char *file;          /* path of the configuration */
     char *text; /* all of it as INI text with --set applied and defaults filled in: what is saved
                  * with a run; read again, it gives the same configuration */
 } ct_config;

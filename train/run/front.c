@@ -195,18 +195,31 @@ static bool make_features(const ct_experiment *e, const ct_split *split, const c
     return true;
 }
 
+/* Whether no part is missing. */
+static bool are_there(const ct_images *images, const char *folder) {
+    bool there = true;
+    for (int64_t part = 0; there && part * CT_FRONT_PART < images->count; part++) {
+        char *path = ct_images_part(folder, part);
+        there = path && access(path, R_OK) == 0;
+        free(path);
+    }
+    return there;
+}
+
 bool ct_front_take(const ct_experiment *e, ct_split *split) {
-    int64_t regions, features;
+    int64_t regions, features, count = split->images->count;
     uint64_t hash;
     if (!ct_front_counts(e, &regions, &features)) return ct_ok();
     if (!hash_all(e, split->images, &hash)) return false;
     char *folder = cache_path(e, split->name, hash, "");
-    bool made = folder && make_features(e, split, folder);
-    ct_images *images =
-        made ? ct_images_open_parts(folder, split->images->count, CT_FRONT_PART, 0) : NULL;
-    if (images) ct_split_replace_images(split, images);
+    /* where nothing may be written a model is given the pictures: the same but for f16 */
+    bool pictures = folder && e->config->writes_nothing && !are_there(split->images, folder);
+    if (folder && !pictures && make_features(e, split, folder)) {
+        ct_images *images = ct_images_open_parts(folder, count, CT_FRONT_PART, 0);
+        if (images) ct_split_replace_images(split, images);
+    }
     free(folder);
-    return images != NULL;
+    return ct_ok();
 }
 
 /* ---- broken ones ------------------------------------------------------------------------- */
@@ -243,7 +256,7 @@ static bool know_broken(const ct_experiment *e, const ct_split *split, bool *bro
     for (int64_t i = 0; known && i < images->count; i++) broken[i] = kept[i] != 0;
     free(kept);
     char *slash = strrchr(path, '/');
-    if (!known && ct_ok() && find_broken(images, broken)) {
+    if (!known && ct_ok() && find_broken(images, broken) && !e->config->writes_nothing) {
         *slash = '\0';
         bool folder = ct_make_folders(path);
         *slash = '/';
