@@ -23,6 +23,10 @@ import timm
 import torch
 import torchvision
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import printing  # noqa: E402
+
 PROGRAM = Path(__file__).resolve().parents[2] / "build" / "benchmarks" / "pictures"
 SAMPLES = 3
 BATCH = 32
@@ -66,6 +70,7 @@ def model_of(network: str, train: bool) -> torch.nn.Module:
 
 
 def main() -> None:
+    printing.is_the_result()
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     threads = int(sys.argv[2]) if len(sys.argv) > 2 else 2
     torch.set_num_threads(threads)
