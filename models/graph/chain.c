@@ -286,8 +286,9 @@ void ct_graph_free(ct_graph_chain *chain) {
 int ct_graph_start(const ct_graph_chain *chain, const ct_tensor *images, int64_t features) {
     const ct_graph_node *first = &chain->node[0];
     bool pictures = first->kind->place & CT_GIVES_PICTURES;
-    int64_t regions = ct_dim(images, 1), width = ct_dim(images, 2), side = first->out_side;
     bool three = ct_ndim(images) == 3;
+    int64_t regions = three ? ct_dim(images, 1) : 0, width = three ? ct_dim(images, 2) : 0;
+    int64_t side = first->out_side;
     if (!pictures && three && width == features) return 0;
     if (pictures && three && regions == 3 && width == side * side) return 0;
     if (chain->front && three && regions == chain->regions &&

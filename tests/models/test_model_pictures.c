@@ -40,6 +40,9 @@ START_TEST(a_chain_of_convolutions_runs_and_learns) {
         int64_t regions, features;
         ck_assert(!ct_model_front(model, &regions, &features));
         assert_no_error();
+        ck_assert_ptr_null(
+            ct_model_embed_images(model, ct_tensor_reshape(made_up(16), CT_SHAPE(-1)), NULL));
+        assert_error("model: images are f64 (2304), expected pictures (B,3,256)");
         ck_assert_ptr_null(ct_model_embed_images(model, made_up(15), NULL));
         assert_error("model: images are f64 (3,3,225), expected pictures (B,3,256)");
     }

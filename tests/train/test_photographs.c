@@ -269,6 +269,8 @@ END_TEST
 START_TEST(a_model_of_features_takes_no_picture) {
     char *folder = tiny_experiment();
     train(folder, "--set train.epochs=1");
+    REFUSED(folder, "--overwrite --set data.augment_flip=yes",
+            "[data] augment_crop, augment_flip and augment_jitter change pictures, but [image]");
     REFUSED(folder, "--query-image x.png", "x.png: this model reads features, not pictures");
     folder_remove(folder);
 }

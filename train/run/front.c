@@ -29,7 +29,14 @@ static bool changes_any(const ct_config *config) {
 bool ct_front_view(ct_experiment *e) {
     ct_picture_form form;
     e->pictures = ct_description_pictures(&e->config->model, &form);
-    if (!e->pictures) return ct_ok();
+    if (!ct_ok()) return false;
+    if (!e->pictures) {
+        return !changes_any(e->config) ||
+               ct_fail_bool(
+                   "%s: [data] augment_crop, augment_flip and augment_jitter change pictures, "
+                   "but [image] does not begin with 'pictures'",
+                   e->config->file);
+    }
     e->view = ct_picture_view_defaults(form.size);
     e->view.resize = form.resize;
     e->view.filter = form.bicubic ? CT_PICTURE_BICUBIC : CT_PICTURE_BILINEAR;
