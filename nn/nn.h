@@ -398,6 +398,8 @@ bool ct_init_xavier_uniform(ct_tensor *x, double gain, ct_rng *rng);
 bool ct_init_xavier_normal(ct_tensor *x, double gain, ct_rng *rng);
 bool ct_init_kaiming_uniform(ct_tensor *x, double slope, ct_rng *rng); /* leaky relu slope */
 bool ct_init_kaiming_normal(ct_tensor *x, double slope, ct_rng *rng);
+/* The same by what a unit gives on (PyTorch's mode fan_out, which groups do not divide). */
+bool ct_init_kaiming_normal_out(ct_tensor *x, double slope, ct_rng *rng);
 
 /* ---- losses ----------------------------------------------------------------------------- */
 

@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What networks for pictures are made of. */
-#include <math.h>
-
 #include "models/backbones/backbone.h"
 
-/* He et al. (2015), of what a unit gives on; PyTorch does not divide it by the groups. */
 bool ct_backbone_draw_conv(ct_module *conv) {
-    ct_tensor *weight = ct_module_tensor(conv, "weight");
-    if (!weight) return false;
-    const int64_t *dim = weight->shape.dim;
-    double fan_out = (double)dim[0] * (double)dim[2] * (double)dim[3];
-    return ct_init_normal(weight, 0, sqrt(2 / fan_out), ct_default_rng());
+    return ct_init_kaiming_normal_out(ct_module_tensor(conv, "weight"), 0, ct_default_rng());
 }
 
 ct_module *ct_backbone_conv_create(ct_backbone_conv shape) {

@@ -79,3 +79,9 @@ bool ct_init_kaiming_normal(ct_tensor *x, double slope, ct_rng *rng) {
     if (!fans("init_kaiming_normal", x, &in, &out)) return false;
     return ct_init_normal(x, 0, sqrt(2 / ((1 + slope * slope) * in)), rng);
 }
+
+bool ct_init_kaiming_normal_out(ct_tensor *x, double slope, ct_rng *rng) {
+    double in = 0, out = 0;
+    if (!fans("init_kaiming_normal_out", x, &in, &out)) return false;
+    return ct_init_normal(x, 0, sqrt(2 / ((1 + slope * slope) * out)), rng);
+}

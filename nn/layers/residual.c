@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The residual blocks of convolutional networks (He et al. 2016). */
-#include <math.h>
 #include <stdio.h>
 
 #include "nn/core/module.h"
@@ -24,9 +23,8 @@ static ct_module *make_conv(square of) {
     options.padding = of.kernel / 2;
     options.bias = false;
     ct_module *conv = ct_conv2d_create(of.in, of.out, of.kernel, &options);
-    double fan_out = (double)of.out * (double)of.kernel * (double)of.kernel;
-    bool ok = conv && ct_init_normal(ct_module_tensor(conv, "weight"), 0, sqrt(2 / fan_out),
-                                     ct_default_rng());
+    bool ok =
+        conv && ct_init_kaiming_normal_out(ct_module_tensor(conv, "weight"), 0, ct_default_rng());
     return ct_module_if(conv, ok);
 }
 
