@@ -145,7 +145,6 @@ typedef struct {
     ct_caption *encoded;       /* caption by caption; NULL until ct_split_encode */
     int64_t longest;           /* of their lengths */
     char *folder, *caption_text; /* the captions point into caption_text */
-    int64_t rows_an_image;       /* of features in the file */
     ct_distinct same_images;     /* which images have the same features; of ct_split_check */
 } ct_split;
 

@@ -72,7 +72,6 @@ void ct_split_replace_images(ct_split *split, ct_images *images) {
 static bool join_repeated_images(ct_split *split, int64_t times) {
     bool must = split->image_count == split->caption_count;
     if (!ct_images_join_rows(split->images, times, must)) return false;
-    split->rows_an_image = split->image_count / split->images->count;
     split->image_count = split->images->count;
     return true;
 }
@@ -150,9 +149,11 @@ static bool assign_images(ct_split *split, ct_split_options options) {
         int64_t count = 0;
         char *text = ct_text_read(path, &bytes);
         char **lines = text ? ct_text_lines(text, bytes, &count) : NULL;
+        int64_t rows = split->image_count;
         done = lines && read_ids(split, path, lines, count) &&
                join_repeated_images(split, options.images_repeated);
-        for (int64_t i = 0; done && i < count; i++) split->image_of[i] /= split->rows_an_image;
+        int64_t rows_an_image = rows / split->images->count;
+        for (int64_t i = 0; done && i < count; i++) split->image_of[i] /= rows_an_image;
         free(lines);
         free(text);
     }

@@ -58,16 +58,12 @@ static ct_rng evaluation_rng(const ct_experiment *e) {
     return ct_rng_create((uint64_t)e->config->seed, 0);
 }
 
-/* Features of the images `which` in the configured dtype, where the model is. They are read, not
- * mapped: mapped pages would count as this program's memory. */
-static ct_tensor *read_images(const ct_experiment *e, const ct_split *split, const int64_t *which,
-                              int64_t count) {
-    const ct_images *from = split->images;
+/* Images `which` (NULL: the first) in f32. Features are read, not mapped: mapped pages would count
+ * as this program's memory. */
+static ct_tensor *read_images(const ct_images *from, const int64_t *which, int64_t count) {
     ct_tensor *images = ct_empty(CT_F32, CT_CPU, CT_SHAPE(count, from->regions, from->width));
-    if (!images || !ct_images_read(from, which, count, NULL, ct_data(images))) return NULL;
-    ct_batch batch = {.images = ct_tensor_cast(images, e->config->dtype)};
-    to_model(e, &batch);
-    return batch.images;
+    bool read = images && ct_images_read(from, which, count, NULL, ct_data(images));
+    return read ? images : NULL;
 }
 
 /* Which images or captions of a split are embedded, for messages. */
@@ -91,14 +87,22 @@ static void name_caption(const void *context, int64_t i, char *text, size_t size
     }
 }
 
-static ct_tensor *embed_images(const ct_experiment *e, const ct_split *split, const int64_t *which,
-                               int64_t count) {
+/* (count,D) of images that were read; `name` and `context` as ct_blame_embeddings takes them. */
+static ct_tensor *embed_read(const ct_experiment *e, ct_tensor *images,
+                             void (*name)(const void *, int64_t, char *, size_t),
+                             const void *context) {
     ct_rng rng = evaluation_rng(e);
-    ct_batch batch = {.images = read_images(e, split, which, count)};
+    ct_batch batch = {.images = images ? ct_tensor_cast(images, e->config->dtype) : NULL};
+    to_model(e, &batch);
     ct_tensor *y = batch.images ? ct_model_embed_images(e->model, batch.images, &rng) : NULL;
     y = y ? ct_model_ranked(e->model, y) : NULL;
+    return ct_blame_embeddings(e, y, &batch, false, name, context) ? y : NULL;
+}
+
+static ct_tensor *embed_images(const ct_experiment *e, const ct_split *split, const int64_t *which,
+                               int64_t count) {
     embedded of = {.split = split, .which = which};
-    return ct_blame_embeddings(e, y, &batch, false, name_image, &of) ? y : NULL;
+    return embed_read(e, read_images(split->images, which, count), name_image, &of);
 }
 
 /* Embeddings (count,D) of the captions `which`, or the first ones if it is NULL. */
@@ -228,16 +232,11 @@ static void name_picture(const void *path, int64_t i, char *text, size_t size) {
     snprintf(text, size, "%s", (const char *)path);
 }
 
-/* (1,D) of images as a split of this model has them. */
+/* (1,D) of a picture as a split of this model has it. */
 static ct_tensor *embed_one(const ct_experiment *e, ct_tensor *images, const char *picture) {
-    ct_rng rng = evaluation_rng(e);
     int64_t regions, features;
     if (ct_front_counts(e, &regions, &features)) images = ct_front_of(e, images);
-    ct_batch batch = {.images = images ? ct_tensor_cast(images, e->config->dtype) : NULL};
-    to_model(e, &batch);
-    ct_tensor *y = batch.images ? ct_model_embed_images(e->model, batch.images, &rng) : NULL;
-    y = y ? ct_model_ranked(e->model, y) : NULL;
-    return ct_blame_embeddings(e, y, &batch, false, name_picture, picture) ? y : NULL;
+    return embed_read(e, images, name_picture, picture);
 }
 
 ct_tensor *ct_embed_picture(const ct_experiment *e, const char *picture) {
@@ -248,16 +247,14 @@ ct_tensor *ct_embed_picture(const ct_experiment *e, const char *picture) {
     }
     ct_images *one = ct_images_find(picture, &e->view, 1);
     if (one && one->count != 1) ct_fail("%s: a folder, expected a picture", picture);
-    ct_tensor *x =
-        one && ct_ok() ? ct_empty(CT_F32, CT_CPU, CT_SHAPE(1, one->regions, one->width)) : NULL;
-    bool read = x && ct_images_read(one, NULL, 1, NULL, ct_data(x));
+    ct_tensor *x = one && ct_ok() ? read_images(one, NULL, 1) : NULL;
     ct_images_close(one);
     ct_module *module = ct_model_module(e->model);
     bool training = ct_module_training(module);
     ct_tensor *y = NULL;
     ct_module_train(module, false);
     CT_NO_GRAD
-    if (read) y = embed_one(e, x, picture);
+    if (x) y = embed_one(e, x, picture);
     ct_module_train(module, training);
     return y;
 }
