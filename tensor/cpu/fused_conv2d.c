@@ -161,14 +161,17 @@ static bool activate(ct_tensor *y, const finish *f) {
     return planes && CT_CPU(activate)(planes, NULL, f->added, f->activation);
 }
 
-/* f32 by oneDNN, where that is faster (benchmarks/README.md, "Pictures"): it wants pictures in
+/* What oneDNN is not asked for in f32 (benchmarks/README.md, "Pictures"): it wants pictures in
  * another order, and where a 1x1 kernel makes one long product, moving them takes longer than it
  * saves. */
+static bool is_long_product(const conv *c) {
+    return c->kernel_h * c->kernel_w == 1 && c->rows * c->columns >= FEW_COLUMNS;
+}
+
 static bool by_onednn(ct_tensor *y, const ct_tensor *x, const ct_tensor *weight, const finish *f,
                       const conv *c, ct_tensor_conv2d_options options, bool *done) {
     *done = false;
-    bool long_product = c->kernel_h * c->kernel_w == 1 && c->rows * c->columns >= FEW_COLUMNS;
-    if (long_product || c->in == 0) return true;
+    if (is_long_product(c) || c->in == 0) return true;
     return ct_onednn_conv2d(y, x, weight, f->bias, options, done) && (!*done || activate(y, f));
 }
 

@@ -151,3 +151,21 @@ bool REAL_KERNEL(conv2d)(ct_tensor *y, const ct_tensor *x, const ct_tensor *weig
     *done = REAL_NAME(has_sizes)(&c);
     return !*done || REAL_NAME(by_products)(y, x, weight, &f, &c);
 }
+
+bool REAL_KERNEL(conv2d_grad_x)(ct_tensor *gx, const ct_tensor *g, const ct_tensor *weight,
+                                ct_tensor_conv2d_options options, bool *done) {
+    const conv c = conv_of(gx, weight, g, options);
+    *done = is_depthwise(&c);
+    if (*done) return REAL_NAME(depthwise_grad_x)(gx, g, weight, &c);
+    if (gx->dtype != CT_F32 || is_long_product(&c)) return true;
+    return ct_onednn_conv2d_grad_x(gx, g, weight, options, done);
+}
+
+bool REAL_KERNEL(conv2d_grad_weight)(ct_tensor *gweight, const ct_tensor *g, const ct_tensor *x,
+                                     ct_tensor_conv2d_options options, bool *done) {
+    const conv c = conv_of(x, gweight, g, options);
+    *done = is_depthwise(&c);
+    if (*done) return REAL_NAME(depthwise_grad_weight)(gweight, g, x, &c);
+    if (x->dtype != CT_F32 || is_long_product(&c)) return true;
+    return ct_onednn_conv2d_grad_weight(gweight, g, x, options, done);
+}

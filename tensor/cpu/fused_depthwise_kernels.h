@@ -240,32 +240,26 @@ static bool REAL_NAME(depthwise)(ct_tensor *y, const ct_tensor *x, const ct_tens
     return true;
 }
 
-bool REAL_KERNEL(conv2d_grad_x)(ct_tensor *gx, const ct_tensor *g, const ct_tensor *weight,
-                                ct_tensor_conv2d_options options, bool *done) {
-    const conv c = conv_of(gx, weight, g, options);
-    *done = is_depthwise(&c);
-    if (!*done) return true;
-    int threads = ct_cpu_threads(ct_count(gx) * c.kernel_h * c.kernel_w);
+static bool REAL_NAME(depthwise_grad_x)(ct_tensor *gx, const ct_tensor *g, const ct_tensor *weight,
+                                        const conv *c) {
+    int threads = ct_cpu_threads(ct_count(gx) * c->kernel_h * c->kernel_w);
     CT_SCOPE {
-        char *room = room_for(gx, threads, depthwise_room(&c));
+        char *room = room_for(gx, threads, depthwise_room(c));
         if (!room) return false;
-        CT_IN_PARTS(threads, c.batch * c.in,
-                    REAL_NAME(depthwise_grad_planes)(part, gx, g, weight, &c, room));
+        CT_IN_PARTS(threads, c->batch * c->in,
+                    REAL_NAME(depthwise_grad_planes)(part, gx, g, weight, c, room));
     }
     return true;
 }
 
-bool REAL_KERNEL(conv2d_grad_weight)(ct_tensor *gweight, const ct_tensor *g, const ct_tensor *x,
-                                     ct_tensor_conv2d_options options, bool *done) {
-    const conv c = conv_of(x, gweight, g, options);
-    *done = is_depthwise(&c);
-    if (!*done) return true;
-    int threads = ct_cpu_threads(ct_count(g) * c.kernel_h * c.kernel_w);
+static bool REAL_NAME(depthwise_grad_weight)(ct_tensor *gweight, const ct_tensor *g,
+                                             const ct_tensor *x, const conv *c) {
+    int threads = ct_cpu_threads(ct_count(g) * c->kernel_h * c->kernel_w);
     CT_SCOPE {
-        char *room = room_for(g, threads, depthwise_room(&c));
+        char *room = room_for(g, threads, depthwise_room(c));
         if (!room) return false;
-        CT_IN_PARTS(threads, c.in,
-                    REAL_NAME(depthwise_grad_channels)(part, gweight, g, x, &c, room));
+        CT_IN_PARTS(threads, c->in,
+                    REAL_NAME(depthwise_grad_channels)(part, gweight, g, x, c, room));
     }
     return true;
 }

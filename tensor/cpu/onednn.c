@@ -42,6 +42,7 @@ void ct_onednn_allow(bool allowed) { atomic_store(&forbidden, !allowed); }
 
 /* What is made for a call, and let go together. */
 typedef struct {
+    dnnl_primitive_desc_t forward; /* what a gradient's is told it belongs to */
     dnnl_primitive_desc_t description;
     dnnl_primitive_t primitive;
     dnnl_stream_t stream;
@@ -50,6 +51,7 @@ typedef struct {
 static void finish_work(work *w) {
     if (w->primitive) dnnl_primitive_destroy(w->primitive);
     if (w->description) dnnl_primitive_desc_destroy(w->description);
+    if (w->forward) dnnl_primitive_desc_destroy(w->forward);
     if (w->stream) dnnl_stream_destroy(w->stream);
 }
 
@@ -65,7 +67,7 @@ static dnnl_memory_desc_t layout_of(int ndim, const int64_t *size, bool any) {
 }
 
 typedef struct {
-    dnnl_memory_desc_t x, weight, bias, y; /* row-major */
+    dnnl_memory_desc_t x, weight, bias, y; /* or of their gradients */
 } layouts;
 
 static layouts layouts_of(const ct_tensor *y, const ct_tensor *x, const ct_tensor *weight,
@@ -77,17 +79,33 @@ static layouts layouts_of(const ct_tensor *y, const ct_tensor *x, const ct_tenso
                      layout_of(1, w, false), layout_of(4, y->shape.dim, any)};
 }
 
-static bool describe(work *w, const layouts *any, bool biased, ct_tensor_conv2d_options o) {
-    dnnl_convolution_desc_t conv;
+typedef enum { FORWARD, GRADIENT_OF_X, GRADIENT_OF_WEIGHT } direction;
+
+static bool describe(work *w, direction what, const layouts *any, bool biased,
+                     ct_tensor_conv2d_options o) {
+    dnnl_convolution_desc_t forward, gradient;
+    const dnnl_alg_kind_t direct = dnnl_convolution_direct;
     const dnnl_dims_t strides = {o.stride, o.stride}, dilates = {o.dilation - 1, o.dilation - 1};
     const dnnl_dims_t before = {o.before, o.before}, after = {o.after, o.after};
-    return dnnl_dilated_convolution_forward_desc_init(
-               &conv, dnnl_forward_inference, dnnl_convolution_direct, &any->x, &any->weight,
-               biased ? &any->bias : NULL, &any->y, strides, dilates, before,
-               after) == dnnl_success &&
-           dnnl_primitive_desc_create(&w->description, &conv, NULL, engine, NULL) == dnnl_success &&
-           dnnl_primitive_create(&w->primitive, w->description) == dnnl_success &&
-           dnnl_stream_create(&w->stream, engine, dnnl_stream_default_flags) == dnnl_success;
+    dnnl_status_t made = dnnl_dilated_convolution_forward_desc_init(
+        &forward, what == FORWARD ? dnnl_forward_inference : dnnl_forward_training, direct, &any->x,
+        &any->weight, biased ? &any->bias : NULL, &any->y, strides, dilates, before, after);
+    if (made != dnnl_success) return false;
+    if (what == FORWARD) {
+        made = dnnl_primitive_desc_create(&w->description, &forward, NULL, engine, NULL);
+        return made == dnnl_success;
+    }
+    made = dnnl_primitive_desc_create(&w->forward, &forward, NULL, engine, NULL);
+    if (made != dnnl_success) return false;
+    made = what == GRADIENT_OF_X
+               ? dnnl_dilated_convolution_backward_data_desc_init(&gradient, direct, &any->x,
+                                                                  &any->weight, &any->y, strides,
+                                                                  dilates, before, after)
+               : dnnl_dilated_convolution_backward_weights_desc_init(
+                     &gradient, direct, &any->x, &any->weight, NULL, &any->y, strides, dilates,
+                     before, after);
+    return made == dnnl_success && dnnl_primitive_desc_create(&w->description, &gradient, NULL,
+                                                              engine, w->forward) == dnnl_success;
 }
 
 static bool reorder(dnnl_stream_t stream, const dnnl_memory_desc_t *from_layout, void *from,
@@ -110,68 +128,111 @@ static bool reorder(dnnl_stream_t stream, const dnnl_memory_desc_t *from_layout,
     return ok;
 }
 
-/* A tensor's memory as the primitive takes it: itself, or room in the innermost scope. */
+/* What a primitive reads, or writes: the tensor's memory where its order is the one that the
+ * primitive takes, else room in the innermost scope. */
 typedef struct {
-    void *data;
+    int argument; /* DNNL_ARG_... */
+    const ct_tensor *tensor;
+    dnnl_memory_desc_t plain;
+    bool written;
+
     const dnnl_memory_desc_t *layout;
+    void *data;
     dnnl_memory_t memory;
-    bool moved;
 } operand;
 
+enum { MOST_OPERANDS = 4 };
+
+static bool moves(const operand *o) { return o->data != ct_cpu_data(o->tensor); }
+
 /* False with an error where there is no memory. */
-static bool place(operand *o, const work *w, dnnl_query_t query, const ct_tensor *tensor,
-                  const dnnl_memory_desc_t *plain) {
-    o->layout = dnnl_primitive_desc_query_md(w->description, query, 0);
-    o->moved = !dnnl_memory_desc_equal(o->layout, plain);
-    o->data = ct_cpu_data(tensor);
-    if (!o->moved) return true;
+static bool place(const work *w, operand *o) {
+    o->layout = dnnl_primitive_desc_query_md(w->description, dnnl_query_exec_arg_md, o->argument);
+    o->data = ct_cpu_data(o->tensor);
+    if (dnnl_memory_desc_equal(o->layout, &o->plain)) return true;
     int64_t bytes = (int64_t)dnnl_memory_desc_get_size(o->layout);
     const ct_tensor *room = ct_empty(CT_U8, CT_CPU, CT_SHAPE(bytes));
     if (room) o->data = ct_cpu_data(room);
     return room != NULL;
 }
 
-static bool run(const work *w, operand *o, int count, const int *kinds) {
-    dnnl_exec_arg_t arguments[4];
+static bool execute(const work *w, operand *o, int count) {
+    dnnl_exec_arg_t arguments[MOST_OPERANDS];
     bool ok = true;
     for (int i = 0; i < count; i++) {
+        if (!o[i].written && moves(&o[i])) {
+            ok = ok &&
+                 reorder(w->stream, &o[i].plain, ct_cpu_data(o[i].tensor), o[i].layout, o[i].data);
+        }
         ok = ok && dnnl_memory_create(&o[i].memory, o[i].layout, engine, o[i].data) == dnnl_success;
-        arguments[i] = (dnnl_exec_arg_t){kinds[i], o[i].memory};
+        arguments[i] = (dnnl_exec_arg_t){o[i].argument, o[i].memory};
     }
     ok = ok && dnnl_primitive_execute(w->primitive, w->stream, count, arguments) == dnnl_success &&
          dnnl_stream_wait(w->stream) == dnnl_success;
     for (int i = 0; i < count; i++) {
         if (o[i].memory) dnnl_memory_destroy(o[i].memory);
+        if (o[i].written && moves(&o[i])) {
+            ok = ok &&
+                 reorder(w->stream, o[i].layout, o[i].data, &o[i].plain, ct_cpu_data(o[i].tensor));
+        }
     }
     return ok;
+}
+
+/* Of the convolution that `any` describes. False with an error where there is no memory. */
+static bool convolve(direction what, const layouts *any, bool biased,
+                     ct_tensor_conv2d_options options, operand *o, int count, bool *done) {
+    bool memory = true;
+    work w = {0};
+    CT_SCOPE {
+        if (!describe(&w, what, any, biased, options) ||
+            dnnl_primitive_create(&w.primitive, w.description) != dnnl_success ||
+            dnnl_stream_create(&w.stream, engine, dnnl_stream_default_flags) != dnnl_success) {
+            break;
+        }
+        for (int i = 0; memory && i < count; i++) memory = place(&w, &o[i]);
+        *done = memory && execute(&w, o, count);
+    }
+    finish_work(&w);
+    return memory;
 }
 
 bool ct_onednn_conv2d(ct_tensor *y, const ct_tensor *x, const ct_tensor *weight,
                       const ct_tensor *bias, ct_tensor_conv2d_options options, bool *done) {
     *done = false;
     if (!is_there()) return true;
-    bool memory = true;
     const layouts plain = layouts_of(y, x, weight, options.groups, false);
     const layouts any = layouts_of(y, x, weight, options.groups, true);
-    work w = {0};
-    CT_SCOPE {
-        if (!describe(&w, &any, bias != NULL, options)) break;
-        operand o[4] = {0};
-        memory = place(&o[0], &w, dnnl_query_src_md, x, &plain.x) &&
-                 place(&o[1], &w, dnnl_query_weights_md, weight, &plain.weight) &&
-                 place(&o[2], &w, dnnl_query_dst_md, y, &plain.y);
-        if (!memory) break;
-        if (bias) o[3] = (operand){.data = ct_cpu_data(bias), .layout = &plain.bias};
-        static const int kinds[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_BIAS};
-        *done =
-            (!o[0].moved || reorder(w.stream, &plain.x, ct_cpu_data(x), o[0].layout, o[0].data)) &&
-            (!o[1].moved ||
-             reorder(w.stream, &plain.weight, ct_cpu_data(weight), o[1].layout, o[1].data)) &&
-            run(&w, o, bias ? 4 : 3, kinds) &&
-            (!o[2].moved || reorder(w.stream, o[2].layout, o[2].data, &plain.y, ct_cpu_data(y)));
-    }
-    finish_work(&w);
-    return memory;
+    operand o[MOST_OPERANDS] = {{DNNL_ARG_SRC, x, plain.x, .written = false},
+                                {DNNL_ARG_WEIGHTS, weight, plain.weight, .written = false}};
+    int count = 2;
+    if (bias) o[count++] = (operand){DNNL_ARG_BIAS, bias, plain.bias, .written = false};
+    o[count++] = (operand){DNNL_ARG_DST, y, plain.y, .written = true};
+    return convolve(FORWARD, &any, bias != NULL, options, o, count, done);
+}
+
+bool ct_onednn_conv2d_grad_x(ct_tensor *gx, const ct_tensor *g, const ct_tensor *weight,
+                             ct_tensor_conv2d_options options, bool *done) {
+    *done = false;
+    if (!is_there()) return true;
+    const layouts plain = layouts_of(g, gx, weight, options.groups, false);
+    const layouts any = layouts_of(g, gx, weight, options.groups, true);
+    operand o[] = {{DNNL_ARG_DIFF_DST, g, plain.y, .written = false},
+                   {DNNL_ARG_WEIGHTS, weight, plain.weight, .written = false},
+                   {DNNL_ARG_DIFF_SRC, gx, plain.x, .written = true}};
+    return convolve(GRADIENT_OF_X, &any, false, options, o, 3, done);
+}
+
+bool ct_onednn_conv2d_grad_weight(ct_tensor *gweight, const ct_tensor *g, const ct_tensor *x,
+                                  ct_tensor_conv2d_options options, bool *done) {
+    *done = false;
+    if (!is_there()) return true;
+    const layouts plain = layouts_of(g, x, gweight, options.groups, false);
+    const layouts any = layouts_of(g, x, gweight, options.groups, true);
+    operand o[] = {{DNNL_ARG_DIFF_DST, g, plain.y, .written = false},
+                   {DNNL_ARG_SRC, x, plain.x, .written = false},
+                   {DNNL_ARG_DIFF_WEIGHTS, gweight, plain.weight, .written = true}};
+    return convolve(GRADIENT_OF_WEIGHT, &any, false, options, o, 3, done);
 }
 
 #else
@@ -183,6 +244,20 @@ void ct_onednn_allow(bool allowed) { (void)allowed; }
 bool ct_onednn_conv2d(ct_tensor *y, const ct_tensor *x, const ct_tensor *weight,
                       const ct_tensor *bias, ct_tensor_conv2d_options options, bool *done) {
     (void)y, (void)x, (void)weight, (void)bias, (void)options;
+    *done = false;
+    return true;
+}
+
+bool ct_onednn_conv2d_grad_x(ct_tensor *gx, const ct_tensor *g, const ct_tensor *weight,
+                             ct_tensor_conv2d_options options, bool *done) {
+    (void)gx, (void)g, (void)weight, (void)options;
+    *done = false;
+    return true;
+}
+
+bool ct_onednn_conv2d_grad_weight(ct_tensor *gweight, const ct_tensor *g, const ct_tensor *x,
+                                  ct_tensor_conv2d_options options, bool *done) {
+    (void)gweight, (void)g, (void)x, (void)options;
     *done = false;
     return true;
 }

@@ -15,5 +15,10 @@ void ct_onednn_allow(bool allowed);
  * no memory. The same bits for the same shape and number of threads. */
 bool ct_onednn_conv2d(ct_tensor *y, const ct_tensor *x, const ct_tensor *weight,
                       const ct_tensor *bias, ct_tensor_conv2d_options options, bool *done);
+/* Its gradients in x and in weight, g that of y; as above. */
+bool ct_onednn_conv2d_grad_x(ct_tensor *gx, const ct_tensor *g, const ct_tensor *weight,
+                             ct_tensor_conv2d_options options, bool *done);
+bool ct_onednn_conv2d_grad_weight(ct_tensor *gweight, const ct_tensor *g, const ct_tensor *x,
+                                  ct_tensor_conv2d_options options, bool *done);
 
 #endif
