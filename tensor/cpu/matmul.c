@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Matrix products through CBLAS: which call, on which operands, by which threads. */
+/* Matrix products by OpenBLAS and oneDNN: which call, on which operands, by which threads. */
 #include <limits.h>
 #include <omp.h>
 
 #include "tensor/cpu/blas.h"
 #include "tensor/cpu/cpu.h"
+#include "tensor/cpu/onednn.h"
 
 /* A matrix (or a batch of them) as BLAS takes it: row-major, or its transpose. */
 typedef struct {
@@ -50,7 +51,7 @@ static const ct_tensor *blas_operand(const ct_tensor *x, operand *o) {
 
 /* A batch of products: sizes and what all of them share. */
 typedef struct {
-    bool f32;
+    bool f32, onednn; /* onednn: not OpenBLAS */
     int64_t m, n, k;
     double alpha, beta;
     operand a, b;
@@ -60,8 +61,15 @@ typedef struct {
     int parts_m, parts_n; /* every product is computed in so many parts */
 } job;
 
-/* m rows and n columns of a product; a, b, c: elements from the start of the operands. */
-static void gemm(const job *j, int64_t m, int64_t n, int64_t a, int64_t b, int64_t c) {
+/* m rows and n columns of a product; a, b, c: elements from the start of the operands. False: no
+ * memory. */
+static bool gemm(const job *j, int64_t m, int64_t n, int64_t a, int64_t b, int64_t c) {
+    if (j->onednn) {
+        return ct_onednn_gemm(j->a.transpose == CblasTrans, j->b.transpose == CblasTrans, m, n,
+                              j->k, (float)j->alpha, (const float *)j->a.data + a, j->a.leading,
+                              (const float *)j->b.data + b, j->b.leading, (float)j->beta,
+                              (float *)j->c + c, j->c_leading);
+    }
     if (j->f32) {
         cblas_sgemm(CblasRowMajor, j->a.transpose, j->b.transpose, (int)m, (int)n, (int)j->k,
                     (float)j->alpha, (const float *)j->a.data + a, (int)j->a.leading,
@@ -73,6 +81,7 @@ static void gemm(const job *j, int64_t m, int64_t n, int64_t a, int64_t b, int64
                     (const double *)j->b.data + b, (int)j->b.leading, j->beta, (double *)j->c + c,
                     (int)j->c_leading);
     }
+    return true;
 }
 
 /* Where part i of n begins, at multiples of what BLAS kernels take at a time. */
@@ -82,7 +91,7 @@ static int64_t part_start(int64_t size, int parts, int64_t i) {
 }
 
 /* Task number `task`: one part of one product. */
-static void gemm_task(const job *j, int64_t task) {
+static bool gemm_task(const job *j, int64_t task) {
     int64_t part = task % (j->parts_m * j->parts_n), batch = task / (j->parts_m * j->parts_n);
     int64_t row = part_start(j->m, j->parts_m, part / j->parts_n);
     int64_t rows = part_start(j->m, j->parts_m, part / j->parts_n + 1) - row;
@@ -99,7 +108,7 @@ static void gemm_task(const job *j, int64_t task) {
         at_c += here * c->stride[i];
         batch /= c->shape.dim[i];
     }
-    if (rows && columns) gemm(j, rows, columns, at_a, at_b, at_c);
+    return !rows || !columns || gemm(j, rows, columns, at_a, at_b, at_c);
 }
 
 /* Cuts each product into parts if the batch alone does not occupy the threads evenly; the shape of
@@ -118,27 +127,32 @@ static void choose_parts(job *j, int64_t count, int threads) {
     }
 }
 
-/* The BLAS always runs on one thread, and we give each thread products or parts of them: a batch of
- * small products is twice as fast that way, and it does not matter which kind of threads the
- * BLAS was built with (two OpenMP runtimes in one process can even wait for each other forever).
+/* Either library always runs on one thread, and we give each thread products or parts of them: a
+ * batch of small products is twice as fast that way, and it does not matter which kind of threads
+ * the BLAS was built with (two OpenMP runtimes in one process can even wait for each other
+ * forever).
  */
-static void gemm_all(job *j, int64_t count) {
+static bool gemm_all(job *j, int64_t count) {
     enum { WORTH_THREADS = 1 << 19 }; /* multiplications: some microseconds of work */
-    double work = (double)j->m * (double)j->n * (double)j->k * (double)count;
+    double one = (double)j->m * (double)j->n * (double)j->k, work = one * (double)count;
     int available = omp_get_max_threads();
     int threads = work < WORTH_THREADS || omp_in_parallel() ? 1 : available;
+    j->onednn = j->f32 && one >= ct_onednn_least_product();
     ct_blas_on_one_thread();
     choose_parts(j, count, threads);
     int64_t tasks = count * j->parts_m * j->parts_n;
     if (threads > tasks) threads = (int)tasks;
+    bool done = true;
     if (threads == 1) {
         omp_set_num_threads(1);
-        for (int64_t i = 0; i < tasks; i++) gemm_task(j, i);
+        for (int64_t i = 0; i < tasks; i++) done = gemm_task(j, i) && done;
         omp_set_num_threads(available);
-        return;
+    } else {
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(&& : done)
+        for (int64_t i = 0; i < tasks; i++) done = gemm_task(j, i) && done;
     }
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t i = 0; i < tasks; i++) gemm_task(j, i);
+    return done || ct_fail_bool("matmul: no memory for %lld x %lld by %lld x %lld", (long long)j->m,
+                                (long long)j->k, (long long)j->k, (long long)j->n);
 }
 
 /* c *= beta, where nothing is added; beta = 0 also overwrites NaN */
@@ -198,8 +212,7 @@ static bool multiply(ct_tensor *c, double alpha, const ct_tensor *a, const ct_te
         return ct_fail_bool("matmul: a size or stride of %s x %s is beyond the BLAS's 2^31",
                             ct_tensor_text(a), ct_tensor_text(b));
     }
-    gemm_all(&j, ct_count(c) / (m * n));
-    return true;
+    return gemm_all(&j, ct_count(c) / (m * n));
 }
 
 bool CT_CPU(matmul)(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Convolutions by oneDNN. Primitives are asked for anew each time: the library keeps those it has
- * made (1024, by shape and number of threads), and to find one takes microseconds. Weights are
- * brought into its layout each time, too, which is as much as reading them once more: they may have
- * changed. Its activations are not used, since they make a NaN a 0. */
+/* Convolutions and products by oneDNN. Primitives are asked for anew each time: the library keeps
+ * those it has made (1024, by shape and number of threads), and to find one takes microseconds.
+ * Weights are brought into its layout each time, too, which is as much as reading them once more:
+ * they may have changed. Its activations are not used, since they make a NaN a 0. */
 #include "tensor/cpu/onednn.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,22 @@ static bool is_there(void) {
 const char *ct_onednn_version(void) { return is_there() ? version : NULL; }
 
 void ct_onednn_allow(bool allowed) { atomic_store(&forbidden, !allowed); }
+
+/* ---- products --------------------------------------------------------------------------- */
+
+double ct_onednn_least_product(void) {
+    if (!is_there()) return INFINITY;
+    dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+    if ((isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core) return 1 << 18;
+    return (isa & dnnl_cpu_isa_avx2) == dnnl_cpu_isa_avx2 ? 1 << 15 : INFINITY;
+}
+
+bool ct_onednn_gemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k,
+                    float alpha, const float *a, int64_t a_leading, const float *b,
+                    int64_t b_leading, float beta, float *c, int64_t c_leading) {
+    return dnnl_sgemm(a_transposed ? 'T' : 'N', b_transposed ? 'T' : 'N', m, n, k, alpha, a,
+                      a_leading, b, b_leading, beta, c, c_leading) == dnnl_success;
+}
 
 /* ---- one convolution -------------------------------------------------------------------- */
 
@@ -240,6 +257,16 @@ bool ct_onednn_conv2d_grad_weight(ct_tensor *gweight, const ct_tensor *g, const 
 const char *ct_onednn_version(void) { return NULL; }
 
 void ct_onednn_allow(bool allowed) { (void)allowed; }
+
+double ct_onednn_least_product(void) { return INFINITY; }
+
+bool ct_onednn_gemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k,
+                    float alpha, const float *a, int64_t a_leading, const float *b,
+                    int64_t b_leading, float beta, float *c, int64_t c_leading) {
+    (void)a_transposed, (void)b_transposed, (void)m, (void)n, (void)k, (void)alpha, (void)a;
+    (void)a_leading, (void)b, (void)b_leading, (void)beta, (void)c, (void)c_leading;
+    return false;
+}
 
 bool ct_onednn_conv2d(ct_tensor *y, const ct_tensor *x, const ct_tensor *weight,
                       const ct_tensor *bias, ct_tensor_conv2d_options options, bool *done) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Convolutions by oneDNN, where the build has it (option `onednn`). Internal to tensor/. */
+/* Convolutions and f32 products by oneDNN, where the build has it (option `onednn`). Internal to
+ * tensor/. */
 #ifndef CT_CPU_ONEDNN_H
 #define CT_CPU_ONEDNN_H
 
@@ -9,6 +10,16 @@
 const char *ct_onednn_version(void);
 /* For tests and comparisons: whether it is asked at all, from now on. */
 void ct_onednn_allow(bool allowed);
+
+/* Which f32 products are oneDNN's: those of so many multiplications and more, by what was measured
+ * on the instruction set that it uses (docs/performance.md, "Products"). INFINITY: none. */
+double ct_onednn_least_product(void);
+/* c = alpha a b + beta c as cblas_sgemm does it on row-major matrices, on the threads that OpenMP
+ * grants here: one inside a parallel region. False, and no error, where there is no memory. The
+ * same bits for the same sizes, strides and number of threads. */
+bool ct_onednn_gemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k,
+                    float alpha, const float *a, int64_t a_leading, const float *b,
+                    int64_t b_leading, float beta, float *c, int64_t c_leading);
 
 /* y = conv2d(x, weight) + bias, f32 on the CPU, contiguous, with elements; bias may be NULL. Sets
  * *done; where it cannot nothing is an error and *done is false. False with an error where there is

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory, threads, and what this machine computes with. */
 #include <cblas.h>
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,12 +70,17 @@ const char *ct_machine_text(void) {
     char advice[64] = "";
     const char *better = ct_better_blas_kernels();
     if (better) snprintf(advice, sizeof advice, " (slow here: set OPENBLAS_CORETYPE=%s)", better);
-    char convolutions[48] = "";
+    char others[96] = "";
     const char *onednn = ct_onednn_version();
-    if (onednn) snprintf(convolutions, sizeof convolutions, ", oneDNN %s", onednn);
+    double least = ct_onednn_least_product();
+    if (onednn && isfinite(least)) {
+        snprintf(others, sizeof others, "; oneDNN %s for f32 products from %.0f multiplications on",
+                 onednn, least);
+    } else if (onednn) {
+        snprintf(others, sizeof others, "; oneDNN %s", onednn);
+    }
     snprintf(text, sizeof text, "%s%s; %.*s, %s kernels%s, %s%s; %d threads of %d cores", device,
              backend ? backend->name : "no backend", (int)(name + 1 + version), config,
-             openblas_get_corename(), advice, build, convolutions, ct_threads(),
-             omp_get_num_procs());
+             openblas_get_corename(), advice, build, others, ct_threads(), omp_get_num_procs());
     return text;
 }

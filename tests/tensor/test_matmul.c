@@ -2,6 +2,7 @@
 /* Matrix products against a plain f64 loop: every layout of the operands, batches, empty sizes. */
 #include <float.h>
 
+#include "tensor/cpu/onednn.h"
 #include "tests/tensor/kernel_test.h"
 
 /* alpha a b + beta c, element by element; c NULL for nothing. f64. */
@@ -219,6 +220,54 @@ START_TEST(any_number_of_threads) {
 }
 END_TEST
 
+/* c = 2 a b + beta c where c holds a NaN: nothing of it is left with beta 0. */
+static void check_accumulation(const ct_tensor *a, const ct_tensor *b, int64_t m, int64_t n) {
+    double bound = 16 * sqrt((double)ct_dim(a, -1) + 1) * FLT_EPSILON;
+    ct_tensor *c = ct_full(CT_F32, CT_CPU, CT_SHAPE(m, n), NAN);
+    ct_tensor_matmul_to(c, 2, a, b, 0);
+    ct_tensor *once = plain_product(2, a, b, 0, NULL, CT_SHAPE(m, n));
+    assert_close(ct_tensor_cast(c, CT_F64), once, 0, bound, "overwritten");
+    ct_tensor_matmul_to(c, 2, a, b, -0.5);
+    assert_close(ct_tensor_cast(c, CT_F64), ct_tensor_scale(once, 0.5), 0, bound, "accumulated");
+}
+
+/* Memory at each of four alignments must not change a bit. */
+static void check_repeated(const ct_tensor *a, const ct_tensor *b) {
+    ct_tensor *first = ct_tensor_contiguous(ct_tensor_matmul(a, b));
+    int64_t m = ct_dim(a, 0), n = ct_dim(b, 1), count = m * n;
+    for (int64_t offset = 1; offset <= 4; offset++) {
+        ct_tensor *room = ct_empty(CT_F32, CT_CPU, CT_SHAPE(count + offset));
+        ct_tensor *part = ct_tensor_slice(room, 0, offset, offset + count, 1);
+        ct_tensor *c = ct_tensor_reshape(part, CT_SHAPE(m, n));
+        ct_tensor_matmul_to(c, 1, a, b, 0);
+        assert_no_error();
+        ck_assert_mem_eq(ct_data(c), ct_data(first), (size_t)count * sizeof(float));
+    }
+}
+
+/* Products of a size that the rule gives to oneDNN where there is one, and the same by OpenBLAS. */
+START_TEST(by_either_library) {
+    enum { M = 96, N = 83, K = 77 };
+    bool there = isfinite(ct_onednn_least_product());
+    ck_assert(!there || (double)M * N * K >= ct_onednn_least_product());
+    ck_assert(!there || strstr(ct_machine_text(), " for f32 products from ") != NULL);
+    for (int allowed = 0; allowed < 2; allowed++) {
+        ct_onednn_allow(allowed);
+        ck_assert_int_eq(isfinite(ct_onednn_least_product()) != 0, there && allowed);
+        for (int la = 0; la < LAYOUTS; la++) {
+            for (int lb = 0; lb < LAYOUTS; lb++) {
+                CT_SCOPE {
+                    ct_tensor *a = matrix(la, CT_F32, M, K, 1), *b = matrix(lb, CT_F32, K, N, 2);
+                    check_product(a, b, CT_SHAPE(M, N));
+                    check_accumulation(a, b, M, N);
+                    check_repeated(a, b);
+                }
+            }
+        }
+    }
+}
+END_TEST
+
 /* Run with OPENBLAS_CORETYPE=Prescott, too: what a processor gets that OpenBLAS does not know. */
 START_TEST(kernels_without_avx_are_told) {
     const char *set = getenv("OPENBLAS_CORETYPE");
@@ -286,4 +335,5 @@ START_TEST(errors) {
 END_TEST
 
 TEST_MAIN("matmul", every_layout, batches, strided_batches, empty_sizes, in_place,
-          any_number_of_threads, kernels_without_avx_are_told, bf16_operands, errors)
+          any_number_of_threads, by_either_library, kernels_without_avx_are_told, bf16_operands,
+          errors)
