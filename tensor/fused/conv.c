@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* 1-d convolution, channels last: each is one product on unfolded rows, taken in groups of
- * sequences so that the unfolded rows stay small. */
+/* 1-d convolution, channels last: one product for each tap of the kernel, of the steps that the tap
+ * reads. Rows are laid step after step, so that the steps of all sequences that a tap reads are one
+ * matrix, and so are those it is added to: nothing is unfolded, and no padding is multiplied. */
 #include "tensor/core/shape.h"
 #include "tensor/fused/check.h"
 
-/* Bytes of unfolded rows at a time: enough rows for a product at full speed. */
-enum { UNFOLD_BYTES = 32 << 20 };
-
 typedef struct {
-    const ct_tensor *x;
+    const ct_tensor *x, *weight;
     ct_tensor_conv1d_options options;
     int64_t batch, steps, in, out, kernel, steps_out;
-    int64_t group; /* sequences taken at once */
 } conv;
 
 static bool check_inputs(const char *op, conv *c, const ct_tensor *x, const ct_tensor *weight,
@@ -23,16 +20,13 @@ static bool check_inputs(const char *op, conv *c, const ct_tensor *x, const ct_t
                             op, (long long)options.before, (long long)options.after,
                             (long long)options.stride, (long long)options.dilation);
     }
-    bool ok = true;
-    *c = (conv){.x = ct_dense(x, &ok), .options = options};
+    *c = (conv){.x = x, .weight = weight, .options = options};
     c->batch = x->shape.dim[0];
     c->steps = x->shape.dim[1];
     c->in = x->shape.dim[2];
     c->out = weight->shape.dim[0];
     c->kernel = weight->shape.dim[2];
-    if (!ok || !ct_check_shape(op, "weight", x, weight, CT_SHAPE(c->out, c->in, c->kernel))) {
-        return false;
-    }
+    if (!ct_check_shape(op, "weight", x, weight, CT_SHAPE(c->out, c->in, c->kernel))) return false;
     int64_t padded = ct_size_sum(c->steps, ct_size_sum(options.before, options.after));
     if (!ct_check_sizes(op, CT_SHAPE(c->batch, padded, c->in), x->dtype)) return false;
     c->steps_out = ct_conv_positions(padded, c->kernel, options.stride, options.dilation);
@@ -41,56 +35,64 @@ static bool check_inputs(const char *op, conv *c, const ct_tensor *x, const ct_t
                             ct_tensor_text(x), (long long)options.before, (long long)options.after,
                             ct_tensor_text(weight));
     }
-    int64_t width = c->kernel * c->in > 0 ? c->kernel * c->in : 1;
-    c->group = UNFOLD_BYTES / (int64_t)ct_dtype_size(x->dtype) / width / c->steps_out;
-    if (c->group > c->batch) c->group = c->batch;
-    if (c->group < 1) c->group = 1;
     return true;
 }
 
-/* The weight as a matrix (out, kernel*in), in the order of unfolded rows; as products take it. */
-static const ct_tensor *weight_matrix(const conv *c, const ct_tensor *weight) {
-    ct_tensor *matrix = ct_tensor_contiguous(ct_tensor_transpose(weight, 1, 2));
-    if (!matrix) return NULL;
-    return ct_matmul_operand(ct_tensor_reshape(matrix, CT_SHAPE(c->out, c->kernel * c->in)));
+/* ---- layouts ---------------------------------------------------------------------------- */
+
+/* (B,T,C) as rows step after step, (T,B,C), and back: its own inverse. */
+static ct_tensor *turned(const ct_tensor *x) {
+    return ct_tensor_contiguous(ct_tensor_transpose(x, 0, 1));
 }
 
-/* Room for the unfolded rows of a group, as (group, T', K, Cin). */
-static ct_tensor *rows_for_group(const conv *c) {
-    return ct_empty_like(c->x, CT_SHAPE(c->group, c->steps_out, c->kernel, c->in));
+/* The weight as one matrix (Cout,Cin) a tap, (K,Cout,Cin), and back. */
+static ct_tensor *by_tap(const ct_tensor *weight) {
+    return ct_tensor_contiguous(ct_tensor_permute(weight, (const int[]){2, 0, 1}));
+}
+static ct_tensor *by_channel(const ct_tensor *taps) {
+    return ct_tensor_contiguous(ct_tensor_permute(taps, (const int[]){1, 2, 0}));
+}
+static ct_tensor *tap_of(const conv *c, const ct_tensor *taps, int64_t k) {
+    return ct_tensor_reshape(ct_tensor_slice(taps, 0, k, k + 1, 1), CT_SHAPE(c->out, c->in));
 }
 
-/* The group of sequences that starts at `first`: of x, and of anything (B,T',..) as matrix. */
-static ct_tensor *group_of(const conv *c, const ct_tensor *x, int64_t first) {
-    return ct_tensor_slice(x, 0, first, first + c->group, 1);
+/* Steps of the result, from `first` up to `end`, for which a tap reads a step of x and no padding:
+ * step t reads t*stride + shift. */
+typedef struct {
+    int64_t first, end, shift;
+} reach;
+
+static reach reach_of(const conv *c, int64_t k) {
+    int64_t stride = c->options.stride, shift = k * c->options.dilation - c->options.before;
+    int64_t first = shift < 0 ? (stride - 1 - shift) / stride : 0;
+    int64_t end = c->steps > shift ? (c->steps - shift + stride - 1) / stride : 0;
+    if (end > c->steps_out) end = c->steps_out;
+    return (reach){first, end > first ? end : first, shift};
 }
 
-static ct_tensor *as_matrix(const ct_tensor *x, int64_t columns) {
-    return x ? ct_tensor_reshape(x, CT_SHAPE(x->shape.dim[0] * x->shape.dim[1], columns)) : NULL;
+/* Those steps of y (T',B,Cout), and the steps of x (T,B,Cin) that they read: views. */
+static ct_tensor *rows_written(const ct_tensor *y, reach r) {
+    return ct_tensor_slice(y, 0, r.first, r.end, 1);
+}
+static ct_tensor *rows_read(const conv *c, const ct_tensor *x, reach r) {
+    int64_t stride = c->options.stride, first = r.first * stride + r.shift;
+    return ct_tensor_slice(x, 0, first, first + (r.end - r.first - 1) * stride + 1, stride);
 }
 
-/* Unfolds one group into `rows`; returns it as a matrix (group*T', K*Cin). */
-static ct_tensor *unfold_group(const conv *c, ct_tensor *rows, int64_t first) {
-    ct_tensor *from = group_of(c, c->x, first);
-    ct_tensor *to = from ? ct_tensor_slice(rows, 0, 0, from->shape.dim[0], 1) : NULL;
-    if (!to || !ct_backend_of(to->device)->unfold(to, from, c->options)) return NULL;
-    return as_matrix(to, c->kernel * c->in);
-}
+/* ---- forward ---------------------------------------------------------------------------- */
 
-static ct_tensor *forward(const conv *c, const ct_tensor *weight, const ct_tensor *bias) {
-    const ct_tensor *matrix = weight_matrix(c, weight);
-    ct_tensor *rows = rows_for_group(c);
-    ct_tensor *y = ct_empty_like(c->x, CT_SHAPE(c->batch, c->steps_out, c->out));
-    if (!matrix || !rows || !y) return NULL;
-    if (bias && !ct_tensor_copy_to(y, bias)) return NULL;
-    if (ct_count(y) == 0) return y;
-    ct_tensor *matrix_t = ct_tensor_transpose(matrix, 0, 1);
-    for (int64_t first = 0; first < c->batch; first += c->group) {
-        ct_tensor *unfolded = unfold_group(c, rows, first);
-        ct_tensor *to = as_matrix(group_of(c, y, first), c->out);
-        if (!ct_tensor_matmul_to(to, 1, unfolded, matrix_t, bias ? 1 : 0)) return NULL;
+static ct_tensor *forward(const conv *c, const ct_tensor *bias) {
+    const ct_tensor *taps = ct_matmul_operand(by_tap(c->weight)),
+                    *x = ct_matmul_operand(turned(c->x));
+    ct_tensor *y = ct_zeros(c->x->dtype, c->x->device, CT_SHAPE(c->steps_out, c->batch, c->out));
+    if (!taps || !x || !y || (bias && !ct_tensor_copy_to(y, bias))) return NULL;
+    for (int64_t k = 0; k < c->kernel; k++) {
+        reach r = reach_of(c, k);
+        if (r.first == r.end) continue;
+        ct_tensor *tap = ct_tensor_transpose(tap_of(c, taps, k), 0, 1);
+        if (!ct_tensor_matmul_to(rows_written(y, r), 1, rows_read(c, x, r), tap, 1)) return NULL;
     }
-    return y;
+    return turned(y);
 }
 
 ct_tensor *ct_tensor_conv1d(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias,
@@ -101,48 +103,44 @@ ct_tensor *ct_tensor_conv1d(const ct_tensor *x, const ct_tensor *weight, const c
             !ct_check_optional("conv1d", "bias", x, bias, CT_SHAPE(c.out))) {
             break;
         }
-        return ct_escape(forward(&c, weight, bias));
+        return ct_escape(forward(&c, bias));
     }
     return NULL;
 }
 
 /* ---- gradient --------------------------------------------------------------------------- */
 
-/* gx: the rows' gradients folded back. g here and below as products take it. */
-static ct_tensor *input_gradient(const conv *c, const ct_tensor *g, const ct_tensor *weight) {
-    const ct_tensor *matrix = weight_matrix(c, weight);
-    ct_tensor *rows = rows_for_group(c);
-    ct_tensor *gx = ct_empty_like(c->x, c->x->shape);
-    if (!matrix || !rows || !gx) return NULL;
-    if (ct_count(gx) == 0) return gx;
-    for (int64_t first = 0; first < c->batch; first += c->group) {
-        ct_tensor *to = group_of(c, gx, first), *g_group = group_of(c, g, first);
-        ct_tensor *from = to ? ct_tensor_slice(rows, 0, 0, to->shape.dim[0], 1) : NULL;
-        if (!from || !g_group ||
-            !ct_tensor_matmul_to(as_matrix(from, c->kernel * c->in), 1, as_matrix(g_group, c->out),
-                                 matrix, 0) ||
-            !ct_backend_of(gx->device)->fold(to, from, c->options)) {
-            return NULL;
-        }
+/* g here and below is (T',B,Cout), as products take it. */
+static ct_tensor *input_gradient(const conv *c, const ct_tensor *g) {
+    const ct_tensor *taps = ct_matmul_operand(by_tap(c->weight));
+    ct_tensor *gx = ct_zeros(c->x->dtype, c->x->device, CT_SHAPE(c->steps, c->batch, c->in));
+    if (!taps || !gx) return NULL;
+    for (int64_t k = 0; k < c->kernel; k++) {
+        reach r = reach_of(c, k);
+        if (r.first == r.end) continue;
+        ct_tensor *tap = tap_of(c, taps, k);
+        if (!ct_tensor_matmul_to(rows_read(c, gx, r), 1, rows_written(g, r), tap, 1)) return NULL;
     }
-    return gx;
+    return turned(gx);
+}
+
+static ct_tensor *as_matrix(ct_tensor *x, int64_t columns) {
+    return x ? ct_tensor_reshape(x, CT_SHAPE(-1, columns)) : NULL;
 }
 
 static ct_tensor *weight_gradient(const conv *c, const ct_tensor *g) {
-    ct_tensor *rows = rows_for_group(c);
-    ct_tensor *sum = ct_zeros(c->x->dtype, g->device, CT_SHAPE(c->out, c->kernel * c->in));
-    if (!rows || !sum) return NULL;
-    if (ct_count(c->x) > 0 && ct_count(g) > 0) {
-        for (int64_t first = 0; first < c->batch; first += c->group) {
-            ct_tensor *unfolded = unfold_group(c, rows, first);
-            ct_tensor *g_group = as_matrix(group_of(c, g, first), c->out);
-            if (!ct_tensor_matmul_to(sum, 1, ct_tensor_transpose(g_group, 0, 1), unfolded, 1)) {
-                return NULL;
-            }
-        }
+    const ct_tensor *x = ct_matmul_operand(turned(c->x));
+    ct_tensor *sum = ct_zeros(c->x->dtype, c->x->device, CT_SHAPE(c->kernel, c->out, c->in));
+    if (!x || !sum) return NULL;
+    for (int64_t k = 0; k < c->kernel && ct_count(x) > 0 && ct_count(g) > 0; k++) {
+        reach r = reach_of(c, k);
+        if (r.first == r.end) continue;
+        ct_tensor *written = as_matrix(rows_written(g, r), c->out);
+        ct_tensor *read = as_matrix(rows_read(c, x, r), c->in);
+        ct_tensor *written_t = ct_tensor_transpose(written, 0, 1);
+        if (!ct_tensor_matmul_to(tap_of(c, sum, k), 1, written_t, read, 0)) return NULL;
     }
-    ct_tensor *cube = ct_tensor_reshape(sum, CT_SHAPE(c->out, c->kernel, c->in));
-    return ct_tensor_contiguous(ct_tensor_transpose(cube, 1, 2));
+    return by_channel(sum);
 }
 
 void ct_tensor_conv1d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tensor *weight,
@@ -157,13 +155,12 @@ void ct_tensor_conv1d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tens
             !ct_check_shape(op, "g", x, g, CT_SHAPE(c.batch, c.steps_out, c.out))) {
             break;
         }
-        bool ok = true;
-        g = ct_dense(g, &ok);
-        const ct_tensor *factor = ct_matmul_operand(g);
-        if (!ok || !factor) break;
-        ct_tensor *to_x = gx ? input_gradient(&c, factor, weight) : NULL;
+        ct_tensor *by_step = turned(g);
+        const ct_tensor *factor = ct_matmul_operand(by_step);
+        if (!factor) break;
+        ct_tensor *to_x = gx ? input_gradient(&c, factor) : NULL;
         ct_tensor *to_weight = weight_gradient(&c, factor);
-        ct_tensor *to_bias = gbias ? ct_tensor_reduce(CT_SUM, g, 3u, false) : NULL;
+        ct_tensor *to_bias = gbias ? ct_tensor_reduce(CT_SUM, by_step, 3u, false) : NULL;
         if ((gx && !to_x) || !to_weight || (gbias && !to_bias)) break;
         grad_x = ct_escape(to_x);
         grad_weight = ct_escape(to_weight);

@@ -108,7 +108,7 @@ ct_tensor *ct_tensor_cross_entropy_grad(const ct_tensor *g, const ct_tensor *log
 /* ---- convolution ------------------------------------------------------------------------ */
 /* x (B,T,Cin), weight (Cout,Cin,K) as PyTorch's Conv1d, bias (Cout) or NULL -> (B,T',Cout),
  * T' = (T + before + after - dilation*(K-1) - 1)/stride + 1. Causal: before = dilation*(K-1),
- * after = 0. Channels last, so that each is one matrix product on unfolded rows. */
+ * after = 0. Channels last, so that each tap of the kernel is one matrix product. */
 typedef struct {
     int64_t before, after, stride, dilation;
 } ct_tensor_conv1d_options;

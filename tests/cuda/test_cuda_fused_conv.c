@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Unfolding and folding on CUDA tensors against the CPU: the same bits, for elements are moved, or
- * added in one order. */
+/* Convolutions on CUDA tensors against the CPU. Unfolding and folding pictures: the same bits, for
+ * elements are moved, or added in one order. */
 #include "tests/cuda/cuda_test.h"
 
 /* n, steps, channels, kernel, and the options. */
@@ -18,18 +18,23 @@ enum { CASES = sizeof cases / sizeof *cases, LARGE = 1 };
 typedef ct_tensor *place(const ct_tensor *x);
 
 static void check(ct_dtype dtype, int i, place *on) {
-    const ct_backend *cpu = ct_backend_of(CT_CPU);
-    const ct_backend *cuda = ct_backend_of(CT_CUDA);
+    enum { OUT = 5 };
     ct_tensor_conv1d_options o = cases[i].options;
-    int64_t n = cases[i].n, steps = cases[i].steps, channels = cases[i].channels;
-    int64_t kernel = cases[i].kernel, span = o.dilation * (kernel - 1) + 1;
-    int64_t steps_out = (steps + o.before + o.after - span) / o.stride + 1;
-    ct_tensor *x = noise(dtype, CT_SHAPE(n, steps, channels), 1, 1), *of_x = on(x);
-    ct_tensor *u = noise(dtype, CT_SHAPE(n, steps_out, kernel, channels), 1, 2), *of_u = on(u);
-    require(cpu->fold(x, u, o) && cuda->fold(of_x, of_u, o), "fold: %s", ct_error());
-    assert_as_cpu(of_x, x, 0, "fold");
-    require(cpu->unfold(u, x, o) && cuda->unfold(of_u, of_x, o), "unfold: %s", ct_error());
-    assert_as_cpu(of_u, u, 0, "unfold");
+    int64_t n = cases[i].n, channels = cases[i].channels, kernel = cases[i].kernel;
+    ct_tensor *x = noise(dtype, CT_SHAPE(n, cases[i].steps, channels), 1, 1), *of_x = on(x);
+    ct_tensor *w = noise(dtype, CT_SHAPE(OUT, channels, kernel), 1, 2), *of_w = on(w);
+    ct_tensor *b = noise(dtype, CT_SHAPE(OUT), 1, 3), *of_b = on(b);
+    ct_tensor *y = ct_tensor_conv1d(x, w, b, o);
+    /* sums of so many products of numbers up to 1, in another order */
+    double rounding = dtype == CT_F32 ? 1.2e-7 : 2.3e-16;
+    double products = (double)(1 + channels * kernel), rows = (double)(1 + ct_count(y) / OUT);
+    assert_as_cpu(ct_tensor_conv1d(of_x, of_w, of_b, o), y, rounding * products, "y");
+    ct_tensor *g = noise(dtype, y->shape, 1, 4), *gx, *gw, *gb, *of_gx, *of_gw, *of_gb;
+    ct_tensor_conv1d_grad(g, x, w, o, &gx, &gw, &gb);
+    ct_tensor_conv1d_grad(on(g), of_x, of_w, o, &of_gx, &of_gw, &of_gb);
+    assert_as_cpu(of_gx, gx, rounding * OUT * (double)kernel, "gx");
+    assert_as_cpu(of_gw, gw, rounding * rows, "gw");
+    assert_as_cpu(of_gb, gb, rounding * rows, "gb");
 }
 
 START_TEST(as_on_the_cpu) {

@@ -12,6 +12,7 @@ static const conv_case cases[] = {
     {3, 9, 2, 5, 3, {1, 1, 2, 1}}, {2, 10, 3, 2, 3, {2, 3, 3, 2}},
     {1, 1, 1, 1, 1, {0, 0, 1, 1}}, {2, 3, 2, 3, 5, {2, 2, 1, 1}}, /* longer than x */
     {2, 8, 3, 4, 1, {0, 0, 2, 1}}, {2, 6, 2, 2, 2, {0, 0, 4, 3}},
+    {2, 3, 2, 2, 3, {6, 6, 1, 5}}, /* two of the taps read nothing but padding */
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -102,10 +103,10 @@ START_TEST(f32_agrees) {
 }
 END_TEST
 
-/* So wide that the sequences are taken in several groups, the last one smaller. */
-START_TEST(in_groups) {
+/* Large enough for products in several parts: a sequence does not depend on those beside it. */
+START_TEST(sequences_apart) {
     CT_SCOPE {
-        conv_case wide = {5, 40, 6000, 2, 7, {6, 0, 1, 1}}; /* 13 MB of unfolded f64 a sequence */
+        conv_case wide = {5, 40, 600, 2, 7, {6, 0, 1, 1}};
         inputs in = make_inputs(&wide), one = in;
         ct_tensor *y = ct_tensor_conv1d(in.x, in.weight, in.bias, in.options);
         ct_tensor *gx, *gw, *gb, *sum = NULL;
@@ -114,17 +115,14 @@ START_TEST(in_groups) {
             one.x = ct_tensor_slice(in.x, 0, i, i + 1, 1);
             one.g = ct_tensor_slice(in.g, 0, i, i + 1, 1);
             assert_close(ct_tensor_slice(y, 0, i, i + 1, 1),
-                         ct_tensor_conv1d(one.x, one.weight, one.bias, one.options), 1e-12, 0, "y");
+                         ct_tensor_conv1d(one.x, one.weight, one.bias, one.options), 1e-12, 1e-12,
+                         "y");
             ct_tensor *x_part, *w_part, *b_part;
             ct_tensor_conv1d_grad(one.g, one.x, one.weight, one.options, &x_part, &w_part, &b_part);
-            assert_no_error();
-            ck_assert_double_eq_tol(test_dot(ct_tensor_slice(gx, 0, i, i + 1, 1), one.x),
-                                    test_dot(x_part, one.x), 1e-6);
+            assert_close(ct_tensor_slice(gx, 0, i, i + 1, 1), x_part, 1e-12, 1e-12, "x");
             sum = sum ? ct_tensor_add(sum, w_part) : w_part;
         }
-        ct_tensor *error = ct_tensor_global_norm((ct_tensor *[]){ct_tensor_sub(sum, gw)}, 1);
-        assert_no_error();
-        ck_assert_double_lt(ct_item(error), 1e-9);
+        assert_close(gw, sum, 1e-12, 1e-12, "weight");
     }
 }
 END_TEST
@@ -186,5 +184,5 @@ START_TEST(refuses_bad_input) {
 }
 END_TEST
 
-LOOPED_TEST_MAIN("conv1d", {equals_plain_loop, CASES}, {f32_agrees, CASES}, {in_groups, 1},
+LOOPED_TEST_MAIN("conv1d", {equals_plain_loop, CASES}, {f32_agrees, CASES}, {sequences_apart, 1},
                  {threads_do_not_matter, 1}, {strided_inputs, 1}, {refuses_bad_input, 1})
