@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "train/commands.h"
+#include "train/report/report.h"
 #include "train/run/console.h"
 #include "train/run/restart.h"
 #include "train/run/trainer.h"
@@ -26,6 +27,7 @@ static const char doc[] =
     "  train my.ini --query \"a black cat\"  the images that fit best\n"
     "  train runs/my --query \"a black cat\"   a run's folder will do\n"
     "  train my.ini --embed test --out DIR\n"
+    "  train runs/my --report              a page about the run\n"
     "  train my.ini --export FILE.safetensors --set run.names=released\n"
     "\n"
     "A run leaves in its folder ([run] folder): best.safetensors, last.safetensors, "
@@ -49,7 +51,8 @@ enum {
     OPT_STEPS,
     OPT_DUMP_STEPS,
     OPT_OTHER_GRAPH,
-    OPT_QUERY_IMAGE
+    OPT_QUERY_IMAGE,
+    OPT_REPORT
 };
 
 static const struct argp_option options[] = {
@@ -68,9 +71,13 @@ static const struct argp_option options[] = {
     {"embed", OPT_EMBED, "SPLIT", 0,
      "Write a split's embeddings as .npy files (recorded: of the first recorded batch)", 1},
     {"out", OPT_OUT, "PATH", 0,
-     "Folder for --embed (default: the run folder); file for the recalls of --evaluate as JSON", 1},
+     "Folder for --embed (default: the run folder); file for the recalls of --evaluate as JSON, or "
+     "for the page of --report (default: report.html in the run folder)",
+     1},
     {"export", OPT_EXPORT, "FILE", 0,
      "Write the trained weights as safetensors, under the names of [run] names", 1},
+    {"report", OPT_REPORT, 0, 0,
+     "Write a page of HTML about the run: curves, recalls, graph, configuration, machine", 1},
     {"query", 'q', "SENTENCE", 0, "Print the images that fit a sentence best", 1},
     {"query-image", OPT_QUERY_IMAGE, "FILE", 0,
      "Print the captions that fit a picture best, and the images most like it", 1},
@@ -98,7 +105,7 @@ typedef struct {
     const char *overrides[MOST_REPEATS + 1], *weights[MOST_REPEATS];
     int override_count, weights_count, top;
     int64_t steps;
-    bool dry_run, help_config, other_graph;
+    bool dry_run, report, help_config, other_graph;
     bool given[16]; /* options, in the order of `uses` */
     ct_run_mode mode;
 } arguments;
@@ -112,16 +119,17 @@ enum {
     EMBED = 8,
     EXPORT = 16,
     QUERY = 32,
-    QUERY_IMAGE = 64
+    QUERY_IMAGE = 64,
+    REPORT = 128
 };
 
 static const struct {
     int command;
     const char *name;
-} commands[] = {{TRAINING, "training"},        {DRY_RUN, "--dry-run"},
-                {EVALUATE, "--evaluate"},      {EMBED, "--embed"},
-                {EXPORT, "--export"},          {QUERY, "--query"},
-                {QUERY_IMAGE, "--query-image"}};
+} commands[] = {{TRAINING, "training"},         {DRY_RUN, "--dry-run"},
+                {EVALUATE, "--evaluate"},       {EMBED, "--embed"},
+                {EXPORT, "--export"},           {QUERY, "--query"},
+                {QUERY_IMAGE, "--query-image"}, {REPORT, "--report"}};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 /* An option that a command does not read would be taken for one that it obeys. */
@@ -135,7 +143,7 @@ static const struct {
             {OPT_OTHER_GRAPH, "--other-graph", TRAINING | DRY_RUN},
             {OPT_STEPS, "--steps", TRAINING | DRY_RUN},
             {OPT_DUMP_STEPS, "--dump-steps", TRAINING | DRY_RUN},
-            {OPT_OUT, "--out", EVALUATE | EMBED},
+            {OPT_OUT, "--out", EVALUATE | EMBED | REPORT},
             {OPT_SPLIT, "--split", QUERY | QUERY_IMAGE},
             {OPT_TOP, "--top", QUERY | QUERY_IMAGE},
             {OPT_WEIGHTS, "--weights", EVALUATE | EMBED | EXPORT | QUERY | QUERY_IMAGE}};
@@ -151,7 +159,8 @@ static const char *command_name(int command) {
 static int command_of(const arguments *a, struct argp_state *state) {
     const int given[] = {a->dry_run ? DRY_RUN : 0, a->evaluate ? EVALUATE : 0,
                          a->embed ? EMBED : 0,     a->export ? EXPORT : 0,
-                         a->query ? QUERY : 0,     a->query_image ? QUERY_IMAGE : 0};
+                         a->query ? QUERY : 0,     a->query_image ? QUERY_IMAGE : 0,
+                         a->report ? REPORT : 0};
     int command = 0;
     for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
         if (command && given[i]) {
@@ -227,6 +236,7 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     case OPT_EMBED: a->embed = value; return 0;
     case OPT_EXPORT: a->export = value; return 0;
     case OPT_OUT: a->out = value; return 0;
+    case OPT_REPORT: a->report = true; return 0;
     case 'q': a->query = value; return 0;
     case OPT_QUERY_IMAGE: a->query_image = value; return 0;
     case OPT_SPLIT: a->split = value; return 0;
@@ -253,13 +263,15 @@ static bool run(const arguments *a, ct_config *config, int *status) {
     if (a->dry_run) return ct_dry_run(config, training);
     static const char written[] = "what is asked for is written all the same";
     ct_weights weights = {a->weights, a->weights_count};
-    if (a->embed || a->export || (a->evaluate && a->out)) ct_console_needs_no_reader(written);
+    if (a->embed || a->export || a->report || (a->evaluate && a->out))
+        ct_console_needs_no_reader(written);
     if (a->evaluate) return ct_evaluate_command(config, a->evaluate, weights, a->out);
     if (a->embed) {
         const char *folder = a->out ? a->out : config->run_folder;
         return ct_embed_command(config, a->embed, folder, weights);
     }
     if (a->export) return ct_export_command(config, a->export, weights);
+    if (a->report) return ct_report_command(config, a->out);
     if (a->query || a->query_image) {
         ct_question question = {a->query, a->query_image};
         return ct_query_command(config, a->split, question, a->top, weights);

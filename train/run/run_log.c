@@ -92,12 +92,20 @@ json_t *ct_retrieval_json(const ct_retrieval *m) {
                      "rsum", m->rsum);
 }
 
+/* A split's recalls, and how much was ranked. */
+static json_t *split_json(const ct_retrieval *m) {
+    json_t *split = ct_retrieval_json(m);
+    json_object_set_new(split, "images", json_integer(m->images));
+    json_object_set_new(split, "captions", json_integer(m->captions));
+    return split;
+}
+
 bool ct_results_write(const char *path, const ct_config *config, const ct_results *r) {
     json_t *root = json_object();
     for (int i = 0; i < r->count; i++) {
-        json_object_set_new(root, r->names[i], ct_retrieval_json(&r->rows[i]));
+        json_object_set_new(root, r->names[i], split_json(&r->rows[i]));
     }
-    if (r->dev) json_object_set_new(root, "dev", ct_retrieval_json(r->dev));
+    if (r->dev) json_object_set_new(root, "dev", split_json(r->dev));
     json_t *rest =
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:f, s:f, s:{s:s, s:s, s:s}, s:s}", "seed",
                   (json_int_t)config->seed, "best_epoch", (json_int_t)r->best_epoch, "best_step",

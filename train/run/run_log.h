@@ -33,7 +33,8 @@ typedef struct {
     bool interrupted;
 } ct_results;
 
-/* Writes PATH: a member for each split, "dev", seed, config, versions, wall time, memory. */
+/* Writes PATH: a member for each split and "dev" (recalls, numbers of images and captions that
+ * were ranked together), seed, config, versions, wall time, memory. */
 bool ct_results_write(const char *path, const ct_config *config, const ct_results *results);
 
 #endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a report says in words and numbers. Internal to train/report/. */
+#ifndef CT_REPORT_TABLES_H
+#define CT_REPORT_TABLES_H
+
+#include "train/report/run.h"
+
+/* The few numbers that one asks for first. */
+void ct_facts_write(FILE *page, const ct_run_record *run);
+/* Recalls of each split with what was ranked; of a run without results those of its best
+ * validation. */
+void ct_recalls_write(FILE *page, const ct_run_record *run);
+/* The configuration, a list a section; what is not the default stands out. */
+void ct_settings_write(FILE *page, const ct_run_record *run);
+/* Versions, machine, time and memory. */
+void ct_machine_write(FILE *page, const ct_run_record *run);
+
+/* A recall, in percent, as tables have it: "-" if the object has none. */
+void ct_cell_write(FILE *page, const json_t *object, const char *path, int decimals);
+
+#endif
