@@ -4,6 +4,8 @@
 
     make_synthetic.py --like flickr30k OUT      29,000 / 1,014 / 1,000 images, 8,481 words
     make_synthetic.py --like coco OUT           113,287 / 5,000 / 5,000 images, 11,755 words
+    make_synthetic.py --like emoji OUT          2,461 / 300 / 300 images, 2,576 words: the bundled data's, each
+                                                image with features of width 61 and captions of 5 words
 
     {split}_ims.npy      float32 (images, 36, 2048) for split in train, dev, test
     {split}_caps.txt     5 captions an image, one a line, in the order of the images
@@ -52,8 +54,7 @@ except ImportError as error:
           "python3-numpy and run with /usr/bin/python3", file=sys.stderr)
     sys.exit(2)
 
-REGIONS, WIDTH, CAPTIONS, MIN_COUNT = 36, 2048, 5, 4
-MEAN_WORDS, LONGEST = 12.0, 80  # of a caption, its full stop not counted; Flickr30K's longest has about 80
+CAPTIONS, MIN_COUNT, LONGEST = 5, 4, 80  # Flickr30K's longest caption has about 80 words
 SPECIALS = ["<pad>", "<start>", "<end>", "<unk>"]
 SYLLABLES = [consonant + vowel for consonant in "bdfghjklmnprstvzcwyx" for vowel in "aeiou"]
 ODD_WORDS = [". . .", "at name@domain.com", "café"]  # as glove.840B has them: with spaces, not ASCII
@@ -64,11 +65,15 @@ class Published(NamedTuple):
 
     images: dict[str, int]
     vocabulary: int  # with the four special words
+    regions: int = 36
+    width: int = 2048  # of a region's features
+    mean_words: float = 12.0  # of a caption, its full stop not counted
 
 
 PUBLISHED = {
     "flickr30k": Published({"train": 29000, "dev": 1014, "test": 1000}, 8481),
     "coco": Published({"train": 113287, "dev": 5000, "test": 5000}, 11755),
+    "emoji": Published({"train": 2461, "dev": 300, "test": 300}, 2576, width=61, mean_words=5.0),
 }
 DISTRIBUTED = {
     "flickr30k": PUBLISHED["flickr30k"],
@@ -81,15 +86,15 @@ def all_words() -> Iterator[str]:
     return ("".join(parts) for length in count(1) for parts in product(SYLLABLES, repeat=length))
 
 
-def write_features(path: Path, images: int, rows: int, fill: int, rng: np.random.Generator) -> None:
-    """Features as detectors give them, not negative; `fill` images spread evenly, the others are holes.
-
-    Each image stands in `rows` rows.
+def write_features(path: Path, shape: tuple[int, int, int], rows: int, fill: int, rng: np.random.Generator) -> None:
+    """Of `shape` images, regions and width: as detectors give them, not negative; `fill` images spread evenly, the
+    others are holes. Each image stands in `rows` rows.
     """
+    images, *size = shape
     fill = min(fill, images)
-    with feature_file.create(path, (rows * images, REGIONS, WIDTH)) as out:
+    with feature_file.create(path, (rows * images, *size)) as out:
         for number in range(fill):
-            features = rng.standard_exponential((REGIONS, WIDTH), np.float32)
+            features = rng.standard_exponential(size, np.float32)
             for row in range(rows):
                 out.write(number * images // fill * rows + row, features)
 
@@ -99,10 +104,10 @@ def write_names(path: Path, images: int, rows: int) -> None:
     path.write_text("".join(f"{1031 + 7 * number}\n" * rows for number in range(images)), encoding="utf-8")
 
 
-def caption_lengths(captions: int, rng: np.random.Generator) -> np.ndarray:
-    """Words of each caption, log-normal with a mean of MEAN_WORDS."""
+def caption_lengths(captions: int, mean: float, rng: np.random.Generator) -> np.ndarray:
+    """Words of each caption, log-normal with this mean."""
     spread = 0.4
-    lengths = rng.lognormal(np.log(MEAN_WORDS) - spread**2 / 2, spread, captions)
+    lengths = rng.lognormal(np.log(mean) - spread**2 / 2, spread, captions)
     return np.clip(np.rint(lengths), 3, LONGEST).astype(np.int64)
 
 
@@ -182,11 +187,12 @@ def make(options: argparse.Namespace) -> list[str]:
     for split, images in published.images.items():
         images = min(images, options.images or images)
         rows = CAPTIONS if options.as_published and split != "train" else 1
-        write_features(out / f"{split}_ims.npy", images, rows, options.fill, np.random.default_rng(seeds.pop()))
+        write_features(out / f"{split}_ims.npy", (images, options.regions or published.regions, published.width), rows,
+                       options.fill, np.random.default_rng(seeds.pop()))
         if options.as_published:
             write_names(out / f"{split}_ids.txt", images, rows)
         rng = np.random.default_rng(seeds.pop())
-        lengths[split] = caption_lengths(images * CAPTIONS, rng)
+        lengths[split] = caption_lengths(images * CAPTIONS, options.mean_words or published.mean_words, rng)
         drawn[split], rare = draw_words(int(lengths[split].sum()), known, rare, rng)
         summary.append(f"{split}: {images} images, {min(options.fill, images)} with features; {len(lengths[split])} "
                        f"captions of {lengths[split].mean():.2f} words, at most {lengths[split].max()}")
@@ -225,10 +231,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=positive, metavar="N", help="at most N images a split (default: all)")
     parser.add_argument("--fill", type=natural, default=256, metavar="N",
                         help="images a split with features, the others are zero (default: 256)")
+    parser.add_argument("--regions", type=positive, metavar="N", help="of an image (default: 36)")
+    parser.add_argument("--mean-words", type=positive, metavar="N",
+                        help="of a caption without its full stop (default: 12; emoji: 5)")
     parser.add_argument("--as-published", action="store_true", help="the files as SCAN's authors distribute them")
     parser.add_argument("--glove", type=positive, nargs=2, metavar=("WORDS", "WIDTH"), help="write glove.txt too")
     parser.add_argument("--seed", type=natural, default=0, help="default: 0")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.as_published and options.like not in DISTRIBUTED:
+        parser.error(f"--as-published is for --like {' or '.join(DISTRIBUTED)}")
+    return options
 
 
 def main() -> int:

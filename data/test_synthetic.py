@@ -79,6 +79,22 @@ class FullSize(unittest.TestCase):
     def test_coco(self) -> None:
         self.check("coco", (113287, 5000, 5000), 11755)
 
+    def test_sizes_of_the_bundled_data(self) -> None:
+        folder = self.root / "emoji"
+        make("--like", "emoji", "--fill", "2", folder)
+        features = np.load(folder / "train_ims.npy", mmap_mode="r")
+        self.assertEqual(features.shape, (2461, 36, 61))
+        lengths = [len(caption) - 1 for caption in captions_of(folder, "train")]
+        self.assertEqual(len(lengths), 5 * 2461)
+        self.assertAlmostEqual(sum(lengths) / len(lengths), 5.0, delta=0.1)
+
+    def test_regions_and_words_can_be_others(self) -> None:
+        folder = self.root / "others"
+        make("--like", "flickr30k", "--images", "20", "--regions", "3", "--mean-words", "30", folder)
+        self.assertEqual(np.load(folder / "dev_ims.npy", mmap_mode="r").shape, (20, 3, 2048))
+        lengths = [len(caption) - 1 for caption in captions_of(folder, "train")]
+        self.assertAlmostEqual(sum(lengths) / len(lengths), 30, delta=4)
+
     def test_the_files_take_little_space(self) -> None:
         path = self.root / "coco" / "train_ims.npy"
         self.assertGreater(path.stat().st_size, 33e9)
@@ -193,7 +209,8 @@ class Options(unittest.TestCase):
 
     def test_wrong_options(self) -> None:
         for options in (("--like", "imagenet"), (), ("--like", "coco", "--images", "0"),
-                        ("--like", "coco", "--glove", "10"), ("--like", "coco", "--fill", "-1")):
+                        ("--like", "coco", "--glove", "10"), ("--like", "coco", "--fill", "-1"),
+                        ("--like", "emoji", "--as-published")):
             self.assertEqual(run(*options, self.out).returncode, 2, options)
         self.assertFalse(self.out.exists())
 
