@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Trains a configuration and answers with times, for benchmarks/gpu.
+/* Trains a configuration and answers with times, for benchmarks/gpu and benchmarks/compare-pytorch.
  *
  *     build/benchmarks/gpu_step CONFIG.INI [--warm-up N] [--set SECTION.KEY=VALUE ...]
  *
@@ -11,7 +11,8 @@
  *                             how many of them repeated a recorded one
  *     forward COUNT SAMPLES   the same of forward in training, losses included, without the batch
  *     evaluate SAMPLES        seconds to embed and rank the first of [data] test_splits
- *     memory                  bytes of device memory in use at most, and those of tensors
+ *     product                 FLOP/s of products of the model's width alone, with a row for each
+ * region memory                  bytes of device memory in use at most, and those of tensors
  *     profile STEPS           each operation's part of a step, waiting for the device behind each
  */
 #include <getopt.h>
@@ -119,6 +120,13 @@ static json_t *memory(const bench *b) {
                      "tensor_bytes", (json_int_t)ct_memory_peak(b->device));
 }
 
+static json_t *product(const bench *b) {
+    const ct_experiment *e = b->training.experiment;
+    int64_t rows = b->training.config->batch * e->sizes.regions;
+    double rate = ct_product_rate(b->device, rows, ct_model_width(e->model));
+    return rate > 0 ? json_pack("{s:f}", "flops_per_second", rate) : NULL;
+}
+
 /* As it comes, not recorded. */
 static bool profiled_step(bench *b) {
     bool done = false;
@@ -168,9 +176,10 @@ static json_t *answer(bench *b, const char *line) {
     if (strcmp(what, "step") == 0) return steps(b, first, second);
     if (strcmp(what, "forward") == 0) return forward(b, first, second);
     if (strcmp(what, "evaluate") == 0) return evaluate(b, first);
+    if (strcmp(what, "product") == 0) return product(b);
     if (strcmp(what, "memory") == 0) return memory(b);
     if (strcmp(what, "profile") == 0) return profile(b, first);
-    return ct_fail("'%s': expected step, forward, evaluate, memory or profile", what);
+    return ct_fail("'%s': expected step, forward, evaluate, product, memory or profile", what);
 }
 
 /* ---- the program ------------------------------------------------------------------------ */

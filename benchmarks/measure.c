@@ -95,3 +95,20 @@ json_t *ct_time_calls(ct_timed_call *call, void *context, ct_device device, int 
     ct_capture_destroy(t.recording);
     return found;
 }
+
+double ct_product_rate(ct_device device, int64_t rows, int64_t width) {
+    double best = 0;
+    CT_SCOPE {
+        ct_rng rng = ct_rng_create(1, 0);
+        ct_tensor *a = ct_random_uniform(&rng, "a", CT_F32, device, CT_SHAPE(rows, width));
+        ct_tensor *w = ct_random_uniform(&rng, "w", CT_F32, device, CT_SHAPE(width, width));
+        ct_tensor *c = ct_empty(CT_F32, device, CT_SHAPE(rows, width));
+        for (int i = 0; i < 20 && ct_ok(); i++) {
+            double start = ct_seconds();
+            if (!ct_tensor_matmul_to(c, 1, a, w, 0) || !ct_device_wait(device)) break;
+            double rate = 2 * (double)(rows * width * width) / (ct_seconds() - start);
+            if (rate > best) best = rate;
+        }
+    }
+    return best;
+}

@@ -44,24 +44,6 @@ static double step(bench *b) {
     return ct_seconds() - start;
 }
 
-/* GFLOP/s of (rows,width) x (width,width) products, the best of several. */
-static double product_rate(ct_device device, int64_t rows, int64_t width) {
-    double best = 0;
-    CT_SCOPE {
-        ct_rng rng = ct_rng_create(1, 0);
-        ct_tensor *a = ct_random_uniform(&rng, "a", CT_F32, device, CT_SHAPE(rows, width));
-        ct_tensor *w = ct_random_uniform(&rng, "w", CT_F32, device, CT_SHAPE(width, width));
-        ct_tensor *c = ct_empty(CT_F32, device, CT_SHAPE(rows, width));
-        for (int i = 0; i < 20 && ct_ok(); i++) {
-            double start = ct_seconds();
-            if (!ct_tensor_matmul_to(c, 1, a, w, 0) || !ct_device_wait(device)) break;
-            double rate = 2e-9 * (double)(rows * width * width) / (ct_seconds() - start);
-            if (rate > best) best = rate;
-        }
-    }
-    return best;
-}
-
 static void print_rows(const ct_profile_row *rows, int count, int steps, double total,
                        double outside) {
     printf("%-20s %10s %12s %12s %8s\n", "operation", "calls/step", "forward ms", "backward ms",
@@ -113,7 +95,7 @@ static bool run(bench *b, int warm_up, int steps) {
     double memory = peak_gigabytes();
     int64_t width = ct_model_width(t->experiment->model);
     int64_t rows_of_product = config->batch * t->experiment->sizes.regions;
-    double limit = product_rate(device, rows_of_product, width);
+    double limit = 1e-9 * ct_product_rate(device, rows_of_product, width);
     printf("%s: batch %lld, %s\n", config->file, (long long)config->batch, ct_machine_text());
     printf("step: median %.1f ms, fastest %.1f, slowest %.1f of %d; %.0f pairs/s\n", 1e3 * middle,
            1e3 * seconds[0], 1e3 * seconds[steps - 1], steps, (double)config->batch / middle);

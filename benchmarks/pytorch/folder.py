@@ -34,7 +34,8 @@ class Split:
     """Captions come five an image, in the order of the images."""
 
     def __init__(self, folder: Path, name: str, word_ids: dict[str, int]) -> None:
-        self.images = torch.from_numpy(np.load(folder / f"{name}_ims.npy"))
+        # mapped, as ours: what is not used takes no memory
+        self.images = torch.from_numpy(np.load(folder / f"{name}_ims.npy", mmap_mode="c"))
         lines = [line.lower().replace(".", " . ") for line in text_file.lines(folder / f"{name}_caps.txt")]
         self.captions = [[START, *(word_ids.get(word, UNKNOWN) for word in line.split()), END] for line in lines]
         self.each = len(self.captions) // len(self.images)

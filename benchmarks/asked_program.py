@@ -1,17 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The programs that benchmarks/gpu starts and asks."""
+"""The programs that benchmarks/gpu and benchmarks/compare-pytorch start and ask."""
 
 from __future__ import annotations
 
 import json
 import os
 import queue
+import shutil
 import subprocess
 import tempfile
 import threading
 from pathlib import Path
 
 Json = dict[str, object]
+
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def commit() -> str:
+    """Of this repository, or what $COMMIT says where git is not there."""
+    done = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40"],
+                          capture_output=True, text=True) if shutil.which("git") else None
+    return done.stdout.strip() if done and done.returncode == 0 else os.environ.get("COMMIT", "unknown")
 
 
 class Failed(Exception):
