@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""benchmarks/compare-pytorch without PyTorch: its summary of recorded results, and wrong use."""
+"""benchmarks/compare-pytorch without PyTorch: its summary of recorded results, and wrong use; the table of
+benchmarks/scaling-of-a-step."""
 
 from __future__ import annotations
 
@@ -117,6 +118,28 @@ class ComparePyTorch(unittest.TestCase):
         done = compare("--build", self.folder)
         self.assertEqual(done.returncode, 2)
         self.assertIn(f"{self.folder} has no benchmarks/gpu_step: ninja -C", done.stderr.splitlines()[-1])
+
+
+class Scaling(unittest.TestCase):
+    def table(self, file: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-B", ROOT / "benchmarks" / "scaling-of-a-step", "table", file],
+                              capture_output=True, text=True)
+
+    def test_table(self) -> None:
+        """Twice the batch: twice the work, in 1.5 times the time of the median round."""
+        base = {"batch": 128, "regions": 36, "width": 128, "words": 5, "seconds": [0.3, 0.1, 0.2], "flops": 2e9}
+        results = {"machine": "cpu", "points": [{**base, "batch": 256, "seconds": [0.3], "flops": 4e9}, base]}
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "points.json"
+            file.write_text(json.dumps(results))
+            done = self.table(file)
+        rows = [line.split() for line in done.stdout.splitlines()]
+        self.assertIn(["batch", "256", "300.0", "4.00", "13", "1.50x", "2.00x"], rows)
+        self.assertEqual(rows.count(["words", "5", "200.0", "2.00", "10", "1.00x", "1.00x"]), 1)
+
+    def test_wrong_file(self) -> None:
+        done = self.table(Path("/nowhere.json"))
+        self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (2, "", 1))
 
 
 if __name__ == "__main__":
