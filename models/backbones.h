@@ -46,10 +46,11 @@ ct_backbone_options ct_backbone_defaults(void); /* the defaults above */
  * inverted residuals, the head's convolution.
  *
  * vit_tiny, vit_small, vit_base: ViT (Dosovitskiy et al. 2021) with patches of 16x16 for pictures
- * 224x224 and no others. Names are those of timm's vit_*_patch16_224: cls_token, pos_embed,
+ * whose sides are multiples of 16; its positions are those of 224x224, for other sizes interpolated
+ * bicubically as timm does. Names are those of timm's vit_*_patch16_224: cls_token, pos_embed,
  * patch_embed.proj.weight, blocks.0.attn.qkv.weight, ..., head.weight. Regions are the patches'
- * vectors behind the last norm, logits those of the class token's. F = 192, 384, 768, N = 14*14. 13
- * blocks: the stem, 12 transformer layers.
+ * vectors behind the last norm, logits those of the class token's. F = 192, 384, 768, N = 14*14 of
+ * pictures 224x224. 13 blocks: the stem, 12 transformer layers.
  *
  * The module is the caller's. NULL and an error for another name, which lists these, or a wrong
  * option. */

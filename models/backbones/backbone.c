@@ -193,10 +193,12 @@ int64_t ct_backbone_width(ct_module *net) {
 int64_t ct_backbone_region_count(ct_module *net, int64_t height, int64_t width) {
     if (!ct_module_expect("backbone_region_count", net, ct_backbone_regions)) return 0;
     const ct_backbone_network *network = ct_backbone_network_of(net);
-    if (network->size && (height != network->size || width != network->size)) {
-        ct_fail("%s: pictures of height %lld and width %lld, expected %lld each (its positions are "
-                "those of such)",
-                network->name, (long long)height, (long long)width, (long long)network->size);
+    int64_t multiple = network->multiple;
+    if (multiple && (height % multiple || width % multiple)) {
+        ct_fail(
+            "%s: pictures of height %lld and width %lld, expected multiples of %lld, the side of "
+            "its patches",
+            network->name, (long long)height, (long long)width, (long long)multiple);
         return 0;
     }
     bool sizes = height > 0 && width > 0 && height <= INT32_MAX && width <= INT32_MAX;

@@ -22,7 +22,7 @@ struct ct_backbone_network {
     int64_t width;                  /* F of the regions */
     const char *classifier;         /* how the names of the classifier's tensors begin: "fc." */
     const ct_backbone_names *other; /* in files of another program, or NULL */
-    int64_t size;                   /* the only height and width of pictures it takes; 0: any */
+    int64_t multiple; /* of which height and width of pictures are multiples; 0: of none */
     /* Adds the modules to a new net, those of its blocks by ct_backbone_part. */
     bool (*build)(ct_module *net, const ct_backbone_network *network, int64_t classes);
     /* Runs a block, of which `part` is the first part: block 0 takes pictures (B,3,H,W), each other

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ViT (Dosovitskiy et al. 2021) with patches of 16x16 pixels, as timm has it: a class token before
  * the patches, learned positions, norms first. */
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "models/backbones/backbone.h"
 
@@ -60,6 +62,54 @@ static ct_tensor *run_block(ct_module *block, ct_tensor *x, int heads) {
     return ct_add(x, ct_linear(ct_module_child(mlp, "fc2"), ct_gelu(hidden)));
 }
 
+/* ---- positions ------------------------------------------------------------------------------- */
+
+/* Catmull and Rom's cubic, to which the convolution of Keys (1981) comes with a = -1/2. */
+static double cubic(double x) {
+    x = fabs(x);
+    if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
+    return x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
+}
+
+/* weight[to * SIDE + from]: how much of each of SIDE places is in each of `count`. Where they
+ * become fewer the cubic is as much wider ("antialiased"). */
+static void weigh_side(double *weight, int64_t count) {
+    double scale = (double)SIDE / (double)count, wider = scale > 1 ? scale : 1;
+    for (int64_t to = 0; to < count; to++) {
+        double sum = 0, *row = weight + to * SIDE, centre = scale * ((double)to + 0.5);
+        for (int64_t from = 0; from < SIDE; from++) {
+            row[from] = cubic(((double)from + 0.5 - centre) / wider);
+            sum += row[from];
+        }
+        for (int64_t from = 0; from < SIDE; from++) row[from] /= sum;
+    }
+}
+
+/* (rows*columns, SIDE*SIDE): each place of the new grid as a sum of the old one's. */
+static ct_tensor *resampling(const ct_tensor *like, int64_t rows, int64_t columns) {
+    double *side = malloc((size_t)((rows + columns) * SIDE) * sizeof *side);
+    if (!side) return ct_fail("vit: out of memory");
+    weigh_side(side, rows);
+    weigh_side(side + rows * SIDE, columns);
+    ct_tensor *vertical = ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(rows, 1, SIDE, 1), side);
+    ct_tensor *horizontal =
+        ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(1, columns, 1, SIDE), side + rows * SIDE);
+    free(side);
+    ct_tensor *both = ct_tensor_reshape(ct_tensor_mul(vertical, horizontal),
+                                        CT_SHAPE(rows * columns, SIDE * SIDE));
+    return ct_tensor_to_device(ct_tensor_cast(both, like->dtype), like->device);
+}
+
+/* (1,1+rows*columns,C), the class token's first: those that were learned at 224x224, of other
+ * grids bicubically between them, as timm's resample_abs_pos_embed. */
+static ct_tensor *positions(ct_module *net, int64_t rows, int64_t columns) {
+    ct_tensor *learned = ct_module_tensor(net, "pos_embed");
+    if (rows == SIDE && columns == SIDE) return learned;
+    ct_tensor *places = ct_select(ct_slice(learned, 1, 1, SIDE * SIDE + 1, 1), 0, 0);
+    places = ct_matmul(resampling(learned, rows, columns), places);
+    return ct_concat2(ct_slice(learned, 1, 0, 1, 1), ct_unsqueeze(places, 0), 1);
+}
+
 /* ---- the network ----------------------------------------------------------------------------- */
 
 /* A parameter of the net's own ~ N(0, std^2). */
@@ -91,7 +141,8 @@ static ct_tensor *run_stem(ct_module *net, ct_module *patches, ct_tensor *pictur
     if (!x) return NULL;
     ct_tensor *token = ct_module_tensor(net, "cls_token");
     token = ct_expand(token, CT_SHAPE(x->shape.dim[0], 1, x->shape.dim[2]));
-    return ct_add(ct_concat2(token, x, 1), ct_module_tensor(net, "pos_embed"));
+    const int64_t *size = pictures->shape.dim;
+    return ct_add(ct_concat2(token, x, 1), positions(net, size[2] / PATCH, size[3] / PATCH));
 }
 
 static ct_tensor *run(ct_module *net, int64_t block, ct_module *part, ct_tensor *x) {
@@ -103,7 +154,7 @@ static ct_tensor *run(ct_module *net, int64_t block, ct_module *part, ct_tensor 
 
 static ct_tensor *regions(ct_module *net, ct_tensor *tokens) {
     (void)net;
-    return ct_slice(tokens, 1, 1, SIDE * SIDE + 1, 1);
+    return tokens ? ct_slice(tokens, 1, 1, tokens->shape.dim[1], 1) : NULL;
 }
 
 static ct_tensor *logits(ct_module *net, ct_tensor *tokens) {
@@ -120,7 +171,7 @@ static int64_t grid(const ct_backbone_network *network, int64_t size) {
 #define VIT(kind, columns, of)                                                                     \
     {                                                                                              \
         .name = "vit_" kind, .shape = &(const shape){of}, .width = columns, .classifier = "head.", \
-        .size = SIZE, .build = build, .run = run, .regions = regions, .logits = logits,            \
+        .multiple = PATCH, .build = build, .run = run, .regions = regions, .logits = logits,       \
         .grid = grid                                                                               \
     }
 

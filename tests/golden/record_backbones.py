@@ -99,9 +99,19 @@ def vit_tiny() -> tuple[torch.nn.Module, list[str]]:
                  "norm.weight", "head.weight"]
 
 
+def vit_tiny_48x256() -> tuple[torch.nn.Module, list[str]]:
+    """Of a grid of 3 by 16 patches, not 14 by 14: positions become fewer downwards, more sideways."""
+    import timm
+
+    torch.Tensor.float = torch.Tensor.double  # timm interpolates in float32 whatever it is given
+    net = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=CLASSES, dynamic_img_size=True)
+    net.feature_map = lambda x: net.forward_features(x)[:, 1:].transpose(1, 2).unflatten(2, (3, 16))
+    return net, ["cls_token", "pos_embed", "patch_embed.proj.weight"]
+
+
 NETS = {"resnet18": lambda: resnet(18), "resnet50": lambda: resnet(50), "vgg19": vgg19,
-        "efficientnet_lite0": efficientnet_lite0, "vit_tiny": vit_tiny}
-SIZES = {"vit_tiny": (1, 224, 224)}  # batch, height, width; others are of BATCH, HEIGHT, WIDTH
+        "efficientnet_lite0": efficientnet_lite0, "vit_tiny": vit_tiny, "vit_tiny_48x256": vit_tiny_48x256}
+SIZES = {"vit_tiny": (1, 224, 224), "vit_tiny_48x256": (1, 48, 256)}  # batch, height, width; others are of BATCH, HEIGHT, WIDTH
 
 
 def first(x: torch.Tensor) -> np.ndarray:
@@ -117,7 +127,7 @@ def record(name: str) -> None:
     batch, height, width = SIZES.get(name, (BATCH, HEIGHT, WIDTH))
     pictures = torch.from_numpy(2 * numbers("pictures", batch * 3 * height * width)).reshape(batch, 3, height, width)
     out: dict[str, np.ndarray] = {}
-    modes = ("eval",) if name in ("vgg19", "vit_tiny") else ("eval", "train")  # without batch norm there is no difference
+    modes = ("eval",) if name.startswith(("vgg", "vit")) else ("eval", "train")  # without batch norm there is no difference
     for mode in modes:
         net.train(mode == "train")
         fill(net)

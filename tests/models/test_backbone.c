@@ -271,15 +271,18 @@ START_TEST(counts_regions) {
 }
 END_TEST
 
-/* ViT's positions are those of one size; its class token and they are the stem's. */
-START_TEST(vit_takes_one_size) {
+/* ViT takes whole patches; its class token and positions are the stem's. */
+START_TEST(vit_takes_whole_patches) {
     ct_module *net = ct_backbone_create("vit_tiny", NULL);
     ck_assert_int_eq(ct_backbone_width(net), 192);
     ck_assert_int_eq(ct_backbone_region_count(net, 224, 224), 14 * 14);
-    ck_assert_int_eq(ct_backbone_region_count(net, 224, 256), 0);
-    assert_error("vit_tiny: pictures of height 224 and width 256, expected 224 each");
-    CT_SCOPE { ck_assert_ptr_null(ct_backbone_regions(net, pictures_of(1, 64, 64))); }
-    assert_error("vit_tiny: pictures of height 64 and width 64, expected 224 each");
+    ck_assert_int_eq(ct_backbone_region_count(net, 16, 384), 24);
+    ck_assert_int_eq(ct_backbone_region_count(net, 224, 250), 0);
+    assert_error("vit_tiny: pictures of height 224 and width 250, expected multiples of 16");
+    CT_SCOPE { ck_assert_ptr_null(ct_backbone_regions(net, pictures_of(1, 60, 64))); }
+    assert_error("vit_tiny: pictures of height 60 and width 64, expected multiples of 16");
+    ck_assert_int_eq(ct_backbone_region_count(net, 0, 16), 0);
+    assert_error("vit_tiny: pictures of height 0 and width 16 are too small");
     ck_assert_int_eq(ct_module_parameter_count(net), 5524416); /* timm's, without its head */
     ck_assert(ct_backbone_finetune(net, 1));                   /* a block, and the last norm */
     ck_assert_int_eq(ct_module_parameter_count(net), 12 * 192 * 192 + 13 * 192 + 2 * 192);
@@ -335,4 +338,4 @@ LOOPED_TEST_MAIN("backbone", {trains_the_last_blocks_alone, 6}, {thaws_again, 1}
                  {names_file_and_tensor_that_do_not_fit, 1},
                  {reads_names_of_data_parallel_and_old_files, 1}, {reads_the_names_of_timm, 1},
                  {names_the_way_out_of_a_checkpoint, 1}, {counts_regions, 1},
-                 {vit_takes_one_size, 1}, {refuses_what_makes_no_sense, 1})
+                 {vit_takes_whole_patches, 1}, {refuses_what_makes_no_sense, 1})
