@@ -7,15 +7,15 @@
 #include "models/modules/modules.h"
 
 static const ct_graph_kind *const kinds[] = {
-    &ct_kind_words,     &ct_kind_linear,    &ct_kind_gcn,
-    &ct_kind_attention, &ct_kind_conv1d,    &ct_kind_l2norm,
-    &ct_kind_batchnorm, &ct_kind_layernorm, &ct_kind_dropout,
-    &ct_kind_mean,      &ct_kind_max,       &ct_kind_gru,
-    &ct_kind_lstm,      &ct_kind_bigru,     &ct_kind_policy_attention,
-    &ct_kind_pictures,  &ct_kind_conv2d,    &ct_kind_regions,
-    &ct_kind_resnet,    &ct_kind_vgg,       &ct_kind_efficientnet,
-    &ct_kind_vit,       &ct_kind_maxpool2d, &ct_kind_avgpool2d,
-    &ct_kind_residual,
+    &ct_kind_words,     &ct_kind_linear,      &ct_kind_gcn,
+    &ct_kind_attention, &ct_kind_conv1d,      &ct_kind_l2norm,
+    &ct_kind_batchnorm, &ct_kind_layernorm,   &ct_kind_dropout,
+    &ct_kind_mean,      &ct_kind_max,         &ct_kind_gru,
+    &ct_kind_lstm,      &ct_kind_bigru,       &ct_kind_policy_attention,
+    &ct_kind_pictures,  &ct_kind_conv2d,      &ct_kind_regions,
+    &ct_kind_resnet,    &ct_kind_vgg,         &ct_kind_efficientnet,
+    &ct_kind_vit,       &ct_kind_maxpool2d,   &ct_kind_avgpool2d,
+    &ct_kind_residual,  &ct_kind_transformer, &ct_kind_positions,
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 

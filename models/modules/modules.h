@@ -9,8 +9,8 @@ extern const ct_graph_kind ct_kind_linear, ct_kind_l2norm, ct_kind_batchnorm, ct
     ct_kind_dropout; /* layer.c */
 extern const ct_graph_kind ct_kind_activations[];
 extern const int ct_kind_activation_count;
-extern const ct_graph_kind ct_kind_words, ct_kind_gcn, ct_kind_attention,
-    ct_kind_conv1d; /* sequence.c */
+extern const ct_graph_kind ct_kind_words, ct_kind_gcn, ct_kind_conv1d; /* sequence.c */
+extern const ct_graph_kind ct_kind_attention, ct_kind_transformer, ct_kind_positions; /* attend.c */
 extern const ct_graph_kind ct_kind_mean, ct_kind_max, ct_kind_gru, ct_kind_lstm,
     ct_kind_bigru;                                   /* pools.c */
 extern const ct_graph_kind ct_kind_policy_attention; /* policy.c */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Module kinds that look at a whole sequence: words, gcn, attention, conv1d. */
+/* Module kinds that look at a whole sequence: words, gcn, conv1d. */
 #include <stdlib.h>
 
 #include "models/modules/modules.h"
@@ -171,57 +171,6 @@ const ct_graph_kind ct_kind_gcn = {.name = "gcn",
                                    .create = gcn_create,
                                    .forward = gcn_forward,
                                    .flops = gcn_flops};
-
-/* ---- attention ------------------------------------------------------------------------------ */
-
-enum { ATTENTION_HEADS, ATTENTION_DROPOUT, ATTENTION_CAUSAL, ATTENTION_RESIDUAL };
-static const ct_option attention_options[] = {
-    {"heads", CT_OPTION_INTEGER, "4", 1, 1024, NULL},
-    {"dropout", CT_OPTION_REAL, "0", 0, 0.99, NULL},
-    {"causal", CT_OPTION_FLAG, "no", 0, 0, NULL},
-    {"residual", CT_OPTION_FLAG, "yes", 0, 0, NULL},
-    {NULL, 0, NULL, 0, 0, NULL},
-};
-
-static bool attention_create(ct_graph_node *node, const ct_graph_context *context) {
-    (void)context;
-    node->out = node->in;
-    int heads = (int)ct_number(node, ATTENTION_HEADS);
-    if (node->in % heads)
-        return ct_fail_at(node->place, "%d heads do not divide the width %lld", heads,
-                          (long long)node->in) != NULL;
-    ct_attention_options options = {.heads = heads,
-                                    .dropout = ct_number(node, ATTENTION_DROPOUT),
-                                    .causal = ct_flag(node, ATTENTION_CAUSAL)};
-    return ct_graph_own(node, ct_attention_create(node->in, &options));
-}
-
-static ct_tensor *attention_forward(const ct_graph_node *node, ct_graph_state *state,
-                                    ct_tensor *x) {
-    ct_tensor *padded = NULL; /* (B,1,1,T): 1 where a word may not be attended */
-    if (state->lengths) {
-        ct_tensor *mask = ct_step_mask(state, x);
-        if (!mask) return NULL;
-        ct_tensor *zero = ct_scalar(mask->dtype, mask->device, 0);
-        padded = ct_tensor_reshape(ct_tensor_compare(CT_COMPARE_equal, mask, zero),
-                                   CT_SHAPE(mask->shape.dim[0], 1, 1, mask->shape.dim[1]));
-        if (!padded) return NULL;
-    }
-    ct_tensor *y = ct_attention(node->module, x, x, x, padded);
-    return ct_flag(node, ATTENTION_RESIDUAL) ? ct_add(x, y) : y;
-}
-
-static double attention_flops(const ct_graph_node *node, double rows, double steps) {
-    double width = (double)node->in;
-    return 2 * rows * (4 * steps * width * width + 2 * steps * steps * width);
-}
-
-const ct_graph_kind ct_kind_attention = {.name = "attention",
-                                         .place = CT_NEEDS_SEQUENCE,
-                                         .options = attention_options,
-                                         .create = attention_create,
-                                         .forward = attention_forward,
-                                         .flops = attention_flops};
 
 /* ---- conv1d --------------------------------------------------------------------------------- */
 /* Keeps the number of steps: zeros around the sequence, before it alone if causal. */

@@ -99,7 +99,8 @@ static inline ct_losses losses_of(ct_model *model, int extra, int64_t epoch) {
 /* every module that looks beyond one word */
 #define WIDE(policy)                                                                    \
     "[text]\nembed = words width=6\nconv = conv1d kernel=3\nself = attention heads=2\n" \
-    "bnw = batchnorm\nln = layernorm\n" policy                                          \
+    "bnw = batchnorm\nln = layernorm\npos = positions\nat = positions steps=10\n"       \
+    "enc = transformer heads=2 hidden=5 activation=gelu norm=first\n" policy            \
     "pool = mean + max + lstm width=6 + bigru width=6\nfc = linear width=8\n"
 
 #endif

@@ -94,6 +94,8 @@ static const refusal refusals[] = {
      "test.ini:2: [image] at: 4 heads do not divide the width 6"},
     {"[image]\nat = attention heads=4\npool = mean\n" TEXT LOSS,
      "4 heads do not divide the width 6"},
+    {"[image]\nenc = transformer\npool = mean\n" TEXT LOSS,
+     "test.ini:2: [image] enc: 4 heads do not divide the width 6"},
     {"[image]\nat = policy_attention discrete=none continuous=no\npool = mean\n" TEXT LOSS,
      "leave no policy"},
     {"[image]\na = policy_attention\nb = policy_attention\npool = mean\n" TEXT LOSS,

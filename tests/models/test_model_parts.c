@@ -37,6 +37,34 @@ START_TEST(continuous_policy_by_hand) {
 }
 END_TEST
 
+/* ---- positions ------------------------------------------------------------------------------ */
+
+/* Sines are added as the formula says; more steps than there are learned positions of are refused.
+ */
+START_TEST(positions_by_hand) {
+    ct_model *model = model_of("[image]\npos = positions\npool = max\n" TEXT("") LOSS, CT_F64);
+    ct_model *few =
+        model_of("[image]\npos = positions steps=3\npool = max\n" TEXT("") LOSS, CT_F64);
+    CT_SCOPE {
+        ct_tensor *x = ct_zeros(CT_F64, CT_CPU, CT_SHAPE(1, N, F));
+        ct_tensor *y = ct_model_embed_images(model, x, NULL);
+        assert_no_error();
+        for (int64_t i = 0; i < F; i++) {
+            double most = -1;
+            for (int t = 0; t < N; t++) {
+                double angle = t / pow(10000, (double)(i / 2 * 2) / F);
+                most = fmax(most, i % 2 ? cos(angle) : sin(angle));
+            }
+            ck_assert_double_eq_tol(ct_get(y, i), most, 1e-12);
+        }
+        ck_assert_ptr_null(ct_model_embed_images(few, x, NULL));
+        assert_error("position_embedding: x is f64 (1,4,6), expected (B,T,6) with at most 3 steps");
+    }
+    ct_model_destroy(model);
+    ct_model_destroy(few);
+}
+END_TEST
+
 /* ---- pools ---------------------------------------------------------------------------------- */
 
 static ct_model *text_model(const char *pool) {
@@ -154,7 +182,7 @@ static void gradients_match(const char *text) {
  * through, at a sample held fixed). */
 START_TEST(gradients_of_whole_models) {
     gradients_match(IMAGE("") TEXT("") LOSS);
-    gradients_match(IMAGE("") WIDE("") LOSS);
+    gradients_match(IMAGE("enc = transformer heads=4 x 2\n") WIDE("") LOSS);
     gradients_match(IMAGE("") TEXT("") LOSS "measure = order\n");
     gradients_match(IMAGE("attend = policy_attention actions=5 continuous=no\n") TEXT(
         "attend = policy_attention actions=5 continuous=no\n") LOSS "discrete_policy = 1\n");
@@ -323,7 +351,7 @@ START_TEST(advantage_baselines) {
 }
 END_TEST
 
-TEST_MAIN("model_parts", continuous_policy_by_hand, pools_over_words_alone,
+TEST_MAIN("model_parts", continuous_policy_by_hand, positions_by_hand, pools_over_words_alone,
           bigru_joins_both_directions, gradients_of_whole_models, fixed_word_vectors,
           decoder_reads_so_many_tokens, bad_batches_are_refused, reward_of_known_ranks,
           advantage_baselines)
