@@ -3,6 +3,7 @@
  * and what makes regions of them. */
 #include <string.h>
 
+#include "models/backbones/backbone.h"
 #include "models/modules/modules.h"
 #include "tensor/core/check.h"
 
@@ -258,8 +259,7 @@ const ct_graph_kind ct_kind_avgpool2d = {.name = "avgpool2d",
 
 static ct_tensor *regions_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
     (void)state;
-    ct_tensor *places = ct_reshape(x, CT_SHAPE(ct_dim(x, 0), node->in, -1));
-    return ct_contiguous(ct_transpose(places, 1, 2));
+    return ct_contiguous(ct_backbone_map_regions(node->module, x));
 }
 
 const ct_graph_kind ct_kind_regions = {.name = "regions",
