@@ -7,11 +7,12 @@
 
 #include "models/models.h"
 
-/* Threads that wait for work spin for a while; where another program wants the core, that costs
- * far more than it saves. */
+/* Threads that wait for work spin first: some tens of microseconds, which is what waking them
+ * takes. Where another program wants the core, longer costs far more than it saves
+ * (docs/performance.md, "Threads"). */
 static bool bound_spinning(void) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return false;
-    return setenv("GOMP_SPINCOUNT", "20000", 1) == 0;
+    return setenv("GOMP_SPINCOUNT", "300", 1) == 0;
 }
 
 static bool choose_blas_kernels(void) {
