@@ -70,6 +70,13 @@ static double peak_gigabytes(void) {
     return 1024e-9 * (double)usage.ru_maxrss;
 }
 
+/* Pages that the system had to give, of 4 KiB or, where it has them, of 2 MiB. */
+static double page_faults(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_minflt;
+}
+
 static bool run(bench *b, int warm_up, int steps) {
     static double seconds[MOST_STEPS];
     const ct_timed_training *t = &b->training;
@@ -80,7 +87,7 @@ static bool run(bench *b, int warm_up, int steps) {
     }
     double total = 0;
     b->outside = 0;
-    double processor = processor_seconds();
+    double processor = processor_seconds(), faults = page_faults();
     ct_profile_start(device);
     for (int i = 0; i < steps; i++) {
         seconds[i] = step(b);
@@ -91,6 +98,7 @@ static bool run(bench *b, int warm_up, int steps) {
     ct_profile_row *rows = ct_profile_stop(&count);
     if (!rows) return false;
     processor = (processor_seconds() - processor) / steps;
+    faults = (page_faults() - faults) / steps;
     double middle = ct_median(seconds, steps), gflop = 1e-9 * ct_timed_training_flops(t);
     double memory = peak_gigabytes();
     int64_t width = ct_model_width(t->experiment->model);
@@ -101,8 +109,10 @@ static bool run(bench *b, int warm_up, int steps) {
            1e3 * seconds[0], 1e3 * seconds[steps - 1], steps, (double)config->batch / middle);
     printf("work: %.1f GFLOP a step, %.0f GFLOP/s; products of this width alone: %.0f GFLOP/s\n",
            gflop, gflop / middle, limit);
-    printf("processor time %.1f ms a step, %.0f GFLOP/s; memory: %.2f GB resident at most\n",
-           1e3 * processor, gflop / processor, memory);
+    printf(
+        "processor time %.1f ms a step, %.0f GFLOP/s; memory: %.2f GB resident at most, %.1f page "
+        "faults a step\n",
+        1e3 * processor, gflop / processor, memory, faults);
     print_rows(rows, count, steps, total, b->outside);
     free(rows);
     return ct_ok();

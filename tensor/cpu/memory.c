@@ -3,9 +3,11 @@
  *
  * A training step frees and asks for the same large blocks over and over. Through malloc each would
  * be mapped and its pages faulted in anew, which costs more than most kernels that then run on it;
- * so freed large blocks are kept for the next request of their size class. Kept blocks and blocks
- * in use together stay below 5/4 of the most that was ever in use, plus 64 MiB.
+ * so freed large blocks are kept for the next request of their size class or of a smaller one, down
+ * to half: captions of another length want a little more or less of everything. Kept blocks and
+ * blocks in use together stay below 5/4 of the most that was ever in use, plus 64 MiB.
  */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,16 +55,30 @@ static size_t class_size(size_t bytes, int *index) {
     return quarters * quarter;
 }
 
+static size_t class_bytes(int index) {
+    size_t octave = (size_t)1 << (index / 4);
+    return octave + (size_t)(index % 4) * (octave / 4);
+}
+
+/* The largest class that a block can serve. malloc may have added to what it was asked for: of
+ * blocks with an alignment as much as that. */
+static int block_class(void *data) {
+    size_t usable = malloc_usable_size(data);
+    int octave = 63 - __builtin_clzll((unsigned long long)usable);
+    return 4 * octave + (int)(usable >> (octave - 2)) - 4;
+}
+
+static block *take_first(int index) {
+    block *first = pool.kept[index];
+    pool.kept[index] = first->next;
+    pool.bytes_kept -= class_bytes(index);
+    return first;
+}
+
 /* Gives kept blocks back, largest first, until at most `limit` bytes are kept. With the lock. */
 static void trim(size_t limit) {
     for (int i = CLASSES - 1; i >= 0 && pool.bytes_kept > limit; i--) {
-        while (pool.kept[i] && pool.bytes_kept > limit) {
-            block *first = pool.kept[i];
-            size_t octave = (size_t)1 << (i / 4);
-            pool.kept[i] = first->next;
-            pool.bytes_kept -= octave + (size_t)(i % 4) * (octave / 4);
-            free(first);
-        }
+        while (pool.kept[i] && pool.bytes_kept > limit) free(take_first(i));
     }
 }
 
@@ -75,17 +91,22 @@ static void *map_large(size_t size) {
     return data;
 }
 
-static void *take_kept(int index, size_t size) {
+/* The smallest kept block of a class from `index` up to the double, or NULL. */
+static void *take_kept(int index) {
+    enum { DOUBLE = 4 };
+    int most = index + DOUBLE < CLASSES ? index + DOUBLE : CLASSES - 1;
     pthread_mutex_lock(&pool.lock);
-    block *data = pool.kept[index];
-    if (data) {
-        pool.kept[index] = data->next;
-        pool.bytes_kept -= size;
-    }
-    pool.bytes_used += size;
-    if (pool.bytes_used > pool.bytes_used_peak) pool.bytes_used_peak = pool.bytes_used;
+    while (index < most && !pool.kept[index]) index++;
+    block *data = pool.kept[index] ? take_first(index) : NULL;
     pthread_mutex_unlock(&pool.lock);
     return data;
+}
+
+static void count_used(void *data) {
+    pthread_mutex_lock(&pool.lock);
+    pool.bytes_used += class_bytes(block_class(data));
+    if (pool.bytes_used > pool.bytes_used_peak) pool.bytes_used_peak = pool.bytes_used;
+    pthread_mutex_unlock(&pool.lock);
 }
 
 /* After malloc refused: everything kept goes back first. */
@@ -110,14 +131,11 @@ void *ct_cpu_try_allocate(size_t bytes) {
     if (bytes >> 47) return NULL; /* beyond what a process can address */
     int index;
     size_t size = class_size(bytes, &index);
-    void *data = take_kept(index, size);
+    void *data = take_kept(index);
     if (!data) data = map_large(size);
     if (!data) data = allocate_after_trim(size);
-    if (data) return data;
-    pthread_mutex_lock(&pool.lock);
-    pool.bytes_used -= size;
-    pthread_mutex_unlock(&pool.lock);
-    return NULL;
+    if (data) count_used(data);
+    return data;
 }
 
 void *ct_cpu_allocate(size_t bytes) {
@@ -130,8 +148,8 @@ void ct_cpu_free(void *data, size_t bytes) {
         free(data);
         return;
     }
-    int index;
-    size_t size = class_size(bytes, &index);
+    int index = block_class(data);
+    size_t size = class_bytes(index);
     pthread_mutex_lock(&pool.lock);
     pool.bytes_used -= size;
     if (KEEP_BLOCKS) {
