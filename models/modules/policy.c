@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "models/modules/modules.h"
+#include "nn/observe.h"
 
 enum { HEADS, ACTIONS, TEMPERATURE, SCALE, DISCRETE, CONTINUOUS };
 enum { DISCRETE_GUMBEL, DISCRETE_CATEGORICAL, DISCRETE_NONE };
@@ -175,6 +176,7 @@ static ct_tensor *forward(const ct_graph_node *node, ct_graph_state *state, ct_t
                                                        : sample_continuous(&in, out);
     if (!weight) return NULL;
     out->weight = by_step(&in, ct_detach(weight));
+    ct_observed(node->module, "weights", out->weight);
     /* chunk h of the width, times weight h */
     ct_tensor *chunks = ct_reshape(x, CT_SHAPE(in.batch, in.steps, in.heads, node->in / in.heads));
     return ct_reshape(ct_mul(chunks, ct_unsqueeze(out->weight, -1)), x->shape);

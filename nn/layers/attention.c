@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "nn/core/module.h"
+#include "nn/observe.h"
 
 static ct_tensor *self_attention(ct_module *attention, ct_tensor *x) {
     return ct_attention(attention, x, x, x, NULL);
@@ -57,8 +58,9 @@ static ct_tensor *causal_mask(const ct_tensor *scores, ct_tensor *mask) {
     return mask ? ct_tensor_where(mask, mask, later) : later;
 }
 
-static ct_tensor *attend(ct_tensor *const x[3], ct_tensor *mask, const ct_attention_parameters *p,
-                         const ct_attention_options *o) {
+/* `attention` is whose weights are observed, or NULL. */
+static ct_tensor *attend(const ct_module *attention, ct_tensor *const x[3], ct_tensor *mask,
+                         const ct_attention_parameters *p, const ct_attention_options *o) {
     ct_tensor *query = project(p, o->heads, 0, x[0]);
     ct_tensor *key = project(p, o->heads, 1, x[1]);
     ct_tensor *value = project(p, o->heads, 2, x[2]);
@@ -71,6 +73,7 @@ static ct_tensor *attend(ct_tensor *const x[3], ct_tensor *mask, const ct_attent
     if (mask) scores = ct_masked_fill(scores, mask, -1e30);
     ct_tensor *weights = ct_softmax(scores, -1);
     if (mask) weights = ct_masked_fill(weights, mask, 0);
+    ct_observed(attention, "weights", weights);
     if (o->dropout > 0) {
         weights = ct_dropout_with(weights, o->dropout, ct_default_rng(), "dropout");
     }
@@ -103,10 +106,9 @@ static bool check_parameter(const char *name, const ct_tensor *x, ct_shape expec
                         ct_shape_text(expected));
 }
 
-ct_tensor *ct_attention_with(ct_tensor *query, ct_tensor *key, ct_tensor *value, ct_tensor *mask,
-                             ct_attention_parameters parameters, ct_attention_options options) {
+static ct_tensor *checked(const ct_module *attention, ct_tensor *const x[3], ct_tensor *mask,
+                          ct_attention_parameters parameters, ct_attention_options options) {
     if (!ct_nn_input("attention", "out_weight", parameters.out_weight, 2)) return NULL;
-    ct_tensor *const x[3] = {query, key, value};
     int64_t width = parameters.out_weight->shape.dim[0];
     if (!check_options(width, &options) || !check_inputs(x, mask, width) ||
         !check_parameter("in_weight", parameters.in_weight, CT_SHAPE(3 * width, width)) ||
@@ -115,8 +117,13 @@ ct_tensor *ct_attention_with(ct_tensor *query, ct_tensor *key, ct_tensor *value,
         !check_parameter("out_bias", parameters.out_bias, CT_SHAPE(width))) {
         return NULL;
     }
-    CT_SCOPE { return ct_escape(attend(x, mask, &parameters, &options)); }
+    CT_SCOPE { return ct_escape(attend(attention, x, mask, &parameters, &options)); }
     return NULL;
+}
+
+ct_tensor *ct_attention_with(ct_tensor *query, ct_tensor *key, ct_tensor *value, ct_tensor *mask,
+                             ct_attention_parameters parameters, ct_attention_options options) {
+    return checked(NULL, (ct_tensor *const[]){query, key, value}, mask, parameters, options);
 }
 
 ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, ct_tensor *value,
@@ -132,7 +139,8 @@ ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, 
             .out_weight = ct_module_weight(out),
             .out_bias = ct_module_own(out, "bias"),
         };
-        return ct_escape(ct_attention_with(query, key, value, mask, parameters, options));
+        ct_tensor *const x[3] = {query, key, value};
+        return ct_escape(checked(attention, x, mask, parameters, options));
     }
     return NULL;
 }

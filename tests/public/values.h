@@ -15,6 +15,7 @@
 #include "models/models.h"
 #include "models/register.h"
 #include "nn/nn.h"
+#include "nn/observe.h"
 
 /* V(key, type, how many make sense, how many there are): value_KEY(i), VALID_KEY, ALL_KEY. */
 #define PUBLIC_VALUES(V)                           \
