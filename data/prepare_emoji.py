@@ -11,6 +11,7 @@ Writes an ordinary data folder, for split in train, dev, test, test_new:
     thumbs/{split}/     for each image, a 72x72 PNG named by its row
     pictures/{split}/   with --pictures: for each image, a PNG of 136x128, as drawn, and
     {split}_pictures.txt  their names, for models that begin with pixels
+    boxes.npy           (36, 4): left, top, right, bottom of each region, as parts of the picture
     stats.json          the statistics, to prepare new pictures with
     SOURCES.txt         packages, licences, counts
 
@@ -106,6 +107,7 @@ def prepare(out: Path, seed: int, font_path: Path, cldr_dir: Path, keep_pictures
             )
             if keep_pictures:
                 folder.write_pictures(fresh, name, [pictures.draw(images[row].text, font) for row in chosen])
+        np.save(fresh / "boxes.npy", pictures.region_boxes())
         folder.write_statistics(fresh, mean, deviation)
         summary = summarise(
             len(named), left_out,

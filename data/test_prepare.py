@@ -102,6 +102,13 @@ class Folder(unittest.TestCase):
                 self.assertTrue(np.isfinite(ims).all())
                 self.assertEqual(len(np.unique(ims.reshape(len(ims), -1), axis=0)), len(ims))
 
+    def test_boxes_are_where_the_regions_are(self) -> None:
+        boxes = np.load(self.out / "boxes.npy")
+        self.assertEqual((boxes.shape, boxes.dtype), ((36, 4), np.dtype("<f4")))
+        middle = np.stack([boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]], axis=1) - 1
+        np.testing.assert_allclose(middle, pictures.region_positions()[:, :2], atol=1e-6)
+        np.testing.assert_allclose(boxes[:, 2:] - boxes[:, :2], 1 / 6, atol=1e-6)
+
     def test_train_is_standardised(self) -> None:
         rows = self.ims["train"].reshape(-1, 61).astype(np.float64)
         np.testing.assert_allclose(rows.mean(0), 0, atol=1e-5)

@@ -52,7 +52,8 @@ enum {
     OPT_DUMP_STEPS,
     OPT_OTHER_GRAPH,
     OPT_QUERY_IMAGE,
-    OPT_REPORT
+    OPT_REPORT,
+    OPT_COMPARE
 };
 
 static const struct argp_option options[] = {
@@ -77,14 +78,19 @@ static const struct argp_option options[] = {
     {"export", OPT_EXPORT, "FILE", 0,
      "Write the trained weights as safetensors, under the names of [run] names", 1},
     {"report", OPT_REPORT, 0, 0,
-     "Write a page of HTML about the run: curves, recalls, graph, configuration, machine", 1},
+     "Write a page of HTML about the run: curves, recalls, graph, queries with what "
+     "they find, attention, configuration, machine",
+     1},
+    {"compare", OPT_COMPARE, "RUN", 0,
+     "With --report: a page of this run and others side by side, by their folders (repeatable)", 1},
     {"query", 'q', "SENTENCE", 0, "Print the images that fit a sentence best", 1},
     {"query-image", OPT_QUERY_IMAGE, "FILE", 0,
      "Print the captions that fit a picture best, and the images most like it", 1},
     {"split", OPT_SPLIT, "SPLIT", 0,
      "Split whose images are queried (default: all that the data folder has), or, with a / in it, "
      "a "
-     "picture or a folder of pictures",
+     "picture or a folder of pictures; split of the queries of --report (default: the first of "
+     "test_splits)",
      1},
     {"top", OPT_TOP, "N", 0, "How many images a query prints (default 10)", 1},
     {"weights", OPT_WEIGHTS, "PATH", 0,
@@ -102,8 +108,8 @@ enum { MOST_REPEATS = 256 };
 typedef struct {
     const char *config, *init, *evaluate, *embed, *export, *out, *query, *query_image, *split;
     const char *dump_steps;
-    const char *overrides[MOST_REPEATS + 1], *weights[MOST_REPEATS];
-    int override_count, weights_count, top;
+    const char *overrides[MOST_REPEATS + 1], *weights[MOST_REPEATS], *compare[MOST_REPEATS];
+    int override_count, weights_count, compare_count, top;
     int64_t steps;
     bool dry_run, report, help_config, other_graph;
     bool given[16]; /* options, in the order of `uses` */
@@ -144,7 +150,8 @@ static const struct {
             {OPT_STEPS, "--steps", TRAINING | DRY_RUN},
             {OPT_DUMP_STEPS, "--dump-steps", TRAINING | DRY_RUN},
             {OPT_OUT, "--out", EVALUATE | EMBED | REPORT},
-            {OPT_SPLIT, "--split", QUERY | QUERY_IMAGE},
+            {OPT_SPLIT, "--split", QUERY | QUERY_IMAGE | REPORT},
+            {OPT_COMPARE, "--compare", REPORT},
             {OPT_TOP, "--top", QUERY | QUERY_IMAGE},
             {OPT_WEIGHTS, "--weights", EVALUATE | EMBED | EXPORT | QUERY | QUERY_IMAGE}};
 enum { USES = sizeof uses / sizeof *uses };
@@ -185,6 +192,9 @@ static void check_use(const arguments *a, struct argp_state *state) {
         argp_error(state, "%s is for %s, not for %s", uses[i].name, list, command_name(command));
     }
     if (a->given[0] && a->given[1]) argp_error(state, "--resume and --overwrite: one of them");
+    if (a->compare_count && a->split) {
+        argp_error(state, "--split and --compare: one of them, a comparison shows no queries");
+    }
     if (a->other_graph && !a->init) argp_error(state, "--other-graph is for --init");
 }
 
@@ -244,6 +254,7 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     case OPT_STEPS: a->steps = positive("--steps", value, state); return 0;
     case OPT_DUMP_STEPS: a->dump_steps = value; return 0;
     case OPT_WEIGHTS: add(a->weights, &a->weights_count, value, "--weights", state); return 0;
+    case OPT_COMPARE: add(a->compare, &a->compare_count, value, "--compare", state); return 0;
     case OPT_HELP_CONFIG: a->help_config = true; return 0;
     case ARGP_KEY_ARG:
         if (a->config) argp_error(state, "one configuration at a time: %s, %s", a->config, value);
@@ -271,7 +282,10 @@ static bool run(const arguments *a, ct_config *config, int *status) {
         return ct_embed_command(config, a->embed, folder, weights);
     }
     if (a->export) return ct_export_command(config, a->export, weights);
-    if (a->report) return ct_report_command(config, a->out);
+    if (a->report && a->compare_count) {
+        return ct_comparison_command(config, a->compare, a->compare_count, a->out);
+    }
+    if (a->report) return ct_report_command(config, a->split, a->out);
     if (a->query || a->query_image) {
         ct_question question = {a->query, a->query_image};
         return ct_query_command(config, a->split, question, a->top, weights);

@@ -162,6 +162,14 @@ def region_positions() -> np.ndarray:
     return np.stack([column.ravel() for column in columns], axis=1)
 
 
+def region_boxes() -> np.ndarray:
+    """(regions, 4): left, top, right, bottom of each, as parts of the picture's width and height."""
+    edge = np.arange(GRID + 1) / GRID
+    top, left = np.meshgrid(edge[:-1], edge[:-1], indexing="ij")
+    bottom, right = np.meshgrid(edge[1:], edge[1:], indexing="ij")
+    return np.stack([side.ravel() for side in (left, top, right, bottom)], axis=1).astype(np.float32)
+
+
 def describe(image: Image.Image) -> np.ndarray:
     """(regions, 61): pixels, gradients and position of each region of a 72x72 picture, not standardised."""
     return np.concatenate([region_pixels(image), region_gradients(image), region_positions()], axis=1)

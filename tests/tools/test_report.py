@@ -7,21 +7,27 @@ Needs $CT_TRAIN, the program. The test of the browser is skipped without Chromiu
 
 from __future__ import annotations
 
+import ast
+import base64
 import html.parser
 import json
+import math
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
 import tempfile
 import unittest
+import zlib
 from pathlib import Path
 
 TRAIN = os.environ.get("CT_TRAIN", "build/train")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 EMPTY = {"meta", "link", "img", "br"}  # have no end
 REGIONS, FEATURES = 4, 6
+WILD = "a <script>alert(4)</script> \"red\" & 'square' </h3>"
 
 CONFIG = """[data]
 folder = {data}
@@ -52,22 +58,48 @@ continuous_policy = 1
 """
 
 
-def npy(path: Path, images: int, chance: random.Random) -> None:
-    """Features in which colour and shape of an image can be read."""
-    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({images}, {REGIONS}, {FEATURES}), }}"
-    header = header.ljust(117) + "\n"
-    values = [chance.gauss(0, 0.1) + (k in (i % 3, 3 + i // 3 % 3))
-              for i in range(images) for _ in range(REGIONS) for k in range(FEATURES)]
+def write_npy(path: Path, shape: tuple[int, ...], values: list[float]) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
     path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() +
                      struct.pack(f"<{len(values)}f", *values))
 
 
+def features(name: str, images: int) -> list[float]:
+    """In which colour and shape of an image can be read."""
+    chance = random.Random(name)
+    return [chance.gauss(0, 0.1) + (k in (i % 3, 3 + i // 3 % 3))
+            for i in range(images) for _ in range(REGIONS) for k in range(FEATURES)]
+
+
+def png(path: Path, colour: int) -> None:
+    """8 x 8 pixels of one colour."""
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    row = b"\0" + bytes(255 * (k == colour) for k in range(3)) * 8
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)) +
+                     chunk(b"IDAT", zlib.compress(row * 8)) + chunk(b"IEND", b""))
+
+
+def read_npy(path: Path) -> list[list[float]]:
+    """Rows of f32."""
+    data = path.read_bytes()
+    length, = struct.unpack("<H", data[8:10])
+    header = ast.literal_eval(data[10:10 + length].decode())
+    rows, width = header["shape"]
+    values = struct.unpack(f"<{rows * width}f", data[10 + length:])
+    return [list(values[i * width:(i + 1) * width]) for i in range(rows)]
+
+
 def write_split(folder: Path, name: str, images: int) -> None:
-    npy(folder / f"{name}_ims.npy", images, random.Random(name))
+    write_npy(folder / f"{name}_ims.npy", (images, REGIONS, FEATURES), features(name, images))
     colours, shapes = ("red", "green", "blue"), ("square", "circle", "star")
     lines = [line for i in range(images)
              for line in (f"a {colours[i % 3]} {shapes[i // 3 % 3]}", f"{shapes[i // 3 % 3]} {colours[i % 3]}")]
+    lines[1] = WILD
     (folder / f"{name}_caps.txt").write_text("\n".join(lines) + "\n")
+    for i in range(images):
+        png(folder / f"{name}{i}.png", i % 3)
+    (folder / f"{name}_pictures.txt").write_text("".join(f"{name}{i}.png\n" for i in range(images)))
 
 
 class Page(html.parser.HTMLParser):
@@ -119,6 +151,8 @@ class Report(unittest.TestCase):
         (cls.folder / "data").mkdir()
         for name, images in (("train", 24), ("dev", 9), ("test", 9)):
             write_split(cls.folder / "data", name, images)
+        boxes = [(0, 0, .5, .5), (.5, 0, 1, .5), (0, .5, .5, 1), (.5, .5, 1, 1)]
+        write_npy(cls.folder / "data" / "boxes.npy", (REGIONS, 4), [side for box in boxes for side in box])
         cls.run_folder = cls.folder / "run"
         config = cls.folder / "my.ini"
         config.write_text(CONFIG.format(data=cls.folder / "data", run=cls.run_folder))
@@ -136,6 +170,13 @@ class Report(unittest.TestCase):
         self.addCleanup(shutil.rmtree, to)
         return to
 
+    def embeddings(self) -> tuple[list[list[float]], list[list[float]]]:
+        """Of the images and captions of test."""
+        to = self.folder / "embeddings"
+        done = self.train(self.run_folder, "--embed", "test", "--out", to)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return read_npy(to / "img_embs.npy"), read_npy(to / "cap_embs.npy")
+
     def report(self, run: Path) -> str:
         done = self.train(os.fsencode(run), "--report")
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -145,7 +186,7 @@ class Report(unittest.TestCase):
 
     def test_says_what_the_run_left(self) -> None:
         page = Page(self.report(self.run_folder))
-        for part in ("recalls", "curves", "model", "configuration", "machine"):
+        for part in ("recalls", "curves", "model", "queries", "confusions", "attention", "configuration", "machine"):
             self.assertIn(part, page.ids)
         results = json.loads((self.run_folder / "results.json").read_text())
         for split in ("test", "dev"):
@@ -230,6 +271,86 @@ class Report(unittest.TestCase):
         page = Page(self.report(run))
         self.assertIn("not validated yet", page.text["p"])
 
+    def test_queries_find_what_embeddings_say(self) -> None:
+        images, captions = self.embeddings()
+        text = self.report(self.run_folder)
+        queries = text[text.index('id="queries"'):text.index('id="confusions"')].split("<article")[1:]
+        self.assertEqual(len(queries), 12)
+        for number, query in enumerate(queries):
+            k = number % 6
+            asked, answers = (captions, images) if number < 6 else (images, captions)
+            row = (2 * k + 1) * len(asked) // 12
+            scores = [sum(a * b for a, b in zip(asked[row], answer)) for answer in answers]
+            expected = sorted(scores, reverse=True)[:5]
+            shown = re.findall(r'<b class="(right|wrong)">\S+ (-?[0-9.]+)</b>', query)
+            self.assertEqual(len(shown), 5)
+            for (_, score), right in zip(shown, expected):
+                self.assertAlmostEqual(float(score), right, delta=0.00051)
+            own = [row // 2] if number < 6 else [2 * row, 2 * row + 1]
+            best = max(scores[i] for i in own)
+            place = 1 + sum(score >= best for i, score in enumerate(scores) if i not in own)
+            said = re.search(r"(first|at place (\d+))</p>", query)
+            assert said
+            self.assertEqual(1 if said[1] == "first" else int(said[2]), place)
+
+    def test_confusions_are_the_widest(self) -> None:
+        images, captions = self.embeddings()
+        margins = []
+        for row, caption in enumerate(captions):
+            scores = [sum(a * b for a, b in zip(caption, image)) for image in images]
+            margins.append(max(scores) - scores[row // 2])
+        text = self.report(self.run_folder)
+        part = text[text.index('id="confusions"'):text.index('id="attention"')]
+        shown = re.findall(r'"wrong">\S+ (-?[0-9.]+)</b>.*?"right">\S+ (-?[0-9.]+)</b>', part.split("Images whose")[0], re.S)
+        if max(margins) > 0.001:
+            self.assertAlmostEqual(float(shown[0][0]) - float(shown[0][1]), max(margins), delta=0.002)
+        differences = [float(wrong) - float(right) for wrong, right in shown]
+        self.assertTrue(all(a >= b - 0.002 for a, b in zip(differences, differences[1:])), differences)
+
+    def test_attention_is_that_of_actions(self) -> None:
+        text = self.report(self.run_folder)
+        part = text[text.index('id="attention"'):text.index('id="configuration"')]
+        weights = [(int(region), float(value)) for region, value in
+                   re.findall(r"<title>region (\d+): ([0-9.]+)</title>", part)]
+        self.assertEqual([region for region, _ in weights], [1, 2, 3, 4] * 8)  # 4 images, 2 heads
+        actions = [20 / (1 + math.exp(-k / 10)) for k in range(10)]
+        for _, value in weights:
+            self.assertLess(min(abs(value - action) for action in actions), 0.001 * value)
+        corners = re.findall(r'class="heat" x="([0-9.]+)" y="([0-9.]+)" width="([0-9.]+)" height="([0-9.]+)"', part)
+        self.assertEqual(corners[:4], [("0.0", "0.0", "4.0", "4.0"), ("4.0", "0.0", "4.0", "4.0"),
+                                       ("0.0", "4.0", "4.0", "4.0"), ("4.0", "4.0", "4.0", "4.0")])
+
+    def test_pictures_are_within(self) -> None:
+        page = Page(self.report(self.run_folder))
+        pictures = [str(attributes["src"]) for tag, attributes in page.tags if tag == "img"]
+        self.assertGreater(len(pictures), 36)
+        for uri in pictures:
+            head, data = uri.split(",")
+            self.assertEqual(head, "data:image/jpeg;base64")
+            data = base64.b64decode(data, validate=True)
+            self.assertEqual((data[:3], data[-2:]), (b"\xff\xd8\xff", b"\xff\xd9"))
+
+    def test_captions_are_escaped(self) -> None:
+        page = Page(self.report(self.run_folder))
+        self.assertIn(WILD, page.text["span"] + page.text["h3"])
+
+    def test_data_that_are_not_there(self) -> None:
+        for name, content, says in (("test_caps.txt", b"a r\xffd square\n" * 18, "UTF-8"),
+                                    ("test_ims.npy", None, "test_ims.npy"),
+                                    ("boxes.npy", b"nonsense", "boxes.npy")):
+            path = self.folder / "data" / name
+            kept = path.read_bytes()
+            path.unlink() if content is None else path.write_bytes(content)
+            try:
+                if name == "boxes.npy":
+                    done = self.train(self.run_folder, "--report")
+                    self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
+                    self.assertIn(says, done.stderr)
+                else:
+                    self.assertIn(says, Page(self.report(self.run_folder)).text["p"])
+            finally:
+                path.write_bytes(kept)
+
     def test_wrong_runs(self) -> None:
         run = self.copy("wrong")
         kept = (run / "metrics.jsonl").read_bytes()
@@ -245,6 +366,43 @@ class Report(unittest.TestCase):
             (run / "metrics.jsonl").write_bytes(kept)
         done = self.train(self.folder / "data", "--report")
         self.assertEqual(done.returncode, 2)
+
+    def variant(self, name: bytes, seed: int, rate: str, plus: float) -> Path:
+        """The run as if of another seed and rate, with other numbers."""
+        run = self.copy(name)
+        config = (run / "config.ini").read_text()
+        config = config.replace("seed = 3", f"seed = {seed}").replace("lr = 0.01", f"lr = {rate}")
+        (run / "config.ini").write_text(config)
+        results = json.loads((run / "results.json").read_text())
+        results["test"]["i2t"]["r1"] = 50 + plus
+        (run / "results.json").write_text(json.dumps(results))
+        return run
+
+    def test_runs_side_by_side(self) -> None:
+        first = self.variant(b"first", 1, "0.01", 0)
+        others = [self.variant(b"second", 2, "0.01", 2), self.variant(b"other<b>\xff", 1, "0.02", 5),
+                  self.variant(b"third", 5, "0.01", 7)]
+        done = self.train(first, "--report", *(argument for other in others
+                                               for argument in ("--compare", os.fsencode(other))))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        text = (first / "comparison.html").read_text(encoding="utf-8")
+        page = Page(text)
+        self.assertIn("other<b>\ufffd", page.text["th"])
+        values = [0.0, 2.0, 7.0]
+        mean = sum(values) / 3
+        spread = math.sqrt(sum((value - mean) ** 2 for value in values) / 2)
+        self.assertEqual(page.cells[page.cells.index("mean of 3 seeds") + 1], f"{50 + mean:.1f} \u00b1 {spread:.1f}")
+        for setting, expected in (("[run] seed", ["1", "2", "1", "5"]), ("[train] lr", ["0.01", "0.01", "0.02", "0.01"])):
+            row = page.cells.index(setting)
+            self.assertEqual(page.cells[row + 1:row + 5], expected)
+        self.assertNotIn("[run] folder", page.cells)
+        self.assertNotIn("[train] epochs", page.cells)
+        loss = text[text.index("<h3>Loss"):]
+        loss = loss[:loss.index("</figure>")]
+        curves = re.findall(r'<path class="curve c(\d)( faint)?" d="M[^"]+[L][^"]+"/>', loss.split("</figcaption>")[1])
+        self.assertEqual(curves, [("0", " faint"), ("0", " faint"), ("1", ""), ("0", " faint"), ("0", "")])
+        done = self.train(first, "--report", "--compare", self.folder / "nowhere")
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
 
     @unittest.skipUnless(BROWSER, "no chromium")
     def test_in_a_browser(self) -> None:

@@ -76,6 +76,8 @@ START_TEST(options_that_take_no_part) {
         {"--evaluate test --split dev", "--split is for --query"},
         {"--export x --out y", "--out is for --evaluate, --embed, --report, not for --export"},
         {"--report --top 3", "--top is for --query, --query-image, not for --report"},
+        {"--compare x", "--compare is for --report, not for training"},
+        {"--report --compare x --split dev", "--split and --compare: one of them"},
         {"--report --query a", "--query and --report: one at a time"},
         {"--evaluate test --steps 3", "--steps is for training, --dry-run, not for --evaluate"},
         {"--evaluate test --init x", "--init is for training, --dry-run"},

@@ -101,6 +101,13 @@ static double best_step(const ct_run_record *run, const char *path) {
     return step;
 }
 
+/* Whose curves are drawn. */
+typedef struct {
+    ct_run_record *const *runs;
+    int count;
+    const int *group; /* NULL: of one run alone */
+} selection;
+
 /* ---- figures ----------------------------------------------------------------------------- */
 
 static bool write_together(FILE *page, ct_run_record *run, const figure *f) {
@@ -119,47 +126,86 @@ static bool write_together(FILE *page, ct_run_record *run, const figure *f) {
     return ct_ok();
 }
 
-static bool write_beside(FILE *page, ct_run_record *const *runs, int count, const figure *f,
-                         int k) {
-    ct_curve *curve = calloc((size_t)count, sizeof *curve);
-    if (!curve) return ct_fail_bool("out of memory");
-    for (int i = 0; ct_ok() && i < count; i++) {
-        curve[i].label = runs[i]->name;
-        curve[i].colour = i;
-        curve[i].dashed = i / CT_CURVE_COLOURS % 2;
-        collect(runs[i], f->path[k], &curve[i]);
+/* The mean of a group's curves; without points where their steps are not the same. */
+static bool take_mean(const ct_curve *curve, int count, const int *group, int of, ct_curve *mean) {
+    int first = 0, members = 0;
+    while (group[first] != of) first++;
+    const ct_curve *model = &curve[first];
+    mean->point = calloc((size_t)model->points + 1, sizeof *mean->point);
+    if (!mean->point) return ct_fail_bool("out of memory");
+    mean->points = model->points;
+    for (int i = first; i < count; i++) {
+        if (group[i] != of) continue;
+        members++;
+        if (curve[i].points != model->points) mean->points = 0;
+        for (int k = 0; k < mean->points; k++) {
+            if (curve[i].point[k].x != model->point[k].x) mean->points = 0;
+            mean->point[k].x = model->point[k].x;
+            mean->point[k].y += curve[i].point[k].y;
+        }
     }
+    for (int k = 0; k < mean->points; k++) mean->point[k].y /= members;
+    if (members < 2) mean->points = 0;
+    return true;
+}
+
+/* Behind the runs' curves those of the groups' means. */
+static bool collect_all(ct_run_record *const *runs, int count, const int *group, const char *path,
+                        ct_curve *curve, int *curves) {
+    for (int i = 0; i < count; i++, ++*curves) {
+        curve[i] = (ct_curve){.label = runs[i]->folder,
+                              .colour = group[i],
+                              .dashed = group[i] / CT_CURVE_COLOURS % 2};
+        if (!collect(runs[i], path, &curve[i])) return false;
+    }
+    for (int g = 0, left = count; left; g++) {
+        ct_curve *mean = &curve[(*curves)++];
+        *mean = (ct_curve){.label = "mean of its seeds", .colour = g};
+        if (!take_mean(curve, count, group, g, mean)) return false;
+        for (int i = 0; i < count; i++) {
+            left -= group[i] == g;
+            if (group[i] == g) curve[i].faint = mean->points > 0;
+        }
+    }
+    return true;
+}
+
+static bool write_beside(FILE *page, const selection *s, const figure *f, int k) {
+    ct_curve *curve = calloc(2 * (size_t)s->count, sizeof *curve);
+    int curves = 0;
+    if (!curve) return ct_fail_bool("out of memory");
+    bool done = collect_all(s->runs, s->count, s->group, f->path[k], curve, &curves);
     char title[256];
     const char *label = f->label[k];
     snprintf(title, sizeof title, "%s%s%s", f->title, label ? ", " : "", label ? label : "");
-    ct_plot plot = {title, f->unit, curve, count, last_step(runs, count), NAN, f->linear};
-    if (ct_ok()) ct_plot_write(page, &plot);
-    free_curves(curve, count);
+    ct_plot plot = {title, f->unit, curve, curves, last_step(s->runs, s->count), NAN, f->linear};
+    if (done) ct_plot_write(page, &plot);
+    free_curves(curve, curves);
     free(curve);
-    return ct_ok();
+    return done;
 }
 
-static bool write_figure(FILE *page, ct_run_record *const *runs, int count, const figure *f) {
-    if (count == 1) return write_together(page, runs[0], f);
+static bool write_figure(FILE *page, const selection *s, const figure *f) {
+    if (!s->group) return write_together(page, s->runs[0], f);
     bool done = true;
-    for (int k = 0; done && k < MOST_TOGETHER && f->path[k]; k++) {
-        done = write_beside(page, runs, count, f, k);
-    }
+    for (int k = 0; done && k < MOST_TOGETHER && f->path[k]; k++)
+        done = write_beside(page, s, f, k);
     return done;
 }
 
 /* Whatever number else is in a line, of a newer version or a loss of the user's own. */
-static bool write_others(FILE *page, ct_run_record *const *runs, int count) {
+static bool write_others(FILE *page, const selection *s) {
     json_t *written = json_object();
-    for (int r = 0; r < count; r++) {
-        for (size_t i = 0; ct_ok() && i < json_array_size(runs[r]->metrics); i++) {
+    for (int r = 0; r < s->count; r++) {
+        for (size_t i = 0; ct_ok() && i < json_array_size(s->runs[r]->metrics); i++) {
             const char *key;
             json_t *value;
-            json_object_foreach(json_array_get(runs[r]->metrics, i), key, value) {
-                if (!json_is_number(value) || is_known(key) || json_object_get(written, key))
+            json_object_foreach(json_array_get(s->runs[r]->metrics, i), key, value) {
+                if (!json_is_number(value) || is_known(key) || json_object_get(written, key)) {
                     continue;
+                }
                 json_object_set_new(written, key, json_true());
-                write_figure(page, runs, count, &(figure){key, "", {key}, {NULL}, false});
+                write_figure(page, s, &(figure){key, "", {key}, {NULL}, false});
             }
         }
     }
@@ -167,8 +213,19 @@ static bool write_others(FILE *page, ct_run_record *const *runs, int count) {
     return ct_ok();
 }
 
-bool ct_curves_write(FILE *page, ct_run_record *const *runs, int count) {
+static bool write_all(FILE *page, const selection *s) {
+    fputs("<div class=\"plots\">\n", page);
     bool done = true;
-    for (int i = 0; done && i < FIGURES; i++) done = write_figure(page, runs, count, &figures[i]);
-    return done && write_others(page, runs, count);
+    for (int i = 0; done && i < FIGURES; i++) done = write_figure(page, s, &figures[i]);
+    done = done && write_others(page, s);
+    fputs("</div>\n", page);
+    return done;
+}
+
+bool ct_curves_write(FILE *page, ct_run_record *run) {
+    return write_all(page, &(selection){&run, 1, NULL});
+}
+
+bool ct_curves_compare(FILE *page, ct_run_record *const *runs, int count, const int *group) {
+    return write_all(page, &(selection){runs, count, group});
 }

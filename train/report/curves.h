@@ -5,10 +5,14 @@
 
 #include "train/report/run.h"
 
-/* Writes a figure for each quantity of the runs' logs: loss and its terms, reward, recalls,
- * learning rate, gradient norm, and whatever number else a line has. Of one run, what belongs
- * together shares a figure (image and text, R@1 to R@10); of several, each has a curve in every
- * figure. False and an error when out of memory. */
-bool ct_curves_write(FILE *page, ct_run_record *const *runs, int count);
+/* Writes a figure for each quantity of a run's log: loss and its terms, reward, recalls, learning
+ * rate, gradient norm, and whatever number else a line has. What belongs together shares a figure
+ * (image and text, R@1 to R@10). False and an error when out of memory. */
+bool ct_curves_write(FILE *page, ct_run_record *run);
+
+/* The same of several runs on common axes, a figure for each quantity alone. Runs of a group
+ * (train/report/compare.h) have one colour; where they have logged at the same steps, the mean of
+ * several is drawn, and each of them faintly. */
+bool ct_curves_compare(FILE *page, ct_run_record *const *runs, int count, const int *group);
 
 #endif

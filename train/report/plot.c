@@ -165,9 +165,10 @@ static void write_legend(FILE *page, const ct_plot *plot) {
         fputs("<li>", page);
         if (c->label) {
             fprintf(page,
-                    "<svg class=\"key\" viewBox=\"0 0 22 8\"><path class=\"curve c%d%s\" "
+                    "<svg class=\"key\" viewBox=\"0 0 22 8\"><path class=\"curve c%d%s%s\" "
                     "d=\"M1 4H21\"/></svg>",
-                    c->colour % CT_CURVE_COLOURS, c->dashed ? " dashed" : "");
+                    c->colour % CT_CURVE_COLOURS, c->dashed ? " dashed" : "",
+                    c->faint ? " faint" : "");
         }
         ct_htmlf(page, "%s <b>", c->label ? c->label : "last");
         ct_plot_number(page, c->point[c->points - 1].y, 3);

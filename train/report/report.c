@@ -5,10 +5,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "train/report/attention.h"
+#include "train/report/compare.h"
 #include "train/report/curves.h"
+#include "train/report/findings.h"
 #include "train/report/graph.h"
 #include "train/report/html.h"
 #include "train/report/page.h"
+#include "train/report/retrieval.h"
 #include "train/report/run.h"
 #include "train/report/tables.h"
 #include "train/run/console.h"
@@ -16,24 +20,47 @@
 typedef struct {
     ct_config *config;
     ct_run_record *run;
-    ct_experiment *experiment; /* with the best weights; NULL: `why` */
-    char *why;
+    ct_experiment *experiment; /* with the best weights; NULL: `no_model` says why */
+    ct_findings *findings;     /* NULL: `no_findings` does */
+    char *no_model, *no_findings;
 } report;
 
 /* ---- the model --------------------------------------------------------------------------- */
 
-/* What needs the model is left out where it cannot be opened, and the page says why. */
+/* What cannot be had is left out, and the page says why. */
+static bool leave_out(char **why) {
+    *why = strdup(ct_error());
+    ct_error_clear();
+    return *why || ct_fail_bool("out of memory");
+}
+
 static bool open_model(report *r) {
     char *weights = ct_path(r->config->run_folder, "best.safetensors");
     if (!weights) return false;
-    if (access(weights, F_OK) == 0)
+    if (access(weights, F_OK) == 0) {
         r->experiment = ct_experiment_open_trained(r->config, weights, NULL);
-    else ct_fail("%s: not there yet", weights);
+    } else ct_fail("%s: not there yet", weights);
     free(weights);
-    if (r->experiment) return true;
-    r->why = strdup(ct_error());
-    ct_error_clear();
-    return r->why || ct_fail_bool("out of memory");
+    return r->experiment || leave_out(&r->no_model);
+}
+
+static bool find(report *r, const char *split) {
+    if (!r->experiment) return true;
+    const ct_config *c = r->config;
+    if (!split) split = c->test_split_count ? c->test_splits[0] : c->dev_split;
+    r->findings = ct_findings_make(r->experiment, split);
+    return r->findings || leave_out(&r->no_findings);
+}
+
+/* To `path`, or to NAME in the run's folder. */
+static bool save(const ct_config *config, const char *path, const char *name, const char *title,
+                 bool (*body)(FILE *page, void *context), void *context) {
+    char *own = path ? NULL : ct_path(config->run_folder, name);
+    const char *to = path ? path : own;
+    bool done = to && ct_page_save(to, title, body, context);
+    if (done) ct_console_line("%s", to);
+    free(own);
+    return done;
 }
 
 /* ---- the page ---------------------------------------------------------------------------- */
@@ -52,7 +79,23 @@ static void write_head(FILE *page, const ct_run_record *run) {
 static bool write_model(FILE *page, const report *r) {
     ct_page_section(page, "model", "Model");
     if (r->experiment) return ct_graph_write(page, r->experiment);
-    ct_htmlf(page, "<p class=\"note\">Not drawn: %s</p>\n", r->why);
+    ct_htmlf(page, "<p class=\"note\">Not drawn: %s</p>\n", r->no_model);
+    return true;
+}
+
+static bool write_findings(FILE *page, const report *r) {
+    static const struct {
+        const char *id, *heading;
+        bool (*write)(FILE *page, const ct_findings *findings);
+    } parts[] = {{"queries", "Queries", ct_queries_write},
+                 {"confusions", "Confusions", ct_confusions_write},
+                 {"attention", "Attention", ct_attention_write}};
+    const char *why = r->experiment ? r->no_findings : r->no_model;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        ct_page_section(page, parts[i].id, parts[i].heading);
+        if (!r->findings) ct_htmlf(page, "<p class=\"note\">Not shown: %s</p>\n", why);
+        else if (!parts[i].write(page, r->findings)) return false;
+    }
     return true;
 }
 
@@ -62,10 +105,8 @@ static bool write_body(FILE *page, void *context) {
     ct_page_section(page, "recalls", "Recalls");
     ct_recalls_write(page, r->run);
     ct_page_section(page, "curves", "Curves");
-    fputs("<div class=\"plots\">\n", page);
-    if (!ct_curves_write(page, &r->run, 1)) return false;
-    fputs("</div>\n", page);
-    if (!write_model(page, r)) return false;
+    if (!ct_curves_write(page, r->run)) return false;
+    if (!write_model(page, r) || !write_findings(page, r)) return false;
     ct_page_section(page, "configuration", "Configuration");
     ct_settings_write(page, r->run);
     ct_page_section(page, "machine", "Machine");
@@ -73,21 +114,59 @@ static bool write_body(FILE *page, void *context) {
     return ct_ok();
 }
 
-/* ---- the command ------------------------------------------------------------------------- */
-
-bool ct_report_command(ct_config *config, const char *path) {
+bool ct_report_command(ct_config *config, const char *split, const char *path) {
     report r = {.config = config, .run = ct_run_record_read(config->run_folder)};
-    char *own = path ? NULL : ct_path(config->run_folder, "report.html");
-    char *title = NULL;
-    bool done = r.run && (path || own) && open_model(&r);
-    if (done && asprintf(&title, "%s: report", r.run->name) < 0)
-        done = ct_fail_bool("out of memory");
-    done = done && ct_page_save(path ? path : own, title, write_body, &r);
-    if (done) ct_console_line("%s", path ? path : own);
+    bool done = r.run && open_model(&r) && find(&r, split) &&
+                save(config, path, "report.html", r.run->name, write_body, &r);
+    ct_findings_free(r.findings);
     ct_experiment_close(r.experiment);
     ct_run_record_free(r.run);
-    free(r.why);
-    if (done) free(title);
-    free(own);
+    free(r.no_model);
+    free(r.no_findings);
+    return done;
+}
+
+/* ---- several runs ------------------------------------------------------------------------ */
+
+typedef struct {
+    ct_run_record **runs;
+    int *group;
+    int count;
+} comparison;
+
+static void write_runs(FILE *page, const comparison *c) {
+    fputs("<header>\n<p class=\"kind\">Cotangent, comparison of runs</p>\n", page);
+    ct_htmlf(page, "<h1>%s and %d more</h1>\n", c->runs[0]->name, c->count - 1);
+    fputs("<nav><a href=\"#recalls\">Recalls</a><a href=\"#configuration\">Configuration</a>"
+          "<a href=\"#curves\">Curves</a></nav>\n</header>\n",
+          page);
+}
+
+static bool write_comparison(FILE *page, void *context) {
+    const comparison *c = context;
+    write_runs(page, c);
+    ct_page_section(page, "recalls", "Recalls");
+    ct_compare_recalls(page, c->runs, c->count, c->group);
+    ct_page_section(page, "configuration", "Where the configurations differ");
+    ct_compare_settings(page, c->runs, c->count);
+    ct_page_section(page, "curves", "Curves");
+    return ct_curves_compare(page, c->runs, c->count, c->group);
+}
+
+bool ct_comparison_command(ct_config *config, const char *const *others, int count,
+                           const char *path) {
+    comparison c = {.runs = calloc((size_t)count + 1, sizeof(ct_run_record *)),
+                    .group = calloc((size_t)count + 1, sizeof *c.group)};
+    bool done = (c.runs && c.group) || ct_fail_bool("out of memory");
+    for (int i = 0; done && i <= count; i++) {
+        c.runs[i] = ct_run_record_read(i ? others[i - 1] : config->run_folder);
+        done = c.runs[i] != NULL;
+        c.count += done;
+    }
+    if (done) ct_compare_groups(c.runs, c.count, c.group);
+    done = done && save(config, path, "comparison.html", c.runs[0]->name, write_comparison, &c);
+    for (int i = 0; i < c.count; i++) ct_run_record_free(c.runs[i]);
+    free(c.runs);
+    free(c.group);
     return done;
 }

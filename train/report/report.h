@@ -4,8 +4,11 @@
  *
  *     run      what the run left in its folder          curves   which figures its log becomes
  *     plot     a figure of curves                       tables   recalls, configuration, machine
- *     graph    the configured graph                     page     the page around it, page.html
- *     html     text on its way into a page
+ *     graph    the configured graph                     findings what the model finds in a split
+ *     retrieval  that, shown                            attention  weights of regions and words
+ *     observed weights, as modules are seen to use them pictures as JPEG within the page
+ *     page     the page around it, page.html            html     text on its way into it
+ *     compare  recalls and settings of several runs
  */
 #ifndef CT_REPORT_H
 #define CT_REPORT_H
@@ -14,8 +17,15 @@
 
 /* Writes the page about the run of config->run_folder to `path`, or, if that is NULL, to
  * report.html in the run's folder. The same run gives the same bytes. A run at work, or one that
- * was stopped, has a page of what there is so far. False and an error if the folder is none of a
- * run or the page cannot be written. */
-bool ct_report_command(ct_config *config, const char *path);
+ * was stopped, has a page of what there is so far; where the data are not there, it says so in the
+ * place of queries. False and an error if the folder is none of a run or the page cannot be
+ * written. */
+bool ct_report_command(ct_config *config, const char *split, const char *path);
+
+/* The same of that run and `count` others, by their folders: recalls with mean and spread over
+ * seeds, where the configurations differ, and curves on common axes; by default to comparison.html
+ * in the first run's folder. */
+bool ct_comparison_command(ct_config *config, const char *const *others, int count,
+                           const char *path);
 
 #endif

@@ -193,6 +193,20 @@ bool ct_embed_split(const ct_experiment *e, const ct_split *split, ct_tensor **i
     return done;
 }
 
+ct_tensor *ct_embed_some(const ct_experiment *e, const ct_split *split, bool captions,
+                         const int64_t *which, int64_t count) {
+    ct_module *module = ct_model_module(e->model);
+    bool training = ct_module_training(module);
+    ct_tensor *y = NULL;
+    ct_module_train(module, false);
+    CT_NO_GRAD {
+        y = captions ? embed_captions(e, split, which, count)
+                     : embed_images(e, split, which, count);
+    }
+    ct_module_train(module, training);
+    return y;
+}
+
 bool ct_embed_batch(const ct_experiment *e, const ct_batch *batch, ct_tensor **images,
                     ct_tensor **captions) {
     ct_module *module = ct_model_module(e->model);

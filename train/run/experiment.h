@@ -66,6 +66,9 @@ bool ct_experiment_recorded(const ct_experiment *experiment, int64_t step, ct_ba
  * be NULL. */
 bool ct_embed_split(const ct_experiment *experiment, const ct_split *split, ct_tensor **images,
                     ct_tensor **captions);
+/* The same of images, or captions, `which` of a split: (count,D). They are a batch of their own. */
+ct_tensor *ct_embed_some(const ct_experiment *experiment, const ct_split *split, bool captions,
+                         const int64_t *which, int64_t count);
 /* The same of the pairs of a batch: both (B,D). */
 bool ct_embed_batch(const ct_experiment *experiment, const ct_batch *batch, ct_tensor **images,
                     ct_tensor **captions);

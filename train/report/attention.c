@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/report/attention.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "train/report/html.h"
+#include "train/report/observed.h"
+#include "train/report/pictures.h"
+#include "train/report/plot.h"
+#include "train/report/retrieval.h"
+
+enum { SHOWN = 4, SAMPLE = 128, MOST_HEADS = 8, SIDE = 160, BINS = 24 };
+
+/* ---- where regions are ------------------------------------------------------------------- */
+
+/* (regions,4), or (images,regions,4), f64 on the CPU; NULL without: what tells is not there. */
+static ct_tensor *read_boxes(const ct_findings *f, int64_t regions) {
+    const ct_split *split = f->split;
+    char *own = NULL, *common = ct_path(split->folder, "boxes.npy");
+    ct_tensor *boxes = NULL;
+    if (asprintf(&own, "%s/%s_boxes.npy", split->folder, split->name) < 0) own = NULL;
+    if (!own || !common) ct_fail("out of memory");
+    const char *path = !ct_ok()                    ? NULL
+                       : access(own, F_OK) == 0    ? own
+                       : access(common, F_OK) == 0 ? common
+                                                   : NULL;
+    boxes = path ? ct_npy_open(path) : NULL;
+    bool each = boxes && ct_ndim(boxes) == 3 && ct_dim(boxes, 0) >= split->image_count;
+    if (boxes &&
+        (!(each || ct_ndim(boxes) == 2) || ct_dim(boxes, -1) != 4 || ct_dim(boxes, -2) != regions))
+        ct_fail("%s: %s, expected (%" PRId64 ",4) or (%" PRId64 ",%" PRId64 ",4)", path,
+                ct_tensor_text(boxes), regions, split->image_count, regions);
+    free(own);
+    free(common);
+    return boxes && ct_ok() ? ct_tensor_cast(boxes, CT_F64) : NULL;
+}
+
+typedef struct {
+    double left, top, right, bottom;
+} box;
+
+/* Of a model that sees pictures its square grid; else what the boxes say. False: it is not known.
+ */
+static bool find_box(const ct_findings *f, const ct_tensor *boxes, int64_t image, int64_t region,
+                     int64_t regions, box *out) {
+    int64_t side = llround(sqrt((double)regions));
+    if (f->experiment->pictures && side * side == regions) {
+        double across = (double)(region % side), down = (double)(region / side), n = (double)side;
+        *out = (box){across / n, down / n, (across + 1) / n, (down + 1) / n};
+        return true;
+    }
+    if (!boxes) return false;
+    int64_t at = 4 * ((ct_ndim(boxes) == 3 ? image * regions : 0) + region);
+    *out = (box){ct_get(boxes, at), ct_get(boxes, at + 1), ct_get(boxes, at + 2),
+                 ct_get(boxes, at + 3)};
+    return true;
+}
+
+/* ---- weights over something -------------------------------------------------------------- */
+
+static void weight_range(const ct_seen_weights *w, int64_t row, int head, double range[2]) {
+    range[0] = INFINITY;
+    range[1] = -INFINITY;
+    for (int64_t s = 0; s < w->length[row]; s++) {
+        double value = ct_seen_weight(w, row, s, head);
+        range[0] = fmin(range[0], value);
+        range[1] = fmax(range[1], value);
+    }
+}
+
+/* 0 to 1 within the range. */
+static double part_of(double value, const double range[2]) {
+    return range[1] > range[0] ? (value - range[0]) / (range[1] - range[0]) : 1;
+}
+
+static void write_head(FILE *page, const ct_seen_weights *w, int head, const double range[2]) {
+    ct_htmlf(page, "<figcaption>%s, head %d: ", w->path, head + 1);
+    ct_plot_number(page, range[0], 3);
+    fputs(" to ", page);
+    ct_plot_number(page, range[1], 3);
+    fputs("</figcaption>", page);
+}
+
+static bool write_regions(FILE *page, const ct_findings *f, const ct_tensor *boxes,
+                          const ct_picture *picture, const ct_seen_weights *w, int64_t row,
+                          int head) {
+    double range[2];
+    weight_range(w, row, head, range);
+    fprintf(page,
+            "<figure><svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"weights\">"
+            "<image width=\"%d\" height=\"%d\" href=\"",
+            picture->width, picture->height, picture->width, picture->height);
+    if (!ct_picture_write_uri(page, picture)) return false;
+    fputs("\"/>", page);
+    for (int64_t s = 0; s < w->length[row]; s++) {
+        box b;
+        if (!find_box(f, boxes, w->which[row], s, w->length[row], &b)) continue;
+        double value = ct_seen_weight(w, row, s, head);
+        fprintf(page,
+                "<rect class=\"heat\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
+                "fill-opacity=\"%.2f\"><title>region %" PRId64 ": %.4g</title></rect>",
+                b.left * picture->width, b.top * picture->height,
+                (b.right - b.left) * picture->width, (b.bottom - b.top) * picture->height,
+                0.8 * part_of(value, range), s + 1, value);
+    }
+    fputs("</svg>", page);
+    write_head(page, w, head, range);
+    fputs("</figure>\n", page);
+    return true;
+}
+
+/* What step s of a row is called. */
+static void write_step(FILE *page, const ct_findings *f, const ct_seen_weights *w, int64_t row,
+                       int64_t s) {
+    const ct_caption *caption = &f->split->encoded[w->which[row]];
+    if (!w->captions) fprintf(page, "%" PRId64, s + 1);
+    else {
+        const int64_t *ids = caption->read ? caption->read : caption->ids;
+        int64_t count = caption->read ? caption->read_count : caption->length;
+        if (s < count) ct_html(page, ct_vocabulary_word(f->experiment->vocabulary, ids[s]));
+    }
+}
+
+static void write_steps(FILE *page, const ct_findings *f, const ct_seen_weights *w, int64_t row) {
+    int heads = w->heads < MOST_HEADS ? (int)w->heads : MOST_HEADS;
+    fputs("<figure class=\"steps\"><ol>", page);
+    for (int64_t s = 0; s < w->length[row]; s++) {
+        fputs("<li><span class=\"bars\">", page);
+        for (int head = 0; head < heads; head++) {
+            double range[2], value = ct_seen_weight(w, row, s, head);
+            weight_range(w, row, head, range);
+            double most = fmax(fabs(range[0]), fabs(range[1]));
+            fprintf(page, "<i class=\"c%d\" style=\"--w:%.3f\" title=\"head %d: %.4g\"></i>",
+                    head % CT_CURVE_COLOURS, most > 0 ? fabs(value) / most : 0, head + 1, value);
+        }
+        fputs("</span><b>", page);
+        write_step(page, f, w, row, s);
+        fputs("</b></li>", page);
+    }
+    fputs("</ol>", page);
+    fputs("<figcaption>", page);
+    ct_html(page, w->path);
+    for (int head = 0; head < heads; head++) {
+        double range[2];
+        weight_range(w, row, head, range);
+        fprintf(page, "%s <i class=\"c%d\"></i> head %d: ", head ? ";" : "",
+                head % CT_CURVE_COLOURS, head + 1);
+        ct_plot_number(page, range[0], 3);
+        fputs(" to ", page);
+        ct_plot_number(page, range[1], 3);
+    }
+    fputs("</figcaption></figure>\n", page);
+}
+
+/* ---- one image, one caption -------------------------------------------------------------- */
+
+static bool knows_places(const ct_findings *f, const ct_tensor *boxes, const ct_seen_weights *w) {
+    box b;
+    return !w->captions && find_box(f, boxes, 0, 0, w->length[0], &b);
+}
+
+static bool read_picture(const ct_findings *f, int64_t image, ct_picture *picture) {
+    const char *path = ct_findings_picture(f, image);
+    const ct_picture_view *view = f->experiment->pictures ? &f->experiment->view : NULL;
+    bool read = path && ct_picture_small(path, view, SIDE, picture);
+    ct_error_clear(); /* one that cannot be read is not drawn over */
+    return read;
+}
+
+static bool write_sample(FILE *page, const ct_findings *f, const ct_tensor *boxes,
+                         const ct_observations *seen, int64_t row) {
+    int64_t which = seen->weights[0].which[row];
+    bool captions = seen->weights[0].captions, done = true;
+    ct_htmlf(page, "<article class=\"attended\"><h3>%s</h3><div class=\"heads\">\n",
+             captions ? f->split->captions[which] : ct_findings_caption(f, which));
+    ct_picture picture = {0};
+    bool read = !captions && read_picture(f, which, &picture);
+    for (int i = 0; done && i < seen->count; i++) {
+        const ct_seen_weights *w = &seen->weights[i];
+        if (!read || !knows_places(f, boxes, w)) {
+            write_steps(page, f, w, row);
+            continue;
+        }
+        for (int head = 0; done && head < w->heads && head < MOST_HEADS; head++)
+            done = write_regions(page, f, boxes, &picture, w, row, head);
+    }
+    if (read) ct_picture_free(&picture);
+    fputs("</div></article>\n", page);
+    return done;
+}
+
+/* ---- histograms -------------------------------------------------------------------------- */
+
+static void write_bars(FILE *page, const int64_t *bin, int head) {
+    enum { WIDTH = 240, HEIGHT = 80 };
+    int64_t most = 1;
+    for (int b = 0; b < BINS; b++) most = bin[b] > most ? bin[b] : most;
+    for (int b = 0; b < BINS; b++) {
+        double height = (double)HEIGHT * (double)bin[b] / (double)most;
+        if (!bin[b]) continue;
+        fprintf(page,
+                "<rect class=\"bar c%d\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\">"
+                "<title>%" PRId64 "</title></rect>",
+                head % CT_CURVE_COLOURS, (double)(WIDTH * b) / BINS, HEIGHT - height,
+                (double)WIDTH / BINS - 1, height, bin[b]);
+    }
+    fprintf(page, "<path class=\"axis\" d=\"M0 %dH%d\"/>", HEIGHT, WIDTH);
+}
+
+static void write_histogram(FILE *page, const ct_seen_weights *w, int head) {
+    double all[2] = {INFINITY, -INFINITY};
+    int64_t bin[BINS] = {0};
+    for (int64_t row = 0; row < w->rows; row++) {
+        double range[2];
+        weight_range(w, row, head, range);
+        all[0] = fmin(all[0], range[0]);
+        all[1] = fmax(all[1], range[1]);
+    }
+    for (int64_t row = 0; row < w->rows; row++) {
+        for (int64_t s = 0; s < w->length[row]; s++) {
+            int b = (int)(BINS * part_of(ct_seen_weight(w, row, s, head), all));
+            bin[b < BINS ? b : BINS - 1]++;
+        }
+    }
+    ct_htmlf(page,
+             "<figure class=\"histogram\"><figcaption>%s %s, head %d</figcaption>"
+             "<svg viewBox=\"0 0 240 98\" role=\"img\" aria-label=\"histogram of weights\">",
+             w->captions ? "words" : "regions", w->path, head + 1);
+    write_bars(page, bin, head);
+    fputs("<text x=\"0\" y=\"95\">", page);
+    ct_plot_number(page, all[0], 3);
+    fputs("</text><text x=\"240\" y=\"95\" text-anchor=\"end\">", page);
+    ct_plot_number(page, all[1], 3);
+    fputs("</text></svg></figure>\n", page);
+}
+
+static bool write_histograms(FILE *page, const ct_findings *f, bool captions) {
+    ct_observations seen = {0};
+    bool done = ct_observe(f, captions, SAMPLE, &seen);
+    for (int i = 0; done && i < seen.count; i++) {
+        for (int head = 0; head < seen.weights[i].heads && head < MOST_HEADS; head++)
+            write_histogram(page, &seen.weights[i], head);
+    }
+    ct_observations_free(&seen);
+    return done;
+}
+
+/* ---- the section ------------------------------------------------------------------------- */
+
+static bool write_side(FILE *page, const ct_findings *f, bool captions, bool *any) {
+    ct_observations seen = {0};
+    bool done = ct_observe(f, captions, SHOWN, &seen);
+    if (done && seen.count) {
+        CT_SCOPE {
+            ct_tensor *boxes = captions ? NULL : read_boxes(f, seen.weights[0].length[0]);
+            done = ct_ok();
+            *any = true;
+            ct_htmlf(page, "<h3 class=\"way\">%s</h3>\n<div class=\"samples\">\n",
+                     captions ? "Words" : "Regions");
+            for (int64_t row = 0; done && row < seen.weights[0].rows; row++)
+                done = write_sample(page, f, boxes, &seen, row);
+            fputs("</div>\n", page);
+        }
+    }
+    ct_observations_free(&seen);
+    return done;
+}
+
+bool ct_attention_write(FILE *page, const ct_findings *f) {
+    bool any = false;
+    fprintf(page, "<p class=\"note\">Not picked by hand: %d images and %d captions of split ",
+            SHOWN, SHOWN);
+    ct_htmlf(page,
+             "%s, evenly spread. A policy attention's weight is that of its best action, by "
+             "which the head's part of a region or word is multiplied; a self-attention's "
+             "is what a step gets from all steps, on average. Shading goes from the smallest "
+             "to the largest weight of the picture, bars from 0 to the largest.</p>\n",
+             f->split->name);
+    if (!write_side(page, f, false, &any) || !write_side(page, f, true, &any)) return false;
+    if (!any) {
+        fputs("<p class=\"note\">The model has no attention whose weights are seen.</p>\n", page);
+        return true;
+    }
+    ct_htmlf(page,
+             "<h3 class=\"way\">Histograms of the weights</h3>\n<p class=\"note\">Of up to %d "
+             "images and as many captions, evenly spread.</p>\n<div class=\"histograms\">\n",
+             (int)SAMPLE);
+    bool done = write_histograms(page, f, false) && write_histograms(page, f, true);
+    fputs("</div>\n", page);
+    return done;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/report/observed.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn/observe.h"
+#include "train/report/retrieval.h"
+
+typedef struct {
+    const ct_findings *findings;
+    bool captions;
+    int64_t rows;
+    const int64_t *which;
+    ct_observations *seen;
+} observation;
+
+static int64_t length_of(const observation *o, int64_t row, int64_t steps) {
+    if (!o->captions) return steps;
+    int64_t length = o->findings->split->encoded[o->which[row]].length;
+    return length < steps ? length : steps;
+}
+
+/* (rows, steps, heads) as it is. */
+static void take_policy(ct_seen_weights *w, const double *value) {
+    memcpy(w->weight, value, (size_t)(w->rows * w->steps * w->heads) * sizeof *value);
+}
+
+/* Of (rows, heads, queries, keys) the mean over the queries that count. */
+static void take_attention(ct_seen_weights *w, const double *value) {
+    for (int64_t row = 0; row < w->rows; row++) {
+        for (int64_t head = 0; head < w->heads; head++, value += w->steps * w->steps) {
+            for (int64_t key = 0; key < w->steps; key++) {
+                double sum = 0;
+                for (int64_t q = 0; q < w->length[row]; q++) sum += value[q * w->steps + key];
+                w->weight[(row * w->steps + key) * w->heads + head] = sum / (double)w->length[row];
+            }
+        }
+    }
+}
+
+static bool take(const observation *o, ct_seen_weights *w, ct_tensor *value) {
+    bool policy = ct_ndim(value) == 3;
+    w->captions = o->captions;
+    w->rows = o->rows;
+    w->heads = ct_dim(value, policy ? 2 : 1);
+    w->steps = ct_dim(value, policy ? 1 : 3);
+    size_t rows = (size_t)w->rows;
+    w->which = malloc(2 * rows * sizeof *w->which + 1);
+    w->weight = malloc(rows * (size_t)(w->steps * w->heads) * sizeof *w->weight + 1);
+    if (!w->which || !w->weight) return ct_fail_bool("out of memory");
+    w->length = w->which + rows;
+    memcpy(w->which, o->which, rows * sizeof *w->which);
+    for (int64_t row = 0; row < w->rows; row++) w->length[row] = length_of(o, row, w->steps);
+    value = ct_tensor_to_device(ct_tensor_cast(value, CT_F64), CT_CPU);
+    value = value ? ct_contiguous(value) : NULL;
+    if (!value) return false;
+    if (policy) take_policy(w, ct_data(value));
+    else take_attention(w, ct_data(value));
+    return true;
+}
+
+/* (B,S,H), or (B,H,S,S) of a sequence that attends to itself. */
+static bool fits(const observation *o, const char *what, const ct_tensor *value) {
+    int dims = ct_ndim(value);
+    return strcmp(what, "weights") == 0 && (dims == 3 || dims == 4) &&
+           ct_dim(value, 0) == o->rows && (dims == 3 || ct_dim(value, 2) == ct_dim(value, 3));
+}
+
+static void see(void *context, const ct_module *module, const char *what, ct_tensor *value) {
+    const observation *o = context;
+    ct_observations *seen = o->seen;
+    if (seen->count == CT_MOST_OBSERVED || !fits(o, what, value)) return;
+    ct_seen_weights *w = &seen->weights[seen->count];
+    const ct_module *root = ct_model_module(o->findings->experiment->model);
+    CT_SCOPE {
+        seen->count++;
+        if (!ct_module_path(root, module, w->path, sizeof w->path) || !take(o, w, value)) break;
+    }
+}
+
+bool ct_observe(const ct_findings *f, bool captions, int64_t most, ct_observations *seen) {
+    int64_t all = captions ? f->split->caption_count : f->split->image_count;
+    int64_t rows = all < most ? all : most, *which = malloc((size_t)(rows + 1) * sizeof *which);
+    if (!which) return ct_fail_bool("out of memory");
+    for (int64_t k = 0; k < rows; k++) which[k] = ct_spread(k, rows, all);
+    observation o = {f, captions, rows, which, seen};
+    CT_SCOPE {
+        ct_set_observer(see, &o);
+        ct_embed_some(f->experiment, f->split, captions, which, rows);
+        ct_set_observer(NULL, NULL);
+    }
+    free(which);
+    return ct_ok();
+}
+
+void ct_observations_free(ct_observations *seen) {
+    for (int i = 0; i < seen->count; i++) {
+        free(seen->weights[i].which);
+        free(seen->weights[i].weight);
+    }
+    seen->count = 0;
+}

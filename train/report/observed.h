@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Attention weights that a model's modules are seen to use. Internal to train/report/. */
+#ifndef CT_REPORT_OBSERVED_H
+#define CT_REPORT_OBSERVED_H
+
+#include "train/report/findings.h"
+
+/* Of a module, for some images or captions. */
+typedef struct {
+    char path[96]; /* "image.attend" */
+    bool captions;
+    int64_t rows, steps, heads;
+    int64_t *which;  /* (rows): images or captions of the split */
+    int64_t *length; /* (rows): steps that count */
+    double *weight;  /* (rows, steps, heads) */
+} ct_seen_weights;
+
+enum { CT_MOST_OBSERVED = 16 };
+typedef struct {
+    ct_seen_weights weights[CT_MOST_OBSERVED];
+    int count; /* 0: the chain has no attention */
+} ct_observations;
+
+/* Runs at most `most` images or captions that are evenly spread over the split through their chain
+ * in evaluation. Modules behind the first CT_MOST_OBSERVED, and those inside a frozen front, which
+ * is not run, are not seen. False and an error; free with ct_observations_free either way. */
+bool ct_observe(const ct_findings *findings, bool captions, int64_t most, ct_observations *seen);
+void ct_observations_free(ct_observations *seen);
+
+static inline double ct_seen_weight(const ct_seen_weights *w, int64_t row, int64_t step,
+                                    int64_t head) {
+    return w->weight[(row * w->steps + step) * w->heads + head];
+}
+
+#endif
