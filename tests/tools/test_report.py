@@ -188,6 +188,7 @@ class Report(unittest.TestCase):
         page = Page(self.report(self.run_folder))
         for part in ("recalls", "curves", "model", "queries", "confusions", "attention", "configuration", "machine"):
             self.assertIn(part, page.ids)
+            self.assertIn({"href": f"#{part}"}, [attributes for tag, attributes in page.tags if tag == "a"])
         results = json.loads((self.run_folder / "results.json").read_text())
         for split in ("test", "dev"):
             row = page.cells.index(split)
@@ -319,6 +320,38 @@ class Report(unittest.TestCase):
         corners = re.findall(r'class="heat" x="([0-9.]+)" y="([0-9.]+)" width="([0-9.]+)" height="([0-9.]+)"', part)
         self.assertEqual(corners[:4], [("0.0", "0.0", "4.0", "4.0"), ("4.0", "0.0", "4.0", "4.0"),
                                        ("0.0", "4.0", "4.0", "4.0"), ("4.0", "4.0", "4.0", "4.0")])
+
+    def test_a_network_for_pictures(self) -> None:
+        folder = self.folder / "seen"
+        config = self.folder / "seen.ini"
+        text = CONFIG.format(data=self.folder / "data", run=folder)
+        image, words = text.index("[image]"), text.index("[text]")
+        config.write_text(text[:image] + """[image]
+pixels = pictures size=32
+conv = conv2d width=12 kernel=3 stride=8
+places = regions
+self = attention heads=2
+attend = policy_attention heads=1 actions=10
+pool = mean
+bn = batchnorm
+""" + text[words:].replace("width=8", "width=8\nself = attention heads=2"))
+        done = self.train(config)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        text = self.report(folder)  # boxes.npy is of the features
+        Page(text)
+        part = text[text.index('id="attention"'):text.index('id="configuration"')]
+        figures = [figure for figure in part.split("<figure>")[1:] if "region 1:" in figure]
+        self.assertEqual(len(figures), 4 * (2 + 1))  # 4 images, heads of self and attend
+        for figure in figures:
+            corners = re.findall(r'class="heat" x="([0-9.]+)" y="([0-9.]+)" width="8.0" height="8.0"', figure)
+            self.assertEqual(corners, [(f"{8 * x}.0", f"{8 * y}.0") for y in range(4) for x in range(4)])
+        words = re.findall(r'<figure class="steps"><ol>(.*?)</ol><figcaption>text.self', part, re.S)
+        self.assertEqual(len(words), 4)
+        for sentence in words:
+            self.assertTrue(sentence.rstrip().endswith("<b>&lt;end&gt;</b></li>"), sentence)
+            for head in (1, 2):
+                total = sum(map(float, re.findall(rf'title="head {head}: ([0-9.e-]+)"', sentence)))
+                self.assertAlmostEqual(total, 1, delta=0.002)
 
     def test_pictures_are_within(self) -> None:
         page = Page(self.report(self.run_folder))

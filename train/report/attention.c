@@ -17,9 +17,11 @@ enum { SHOWN = 4, SAMPLE = 128, MOST_HEADS = 8, SIDE = 160, BINS = 24 };
 
 /* ---- where regions are ------------------------------------------------------------------- */
 
-/* (regions,4), or (images,regions,4), f64 on the CPU; NULL without: what tells is not there. */
+/* (regions,4), or (images,regions,4), f64 on the CPU, of features; NULL: what tells is not there.
+ */
 static ct_tensor *read_boxes(const ct_findings *f, int64_t regions) {
     const ct_split *split = f->split;
+    if (f->experiment->pictures) return NULL;
     char *own = NULL, *common = ct_path(split->folder, "boxes.npy");
     ct_tensor *boxes = NULL;
     if (asprintf(&own, "%s/%s_boxes.npy", split->folder, split->name) < 0) own = NULL;
@@ -53,7 +55,7 @@ static bool find_box(const ct_findings *f, const ct_tensor *boxes, int64_t image
         *out = (box){across / n, down / n, (across + 1) / n, (down + 1) / n};
         return true;
     }
-    if (!boxes) return false;
+    if (!boxes || ct_dim(boxes, -2) != regions) return false;
     int64_t at = 4 * ((ct_ndim(boxes) == 3 ? image * regions : 0) + region);
     *out = (box){ct_get(boxes, at), ct_get(boxes, at + 1), ct_get(boxes, at + 2),
                  ct_get(boxes, at + 3)};
@@ -72,9 +74,9 @@ static void weight_range(const ct_seen_weights *w, int64_t row, int head, double
     }
 }
 
-/* 0 to 1 within the range. */
+/* 0 to 1 within the range; of one that is a point 0: nothing stands out. */
 static double part_of(double value, const double range[2]) {
-    return range[1] > range[0] ? (value - range[0]) / (range[1] - range[0]) : 1;
+    return range[1] > range[0] ? (value - range[0]) / (range[1] - range[0]) : 0;
 }
 
 static void write_head(FILE *page, const ct_seen_weights *w, int head, const double range[2]) {

@@ -69,7 +69,9 @@ static void write_head(FILE *page, const ct_run_record *run) {
     fputs("<header>\n<p class=\"kind\">Cotangent, report of a run</p>\n", page);
     ct_htmlf(page,
              "<h1>%s</h1>\n<nav><a href=\"#recalls\">Recalls</a><a href=\"#curves\">Curves</a>"
-             "<a href=\"#model\">Model</a><a href=\"#configuration\">Configuration</a>"
+             "<a href=\"#model\">Model</a><a href=\"#queries\">Queries</a>"
+             "<a href=\"#confusions\">Confusions</a><a href=\"#attention\">Attention</a>"
+             "<a href=\"#configuration\">Configuration</a>"
              "<a href=\"#machine\">Machine</a></nav>\n",
              run->name);
     ct_facts_write(page, run);
