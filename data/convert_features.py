@@ -27,6 +27,8 @@ from typing import NamedTuple
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
+import missing_package  # noqa: E402
+
 try:
     import numpy as np
 
@@ -35,11 +37,7 @@ try:
     import text_file
     import wrong_file
 except ImportError as error:
-    if error.name != "numpy":
-        raise
-    print(f"convert_features.py: {sys.executable} has no module numpy: install the Debian package "
-          "python3-numpy and run with /usr/bin/python3", file=sys.stderr)
-    sys.exit(2)
+    missing_package.stop(error)
 
 FIELDS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 LONGEST_LINE = 64 << 20  # a hundred boxes take 1.1 MB; guards memory against files of another kind

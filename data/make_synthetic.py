@@ -42,17 +42,15 @@ from typing import NamedTuple
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
+import missing_package  # noqa: E402
+
 try:
     import numpy as np
 
     import feature_file
     import printing
 except ImportError as error:
-    if error.name != "numpy":
-        raise
-    print(f"make_synthetic.py: {sys.executable} has no module numpy: install the Debian package "
-          "python3-numpy and run with /usr/bin/python3", file=sys.stderr)
-    sys.exit(2)
+    missing_package.stop(error)
 
 CAPTIONS, MIN_COUNT, LONGEST = 5, 4, 80  # Flickr30K's longest caption has about 80 words
 SPECIALS = ["<pad>", "<start>", "<end>", "<unk>"]

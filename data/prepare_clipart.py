@@ -23,6 +23,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
+import missing_package  # noqa: E402
+
 try:
     import fresh_folder
     import printing
@@ -32,12 +34,7 @@ try:
     from prepare_folder.folders import walk
     from prepare_folder.problems import Problems
 except ImportError as error:
-    if error.name not in ("numpy", "PIL"):
-        raise
-    package = {"numpy": "python3-numpy", "PIL": "python3-pil"}[error.name]
-    print(f"prepare_clipart.py: {sys.executable} has no module {error.name}: install the Debian package {package} and "
-          "run with /usr/bin/python3", file=sys.stderr)
-    sys.exit(2)
+    missing_package.stop(error)
 
 DRAWINGS = Path("/usr/share/openclipart/svg")
 PACKAGE = "openclipart-svg"

@@ -30,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
 import fresh_folder  # noqa: E402
+import missing_package  # noqa: E402
 import printing  # noqa: E402
 from emoji_prep import PreparationError, captions, cldr, splits  # noqa: E402
 
@@ -38,12 +39,7 @@ try:
 
     from emoji_prep import folder, pictures
 except ImportError as error:
-    if error.name not in ("numpy", "PIL"):
-        raise
-    package = {"numpy": "python3-numpy", "PIL": "python3-pil"}[error.name]
-    print(f"prepare_emoji.py: {sys.executable} has no module {error.name}: "
-          f"install the Debian package {package} and run with /usr/bin/python3", file=sys.stderr)
-    sys.exit(2)
+    missing_package.stop(error)
 
 
 def arguments() -> argparse.Namespace:

@@ -19,6 +19,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
+import missing_package  # noqa: E402
+
 try:
     import fresh_folder
     import printing
@@ -28,12 +30,7 @@ try:
     from prepare_folder.folders import walk
     from prepare_folder.problems import Problems
 except ImportError as error:
-    if error.name not in ("numpy", "PIL"):
-        raise
-    package = {"numpy": "python3-numpy", "PIL": "python3-pil"}[error.name]
-    print(f"prepare_stamps.py: {sys.executable} has no module {error.name}: install the Debian package {package} and "
-          "run with /usr/bin/python3", file=sys.stderr)
-    sys.exit(2)
+    missing_package.stop(error)
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 PACKAGE = "tuxpaint-stamps-default"
