@@ -173,6 +173,11 @@ ct_tensor *ct_cumsum(ct_tensor *x, int axis);
 ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b); /* (...,m,k) x (...,k,n), batches broadcast */
 /* x (...,in) weight (out,in)^T + bias (out) or NULL */
 ct_tensor *ct_linear_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias);
+/* Several linear layers of one x in one product: `count` weights (out_i,in) and biases (out_i), or
+ * biases NULL for none; what they give side by side, (...,sum of out_i). 1 to CT_MOST_JOINED. */
+enum { CT_MOST_JOINED = 8 };
+ct_tensor *ct_linear_joined(ct_tensor *x, ct_tensor *const *weights, ct_tensor *const *biases,
+                            int count);
 
 /* ---- shape ------------------------------------------------------------------------------ */
 

@@ -15,6 +15,11 @@ ct_tensor *ct_hinge(ct_tensor *similarity, ct_hinge_options options);
 /* a (N,D), b (M,D) -> (N,M), of one float dtype; differentiable in both. */
 ct_tensor *ct_order_similarity(ct_tensor *a, ct_tensor *b);
 
+/* Relations between the regions of images (VSRN, Li et al. 2019, eq. 2-3): x (B,N,3C) has g, theta
+ * and phi of each region side by side; y = theta phi^T g / N, (B,N,C), differentiable. f32 or f64;
+ * the caller's scope owns it. */
+ct_tensor *ct_region_relations(ct_tensor *x);
+
 /* What the policy's actions are; all NULL on error. */
 typedef struct {
     ct_tensor *log_discrete, *log_continuous; /* (R,H), differentiable */

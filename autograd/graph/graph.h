@@ -148,6 +148,7 @@ const ct_op *ct_loss_op(int i);
 const ct_op *ct_picture_op(int i);
 const ct_op *ct_ranking_op(int i);
 const ct_op *ct_policy_op(int i);
+const ct_op *ct_relations_op(int i);
 const ct_op *ct_convert_op(int i);
 const ct_op *ct_checkpoint_op(int i);
 

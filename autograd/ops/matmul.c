@@ -92,35 +92,77 @@ ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b) {
 }
 
 /* ---- linear ----------------------------------------------------------------------------- */
+/* Of one layer, or of several that read the same x: their weights are one matrix below the other
+ * while they are multiplied, so that x is read once. Inputs: x, all weights, all biases. Saved: x
+ * as rows, then all weights. */
 
-static bool linear_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
-    ct_tensor *x = ct_saved(node, 0), *weight = ct_saved(node, 1); /* x as rows */
-    const ct_tensor *rows = ct_as_rows(g[0]);
-    const ct_tensor *factor = ct_matmul_operand(rows);
-    if (!factor) return false;
-    if (ct_needs_grad(node, 0)) {
-        ct_tensor *to_rows = ct_tensor_matmul(factor, weight);
-        gx[0] = to_rows ? ct_tensor_reshape(to_rows, ct_input_shape(node, 0)) : NULL;
-        if (!gx[0]) return false;
+typedef struct {
+    int layers;
+    bool biased;
+} linear_options;
+
+/* The parameters of all layers as one. */
+static ct_tensor *joined(ct_tensor *const *parts, int layers) {
+    return layers == 1 ? parts[0] : ct_tensor_concat(parts, layers, 0);
+}
+
+static ct_tensor *saved_weight(const ct_node *node, int layers) {
+    ct_tensor *weight[CT_MOST_JOINED];
+    for (int i = 0; i < layers; i++) weight[i] = ct_saved(node, 1 + i);
+    return joined(weight, layers);
+}
+
+static bool needs_any(const ct_node *node, int first, int count) {
+    for (int i = first; i < first + count; i++) {
+        if (ct_needs_grad(node, i)) return true;
     }
-    if (ct_needs_grad(node, 1)) {
-        gx[1] = ct_tensor_matmul(transposed(factor), x);
-        if (!gx[1]) return false;
-    }
-    if (ct_needs_grad(node, 2)) {
-        gx[2] = ct_tensor_reduce(CT_SUM, rows, 1u, false);
-        if (!gx[2]) return false;
+    return false;
+}
+
+/* Hands each of the layers from input `first` on its rows of g. */
+static bool hand_rows(const ct_node *node, ct_tensor *g, int first, int layers, ct_tensor **gx) {
+    if (!g) return false;
+    int64_t row = 0;
+    for (int i = first; i < first + layers; i++) {
+        int64_t rows = ct_input_shape(node, i).dim[0];
+        gx[i] = layers == 1 ? g : ct_tensor_slice(g, 0, row, row + rows, 1);
+        if (!gx[i]) return false;
+        row += rows;
     }
     return true;
 }
 
+static bool linear_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+    const linear_options *o = ct_node_options(node);
+    ct_tensor *x = ct_saved(node, 0);
+    const ct_tensor *rows = ct_as_rows(g[0]);
+    const ct_tensor *factor = ct_matmul_operand(rows);
+    if (!factor) return false;
+    if (ct_needs_grad(node, 0)) {
+        ct_tensor *to_rows = ct_tensor_matmul(factor, saved_weight(node, o->layers));
+        gx[0] = to_rows ? ct_tensor_reshape(to_rows, ct_input_shape(node, 0)) : NULL;
+        if (!gx[0]) return false;
+    }
+    if (needs_any(node, 1, o->layers) &&
+        !hand_rows(node, ct_tensor_matmul(transposed(factor), x), 1, o->layers, gx)) {
+        return false;
+    }
+    int bias = 1 + o->layers;
+    return !needs_any(node, bias, o->layers) ||
+           hand_rows(node, ct_tensor_reduce(CT_SUM, rows, 1u, false), bias, o->layers, gx);
+}
+
+/* Inputs: x, all weights, all biases. */
 static int call_linear(ct_tensor *const *x, const void *options, ct_tensor **y) {
-    bool biased = *(const bool *)options;
-    return ct_sample_result(y, ct_linear_with(x[0], x[1], biased ? x[2] : NULL));
+    const linear_options *o = options;
+    ct_tensor *const *bias = o->biased ? x + 1 + o->layers : NULL;
+    return ct_sample_result(y, o->layers == 1 ? ct_linear_with(x[0], x[1], bias ? bias[0] : NULL)
+                                              : ct_linear_joined(x[0], x + 1, bias, o->layers));
 }
 
 static void linear_samples(ct_sampler *sampler) {
-    const bool biased = true, plain = false;
+    const linear_options biased = {1, true}, plain = {1, false}, two = {2, true},
+                         two_plain = {2, false};
     ct_sample_input weight = ct_sample_real(CT_SHAPE(3, 4)), bias = ct_sample_real(CT_SHAPE(3));
     ct_sample_3(sampler, "rows", call_linear, &biased, ct_sample_real(CT_SHAPE(5, 4)), weight,
                 bias);
@@ -136,6 +178,15 @@ static void linear_samples(ct_sampler *sampler) {
                 bias);
     ct_sample_3(sampler, "no columns", call_linear, &biased, ct_sample_real(CT_SHAPE(2, 0)),
                 ct_sample_real(CT_SHAPE(3, 0)), bias);
+    ct_sample_3(sampler, "two layers without bias", call_linear, &two_plain,
+                ct_sample_real(CT_SHAPE(2, 3, 4)), weight, ct_sample_real(CT_SHAPE(2, 4)));
+    ct_add_sample(sampler, &(ct_sample){.name = "two layers",
+                                        .function = call_linear,
+                                        .options = &two,
+                                        .inputs = 5,
+                                        .input = {ct_sample_real(CT_SHAPE(5, 4)), weight,
+                                                  ct_sample_real(CT_SHAPE(1, 4)), bias,
+                                                  ct_sample_real(CT_SHAPE(1))}});
 }
 
 static const ct_op linear_op = {"linear", linear_backward, linear_samples};
@@ -165,18 +216,36 @@ static ct_tensor *linear(const ct_tensor *x, const ct_tensor *rows, const ct_ten
     return x->shape.ndim == 2 ? y : ct_tensor_reshape(y, with_last(x->shape, out));
 }
 
-ct_tensor *ct_linear_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias) {
-    if (!linear_fits(x, weight, bias)) return NULL;
+ct_tensor *ct_linear_joined(ct_tensor *x, ct_tensor *const *weights, ct_tensor *const *biases,
+                            int count) {
+    if (!ct_check_list("linear", "weights", weights, count)) return NULL;
+    if (count < 1 || count > CT_MOST_JOINED) {
+        return ct_fail("linear: %d layers, expected 1 to %d", count, CT_MOST_JOINED);
+    }
+    ct_tensor *input[1 + 2 * CT_MOST_JOINED] = {x}, *factor[CT_MOST_JOINED];
+    for (int i = 0; i < count; i++) {
+        input[1 + i] = weights[i];
+        input[1 + count + i] = biases ? biases[i] : NULL;
+        if (biases && !ct_given("linear", biases[i])) return NULL;
+        if (!linear_fits(x, weights[i], input[1 + count + i])) return NULL;
+    }
     CT_SCOPE {
         const ct_tensor *rows = ct_as_rows(ct_matmul_operand(x));
-        const ct_tensor *factor = ct_matmul_operand(weight);
-        ct_tensor *y = ct_escape(linear(x, rows, factor, bias));
-        ct_node *node = ct_record(&linear_op, 3, (ct_tensor *[]){x, weight, bias}, 1, &y);
-        ct_save(node, ct_needs_grad(node, 1) ? rows : NULL);
-        ct_save(node, ct_needs_grad(node, 0) ? factor : NULL);
+        for (int i = 0; i < count; i++) factor[i] = (ct_tensor *)ct_matmul_operand(weights[i]);
+        ct_tensor *bias = biases ? joined(biases, count) : NULL;
+        if (biases && !bias) return NULL;
+        ct_tensor *y = ct_escape(linear(x, rows, joined(factor, count), bias));
+        ct_node *node = ct_record(&linear_op, 1 + 2 * count, input, 1, &y);
+        ct_save(node, needs_any(node, 1, count) ? rows : NULL);
+        for (int i = 0; i < count; i++) ct_save(node, ct_needs_grad(node, 0) ? factor[i] : NULL);
+        ct_save_options(node, &(linear_options){count, biases != NULL}, sizeof(linear_options));
         return y;
     }
     return NULL;
+}
+
+ct_tensor *ct_linear_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias) {
+    return ct_linear_joined(x, &weight, bias ? &bias : NULL, 1);
 }
 
 const ct_op *ct_matmul_op(int i) {

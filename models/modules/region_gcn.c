@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Relations between the regions of an image: VSRN's graph convolution. */
 #include "models/matching.h"
+#include "autograd/matching.h"
 
 /* Gain and bias of the last norm 0: the layer starts as the identity. */
 static bool start_as_identity(ct_module *norm) {
@@ -30,6 +31,18 @@ ct_module *ct_region_gcn_create(int64_t width, int64_t inner) {
     return NULL;
 }
 
+/* g, theta and phi of v, side by side: three layers that read the same, in one product. */
+static ct_tensor *project(ct_module *gcn, ct_tensor *v) {
+    static const char *const names[] = {"g", "theta", "phi"};
+    ct_tensor *weight[3], *bias[3];
+    for (int i = 0; i < 3; i++) {
+        ct_module *layer = ct_module_child(gcn, names[i]);
+        weight[i] = ct_module_tensor(layer, "weight");
+        bias[i] = ct_module_tensor(layer, "bias");
+    }
+    return ct_linear_joined(v, weight, bias, 3);
+}
+
 ct_tensor *ct_region_gcn(ct_module *gcn, ct_tensor *v) {
     if (!ct_module_expect("region_gcn", gcn, ct_region_gcn)) return NULL;
     if (!v) return ct_ok() ? ct_fail("region_gcn: v is NULL") : NULL;
@@ -37,11 +50,7 @@ ct_tensor *ct_region_gcn(ct_module *gcn, ct_tensor *v) {
         return ct_fail("region_gcn: v is %s, expected 3 dimensions", ct_tensor_text(v));
     }
     CT_SCOPE {
-        ct_tensor *g = ct_linear(ct_module_child(gcn, "g"), v);
-        ct_tensor *theta = ct_linear(ct_module_child(gcn, "theta"), v);
-        ct_tensor *phi = ct_linear(ct_module_child(gcn, "phi"), v);
-        ct_tensor *affinity = ct_matmul(theta, ct_transpose(phi, 1, 2));
-        ct_tensor *y = ct_matmul(ct_scale(affinity, 1.0 / (double)v->shape.dim[1]), g);
+        ct_tensor *y = ct_region_relations(project(gcn, v));
         return ct_escape(ct_add(v, ct_forward(ct_module_child(gcn, "W"), y)));
     }
     return NULL;

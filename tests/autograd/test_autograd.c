@@ -452,6 +452,36 @@ START_TEST(leaves_say_what_is_wrong) {
 }
 END_TEST
 
+/* Values and gradients are those of the layers one by one, and each has a gradient of its own. */
+START_TEST(joined_layers_are_each_layer) {
+    CT_SCOPE {
+        ct_rng rng = ct_rng_create(3, 0);
+        ct_tensor *x = ct_random_normal(&rng, "x", CT_F64, CT_CPU, CT_SHAPE(2, 3, 5));
+        ct_tensor *weight[2][2], *bias[2][2], *y[2];
+        for (int i = 0; i < 2; i++) {
+            int64_t out = i ? 4 : 2;
+            ct_tensor *w = ct_random_normal(&rng, "w", CT_F64, CT_CPU, CT_SHAPE(out, 5));
+            ct_tensor *b = ct_random_normal(&rng, "b", CT_F64, CT_CPU, CT_SHAPE(out));
+            for (int way = 0; way < 2; way++) {
+                weight[way][i] = ct_require_grad(ct_tensor_copy(w));
+                bias[way][i] = ct_require_grad(ct_tensor_copy(b));
+            }
+        }
+        y[0] = ct_linear_joined(x, weight[0], bias[0], 2);
+        y[1] = ct_concat2(ct_linear_with(x, weight[1][0], bias[1][0]),
+                          ct_linear_with(x, weight[1][1], bias[1][1]), 2);
+        assert_close(y[0], y[1], 1e-14, 1e-14, "joined");
+        for (int way = 0; way < 2; way++) ck_assert(ct_backward(ct_sum_all(ct_square(y[way]))));
+        for (int i = 0; i < 2; i++) {
+            assert_close(ct_grad(weight[0][i]), ct_grad(weight[1][i]), 1e-13, 1e-13, "weight");
+            assert_close(ct_grad(bias[0][i]), ct_grad(bias[1][i]), 1e-13, 1e-13, "bias");
+            ck_assert(ct_is_exclusive(ct_grad(weight[0][i])));
+        }
+    }
+    assert_no_error();
+}
+END_TEST
+
 START_TEST(operations_say_what_is_wrong) {
     CT_SCOPE {
         ct_tensor *x = ct_require_grad(ct_zeros(CT_F64, CT_CPU, CT_SHAPE(2, 3)));
@@ -461,6 +491,8 @@ START_TEST(operations_say_what_is_wrong) {
         assert_error("sum: an input is NULL");
         ck_assert_ptr_null(ct_linear_with(x, ct_zeros(CT_F64, CT_CPU, CT_SHAPE(3, 2)), NULL));
         assert_error("linear: x f64 (2,3), weight f64 (3,2), bias NULL: expected");
+        ck_assert_ptr_null(ct_linear_joined(x, &x, NULL, CT_MOST_JOINED + 1));
+        assert_error("linear: 9 layers, expected 1 to 8");
         ck_assert_ptr_null(ct_matmul(x, x));
         assert_error("matmul: inner sizes differ: (2,3) x (2,3)");
         ck_assert_ptr_null(ct_glu(x, 1));
@@ -526,4 +558,5 @@ TEST_MAIN("autograd", gradients_accumulate_until_dropped, diamonds_and_reuse,
           graphs_outlive_the_scopes_they_were_made_in, a_leaf_may_go_before_backward,
           memory_comes_back, backward_frees_what_was_saved, long_chains_do_not_recurse,
           graphs_pass_between_threads, backward_says_what_is_wrong, leaves_say_what_is_wrong,
-          operations_say_what_is_wrong, a_profile_counts_calls_and_bytes)
+          joined_layers_are_each_layer, operations_say_what_is_wrong,
+          a_profile_counts_calls_and_bytes)
