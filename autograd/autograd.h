@@ -87,6 +87,15 @@ void ct_remove_hook(ct_tensor *leaf, int handle);
 typedef ct_tensor *(*ct_checkpoint_function)(void *context, ct_tensor *const *inputs, int count);
 ct_tensor *ct_checkpoint(ct_checkpoint_function f, void *context, ct_tensor *const *inputs,
                          int count);
+/* The same of a function with several results, 1 to CT_CHECKPOINT_OUTPUTS, which it writes to
+ * `output`: NULL where there is none, and false on error. Those of integers are constants.
+ * `context` is `size` bytes that are copied, what they point to must still be there in backward; an
+ * input may be NULL. False on error, all results then NULL. */
+enum { CT_CHECKPOINT_OUTPUTS = 8 };
+typedef bool (*ct_checkpoint_parts)(void *context, ct_tensor *const *input, int inputs,
+                                    ct_tensor **output);
+bool ct_checkpoint_several(ct_checkpoint_parts f, const void *context, size_t size, int inputs,
+                           ct_tensor *const *input, int outputs, ct_tensor **output);
 /* True while a checkpoint's function runs for the second time: what a forward pass does beside
  * computing its result (a batch norm's running statistics, a count of calls) is then done already.
  */

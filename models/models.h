@@ -113,6 +113,13 @@ bool ct_compat_key(int i, const char **key, const char **choices, bool *in_prese
 /* True if the sections named belong to a model description: [image], [text], [loss], [compat]. */
 bool ct_model_section(const char *section);
 
+/* Activation checkpointing: the modules called `name` ("gcn": all of gcn.0, gcn.1, ..; "image.gcn";
+ * "decoder": the text decoder with its loss) keep their inputs alone while training, and are run
+ * again in backward: less memory, the same bits, and their forward pass twice. False with an error
+ * that names the nearest one if there is none. A batch that such a model is trained on stays until
+ * backward. */
+bool ct_model_checkpoint(ct_model *model, const char *name);
+
 /* ---- computing ---------------------------------------------------------------------------- */
 
 /* One training batch: pair i is image i and caption i. Captions start with <start> and end with
@@ -218,7 +225,8 @@ typedef struct {
     const char *module; /* "region_gcn" */
     ct_shape output;    /* for a batch of `batch` pairs and captions of `words` words */
     int64_t parameters;
-    double flops; /* multiply-adds times 2 of the forward pass at those sizes */
+    double flops;      /* multiply-adds times 2 of the forward pass at those sizes */
+    bool checkpointed; /* ct_model_checkpoint: the forward pass is done twice in training */
 } ct_model_row;
 /* Rows from malloc, freed by the caller with free(); their strings belong to the model. NULL with
  * an error without memory. */

@@ -12,9 +12,10 @@
 
 CT_BEGIN_DECLS
 
-/* Is handed a value by what it is: "weights" of a ct_attention (B,heads,queries,keys), before
- * dropout, and of a policy attention of an image-text model (B,S,heads). The value is the module's
- * own, in its scope: not to be changed, and kept (ct_keep) if it is to be seen later. */
+/* Is handed a value, once where a checkpoint computes it twice, by what it is: "weights" of a
+ * ct_attention (B,heads,queries,keys), before dropout, and of a policy attention of an image-text
+ * model (B,S,heads). The value is the module's own, in its scope: not to be changed, and kept
+ * (ct_keep) if it is to be seen later. */
 typedef void (*ct_observer)(void *context, const ct_module *module, const char *what,
                             ct_tensor *value);
 /* The thread's observer from now on; NULL: none, as at first. */

@@ -227,16 +227,21 @@ static void print_data(const ct_experiment *e, const ct_batch *batch, int64_t wo
 static void print_graph(const ct_model_row *rows, int count) {
     ct_console_line("%-6s %-16s %-18s %-18s %12s %12s", "part", "name", "module", "output",
                     "parameters", "GFLOP");
-    double flops = 0;
+    double flops = 0, again = 0;
     for (int i = 0; i < count; i++) {
-        ct_console_line("%-6s %-16s %-18s %-18s %12lld %12.3f", rows[i].part, rows[i].name,
+        ct_console_line("%-6s %-16s %-18s %-18s %12lld %12.3f%s", rows[i].part, rows[i].name,
                         rows[i].module, ct_shape_text(rows[i].output),
-                        (long long)rows[i].parameters, 1e-9 * rows[i].flops);
+                        (long long)rows[i].parameters, 1e-9 * rows[i].flops,
+                        rows[i].checkpointed ? "  checkpoint" : "");
         flops += rows[i].flops;
+        if (rows[i].checkpointed) again += rows[i].flops;
     }
     /* Backward does each product twice: for the input's gradient and for the weight's. */
     ct_console_line("forward %.2f GFLOP, a training step about %.2f GFLOP", 1e-9 * flops,
-                    3e-9 * flops);
+                    1e-9 * (3 * flops + again));
+    if (again > 0)
+        ct_console_line("of which %.2f GFLOP are done again in backward ([train] checkpoint)",
+                        1e-9 * again);
 }
 
 /* Memory is measured, not guessed: one step on the first batch. Nothing is kept of it. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Activation checkpointing: the function runs without recording, in backward again with it. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
@@ -8,9 +9,10 @@
 #include "tensor/ops/draws.h"
 
 typedef struct {
-    ct_checkpoint_function function;
-    void *context;
-    int inputs;      /* the function's; the node has more: the leaves that the function knows of */
+    ct_checkpoint_parts function;
+    void *context; /* a copy, from malloc */
+    int inputs;    /* the function's; the node has more: the leaves that the function knows of */
+    int outputs;
     ct_draws *draws; /* of the first run */
 } checkpoint;
 
@@ -28,29 +30,62 @@ static bool make_leaves(const ct_node *node, int count, ct_tensor **leaves) {
     return ct_ok();
 }
 
-static ct_tensor *run_again(const checkpoint *c, ct_tensor *const *leaves) {
+static bool run_again(const checkpoint *c, ct_tensor *const *leaves, ct_tensor **y) {
     bool recorded = ct_set_grad_enabled(true), outer = recomputing;
     recomputing = true;
     ct_draws_repeat(c->draws);
-    ct_tensor *y = c->function(c->context, leaves, c->inputs);
+    bool done = c->function(c->context, leaves, c->inputs, y);
     ct_draws_end();
     recomputing = outer;
     ct_set_grad_enabled(recorded);
-    return y;
+    return done;
+}
+
+/* The results of the second run that depend on a leaf and have a gradient, put first; -1 and an
+ * error if they are not those of the first. */
+static int differentiable(const checkpoint *c, ct_tensor *const *g, ct_tensor **y,
+                          ct_tensor **gradient) {
+    int count = 0;
+    for (int i = 0; i < c->outputs; i++) {
+        if (!g[i]) continue;
+        if (!ct_given("checkpoint", y[i])) return -1;
+        if (!ct_shape_equal(y[i]->shape, g[i]->shape)) {
+            ct_fail("checkpoint: the function gave %s, at its second run %s",
+                    ct_shape_text(g[i]->shape), ct_shape_text(y[i]->shape));
+            return -1;
+        }
+        if (!ct_requires_grad(y[i])) continue;
+        gradient[count] = g[i];
+        y[count++] = y[i];
+    }
+    return count;
+}
+
+/* What input i's gradient is so far becomes what its leaf's begins with: sums have the order that
+ * they have without a checkpoint, and its bits. */
+static bool go_on_from_sum(const ct_node *node, int i, ct_tensor *leaf) {
+    const ct_variable *variable = node->edge[i].variable;
+    ct_tensor **sum =
+        variable && variable->node ? &variable->node->gradient[variable->output] : NULL;
+    if (!sum || !*sum) return true;
+    bool set = ct_set_grad(leaf, *sum);
+    ct_release(*sum);
+    *sum = NULL;
+    return set;
 }
 
 static bool differentiate(ct_node *node, ct_tensor *const *g, ct_tensor **leaves, ct_tensor **gx) {
     const checkpoint *c = ct_node_options(node);
+    ct_tensor *y[CT_CHECKPOINT_OUTPUTS] = {NULL}, *gradient[CT_CHECKPOINT_OUTPUTS];
     if (!make_leaves(node, c->inputs, leaves)) return false;
     ct_sequence_after(node->sequence); /* also when another thread made the node */
-    ct_tensor *y = run_again(c, leaves);
-    if (!ct_given("checkpoint", y)) return false;
-    if (!ct_shape_equal(y->shape, g[0]->shape)) {
-        return ct_fail_bool("checkpoint: the function gave %s, at its second run %s",
-                            ct_shape_text(g[0]->shape), ct_shape_text(y->shape));
+    if (!run_again(c, leaves, y)) return ct_given("checkpoint", NULL);
+    int count = differentiable(c, g, y, gradient);
+    if (count <= 0) return count == 0;
+    for (int i = 0; i < c->inputs; i++) {
+        if (ct_needs_grad(node, i) && !go_on_from_sum(node, i, leaves[i])) return false;
     }
-    if (!ct_requires_grad(y)) return true;
-    if (!ct_backward_above(node->sequence, &y, g, 1, false)) return false;
+    if (!ct_backward_above(node->sequence, y, gradient, count, false)) return false;
     for (int i = 0; i < c->inputs; i++) {
         if (ct_needs_grad(node, i)) gx[i] = ct_leaf_take(leaves[i]);
     }
@@ -93,22 +128,32 @@ static const ct_op checkpoint_op = {"checkpoint", checkpoint_backward, checkpoin
 
 const ct_op *ct_checkpoint_op(int i) { return i == 0 ? &checkpoint_op : NULL; }
 
-static void release_draws(void *options) { ct_draws_destroy(((checkpoint *)options)->draws); }
+static void release(void *options) {
+    checkpoint *c = options;
+    ct_draws_destroy(c->draws);
+    free(c->context);
+}
 
-/* f's result, a constant; `seen` gets what it used that requires a gradient. */
-static ct_tensor *run_first(const checkpoint *c, ct_tensor *const *inputs, ct_input_list *seen) {
+/* f's results, constants; `seen` gets what it used that requires a gradient. */
+static bool run_first(const checkpoint *c, ct_tensor *const *inputs, ct_input_list *seen,
+                      ct_tensor **y) {
     ct_input_list *outer = ct_watch_inputs(seen);
     ct_draws_note(c->draws);
-    ct_tensor *y = NULL;
+    bool done = false;
     CT_SCOPE {
         CT_NO_GRAD
-        y = ct_escape(c->function(c->context, inputs, c->inputs));
+        done = c->function(c->context, inputs, c->inputs, y);
+        for (int i = 0; done && i < c->outputs; i++) ct_escape(y[i]);
     }
     ct_draws_end();
     ct_watch_inputs(outer);
-    if (y && y->autograd) y = ct_detach(y); /* one of its inputs */
-    for (int i = 0; i < c->inputs; i++) ct_trace_to(y, ct_traced(inputs[i])); /* if it is traced */
-    return ct_given("checkpoint", y) ? y : NULL;
+    for (int i = 0; done && i < c->outputs; i++) {
+        if (y[i] && y[i]->autograd) y[i] = ct_detach(y[i]); /* one of its inputs */
+        for (int k = 0; y[i] && k < c->inputs; k++) {       /* if it is traced */
+            ct_trace_to(y[i], ct_traced(inputs[k]));
+        }
+    }
+    return done ? ct_ok() : ct_given("checkpoint", NULL);
 }
 
 static bool is_among(const ct_tensor *x, ct_tensor *const *list, int count) {
@@ -121,7 +166,7 @@ static bool is_among(const ct_tensor *x, ct_tensor *const *list, int count) {
 /* The node depends on the inputs, and on what else the function used (parameters of a module):
  * their gradients come from the second run, but that they come is seen by these edges. */
 static ct_node *record(const checkpoint *c, ct_tensor *const *inputs, const ct_input_list *seen,
-                       ct_tensor *y) {
+                       ct_tensor *const *y) {
     int count = c->inputs;
     ct_tensor **all = malloc(((size_t)count + seen->count + 1) * sizeof *all);
     if (!all) return ct_fail("checkpoint: out of memory");
@@ -129,29 +174,66 @@ static ct_node *record(const checkpoint *c, ct_tensor *const *inputs, const ct_i
     for (size_t i = 0; i < seen->count; i++) {
         if (!is_among(seen->items[i], inputs, c->inputs)) all[count++] = seen->items[i];
     }
-    ct_node *node = ct_record(&checkpoint_op, count, all, 1, &y);
+    ct_node *node = ct_record(&checkpoint_op, count, all, c->outputs, y);
     for (int i = 0; node && i < count; i++) ct_save(node, all[i]);
     free(all);
     return node;
 }
 
+static bool check(ct_checkpoint_parts f, const void *context, size_t size, int inputs,
+                  ct_tensor *const *input, int outputs, ct_tensor *const *output) {
+    static const char op[] = "checkpoint";
+    if (!ct_check_list(op, "inputs", input, inputs) ||
+        !ct_check_list(op, "results", output, outputs) ||
+        (size && !ct_check_pointer(op, "the context", context))) {
+        return false;
+    }
+    if (!f) return ct_fail_bool("%s: the function is NULL", op);
+    return (outputs >= 1 && outputs <= CT_CHECKPOINT_OUTPUTS) ||
+           ct_fail_bool("%s: %d results, expected 1 to %d", op, outputs, CT_CHECKPOINT_OUTPUTS);
+}
+
+/* The node of what was run, NULL where there is none; from then on it owns what c has. */
+static ct_node *run_and_record(const checkpoint *c, ct_tensor *const *input, ct_tensor **output) {
+    ct_input_list seen = {0};
+    ct_node *node = NULL;
+    if (run_first(c, input, &seen, output)) node = record(c, input, &seen, output);
+    ct_input_list_clear(&seen);
+    if (!node) return NULL;
+    ct_save_options(node, c, sizeof *c);
+    ct_on_node_free(node, release);
+    return node;
+}
+
+bool ct_checkpoint_several(ct_checkpoint_parts f, const void *context, size_t size, int inputs,
+                           ct_tensor *const *input, int outputs, ct_tensor **output) {
+    if (!check(f, context, size, inputs, input, outputs, output)) return false;
+    for (int i = 0; i < outputs; i++) output[i] = NULL;
+    checkpoint c = {f, malloc(size + 1), inputs, outputs, ct_draws_create()};
+    if (!c.context) ct_fail("checkpoint: out of memory");
+    if (c.context && size) memcpy(c.context, context, size);
+    if (!c.context || !c.draws || !run_and_record(&c, input, output)) release(&c);
+    for (int i = 0; !ct_ok() && i < outputs; i++) output[i] = NULL;
+    return ct_ok();
+}
+
+/* ---- one result ------------------------------------------------------------------------- */
+
+typedef struct {
+    ct_checkpoint_function function;
+    void *context;
+} single;
+
+static bool run_single(void *context, ct_tensor *const *inputs, int count, ct_tensor **outputs) {
+    const single *one = context;
+    outputs[0] = one->function(one->context, inputs, count);
+    return ct_given("checkpoint", outputs[0]);
+}
+
 ct_tensor *ct_checkpoint(ct_checkpoint_function f, void *context, ct_tensor *const *inputs,
                          int count) {
-    if (!ct_check_list("checkpoint", "inputs", inputs, count) ||
-        (!f && !ct_fail_bool("checkpoint: the function is NULL"))) {
-        return NULL;
-    }
-    checkpoint c = {f, context, count, ct_draws_create()};
-    if (!c.draws) return NULL;
-    ct_input_list seen = {0};
-    ct_tensor *y = run_first(&c, inputs, &seen);
-    ct_node *node = y ? record(&c, inputs, &seen, y) : NULL;
-    ct_input_list_clear(&seen);
-    if (!node) {
-        ct_draws_destroy(c.draws);
-        return ct_ok() ? y : NULL;
-    }
-    ct_save_options(node, &c, sizeof c);
-    ct_on_node_free(node, release_draws);
+    single one = {f, context};
+    ct_tensor *y = NULL;
+    ct_checkpoint_several(f ? run_single : NULL, &one, sizeof one, count, inputs, 1, &y);
     return y;
 }

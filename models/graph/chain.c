@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Building and running a chain of modules. */
+/* Building a chain of modules. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -279,43 +279,4 @@ void ct_graph_free(ct_graph_chain *chain) {
     for (int i = 0; i < chain->nodes; i++) free(chain->node[i].weights);
     free(chain->node);
     *chain = (ct_graph_chain){.section = chain->section};
-}
-
-/* ---- running -------------------------------------------------------------------------------- */
-
-int ct_graph_start(const ct_graph_chain *chain, const ct_tensor *images, int64_t features) {
-    const ct_graph_node *first = &chain->node[0];
-    bool pictures = first->kind->place & CT_GIVES_PICTURES;
-    bool three = ct_ndim(images) == 3;
-    int64_t regions = three ? ct_dim(images, 1) : 0, width = three ? ct_dim(images, 2) : 0;
-    int64_t side = first->out_side;
-    if (!pictures && three && width == features) return 0;
-    if (pictures && three && regions == 3 && width == side * side) return 0;
-    if (chain->front && three && regions == chain->regions &&
-        width == chain->node[chain->front - 1].out)
-        return chain->front;
-    if (pictures)
-        ct_fail("model: images are %s, expected pictures (B,3,%lld)", ct_tensor_text(images),
-                (long long)(side * side));
-    else
-        ct_fail("model: images are %s, expected (B,N,%lld)", ct_tensor_text(images),
-                (long long)features);
-    return -1;
-}
-
-ct_tensor *ct_graph_forward(const ct_graph_chain *chain, ct_graph_state *state, ct_tensor *x) {
-    return ct_graph_forward_part(chain, 0, chain->nodes, state, x);
-}
-
-ct_tensor *ct_graph_forward_part(const ct_graph_chain *chain, int first, int end,
-                                 ct_graph_state *state, ct_tensor *x) {
-    ct_tensor *input = x;
-    for (int i = first; i < end; i++) {
-        const ct_graph_node *node = &chain->node[i];
-        if (!node->adds) input = x;
-        ct_tensor *y = node->kind->forward(node, state, input);
-        x = node->adds ? ct_add(x, y) : y;
-        if (!x) return NULL;
-    }
-    return x;
 }

@@ -91,6 +91,7 @@ typedef struct {
     bool adds;              /* its result is added to that of the node before, on the same input */
     bool pooled;            /* its input is one vector a sample */
     bool pictures;          /* its input is (B,in,side,side) */
+    bool checkpointed;      /* it is run again in backward instead of keeping what that needs */
     int64_t in, out;        /* widths; of pictures, channels */
     int64_t side, out_side; /* of pictures; behind them out_side^2 regions are given */
     int64_t parameters;

@@ -14,6 +14,7 @@ struct ct_model {
     ct_module *module;     /* owns all below */
     ct_module *classifier; /* hidden, output; or NULL */
     ct_module *decoder;    /* or NULL */
+    bool decoder_checkpointed;
 };
 
 /* Makes the modules of the registered losses: models/losses/own.c */

@@ -20,6 +20,7 @@ static ct_model_row row_of(const ct_graph_chain *chain, const ct_graph_node *nod
                                    : CT_SHAPE(batch, steps, node->out),
         .parameters = node->parameters,
         .flops = node->kind->flops(node, (double)batch, node->pooled ? 1 : (double)steps),
+        .checkpointed = node->checkpointed,
     };
 }
 
@@ -47,6 +48,7 @@ static ct_model_row decoder_row(const ct_model *model, int64_t batch, int64_t wo
         .flops = ct_decoder_flops(&model->loss, (double)model->text.node[0].out,
                                   (double)model->text.width, (double)model->sizes.vocabulary,
                                   (double)batch, (double)words),
+        .checkpointed = model->decoder_checkpointed,
     };
 }
 

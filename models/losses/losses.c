@@ -110,6 +110,52 @@ static ct_tensor *instance(const ct_model *model, ct_tensor *embedding, ct_tenso
     return ct_cross_entropy(logits, classes, NULL);
 }
 
+/* ---- decoder -------------------------------------------------------------------------------- */
+
+/* Inputs: word vectors, the captions' embeddings, then the batch's tensors that it reads. */
+enum { VECTORS, EMBEDDINGS, WORDS, LENGTHS, TARGETS, TARGET_MASK, DECODER_INPUTS };
+typedef struct {
+    const ct_model *model;
+    ct_rng *rng; /* NULL after the first run: see models/graph/run.c */
+    ct_rng again;
+} decoding;
+
+static bool decode(void *context, ct_tensor *const *input, int inputs, ct_tensor **output) {
+    (void)inputs;
+    decoding *d = context;
+    ct_rng *rng = d->rng ? d->rng : &d->again;
+    d->rng = NULL;
+    ct_batch batch = {.words = input[WORDS],
+                      .lengths = input[LENGTHS],
+                      .targets = input[TARGETS],
+                      .target_mask = input[TARGET_MASK]};
+    output[0] = ct_decoder_loss(d->model->decoder, &d->model->loss, &d->model->compat, &batch,
+                                input[VECTORS], input[EMBEDDINGS], rng);
+    return output[0] != NULL;
+}
+
+/* In a scope of its own, so that only what the gradient needs stays, or not even that. */
+static ct_tensor *decoder(const ct_step *step) {
+    const ct_batch *batch = step->batch;
+    ct_rng *rng = step->text.rng;
+    decoding d = {step->model, rng, *rng};
+    ct_tensor *input[DECODER_INPUTS] = {[VECTORS] = step->text.word_vectors,
+                                        [EMBEDDINGS] = step->captions,
+                                        [WORDS] = batch->words,
+                                        [LENGTHS] = batch->lengths,
+                                        [TARGETS] = batch->targets,
+                                        [TARGET_MASK] = batch->target_mask};
+    ct_tensor *loss = NULL;
+    CT_SCOPE {
+        bool twice = step->model->decoder_checkpointed && ct_grad_enabled();
+        bool done =
+            twice ? ct_checkpoint_several(decode, &d, sizeof d, DECODER_INPUTS, input, 1, &loss)
+                  : decode(&d, input, DECODER_INPUTS, &loss);
+        if (done) ct_escape(loss);
+    }
+    return ct_ok() ? loss : NULL;
+}
+
 /* ---- all ------------------------------------------------------------------------------------ */
 
 static double weight_of(const ct_loss_config *config, int term) {
@@ -185,10 +231,7 @@ static bool run(ct_step *step, ct_losses *losses) {
         term[CT_LOSS_INSTANCE_IMAGE] = instance(model, step->images, step->batch->classes);
         term[CT_LOSS_INSTANCE_TEXT] = instance(model, step->captions, step->batch->classes);
     }
-    if (config->decoder > 0)
-        term[CT_LOSS_DECODER] =
-            ct_decoder_loss(model->decoder, config, &model->compat, step->batch,
-                            step->text.word_vectors, step->captions, step->text.rng);
+    if (config->decoder > 0) term[CT_LOSS_DECODER] = decoder(step);
     if (!own_terms(step, losses)) return false;
     term[CT_LOSS_TOTAL] = weighted_sum(config, losses);
     return ct_ok();

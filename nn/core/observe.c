@@ -15,7 +15,7 @@ void ct_set_observer(ct_observer see, void *context) {
 }
 
 void ct_observed(const ct_module *module, const char *what, ct_tensor *value) {
-    if (observer.see && module && what && value)
+    if (observer.see && module && what && value && !ct_is_recomputing())
         observer.see(observer.context, module, what, value);
 }
 

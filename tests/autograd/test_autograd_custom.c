@@ -231,6 +231,46 @@ START_TEST(checkpoints_equal_the_plain_run) {
 }
 END_TEST
 
+/* Of x and y: tanh(x), its index of the largest, nothing, x y. */
+static bool several(void *context, ct_tensor *const *input, int inputs, ct_tensor **output) {
+    ck_assert_int_eq(inputs, 3);
+    ck_assert_ptr_null(input[2]);
+    output[0] = ct_tanh(input[0]);
+    output[1] = ct_tensor_argmax(input[0], 1);
+    output[3] = ct_scale(ct_mul(input[0], input[1]), *(const double *)context);
+    return output[3] != NULL;
+}
+
+/* x is used before, in and after the checkpoint: the sum has its order. */
+START_TEST(checkpoints_may_have_several_results) {
+    CT_SCOPE {
+        ct_rng rng = ct_rng_create(2, 0);
+        ct_shape shape = CT_SHAPE(3, 4);
+        ct_tensor *leaf = ct_random_normal(&rng, "x", CT_F64, CT_CPU, shape), *g[2];
+        ct_require_grad(leaf);
+        for (int again = 0; again < 2; again++) {
+            double factor = 3;
+            ct_tensor *x = ct_exp(leaf), *y[4] = {NULL}, *input[] = {x, ct_sin(x), NULL};
+            ck_assert(again ? ct_checkpoint_several(several, &factor, sizeof factor, 3, input, 4, y)
+                            : several(&factor, input, 3, y));
+            factor = 0; /* it was copied */
+            ck_assert(!ct_requires_grad(y[1]) && !y[2]);
+            ck_assert_int_eq(y[1]->dtype, CT_I64);
+            ct_tensor *sum = ct_add(ct_mul(y[0], y[3]), ct_square(x));
+            ck_assert(ct_backward(ct_sum_all(sum)));
+            g[again] = ct_tensor_copy(ct_grad(leaf));
+            ct_zero_grad(leaf);
+        }
+        assert_close(g[1], g[0], 0, 0, "gradient");
+        ct_tensor *y;
+        ck_assert(!ct_checkpoint_several(several, NULL, 8, 1, &leaf, 1, &y));
+        assert_error("checkpoint: the context is NULL");
+        ck_assert(!ct_checkpoint_several(several, NULL, 0, 1, &leaf, 9, &y));
+        assert_error("checkpoint: 9 results, expected 1 to 8");
+    }
+}
+END_TEST
+
 static ct_tensor *nested(void *context, ct_tensor *const *inputs, int count) {
     return ct_checkpoint(run_block, context, inputs, count);
 }
@@ -457,6 +497,7 @@ END_TEST
 TEST_MAIN("autograd operations", an_operation_of_ones_own, wrong_gradients_are_named,
           what_a_node_owns_is_not_taken, an_output_must_be_new,
           nodes_carry_options_and_many_tensors, checkpoints_equal_the_plain_run,
-          checkpoints_record_for_captured_parameters, odd_checkpoints, checkpoints_save_memory,
-          anomaly_mode_names_the_operation, cast_goes_both_ways, embed_skips_the_padding_row,
-          a_row_of_minus_infinity_has_no_gradient, policy_head_equals_plain_operations)
+          checkpoints_may_have_several_results, checkpoints_record_for_captured_parameters,
+          odd_checkpoints, checkpoints_save_memory, anomaly_mode_names_the_operation,
+          cast_goes_both_ways, embed_skips_the_padding_row, a_row_of_minus_infinity_has_no_gradient,
+          policy_head_equals_plain_operations)

@@ -55,6 +55,7 @@
     V(optimizer, ct_optimizer *, 2, 3)             \
     V(model, ct_model *, 1, 2)                     \
     V(checkpointed, ct_checkpoint_function, 1, 3)  \
+    V(checkpoint_parts, ct_checkpoint_parts, 1, 3) \
     V(forward_function, ct_forward_function, 1, 3) \
     V(sample_function, ct_sample_function, 1, 3)   \
     V(visitor, ct_state_visitor, 1, 3)

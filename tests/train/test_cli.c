@@ -55,6 +55,7 @@ START_TEST(wrong_command_lines) {
     REFUSED(folder, "--set train.lr_factors=image.attend", "lr_factors", "NAME:FACTOR");
     REFUSED(folder, "--set train.lr_factors=image.attend:-1", "lr_factors", "from 0");
     REFUSED(folder, "--set train.lr_factors=image.atten:1", "no part 'image.atten'");
+    REFUSED(folder, "--set train.checkpoint=fc,poool", "[train] checkpoint", "no module 'poool'");
     REFUSED(folder, "--resume", "last.safetensors");
     REFUSED(folder, "--evaluate test", "best.safetensors");
     REFUSED(folder, "--export x", "best.safetensors");

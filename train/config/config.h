@@ -49,6 +49,8 @@ typedef struct {
     double lr, weight_decay, momentum, clip_norm;
     char **lr_factors; /* "image.attend:0.1" */
     int lr_factor_count;
+    char **checkpoint; /* "gcn", "decoder" */
+    int checkpoint_count;
     char *schedule;    /* step, cosine, constant */
     int64_t lr_update; /* epochs, for step */
     double lr_factor;  /* for step */

@@ -106,6 +106,11 @@ const ct_config_key ct_config_keys[] = {
      .help = "What the learning rate is multiplied by at each (step)"},
     {"train", "warmup_steps", CT_KEY_WHOLE, "0", AT(warmup_steps), .low = 0, .high = 1e12,
      .help = "Steps over which the learning rate first rises from 0"},
+    {"train", "checkpoint", CT_KEY_LIST, "", AT(checkpoint),
+     .count_offset = offsetof(ct_config, checkpoint_count), .change = CT_CHANGE_SILENT,
+     .help =
+         "Modules (or decoder) that are run again in backward instead of keeping what it needs: "
+         "NAME, ...; gcn, decoder. Less memory, the same bits, more time"},
     {"train", "validate_every", CT_KEY_WHOLE, "500", AT(validate_every), .low = 0, .high = 1e12,
      .help = "Steps between two looks at dev; 0: at the end of every epoch"},
     {"train", "log_every", CT_KEY_WHOLE, "10", AT(log_every), .low = 1, .high = 1e12,

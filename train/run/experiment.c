@@ -191,12 +191,24 @@ static bool set_precision(const ct_experiment *e) {
     return ct_set_precision(e->device, precision);
 }
 
+static bool set_checkpoints(const ct_experiment *e) {
+    const ct_config *c = e->config;
+    for (int i = 0; i < c->checkpoint_count; i++) {
+        if (ct_model_checkpoint(e->model, c->checkpoint[i])) continue;
+        char reason[256];
+        snprintf(reason, sizeof reason, "%s", ct_error());
+        ct_error_clear();
+        return ct_fail_bool("%s: [train] %s", c->file, reason);
+    }
+    return true;
+}
+
 /* `from_files`: backbones begin as their files say. */
 static bool open_model(ct_experiment *e, bool from_files) {
     ct_seed((uint64_t)e->config->seed);
     e->model = ct_model_create(&e->config->model, e->sizes);
     ct_module *module = e->model ? ct_model_module(e->model) : NULL;
-    return module && (!from_files || ct_model_load_backbones(e->model)) &&
+    return module && set_checkpoints(e) && (!from_files || ct_model_load_backbones(e->model)) &&
            ct_module_to_dtype(module, e->config->dtype) &&
            (e->device == CT_CPU || ct_module_to_device(module, e->device));
 }
