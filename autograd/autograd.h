@@ -237,6 +237,10 @@ ct_tensor *ct_batch_norm_fixed(ct_tensor *x, int axis, ct_tensor *mean, ct_tenso
 ct_tensor *ct_weight_norm(ct_tensor *v, ct_tensor *g);
 /* Zero with probability p, else x/(1-p). Drawn from rng under `name`; p = 0 is x itself. */
 ct_tensor *ct_dropout_with(ct_tensor *x, double p, ct_rng *rng, const char *name);
+/* Of rows x (R,C) that stand at `positions` (R) i64 among those of a tensor of shape `whole`
+ * (..,C): drawn as for the whole, so that a row is treated as there. */
+ct_tensor *ct_dropout_rows_with(ct_tensor *x, ct_tensor *positions, ct_shape whole, double p,
+                                ct_rng *rng, const char *name);
 
 /* ---- sequences -------------------------------------------------------------------------- */
 
@@ -251,6 +255,9 @@ ct_tensor *ct_lstm_with(ct_tensor *x, ct_tensor *h0, ct_tensor *c0, ct_tensor *w
 /* x (B,T,Cin), weight (Cout,Cin,K), bias (Cout) or NULL -> (B,T',Cout) */
 ct_tensor *ct_conv1d_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
                           ct_tensor_conv1d_options options);
+/* The same of packed sequences: x (R,Cin), lengths (B) -> (R,Cout), as ct_tensor_conv1d_packed. */
+ct_tensor *ct_conv1d_packed_with(ct_tensor *x, ct_tensor *lengths, ct_tensor *weight,
+                                 ct_tensor *bias, ct_tensor_conv1d_options options);
 
 /* ---- pictures --------------------------------------------------------------------------- */
 

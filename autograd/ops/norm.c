@@ -272,6 +272,12 @@ static int call_dropout(ct_tensor *const *x, const void *options, ct_tensor **y)
     return ct_sample_result(y, ct_dropout_with(x[0], *(const double *)options, &rng, "sample"));
 }
 
+static int call_dropout_rows(ct_tensor *const *x, const void *options, ct_tensor **y) {
+    ct_rng rng = ct_rng_create(5, 0);
+    return ct_sample_result(y, ct_dropout_rows_with(x[0], x[1], CT_SHAPE(2, 3, 4),
+                                                    *(const double *)options, &rng, "sample"));
+}
+
 static void dropout_samples(ct_sampler *sampler) {
     const double some = 0.4, none = 0, all = 1;
     ct_sample_1(sampler, "matrix", call_dropout, &some, ct_sample_real(CT_SHAPE(3, 4)));
@@ -279,21 +285,51 @@ static void dropout_samples(ct_sampler *sampler) {
     ct_sample_1(sampler, "all dropped", call_dropout, &all, ct_sample_real(CT_SHAPE(3)));
     ct_sample_1(sampler, "one element", call_dropout, &some, ct_sample_real(CT_SHAPE(1, 1)));
     ct_sample_1(sampler, "empty", call_dropout, &some, ct_sample_real(CT_SHAPE(0, 3)));
+    ct_sample_2(sampler, "rows", call_dropout_rows, &some, ct_sample_real(CT_SHAPE(5, 4)),
+                ct_sample_index(CT_SHAPE(5), 6));
 }
 
 static const ct_op dropout_op = {"dropout", dropout_backward, dropout_samples};
 
-ct_tensor *ct_dropout_with(ct_tensor *x, double p, ct_rng *rng, const char *name) {
-    if (!ct_given_float("dropout", x)) return NULL;
-    if (!(p >= 0 && p <= 1)) return ct_fail("dropout: probability %g, expected 0 to 1", p);
-    if (p == 0) return x;
-    if (!rng) return ct_fail("dropout: the generator is NULL");
-    ct_tensor *kept = ct_random_bernoulli(rng, name, 1 - p, x->dtype, x->device, x->shape);
-    if (!kept || !ct_tensor_scale_in_place(kept, p < 1 ? 1 / (1 - p) : 0)) return NULL;
-    ct_tensor *y = ct_tensor_mul(x, kept);
+/* What the numbers of a shape are multiplied by. */
+static ct_tensor *kept_of(const ct_tensor *x, ct_shape shape, double p, ct_rng *rng,
+                          const char *name) {
+    ct_tensor *kept = ct_random_bernoulli(rng, name, 1 - p, x->dtype, x->device, shape);
+    return ct_tensor_scale_in_place(kept, p < 1 ? 1 / (1 - p) : 0) ? kept : NULL;
+}
+
+static ct_tensor *dropped(ct_tensor *x, ct_tensor *kept) {
+    ct_tensor *y = kept ? ct_tensor_mul(x, kept) : NULL;
     ct_node *node = ct_record(&dropout_op, 1, &x, 1, &y);
     ct_save(node, kept);
     return y;
+}
+
+static bool check_dropout(const ct_tensor *x, double p, const ct_rng *rng) {
+    if (!ct_given_float("dropout", x)) return false;
+    if (!(p >= 0 && p <= 1)) {
+        return ct_fail_bool("dropout: probability %g, expected 0 to 1", p);
+    }
+    return p == 0 || rng || ct_fail_bool("dropout: the generator is NULL");
+}
+
+ct_tensor *ct_dropout_with(ct_tensor *x, double p, ct_rng *rng, const char *name) {
+    if (!check_dropout(x, p, rng)) return NULL;
+    return p == 0 ? x : dropped(x, kept_of(x, x->shape, p, rng, name));
+}
+
+ct_tensor *ct_dropout_rows_with(ct_tensor *x, ct_tensor *positions, ct_shape whole, double p,
+                                ct_rng *rng, const char *name) {
+    if (!check_dropout(x, p, rng)) return NULL;
+    int64_t width = whole.ndim > 0 ? whole.dim[whole.ndim - 1] : 0;
+    if (x->shape.ndim != 2 || x->shape.dim[1] != width) {
+        return ct_fail("dropout: x is %s, expected rows of %s", ct_tensor_text(x),
+                       ct_shape_text(whole));
+    }
+    if (p == 0) return x;
+    ct_tensor *kept = kept_of(x, whole, p, rng, name);
+    ct_tensor *rows = kept ? ct_tensor_reshape(kept, CT_SHAPE(-1, width)) : NULL;
+    return dropped(x, rows ? ct_tensor_index_select(rows, 0, positions) : NULL);
 }
 
 const ct_op *ct_norm_op(int i) {

@@ -228,7 +228,52 @@ ct_tensor *ct_conv1d_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias,
     return y;
 }
 
+/* ---- convolution of packed sequences ------------------------------------------------------ */
+
+static bool conv1d_packed_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+    const ct_tensor_conv1d_options *o = ct_node_options(node);
+    ct_tensor_conv1d_packed_grad(g[0], ct_saved(node, 0), ct_saved(node, 1), ct_saved(node, 2), *o,
+                                 ct_needs_grad(node, 0) ? &gx[0] : NULL, &gx[1],
+                                 ct_needs_grad(node, 2) ? &gx[2] : NULL);
+    return gx[1] != NULL;
+}
+
+static int call_conv1d_packed(ct_tensor *const *x, const void *options, ct_tensor **y) {
+    static const int64_t lengths[] = {2, 4, 1, 4}; /* 11 rows together */
+    ct_tensor *of = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(4), lengths);
+    return ct_sample_result(
+        y, ct_conv1d_packed_with(x[0], of, x[1], x[2], *(const ct_tensor_conv1d_options *)options));
+}
+
+static void conv1d_packed_samples(ct_sampler *sampler) {
+    const ct_tensor_conv1d_options causal = {2, 0, 1, 1}, centred = {1, 1, 1, 1},
+                                   dilated = {2, 4, 1, 3};
+    ct_sample_input weight = ct_sample_real(CT_SHAPE(2, 3, 3)), bias = ct_sample_real(CT_SHAPE(2));
+    ct_sample_input x = ct_sample_real(CT_SHAPE(11, 3));
+    ct_sample_3(sampler, "causal", call_conv1d_packed, &causal, x, weight, bias);
+    ct_sample_3(sampler, "centred", call_conv1d_packed, &centred, x, weight, bias);
+    ct_sample_3(sampler, "dilated", call_conv1d_packed, &dilated, x, weight, bias);
+    ct_sample_3(sampler, "to one channel", call_conv1d_packed, &causal, x,
+                ct_sample_real(CT_SHAPE(1, 3, 3)), ct_sample_real(CT_SHAPE(1)));
+    ct_sample_3(sampler, "of no channels", call_conv1d_packed, &causal,
+                ct_sample_real(CT_SHAPE(11, 0)), ct_sample_real(CT_SHAPE(2, 0, 3)), bias);
+}
+
+static const ct_op conv1d_packed_op = {"conv1d_packed", conv1d_packed_backward,
+                                       conv1d_packed_samples};
+
+ct_tensor *ct_conv1d_packed_with(ct_tensor *x, ct_tensor *lengths, ct_tensor *weight,
+                                 ct_tensor *bias, ct_tensor_conv1d_options options) {
+    ct_tensor *y = ct_tensor_conv1d_packed(x, lengths, weight, bias, options);
+    ct_node *node = ct_record(&conv1d_packed_op, 3, (ct_tensor *[]){x, weight, bias}, 1, &y);
+    ct_save(node, x);
+    ct_save(node, lengths);
+    ct_save(node, weight);
+    ct_save_options(node, &options, sizeof options);
+    return y;
+}
+
 const ct_op *ct_sequence_op(int i) {
-    static const ct_op *const ops[] = {&gru_op, &lstm_op, &conv1d_op, NULL};
+    static const ct_op *const ops[] = {&gru_op, &lstm_op, &conv1d_op, &conv1d_packed_op, NULL};
     return ops[i];
 }

@@ -4,7 +4,6 @@
  * caption can be told from it, word by word. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "models/losses/loss.h"
 
@@ -60,91 +59,73 @@ ct_module *ct_decoder_create(const ct_loss_config *config, int64_t words, int64_
 
 /* ---- forward -------------------------------------------------------------------------------- */
 
-static ct_tensor *dropped(const ct_module *decoder, const ct_loss_config *config, ct_tensor *x,
-                          ct_rng *rng) {
-    if (!ct_module_training(decoder)) return x;
-    return ct_dropout_with(x, config->convcap.dropout, rng, "decoder.dropout");
+/* Captions (B,tokens,..), or, where `lengths` is there, packed. */
+typedef struct {
+    ct_module *decoder;
+    const ct_loss_config *config;
+    ct_rng *rng;
+    int64_t batch, tokens;
+    ct_tensor *lengths; /* (B) i64 on the CPU, as of ct_packed_positions; NULL: padded */
+    ct_tensor *positions, *sequences; /* where packed: (R) i64, of each row */
+} reading;
+
+static ct_tensor *dropped(const reading *r, ct_tensor *x) {
+    double p = r->config->convcap.dropout;
+    if (!ct_module_training(r->decoder)) return x;
+    if (!r->lengths) return ct_dropout_with(x, p, r->rng, "decoder.dropout");
+    ct_shape whole = CT_SHAPE(r->batch, r->tokens, ct_dim(x, 1));
+    return ct_dropout_rows_with(x, r->positions, whole, p, r->rng, "decoder.dropout");
+}
+
+/* One vector a caption beside each of its tokens' e. */
+static ct_tensor *beside(const reading *r, ct_tensor *e, ct_tensor *vector) {
+    ct_tensor *each = r->lengths ? ct_index_select(vector, 0, r->sequences)
+                                 : ct_expand(ct_unsqueeze(vector, 1), e->shape);
+    return ct_concat2(e, each, -1);
+}
+
+static ct_tensor *convolved(const reading *r, int64_t layer, ct_tensor *x) {
+    ct_module *conv = ct_module_child_at(ct_module_child(r->decoder, "convs"), (int)layer, NULL);
+    return r->lengths ? ct_conv1d_packed(conv, x, r->lengths) : ct_conv1d(conv, x);
+}
+
+static ct_tensor *states_of(const reading *r, ct_tensor *vectors, ct_tensor *embedding) {
+    ct_module *decoder = r->decoder;
+    ct_tensor *e = ct_linear(ct_module_child(decoder, "words"), vectors);
+    ct_tensor *c = ct_relu(ct_linear(ct_module_child(decoder, "condition"), embedding));
+    if (!e || !c) return NULL;
+    ct_tensor *x = beside(r, e, c);
+    for (int64_t i = 0; i < r->config->convcap.layers; i++) {
+        ct_tensor *residual = i ? x : ct_linear(ct_module_child(decoder, "residual"), x);
+        ct_tensor *y = ct_glu(convolved(r, i, dropped(r, x)), -1);
+        x = ct_scale(ct_add(y, residual), sqrt(0.5));
+    }
+    x = ct_linear(ct_module_child(decoder, "hidden"), x);
+    return dropped(r, x);
 }
 
 ct_tensor *ct_decoder_states(ct_module *decoder, const ct_loss_config *config, ct_tensor *vectors,
                              ct_tensor *embedding, ct_rng *rng) {
-    ct_tensor *e = ct_linear(ct_module_child(decoder, "words"), vectors);
-    ct_tensor *c = ct_relu(ct_linear(ct_module_child(decoder, "condition"), embedding));
-    if (!e || !c) return NULL;
-    ct_tensor *x = ct_concat2(e, ct_expand(ct_unsqueeze(c, 1), e->shape), 2);
-    ct_module *convs = ct_module_child(decoder, "convs");
-    for (int64_t i = 0; i < config->convcap.layers; i++) {
-        ct_tensor *residual = i ? x : ct_linear(ct_module_child(decoder, "residual"), x);
-        ct_module *conv = ct_module_child_at(convs, (int)i, NULL);
-        ct_tensor *y = ct_glu(ct_conv1d(conv, dropped(decoder, config, x, rng)), 2);
-        x = ct_scale(ct_add(y, residual), sqrt(0.5));
-    }
-    x = ct_linear(ct_module_child(decoder, "hidden"), x);
-    return dropped(decoder, config, x, rng);
+    reading padded = {.decoder = decoder, .config = config, .rng = rng};
+    return states_of(&padded, vectors, embedding);
 }
 
-/* ---- which positions count ------------------------------------------------------------------ */
-
+/* ---- loss ----------------------------------------------------------------------------------- */
 /* Position t of a caption predicts token t+1; it counts if that token does. */
+
+/* A loss at work. */
 typedef struct {
-    int64_t *from, *to; /* rows in the flattened (B,M) states and targets */
-    int64_t count;
-} ct_positions;
-
-static void by_lengths(ct_positions *positions, const ct_tensor *lengths, bool pad,
-                       int64_t tokens) {
-    const int64_t *length = ct_data(lengths);
-    for (int64_t b = 0; b < ct_count(lengths); b++)
-        for (int64_t t = 0; t + 1 < tokens && t + 1 < length[b] + pad; t++) {
-            positions->from[positions->count] = b * tokens + t;
-            positions->to[positions->count++] = b * tokens + t + 1;
-        }
-}
-
-static bool by_mask(ct_positions *positions, const ct_tensor *mask, int64_t batch, int64_t tokens) {
-    ct_tensor *numbers = ct_tensor_cast(mask, CT_F64);
-    double *value = malloc((size_t)(batch * tokens + 1) * sizeof *value);
-    bool read = numbers && value && ct_read(numbers, value);
-    for (int64_t i = 0; read && i < batch * tokens; i++) {
-        if (i % tokens == 0 || value[i] == 0) continue;
-        positions->from[positions->count] = i - 1;
-        positions->to[positions->count++] = i;
-    }
-    free(value);
-    return read;
-}
-
-static bool index_tensors(const ct_positions *positions, ct_device device, ct_tensor **from,
-                          ct_tensor **to) {
-    if (positions->count == 0) return ct_fail_bool("decoder: no caption has a token to predict");
-    *from = ct_from_data(CT_I64, device, CT_SHAPE(positions->count), positions->from);
-    *to = ct_from_data(CT_I64, device, CT_SHAPE(positions->count), positions->to);
-    return *from && *to;
-}
+    reading reading;
+    const ct_batch *batch;
+    bool pad;                     /* one padding target behind <end> counts, too */
+    ct_tensor *vectors, *targets; /* (B,T,E), and (B,tokens) i64 */
+    ct_tensor *embedding;
+} work;
 
 /* Columns 0 .. tokens-1 of (B,M) or (B,M,E). */
 static ct_tensor *first_columns(ct_tensor *x, int64_t tokens) {
     return ct_dim(x, 1) > tokens ? ct_slice(x, 1, 0, tokens, 1) : x;
 }
-
-static bool positions_that_count(const ct_batch *batch, const ct_compat *compat,
-                                 const ct_tensor *targets, ct_tensor **from, ct_tensor **to) {
-    int64_t rows = ct_dim(targets, 0), tokens = ct_dim(targets, 1);
-    int64_t *room = malloc((size_t)(2 * rows * tokens + 1) * sizeof *room);
-    if (!room) return ct_fail_bool("decoder: out of memory");
-    ct_positions positions = {room, room + rows * tokens, 0};
-    bool found = true;
-    if (batch->target_mask) {
-        found = by_mask(&positions, first_columns(batch->target_mask, tokens), rows, tokens);
-    } else {
-        by_lengths(&positions, batch->lengths, compat->released[CT_COMPAT_PAD_TARGET], tokens);
-    }
-    found = found && index_tensors(&positions, targets->device, from, to);
-    free(room);
-    return found;
-}
-
-/* ---- loss ----------------------------------------------------------------------------------- */
 
 /* (B,T,E) cut or padded with zeros to (B,tokens,E) */
 static ct_tensor *fit(ct_tensor *vectors, int64_t tokens) {
@@ -152,39 +133,83 @@ static ct_tensor *fit(ct_tensor *vectors, int64_t tokens) {
     return have < tokens ? ct_pad(vectors, 1, 0, tokens - have, 0) : first_columns(vectors, tokens);
 }
 
-/* states (B,M,hidden) and targets (B,M) to the rows that count, (R,hidden) and (R). */
-static bool rows_that_count(const ct_batch *batch, const ct_compat *compat, ct_tensor **states,
-                            ct_tensor **targets) {
-    ct_tensor *from = NULL, *to = NULL;
-    if (!positions_that_count(batch, compat, *targets, &from, &to)) return false;
-    ct_tensor *rows = ct_reshape(*states, CT_SHAPE(-1, ct_dim(*states, 2)));
-    ct_tensor *flat = ct_tensor_reshape(*targets, CT_SHAPE(-1));
-    *states = ct_index_select(rows, 0, from);
-    *targets = flat ? ct_tensor_index_select(flat, 0, to) : NULL;
-    return *states && *targets;
+/* The tokens that the positions predict, all but the last of each caption: (B*(tokens-1)). */
+static ct_tensor *next_tokens(const work *w) {
+    ct_tensor *next = ct_tensor_slice(w->targets, 1, 1, w->reading.tokens, 1);
+    return next ? ct_tensor_reshape(next, CT_SHAPE(-1)) : NULL;
 }
 
-/* The same where lengths are on a device: all B*(M-1) rows, those that do not count IGNORED. */
 enum { IGNORED = -1 };
-static bool all_rows(const ct_batch *batch, const ct_compat *compat, ct_tensor **states,
-                     ct_tensor **targets) {
-    ct_device device = (*targets)->device;
-    int64_t tokens = ct_dim(*targets, 1);
-    bool pad = compat->released[CT_COMPAT_PAD_TARGET];
-    if (tokens < 2) return ct_fail_bool("decoder: no caption has a token to predict");
-    ct_tensor *counts;
-    if (batch->target_mask) {
-        ct_tensor *mask = ct_tensor_slice(batch->target_mask, 1, 1, tokens, 1);
-        counts = ct_tensor_compare(CT_COMPARE_not_equal, mask,
-                                   ct_scalar(batch->target_mask->dtype, device, 0));
-    } else {
-        counts = ct_steps_within(batch->lengths, pad ? 0 : 1, tokens - 1);
+
+static ct_tensor *loss_of(const work *w, ct_tensor *states, ct_tensor *targets, bool ignore) {
+    ct_cross_entropy_options options = ct_cross_entropy_defaults();
+    options.ignore = ignore;
+    options.ignore_index = IGNORED;
+    ct_tensor *logits = ct_linear(ct_module_child(w->reading.decoder, "output"), states);
+    return ct_cross_entropy(logits, targets, &options);
+}
+
+/* So many of each caption's positions count, and none behind: what is known on the host, of
+ * captions that all have a token to predict. NULL, no error, where it is not so. */
+static ct_tensor *counted(const work *w) {
+    const ct_tensor *lengths = w->batch->lengths;
+    if (w->batch->target_mask || !lengths || ct_lengths_on_device(lengths) ||
+        ct_count(lengths) != w->reading.batch)
+        return NULL;
+    ct_tensor *counts = ct_tensor_copy(lengths);
+    int64_t *count = counts ? ct_data(counts) : NULL;
+    for (int64_t b = 0; count && b < w->reading.batch; b++) {
+        count[b] += w->pad;
+        if (count[b] > w->reading.tokens) count[b] = w->reading.tokens;
+        if (--count[b] < 1) return NULL;
     }
-    ct_tensor *next = ct_tensor_slice(*targets, 1, 1, tokens, 1);
-    ct_tensor *ignored = ct_full(CT_I64, device, CT_SCALAR_SHAPE, IGNORED);
-    *targets = ct_tensor_reshape(ct_tensor_where(counts, next, ignored), CT_SHAPE(-1));
-    *states = ct_reshape(ct_slice(*states, 1, 0, tokens - 1, 1), CT_SHAPE(-1, ct_dim(*states, 2)));
-    return *states && *targets;
+    return counts;
+}
+
+/* Only the positions that count are computed. */
+static ct_tensor *packed_loss(work *w, ct_tensor *counts) {
+    reading *r = &w->reading;
+    ct_device device = w->targets->device;
+    r->lengths = counts;
+    r->positions = ct_packed_positions(counts, r->tokens, device);
+    r->sequences = ct_packed_sequences(counts, device);
+    ct_tensor *at = ct_packed_positions(counts, ct_dim(w->vectors, 1), device);
+    ct_tensor *targets_at = ct_packed_positions(counts, r->tokens - 1, device);
+    if (!r->positions || !r->sequences || !at || !targets_at) return NULL;
+    ct_tensor *flat = ct_reshape(w->vectors, CT_SHAPE(-1, ct_dim(w->vectors, 2)));
+    ct_tensor *states = states_of(r, ct_index_select(flat, 0, at), w->embedding);
+    return loss_of(w, states, ct_tensor_index_select(next_tokens(w), 0, targets_at), false);
+}
+
+/* u8 (B,tokens-1): whether tokens 1, 2, ... count. */
+static ct_tensor *which_count(const work *w) {
+    int64_t tokens = w->reading.tokens;
+    const ct_tensor *mask = w->batch->target_mask;
+    if (!mask) return ct_steps_within(w->batch->lengths, w->pad ? 0 : 1, tokens - 1);
+    return ct_tensor_compare(CT_COMPARE_not_equal, ct_tensor_slice(mask, 1, 1, tokens, 1),
+                             ct_scalar(mask->dtype, mask->device, 0));
+}
+
+/* Asked on the host alone: lengths on a device are not read. */
+static bool any_counts(const work *w, const ct_tensor *counts) {
+    if (w->reading.tokens < 2) return false;
+    if (!counts || ct_lengths_on_device(w->batch->lengths)) return true;
+    const ct_tensor *numbers = ct_tensor_cast(counts, CT_F32);
+    return ct_item(ct_tensor_reduce(CT_MAX, numbers, CT_ALL_AXES, false)) > 0;
+}
+
+/* All B*(tokens-1) positions, those that do not count IGNORED. */
+static ct_tensor *padded_loss(const work *w) {
+    int64_t tokens = w->reading.tokens;
+    ct_tensor *counts = tokens > 1 ? which_count(w) : NULL;
+    if (!any_counts(w, counts)) return ct_fail("decoder: no caption has a token to predict");
+    ct_tensor *states = states_of(&w->reading, fit(w->vectors, tokens), w->embedding);
+    if (!states || !counts) return NULL;
+    states = ct_slice(states, 1, 0, tokens - 1, 1);
+    states = ct_reshape(states, CT_SHAPE(-1, ct_dim(states, 2)));
+    ct_tensor *ignored = ct_full(CT_I64, counts->device, CT_SCALAR_SHAPE, IGNORED);
+    counts = ct_tensor_reshape(counts, CT_SHAPE(-1));
+    return loss_of(w, states, ct_tensor_where(counts, next_tokens(w), ignored), true);
 }
 
 ct_tensor *ct_decoder_loss(ct_module *decoder, const ct_loss_config *config,
@@ -196,17 +221,19 @@ ct_tensor *ct_decoder_loss(ct_module *decoder, const ct_loss_config *config,
         return ct_fail("decoder: target_mask is %s, targets %s", ct_tensor_text(batch->target_mask),
                        ct_tensor_text(targets));
     targets = first_columns(targets, config->convcap.tokens);
-    ct_tensor *states =
-        ct_decoder_states(decoder, config, fit(vectors, ct_dim(targets, 1)), embedding, rng);
-    if (!states) return NULL;
-    /* the layer as wide as the vocabulary sees only the rows that count, where these are known */
-    bool known = !ct_lengths_on_device(batch->lengths);
-    if (!(known ? rows_that_count : all_rows)(batch, compat, &states, &targets)) return NULL;
-    ct_tensor *logits = ct_linear(ct_module_child(decoder, "output"), states);
-    ct_cross_entropy_options options = ct_cross_entropy_defaults();
-    options.ignore = !known;
-    options.ignore_index = IGNORED;
-    return ct_cross_entropy(logits, targets, &options);
+    if (!targets) return NULL;
+    work w = {.reading = {.decoder = decoder,
+                          .config = config,
+                          .rng = rng,
+                          .batch = ct_dim(targets, 0),
+                          .tokens = ct_dim(targets, 1)},
+              .batch = batch,
+              .pad = compat->released[CT_COMPAT_PAD_TARGET],
+              .vectors = vectors,
+              .targets = targets,
+              .embedding = embedding};
+    ct_tensor *counts = counted(&w);
+    return counts ? packed_loss(&w, counts) : padded_loss(&w);
 }
 
 double ct_decoder_flops(const ct_loss_config *config, double words, double width, double vocabulary,

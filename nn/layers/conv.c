@@ -43,3 +43,10 @@ ct_tensor *ct_conv1d(ct_module *conv, ct_tensor *x) {
     const ct_tensor_conv1d_options *options = ct_module_self(conv);
     return ct_conv1d_with(x, ct_module_weight(conv), ct_module_own(conv, "bias"), *options);
 }
+
+ct_tensor *ct_conv1d_packed(ct_module *conv, ct_tensor *x, ct_tensor *lengths) {
+    if (!ct_module_is("conv1d_packed", conv, &ct_conv1d_class)) return NULL;
+    const ct_tensor_conv1d_options *options = ct_module_self(conv);
+    return ct_conv1d_packed_with(x, lengths, ct_module_weight(conv), ct_module_own(conv, "bias"),
+                                 *options);
+}

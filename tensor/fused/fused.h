@@ -14,6 +14,20 @@
 
 CT_BEGIN_DECLS
 
+/* ---- packed sequences -------------------------------------------------------------------- */
+
+/* Sequences packed: all steps of all of them, and no padding, as rows (R,..), step after step, in
+ * each step the longest sequence first, of equal ones the first (the order of PyTorch's
+ * PackedSequence). lengths (B) i64 on the CPU, each 1 or more, together R, alone say which row is
+ * which. What treats rows alike takes them as they are; what looks at a sequence is given the
+ * lengths, too. */
+
+/* (R) i64 on `device`: where each row stands among the B*steps rows of the padded (B,steps,..), so
+ * that ct_tensor_index_select packs. NULL and an error for lengths beyond `steps`. */
+ct_tensor *ct_packed_positions(const ct_tensor *lengths, int64_t steps, ct_device device);
+/* (R) i64 on `device`: the sequence, 0 to B-1, that each row is of. */
+ct_tensor *ct_packed_sequences(const ct_tensor *lengths, ct_device device);
+
 /* ---- recurrent networks over a sequence -------------------------------------------------- */
 
 /* What a GRU or an LSTM takes. Gates are stacked along the first axis of the weights: G = 3 of a
@@ -117,6 +131,14 @@ ct_tensor *ct_tensor_conv1d(const ct_tensor *x, const ct_tensor *weight, const c
 void ct_tensor_conv1d_grad(const ct_tensor *g, const ct_tensor *x, const ct_tensor *weight,
                            ct_tensor_conv1d_options options, ct_tensor **gx, ct_tensor **gweight,
                            ct_tensor **gbias); /* gx, gbias: NULL if not wanted */
+/* The same of packed sequences: x (R,Cin) -> (R,Cout) in the same order, each sequence with zeros
+ * around it. stride is 1, and before + after = dilation*(K-1), so that each keeps its length. */
+ct_tensor *ct_tensor_conv1d_packed(const ct_tensor *x, const ct_tensor *lengths,
+                                   const ct_tensor *weight, const ct_tensor *bias,
+                                   ct_tensor_conv1d_options options);
+void ct_tensor_conv1d_packed_grad(const ct_tensor *g, const ct_tensor *x, const ct_tensor *lengths,
+                                  const ct_tensor *weight, ct_tensor_conv1d_options options,
+                                  ct_tensor **gx, ct_tensor **gweight, ct_tensor **gbias);
 
 /* Of pictures, as PyTorch's Conv2d: x (B,Cin,H,W), weight (Cout,Cin/groups,Kh,Kw), bias (Cout) or
  * NULL -> (B,Cout,H',W'), H' = (H + before + after - dilation*(Kh-1) - 1)/stride + 1, W' likewise.

@@ -58,35 +58,52 @@ static void sort_lengths(const ct_sequence *plan, const int64_t *length, int64_t
     }
 }
 
-static bool plan_packed(ct_sequence *plan, const int64_t *length, int64_t x_steps, bool reverse,
-                        ct_device device) {
-    ct_tensor *tensor, *source_host, *order_host, *inverse_host, *last_host;
+/* Lengths on the host: the rows of each step, and whose they are. *order is plan->order there. */
+static bool lay_out(ct_sequence *plan, const int64_t *length, const int64_t **order,
+                    ct_device device) {
+    ct_tensor *tensor, *order_host, *inverse_host, *last_host;
     int64_t *count = host_array(2 * plan->steps, &tensor);
-    int64_t *order = host_array(plan->batch, &order_host);
+    int64_t *sorted = host_array(plan->batch, &order_host);
     int64_t *inverse = host_array(plan->batch, &inverse_host);
     int64_t *last = host_array(plan->batch, &last_host);
-    if (!count || !order || !inverse || !last) return false;
+    if (!count || !sorted || !inverse || !last) return false;
     int64_t *first = count + plan->steps;
-    sort_lengths(plan, length, count, first, order, inverse);
+    sort_lengths(plan, length, count, first, sorted, inverse);
     plan->rows = first[plan->steps - 1] + count[plan->steps - 1];
-    int64_t *source = host_array(plan->rows, &source_host);
-    if (!source) return false;
-    for (int64_t s = 0; s < plan->steps; s++) {
-        for (int64_t i = 0; i < count[s]; i++) {
-            int64_t n = length[order[i]];
-            source[first[s] + i] = order[i] * x_steps + (reverse ? n - 1 - s : s);
-        }
-    }
     for (int64_t i = 0; i < plan->batch; i++) last[i] = first[length[i] - 1] + inverse[i];
-    plan->packed = plan->apart = true;
+    plan->packed = true;
     plan->count = count;
     plan->first = first;
     plan->distance = 1;
-    plan->source = on_device(source_host, device);
     plan->order = on_device(order_host, device);
     plan->inverse = on_device(inverse_host, device);
     plan->last = on_device(last_host, device);
-    return plan->source && plan->order && plan->inverse && plan->last;
+    *order = sorted;
+    return plan->order && plan->inverse && plan->last;
+}
+
+/* Where each row stands among the rows of the padded (B,x_steps,..), on `device`. */
+static ct_tensor *positions(const ct_sequence *plan, const int64_t *length, const int64_t *order,
+                            int64_t x_steps, bool reverse, ct_device device) {
+    ct_tensor *host;
+    int64_t *at = host_array(plan->rows, &host);
+    if (!at) return NULL;
+    for (int64_t s = 0; s < plan->steps; s++) {
+        for (int64_t i = 0; i < plan->count[s]; i++) {
+            int64_t n = length[order[i]];
+            at[plan->first[s] + i] = order[i] * x_steps + (reverse ? n - 1 - s : s);
+        }
+    }
+    return on_device(host, device);
+}
+
+static bool plan_packed(ct_sequence *plan, const int64_t *length, int64_t x_steps, bool reverse,
+                        ct_device device) {
+    const int64_t *order;
+    if (!lay_out(plan, length, &order, device)) return false;
+    plan->apart = true;
+    plan->source = positions(plan, length, order, x_steps, reverse, device);
+    return plan->source != NULL;
 }
 
 /* From the lengths as they are in memory: nothing is read, and all shapes are those of x. In f64,
@@ -148,6 +165,59 @@ bool ct_sequence_plan(const char *op, ct_sequence *plan, const ct_tensor *x,
     if (shortest == steps) return plan_full(plan, reverse);
     plan->steps = longest;
     return plan_packed(plan, length, steps, reverse, x->device);
+}
+
+/* The plan of packed rows: lengths on the host of at most `most` steps. */
+static bool plan_lengths(const char *op, ct_sequence *plan, const ct_tensor *lengths, int64_t most,
+                         const int64_t **length, const int64_t **order, ct_device device) {
+    memset(plan, 0, sizeof *plan);
+    plan->batch = ct_count(lengths);
+    if (!ct_check_index(op, "lengths", lengths, plan->batch, CT_CPU)) return false;
+    bool ok = true;
+    const ct_tensor *dense = ct_dense(lengths, &ok);
+    if (!ok) return false;
+    if (plan->batch == 0) return ct_fail_bool("%s: there are no sequences", op);
+    *length = ct_data(dense);
+    if (!check_lengths(op, *length, plan->batch, most)) return false;
+    for (int64_t i = 0; i < plan->batch; i++)
+        if ((*length)[i] > plan->steps) plan->steps = (*length)[i];
+    return lay_out(plan, *length, order, device);
+}
+
+bool ct_sequence_plan_rows(const char *op, ct_sequence *plan, const ct_tensor *x,
+                           const ct_tensor *lengths) {
+    const int64_t *length, *order;
+    int64_t rows = x->shape.dim[0];
+    if (!plan_lengths(op, plan, lengths, rows, &length, &order, x->device)) return false;
+    if (plan->rows == rows) return true;
+    return ct_fail_bool("%s: x is %s, but lengths are of %lld steps together", op,
+                        ct_tensor_text(x), (long long)plan->rows);
+}
+
+ct_tensor *ct_packed_positions(const ct_tensor *lengths, int64_t steps, ct_device device) {
+    CT_SCOPE {
+        ct_sequence plan;
+        const int64_t *length, *order;
+        if (!plan_lengths("packed_positions", &plan, lengths, steps, &length, &order, device))
+            break;
+        return ct_escape(positions(&plan, length, order, steps, false, device));
+    }
+    return NULL;
+}
+
+ct_tensor *ct_packed_sequences(const ct_tensor *lengths, ct_device device) {
+    CT_SCOPE {
+        ct_sequence plan;
+        const int64_t *length, *order;
+        const char *op = "packed_sequences";
+        if (!plan_lengths(op, &plan, lengths, INT64_MAX, &length, &order, device)) break;
+        ct_tensor *host;
+        int64_t *sequence = host_array(plan.rows, &host);
+        for (int64_t s = 0; sequence && s < plan.steps; s++)
+            memcpy(sequence + plan.first[s], order, (size_t)plan.count[s] * sizeof *order);
+        return ct_escape(on_device(host, device));
+    }
+    return NULL;
 }
 
 ct_tensor *ct_sequence_step(const ct_sequence *plan, const ct_tensor *matrix, int64_t step,

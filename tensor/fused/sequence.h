@@ -37,6 +37,11 @@ typedef struct {
 bool ct_sequence_plan(const char *op, ct_sequence *plan, const ct_tensor *x,
                       const ct_tensor *lengths, bool reverse);
 
+/* Of packed rows x (R,..), of sequences with lengths (B) i64 on the CPU: each work matrix is in x's
+ * own order (`source` NULL). */
+bool ct_sequence_plan_rows(const char *op, ct_sequence *plan, const ct_tensor *x,
+                           const ct_tensor *lengths);
+
 /* View of the first `count` rows of a step, columns start..stop, of a work matrix. */
 ct_tensor *ct_sequence_step(const ct_sequence *plan, const ct_tensor *matrix, int64_t step,
                             int64_t count, int64_t start, int64_t stop);

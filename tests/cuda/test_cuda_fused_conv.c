@@ -47,6 +47,30 @@ START_TEST(as_on_the_cpu) {
 }
 END_TEST
 
+START_TEST(packed_as_on_the_cpu) {
+    enum { ROWS = 11, IN = 33, OUT = 5 };
+    static const int64_t lengths_of[] = {2, 4, 1, 4};
+    const ct_tensor_conv1d_options causal = {4, 0, 1, 2}, centred = {1, 1, 1, 1};
+    for (int d = 0; d < 4; d++) {
+        CT_SCOPE {
+            ct_dtype dtype = reals[d % 2];
+            ct_tensor_conv1d_options o = d < 2 ? causal : centred;
+            ct_tensor *lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(4), lengths_of);
+            ct_tensor *x = noise(dtype, CT_SHAPE(ROWS, IN), 1, 1), *of_x = on_cuda(x);
+            ct_tensor *w = noise(dtype, CT_SHAPE(OUT, IN, 3), 1, 2), *of_w = on_cuda(w);
+            ct_tensor *g = noise(dtype, CT_SHAPE(ROWS, OUT), 1, 3), *gx, *gw, *of_gx, *of_gw;
+            double rounding = (dtype == CT_F32 ? 1.2e-7 : 2.3e-16) * 3 * IN;
+            assert_as_cpu(ct_tensor_conv1d_packed(of_x, lengths, of_w, NULL, o),
+                          ct_tensor_conv1d_packed(x, lengths, w, NULL, o), rounding, "y");
+            ct_tensor_conv1d_packed_grad(g, x, lengths, w, o, &gx, &gw, NULL);
+            ct_tensor_conv1d_packed_grad(on_cuda(g), of_x, lengths, of_w, o, &of_gx, &of_gw, NULL);
+            assert_as_cpu(of_gx, gx, rounding, "gx");
+            assert_as_cpu(of_gw, gw, rounding, "gw");
+        }
+    }
+}
+END_TEST
+
 /* Of pictures: n, channels, height, width, kernel, and the options. */
 static const struct {
     int64_t n, channels, height, width, kernel_h, kernel_w;
@@ -147,7 +171,7 @@ START_TEST(activates_as_the_cpu_does) {
 }
 END_TEST
 
-LOOPED_TEST_MAIN("cuda conv", {as_on_the_cpu, cases_here(CASES, LARGE)},
+LOOPED_TEST_MAIN("cuda conv", {as_on_the_cpu, cases_here(CASES, LARGE)}, {packed_as_on_the_cpu, 1},
                  {pictures_as_on_the_cpu, cases_here(PICTURES, LARGE)},
                  {depthwise_as_on_the_cpu, cases_here(PICTURES, LARGE)},
                  {activates_as_the_cpu_does, 1})

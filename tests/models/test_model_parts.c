@@ -270,6 +270,72 @@ START_TEST(decoder_reads_so_many_tokens) {
 }
 END_TEST
 
+enum { MOST_GRADIENTS = 64 };
+typedef struct {
+    ct_tensor *of[MOST_GRADIENTS];
+    int count;
+} gradients;
+
+static bool take_gradient(void *context, const char *name, ct_tensor *tensor, bool buffer) {
+    (void)name;
+    gradients *all = context;
+    if (buffer) return true;
+    ck_assert_int_lt(all->count, MOST_GRADIENTS);
+    all->of[all->count++] = ct_grad(tensor) ? ct_tensor_copy(ct_grad(tensor)) : NULL;
+    return ct_zero_grad(tensor), true;
+}
+
+/* The decoder's loss and all gradients: by lengths, which is packed, or by a mask that says the
+ * same and is padded. */
+static ct_tensor *decoder_loss(ct_model *model, bool packed, gradients *all) {
+    ct_batch batch = batch_of(CT_F64, 2);
+    bool pad = model->compat.released[CT_COMPAT_PAD_TARGET];
+    double mask[B * (T + 2)];
+    for (int64_t i = 0; i < B * (T + 2); i++) mask[i] = i % (T + 2) < lengths_of[i / (T + 2)] + pad;
+    if (!packed)
+        batch.target_mask = ct_from_doubles(CT_F64, test_device(), CT_SHAPE(B, T + 2), mask);
+    ct_rng rng = ct_rng_create(4, 0);
+    ct_tensor *weight = ct_module_tensor(ct_model_module(model), "text.embed.weight");
+    ct_tensor *vectors = ct_embedding_with(weight, batch.words, -1);
+    ct_tensor *embedding = ct_slice(ct_reshape(vectors, CT_SHAPE(B, -1)), 1, 0, 8, 1);
+    ct_tensor *loss = ct_decoder_loss(model->decoder, &model->loss, &model->compat, &batch, vectors,
+                                      embedding, &rng);
+    ck_assert(ct_backward(loss));
+    ct_module_visit(ct_model_module(model), take_gradient, all);
+    return loss;
+}
+
+START_TEST(decoder_is_the_same_packed_and_padded) {
+    static const char *const losses[] = {"dropout=0.3", "dropout=0.3 tokens=4",
+                                         "dropout=0 kernel=5"};
+    for (int i = 0; i < 6; i++) {
+        char text[1024];
+        snprintf(text, sizeof text,
+                 "%s[loss]\ndecoder = convcap width=4 hidden=3 layers=2 %s\n"
+                 "[compat]\ndecoder_targets = %s\n",
+                 IMAGE("") TEXT(""), losses[i % 3], i < 3 ? "words" : "words_and_pad");
+        ct_model *model = model_of(text, CT_F64);
+        CT_SCOPE {
+            gradients of_packed = {0}, of_padded = {0};
+            ct_tensor *packed = decoder_loss(model, true, &of_packed);
+            ct_tensor *padded = decoder_loss(model, false, &of_padded);
+            assert_no_error();
+            assert_close(packed, padded, 1e-12, 0, "loss");
+            int compared = 0;
+            for (int k = 0; k < of_packed.count; k++) {
+                ck_assert(!of_packed.of[k] == !of_padded.of[k]);
+                if (!of_packed.of[k]) continue;
+                assert_close(of_packed.of[k], of_padded.of[k], 1e-12, 1e-14, "gradient");
+                compared++;
+            }
+            ck_assert_int_eq(compared,
+                             22); /* seven layers of weight_g, weight_v and bias; the words */
+        }
+        ct_model_destroy(model);
+    }
+}
+END_TEST
+
 /* ---- bad input ------------------------------------------------------------------------------ */
 
 static void refused(ct_model *model, ct_batch batch, const char *message) {
@@ -353,5 +419,5 @@ END_TEST
 
 TEST_MAIN("model_parts", continuous_policy_by_hand, positions_by_hand, pools_over_words_alone,
           bigru_joins_both_directions, gradients_of_whole_models, fixed_word_vectors,
-          decoder_reads_so_many_tokens, bad_batches_are_refused, reward_of_known_ranks,
-          advantage_baselines)
+          decoder_reads_so_many_tokens, decoder_is_the_same_packed_and_padded,
+          bad_batches_are_refused, reward_of_known_ranks, advantage_baselines)

@@ -159,6 +159,105 @@ START_TEST(strided_inputs) {
 }
 END_TEST
 
+/* ---- packed sequences ------------------------------------------------------------------------ */
+
+enum { SEQUENCES = 5, LONGEST = 6, ROWS = 17 };
+static const int64_t lengths_of[SEQUENCES] = {3, 6, 1, 3, 4};
+
+START_TEST(packed_rows_are_step_after_step) {
+    CT_SCOPE {
+        ct_tensor *lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(SEQUENCES), lengths_of);
+        ct_tensor *positions = ct_packed_positions(lengths, LONGEST + 1, CT_CPU);
+        ct_tensor *sequences = ct_packed_sequences(lengths, CT_CPU);
+        assert_no_error();
+        /* longest first, of equal ones the first: 1 4 0 3 2 */
+        static const int64_t sequence[ROWS] = {1, 4, 0, 3, 2, 1, 4, 0, 3, 1, 4, 0, 3, 1, 4, 1, 1};
+        static const int64_t step[ROWS] = {0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 5};
+        ck_assert_int_eq(ct_count(positions), ROWS);
+        ck_assert_int_eq(ct_count(sequences), ROWS);
+        for (int64_t i = 0; i < ROWS; i++) {
+            ck_assert_int_eq(((int64_t *)ct_data(sequences))[i], sequence[i]);
+            ck_assert_int_eq(((int64_t *)ct_data(positions))[i],
+                             sequence[i] * (LONGEST + 1) + step[i]);
+        }
+        ck_assert(!ct_packed_positions(lengths, LONGEST - 1, CT_CPU));
+        assert_error("packed_positions: length 6 of sequence 1, expected 1 to 5");
+        ck_assert(!ct_packed_sequences(ct_zeros(CT_I64, CT_CPU, CT_SHAPE(2)), CT_CPU));
+        assert_error("packed_sequences: length 0 of sequence 0");
+        ck_assert(!ct_packed_sequences(ct_zeros(CT_I64, CT_CPU, CT_SHAPE(0)), CT_CPU));
+        assert_error("packed_sequences: there are no sequences");
+    }
+}
+END_TEST
+
+/* The rows of packed x that are one sequence's, in its order. */
+static ct_tensor *rows_of(const ct_tensor *x, const ct_tensor *sequences, int64_t sequence) {
+    int64_t index[LONGEST], count = 0;
+    for (int64_t i = 0; i < ROWS; i++)
+        if (((int64_t *)ct_data(sequences))[i] == sequence) index[count++] = i;
+    ct_tensor *rows = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(count), index);
+    return ct_tensor_index_select(x, 0, rows);
+}
+
+static const ct_tensor_conv1d_options keeping[] = {
+    {2, 0, 1, 1}, {1, 1, 1, 1}, {0, 2, 1, 1}, {3, 3, 1, 3}, {12, 0, 1, 6}};
+enum { KEEPING = sizeof keeping / sizeof *keeping };
+
+/* Each sequence as a convolution of it alone gives it, and the gradients. */
+START_TEST(packed_as_each_alone) {
+    CT_SCOPE {
+        uint64_t state = 5;
+        ct_tensor_conv1d_options o = keeping[_i];
+        ct_tensor *lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(SEQUENCES), lengths_of);
+        ct_tensor *sequences = ct_packed_sequences(lengths, CT_CPU);
+        ct_tensor *x = test_tensor(&state, CT_SHAPE(ROWS, 3), -1, 1);
+        ct_tensor *w = test_tensor(&state, CT_SHAPE(4, 3, 3), -1, 1);
+        ct_tensor *b = test_tensor(&state, CT_SHAPE(4), -1, 1);
+        ct_tensor *g = test_tensor(&state, CT_SHAPE(ROWS, 4), -1, 1);
+        ct_tensor *y = ct_tensor_conv1d_packed(x, lengths, w, b, o), *gx, *gw, *gb;
+        ct_tensor_conv1d_packed_grad(g, x, lengths, w, o, &gx, &gw, &gb);
+        assert_no_error();
+        ct_tensor *sum_w = NULL, *sum_b = NULL;
+        for (int64_t s = 0; s < SEQUENCES; s++) {
+            ct_tensor *one = ct_tensor_unsqueeze(rows_of(x, sequences, s), 0);
+            ct_tensor *g_one = ct_tensor_unsqueeze(rows_of(g, sequences, s), 0);
+            ct_tensor *y_one = ct_tensor_conv1d(one, w, b, o), *x_part, *w_part, *b_part;
+            ct_tensor_conv1d_grad(g_one, one, w, o, &x_part, &w_part, &b_part);
+            assert_close(rows_of(y, sequences, s), ct_tensor_squeeze(y_one, 0), 1e-13, 1e-13, "y");
+            assert_close(rows_of(gx, sequences, s), ct_tensor_squeeze(x_part, 0), 1e-13, 1e-13,
+                         "x");
+            sum_w = sum_w ? ct_tensor_add(sum_w, w_part) : w_part;
+            sum_b = sum_b ? ct_tensor_add(sum_b, b_part) : b_part;
+        }
+        assert_close(gw, sum_w, 1e-13, 1e-13, "weight");
+        assert_close(gb, sum_b, 1e-13, 1e-13, "bias");
+    }
+}
+END_TEST
+
+START_TEST(packed_refuses_bad_input) {
+    CT_SCOPE {
+        ct_tensor *lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(SEQUENCES), lengths_of);
+        ct_tensor *x = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(ROWS, 3));
+        ct_tensor *w = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(4, 3, 3));
+        ck_assert(
+            !ct_tensor_conv1d_packed(x, lengths, w, NULL, (ct_tensor_conv1d_options){1, 0, 1, 1}));
+        assert_error(
+            "conv1d_packed: before 1, after 0, stride 1, dilation 1 and a kernel of 3 do not keep");
+        ck_assert(
+            !ct_tensor_conv1d_packed(x, lengths, w, NULL, (ct_tensor_conv1d_options){2, 2, 2, 1}));
+        assert_error("stride 2");
+        x = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(ROWS + 1, 3));
+        ck_assert(
+            !ct_tensor_conv1d_packed(x, lengths, w, NULL, (ct_tensor_conv1d_options){2, 0, 1, 1}));
+        assert_error("conv1d_packed: x is f32 (18,3), but lengths are of 17 steps together");
+        ck_assert(
+            !ct_tensor_conv1d_packed(x, NULL, w, NULL, (ct_tensor_conv1d_options){2, 0, 1, 1}));
+        assert_error("conv1d_packed");
+    }
+}
+END_TEST
+
 START_TEST(refuses_bad_input) {
     CT_SCOPE {
         ct_tensor_conv1d_options plain = {0, 0, 1, 1};
@@ -185,4 +284,6 @@ START_TEST(refuses_bad_input) {
 END_TEST
 
 LOOPED_TEST_MAIN("conv1d", {equals_plain_loop, CASES}, {f32_agrees, CASES}, {sequences_apart, 1},
-                 {threads_do_not_matter, 1}, {strided_inputs, 1}, {refuses_bad_input, 1})
+                 {threads_do_not_matter, 1}, {strided_inputs, 1}, {refuses_bad_input, 1},
+                 {packed_rows_are_step_after_step, 1}, {packed_as_each_alone, KEEPING},
+                 {packed_refuses_bad_input, 1})
