@@ -2,6 +2,7 @@
 /* Normalisation and dropout. The formulas are those of tensor/fused/fused.h. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
+#include "tensor/core/shape.h"
 #include "tensor/core/trace.h"
 
 /* ---- division by the norm --------------------------------------------------------------- */
@@ -320,7 +321,7 @@ ct_tensor *ct_dropout_with(ct_tensor *x, double p, ct_rng *rng, const char *name
 
 ct_tensor *ct_dropout_rows_with(ct_tensor *x, ct_tensor *positions, ct_shape whole, double p,
                                 ct_rng *rng, const char *name) {
-    if (!check_dropout(x, p, rng)) return NULL;
+    if (!check_dropout(x, p, rng) || !ct_check_sizes("dropout", whole, x->dtype)) return NULL;
     int64_t width = whole.ndim > 0 ? whole.dim[whole.ndim - 1] : 0;
     if (x->shape.ndim != 2 || x->shape.dim[1] != width) {
         return ct_fail("dropout: x is %s, expected rows of %s", ct_tensor_text(x),
