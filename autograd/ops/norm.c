@@ -263,8 +263,15 @@ ct_tensor *ct_weight_norm(ct_tensor *v, ct_tensor *g) {
 
 /* ---- dropout ---------------------------------------------------------------------------- */
 
+/* x/(1-p) where `kept` (u8, of its shape) is not 0, else 0. */
+static ct_tensor *scaled_where(const ct_tensor *kept, const ct_tensor *x, double p) {
+    ct_tensor *zero = ct_scalar(x->dtype, x->device, 0);
+    ct_tensor *y = zero ? ct_tensor_where(kept, x, zero) : NULL;
+    return y && (p == 1 || ct_tensor_scale_in_place(y, 1 / (1 - p))) ? y : NULL;
+}
+
 static bool dropout_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
-    gx[0] = ct_tensor_mul(g[0], ct_saved(node, 0));
+    gx[0] = scaled_where(ct_saved(node, 0), g[0], *(const double *)ct_node_options(node));
     return gx[0] != NULL;
 }
 
@@ -292,17 +299,18 @@ static void dropout_samples(ct_sampler *sampler) {
 
 static const ct_op dropout_op = {"dropout", dropout_backward, dropout_samples};
 
-/* What the numbers of a shape are multiplied by. */
+/* Which numbers of a shape are kept, one byte each: they stay until backward. */
 static ct_tensor *kept_of(const ct_tensor *x, ct_shape shape, double p, ct_rng *rng,
                           const char *name) {
     ct_tensor *kept = ct_random_bernoulli(rng, name, 1 - p, x->dtype, x->device, shape);
-    return ct_tensor_scale_in_place(kept, p < 1 ? 1 / (1 - p) : 0) ? kept : NULL;
+    return kept ? ct_tensor_cast(kept, CT_U8) : NULL;
 }
 
-static ct_tensor *dropped(ct_tensor *x, ct_tensor *kept) {
-    ct_tensor *y = kept ? ct_tensor_mul(x, kept) : NULL;
+static ct_tensor *dropped(ct_tensor *x, const ct_tensor *kept, double p) {
+    ct_tensor *y = kept ? ct_escape(scaled_where(kept, x, p)) : NULL;
     ct_node *node = ct_record(&dropout_op, 1, &x, 1, &y);
     ct_save(node, kept);
+    ct_save_options(node, &p, sizeof p);
     return y;
 }
 
@@ -316,7 +324,9 @@ static bool check_dropout(const ct_tensor *x, double p, const ct_rng *rng) {
 
 ct_tensor *ct_dropout_with(ct_tensor *x, double p, ct_rng *rng, const char *name) {
     if (!check_dropout(x, p, rng)) return NULL;
-    return p == 0 ? x : dropped(x, kept_of(x, x->shape, p, rng, name));
+    if (p == 0) return x;
+    CT_SCOPE { return dropped(x, kept_of(x, x->shape, p, rng, name), p); }
+    return NULL;
 }
 
 ct_tensor *ct_dropout_rows_with(ct_tensor *x, ct_tensor *positions, ct_shape whole, double p,
@@ -328,9 +338,12 @@ ct_tensor *ct_dropout_rows_with(ct_tensor *x, ct_tensor *positions, ct_shape who
                        ct_shape_text(whole));
     }
     if (p == 0) return x;
-    ct_tensor *kept = kept_of(x, whole, p, rng, name);
-    ct_tensor *rows = kept ? ct_tensor_reshape(kept, CT_SHAPE(-1, width)) : NULL;
-    return dropped(x, rows ? ct_tensor_index_select(rows, 0, positions) : NULL);
+    CT_SCOPE {
+        ct_tensor *kept = kept_of(x, whole, p, rng, name);
+        ct_tensor *rows = kept ? ct_tensor_reshape(kept, CT_SHAPE(-1, width)) : NULL;
+        return dropped(x, rows ? ct_tensor_index_select(rows, 0, positions) : NULL, p);
+    }
+    return NULL;
 }
 
 const ct_op *ct_norm_op(int i) {

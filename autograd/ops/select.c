@@ -90,9 +90,19 @@ ct_tensor *ct_masked_fill(ct_tensor *x, ct_tensor *mask, double value) {
 
 /* ---- gated linear unit ------------------------------------------------------------------ */
 
+static ct_tensor *first_half(const ct_tensor *x, int axis) {
+    return ct_tensor_slice(x, axis, 0, x->shape.dim[axis] / 2, 1);
+}
+
+static ct_tensor *gate_of(const ct_tensor *x, int axis) {
+    int64_t size = x->shape.dim[axis];
+    return ct_tensor_unary(CT_UNARY_sigmoid, ct_tensor_slice(x, axis, size / 2, size, 1), 0, 0);
+}
+
 static bool glu_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
     int axis = *(const int *)ct_node_options(node);
-    ct_tensor *value = ct_saved(node, 0), *gate = ct_saved(node, 1);
+    const ct_tensor *x = ct_saved(node, 0);
+    ct_tensor *value = first_half(x, axis), *gate = gate_of(x, axis);
     ct_tensor *to_value = ct_tensor_mul(g[0], gate);
     /* the derivative of the sigmoid only needs its value, which is the gate */
     ct_tensor *to_gate =
@@ -120,19 +130,17 @@ ct_tensor *ct_glu(ct_tensor *x, int axis) {
     if (!ct_given_float("glu", x)) return NULL;
     axis = ct_axis("glu", axis, x->shape.ndim);
     if (axis < 0) return NULL;
-    int64_t size = x->shape.dim[axis];
-    if (size % 2) {
+    if (x->shape.dim[axis] % 2) {
         return ct_fail("glu: dimension %d of %s cannot be halved", axis, ct_tensor_text(x));
     }
-    ct_tensor *value = ct_tensor_slice(x, axis, 0, size / 2, 1);
-    ct_tensor *gate =
-        ct_tensor_unary(CT_UNARY_sigmoid, ct_tensor_slice(x, axis, size / 2, size, 1), 0, 0);
-    ct_tensor *y = ct_tensor_mul(value, gate);
-    ct_node *node = ct_record(&glu_op, 1, &x, 1, &y);
-    ct_save(node, value);
-    ct_save(node, gate);
-    ct_save_options(node, &axis, sizeof axis);
-    return y;
+    CT_SCOPE {
+        ct_tensor *y = ct_escape(ct_tensor_mul(first_half(x, axis), gate_of(x, axis)));
+        ct_node *node = ct_record(&glu_op, 1, &x, 1, &y);
+        ct_save(node, x);
+        ct_save_options(node, &axis, sizeof axis);
+        return y;
+    }
+    return NULL;
 }
 
 const ct_op *ct_select_op(int i) {

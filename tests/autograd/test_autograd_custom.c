@@ -359,8 +359,21 @@ START_TEST(checkpoints_save_memory) {
             used[i] = ct_memory_in_use(CT_CPU) - before;
             ct_release(y);
         }
-        ck_assert_int_eq(used[1], 20 * 50 * 8);     /* y */
-        ck_assert_int_eq(used[0], 3 * 20 * 50 * 8); /* y, tanh's result, the mask */
+        ck_assert_int_eq(used[1], 20 * 50 * 8);           /* y */
+        ck_assert_int_eq(used[0], 20 * 50 * (2 * 8 + 1)); /* y, tanh's result, what was kept */
+    }
+    assert_no_error();
+}
+END_TEST
+
+/* What is alive of a gate until backward: result and input, nothing made on the way. */
+START_TEST(a_gate_saves_its_input_alone) {
+    CT_SCOPE {
+        ct_tensor *x = ct_require_grad(ct_full(CT_F64, CT_CPU, CT_SHAPE(20, 50), 0.5));
+        int64_t before = ct_memory_in_use(CT_CPU);
+        ct_tensor *y = ct_glu(x, -1);
+        ck_assert_int_eq(ct_memory_in_use(CT_CPU) - before, 20 * 25 * 8);
+        ck_assert(ct_backward(ct_sum_all(y)));
     }
     assert_no_error();
 }
@@ -498,6 +511,6 @@ TEST_MAIN("autograd operations", an_operation_of_ones_own, wrong_gradients_are_n
           what_a_node_owns_is_not_taken, an_output_must_be_new,
           nodes_carry_options_and_many_tensors, checkpoints_equal_the_plain_run,
           checkpoints_may_have_several_results, checkpoints_record_for_captured_parameters,
-          odd_checkpoints, checkpoints_save_memory, anomaly_mode_names_the_operation,
-          cast_goes_both_ways, embed_skips_the_padding_row, a_row_of_minus_infinity_has_no_gradient,
-          policy_head_equals_plain_operations)
+          odd_checkpoints, checkpoints_save_memory, a_gate_saves_its_input_alone,
+          anomaly_mode_names_the_operation, cast_goes_both_ways, embed_skips_the_padding_row,
+          a_row_of_minus_infinity_has_no_gradient, policy_head_equals_plain_operations)
