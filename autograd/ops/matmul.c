@@ -194,7 +194,8 @@ static const ct_op linear_op = {"linear", linear_backward, linear_samples};
 static bool linear_fits(const ct_tensor *x, const ct_tensor *weight, const ct_tensor *bias) {
     if (!ct_given("linear", x) || !ct_given("linear", weight)) return false;
     bool fits = x->shape.ndim >= 1 && weight->shape.ndim == 2 &&
-                x->shape.dim[x->shape.ndim - 1] == weight->shape.dim[1];
+                x->shape.dim[x->shape.ndim - 1] == weight->shape.dim[1] &&
+                weight->dtype == x->dtype && weight->device == x->device;
     if (bias) {
         fits = fits && bias->shape.ndim == 1 && bias->shape.dim[0] == weight->shape.dim[0] &&
                bias->dtype == x->dtype && bias->device == x->device;

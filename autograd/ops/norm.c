@@ -337,6 +337,12 @@ ct_tensor *ct_dropout_rows_with(ct_tensor *x, ct_tensor *positions, ct_shape who
         return ct_fail("dropout: x is %s, expected rows of %s", ct_tensor_text(x),
                        ct_shape_text(whole));
     }
+    if (!ct_given("dropout", positions)) return NULL;
+    if (positions->dtype != CT_I64 || positions->shape.ndim != 1 ||
+        positions->shape.dim[0] != x->shape.dim[0]) {
+        return ct_fail("dropout: the positions of %s are %s, expected i64 (%lld)",
+                       ct_tensor_text(x), ct_tensor_text(positions), (long long)x->shape.dim[0]);
+    }
     if (p == 0) return x;
     CT_SCOPE {
         ct_tensor *kept = kept_of(x, whole, p, rng, name);

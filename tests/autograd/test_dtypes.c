@@ -34,7 +34,6 @@ static const exception exceptions[] = {
     {"gather", true, true, NULL},
     {"embedding", true, true, "index_select"},
     {"scatter_add", false, true, NULL},
-    {"linear", false, false, "matmul"},
     {"prod", false, false, "concat"},
     {"weight_norm", false, false, "mul"},
     {"l2_normalize", false, false, "l2norm"},
