@@ -44,8 +44,9 @@ bool ct_read(const ct_tensor *x, void *out) {
         const ct_tensor *c = ct_tensor_contiguous(x);
         if (!c || !ct_check_list("read", "where to read to", out, ct_count(c))) break;
         size_t size = ct_dtype_size(c->dtype), bytes = (size_t)ct_count(c) * size;
-        const char *from = (const char *)c->storage->data + (size_t)c->offset * size;
-        read = !bytes || ct_backend_of(c->device)->to_host(out, from, bytes);
+        const char *from = c->storage->data; /* NULL where there is nothing to read */
+        read = !bytes ||
+               ct_backend_of(c->device)->to_host(out, from + (size_t)c->offset * size, bytes);
     }
     return read;
 }

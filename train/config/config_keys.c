@@ -160,11 +160,12 @@ static const char *out_of_memory(void) { return expected("more memory than there
 
 static bool is_choice(const char *choices, const char *text) {
     size_t length = strlen(text);
-    for (const char *at = choices; at; at = strchr(at, '|'), at += at != NULL) {
+    for (const char *at = choices;; at++) {
         size_t size = strcspn(at, "|");
         if (size == length && strncmp(at, text, size) == 0) return true;
+        at += size;
+        if (!*at) return false;
     }
-    return false;
 }
 
 static const char *store_text(char **out, const ct_config_key *key, const char *text) {
