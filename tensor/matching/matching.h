@@ -34,6 +34,14 @@ ct_tensor *ct_tensor_order_similarity(const ct_tensor *a, const ct_tensor *b);
 void ct_tensor_order_similarity_grad(const ct_tensor *g, const ct_tensor *a, const ct_tensor *b,
                                      const ct_tensor *s, ct_tensor **ga, ct_tensor **gb);
 
+/* Scores S (Q,N) f32 of a (Q,D) f32 with many rows b (N,D) f16, which are read once and never
+ * converted as a whole: one search through b is as fast as its memory. Sums are in f32, of one a
+ * and b the same bits whatever else is scored: equal rows have equal scores. The order similarity
+ * of a_q and b_n, or turned, of b_n and a_q, as above but for squares out of f32's range, which are
+ * 0 or infinite. */
+typedef enum { CT_SCORE_PRODUCT, CT_SCORE_ORDER, CT_SCORE_ORDER_TURNED } ct_score_kind;
+ct_tensor *ct_tensor_row_scores(const ct_tensor *a, const ct_tensor *b, ct_score_kind kind);
+
 /* 0-based ranks in a square S (B,B): how many entries of row i (or, by column, of column i) are
  * greater than S[i][i]. i64 (B). */
 ct_tensor *ct_tensor_diagonal_ranks(const ct_tensor *s, bool by_column);

@@ -95,5 +95,19 @@ START_TEST(order_as_on_the_cpu) {
 }
 END_TEST
 
+START_TEST(scores_as_on_the_cpu) {
+    CT_SCOPE {
+        const int64_t *p = pairs[_i];
+        ct_tensor *a = noise(CT_F32, CT_SHAPE(p[0], p[2]), 1, 1);
+        ct_tensor *b = ct_tensor_cast(noise(CT_F32, CT_SHAPE(p[1], p[2]), 1, 2), CT_F16);
+        for (int kind = 0; kind < 3; kind++) {
+            ct_score_kind k = (ct_score_kind)kind;
+            assert_as_cpu(ct_tensor_row_scores(on_cuda(a), on_cuda(b), k),
+                          ct_tensor_row_scores(a, b, k), 2 * tolerance(CT_F32), "row scores");
+        }
+    }
+}
+END_TEST
+
 LOOPED_TEST_MAIN("cuda ranking", {square_as_on_the_cpu, SIZES}, {with_nan, 2},
-                 {order_as_on_the_cpu, PAIRS})
+                 {order_as_on_the_cpu, PAIRS}, {scores_as_on_the_cpu, PAIRS})

@@ -186,6 +186,92 @@ START_TEST(order_similarity_of_equals) {
 }
 END_TEST
 
+/* ---- scores of rows in f16 ---------------------------------------------------------------- */
+
+/* (Q,N) in f64, of what f16 holds. */
+static ct_tensor *score_reference(const ct_tensor *a, const ct_tensor *b, ct_score_kind kind) {
+    int64_t questions = ct_dim(a, 0), rows = ct_dim(b, 0), width = ct_dim(a, 1);
+    ct_tensor *s = ct_zeros(CT_F64, CT_CPU, CT_SHAPE(questions, rows));
+    const float *x = ct_data(a), *y = ct_data(ct_tensor_cast(b, CT_F32));
+    for (int64_t q = 0; q < questions; q++) {
+        for (int64_t n = 0; n < rows; n++) {
+            double sum = 0;
+            for (int64_t c = 0; c < width; c++) {
+                double u = x[q * width + c], v = y[n * width + c];
+                double d = fmax(0, kind == CT_SCORE_ORDER ? v - u : u - v);
+                sum += kind == CT_SCORE_PRODUCT ? u * v : d * d;
+            }
+            ((double *)ct_data(s))[q * rows + n] = kind == CT_SCORE_PRODUCT ? sum : -sqrt(sum);
+        }
+    }
+    return s;
+}
+
+/* Sums of up to 137 products below 1 in f32, in LANES parts: their rounding is below 137 halves of
+ * 2^-24. */
+START_TEST(scores_of_rows) {
+    const int64_t sizes[][3] = {{1, 1, 1}, {1, 9, 16}, {5, 67, 137}, {4, 130, 33}, {2, 3, 0}};
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        CT_SCOPE {
+            uint64_t state = k;
+            const int64_t *n = sizes[k];
+            ct_tensor *a = ct_tensor_cast(test_tensor(&state, CT_SHAPE(n[0], n[2]), -1, 1), CT_F32);
+            ct_tensor *b = ct_tensor_cast(test_tensor(&state, CT_SHAPE(n[1], n[2]), -1, 1), CT_F16);
+            ct_tensor *s = ct_tensor_row_scores(a, b, (ct_score_kind)_i);
+            assert_no_error();
+            assert_close(s, score_reference(a, b, (ct_score_kind)_i), 1e-6, 1e-5, "scores");
+        }
+    }
+}
+END_TEST
+
+/* A row's score does not depend on where it stands, on other questions or on threads. */
+START_TEST(scores_of_equals) {
+    CT_SCOPE {
+        uint64_t state = 5;
+        ct_tensor *a = ct_tensor_cast(test_tensor(&state, CT_SHAPE(7, 137), -1, 1), CT_F32);
+        ct_tensor *x = ct_tensor_cast(test_tensor(&state, CT_SHAPE(1, 137), -1, 1), CT_F16);
+        ct_tensor *b = ct_tensor_contiguous(ct_tensor_expand(x, CT_SHAPE(333, 137)));
+        int before = ct_threads();
+        for (int threads = 1; threads < 4; threads++) {
+            ct_set_threads(threads);
+            ct_tensor *s = ct_tensor_row_scores(a, b, (ct_score_kind)_i);
+            for (int64_t q = 0; q < 7; q++) {
+                ct_tensor *one = ct_tensor_slice(a, 0, q, q + 1, 1);
+                double alone = ct_item(ct_tensor_row_scores(one, x, (ct_score_kind)_i));
+                for (int64_t n = 0; n < 333; n++) {
+                    ck_assert_double_eq(ct_get(s, q * 333 + n), alone);
+                }
+            }
+        }
+        ct_set_threads(before);
+        assert_no_error();
+    }
+}
+END_TEST
+
+START_TEST(scores_refuse_bad_input) {
+    CT_SCOPE {
+        ct_tensor *a = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 3));
+        ct_tensor *b = ct_zeros(CT_F16, CT_CPU, CT_SHAPE(4, 3));
+        ck_assert(ct_tensor_row_scores(a, NULL, CT_SCORE_PRODUCT) == NULL);
+        assert_error("row scores: b is NULL");
+        ck_assert(ct_tensor_row_scores(a, a, CT_SCORE_PRODUCT) == NULL);
+        assert_error("b is f32 (2,3), expected f32 (Q,D) and f16 (N,D)");
+        ct_tensor *narrow = ct_tensor_slice(b, 1, 0, 2, 1);
+        ck_assert(ct_tensor_row_scores(a, narrow, CT_SCORE_PRODUCT) == NULL);
+        assert_error("b is f16 (4,2), expected");
+        ck_assert(ct_tensor_row_scores(a, b, (ct_score_kind)3) == NULL);
+        assert_error("kind is 3");
+        float *x = ct_data(a);
+        x[0] = (float)NAN; /* stays */
+        for (int kind = 0; kind < 3; kind++) {
+            ck_assert(isnan(ct_get(ct_tensor_row_scores(a, b, (ct_score_kind)kind), 0)));
+        }
+    }
+}
+END_TEST
+
 START_TEST(threads_do_not_matter) {
     CT_SCOPE {
         uint64_t state = 8;
@@ -231,5 +317,5 @@ END_TEST
 
 LOOPED_TEST_MAIN("ranking", {hinge, 8}, {hardest_takes_the_first_of_equals, 1},
                  {hinge_shows_nan, 1}, {diagonal_ranks, 1}, {order_similarity, 1},
-                 {order_similarity_of_equals, 1}, {threads_do_not_matter, 1},
-                 {refuses_bad_input, 1})
+                 {order_similarity_of_equals, 1}, {threads_do_not_matter, 1}, {scores_of_rows, 3},
+                 {scores_of_equals, 3}, {scores_refuse_bad_input, 1}, {refuses_bad_input, 1})
