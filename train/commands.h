@@ -26,17 +26,28 @@ bool ct_export_command(ct_config *config, const char *path, ct_weights weights);
  * With recorded batches the split is "recorded": the first of them, a row a pair. */
 bool ct_embed_command(ct_config *config, const char *split, const char *folder, ct_weights weights);
 
-/* What is searched with: one of both. */
+/* Writes the embeddings of splits (none named: of all of the data folder) to a file that queries
+ * search (train/search/index.h). train/query.c */
+bool ct_index_command(ct_config *config, const char *const *splits, int count, const char *path,
+                      ct_weights weights);
+
+/* What is searched with, one of four, and where. */
 typedef struct {
     const char *sentence;
     const char *picture; /* a file, for a model that begins with pictures */
-} ct_question;
+    const char *file;    /* of sentences, one a line */
+    bool interactive;    /* sentences that are typed */
+    const char *index;   /* a file of ct_index_command, or NULL: splits */
+    const char *const *splits;
+    int split_count; /* 0: all of the data folder */
+    int top;
+    bool json; /* an object a question, a line each; other lines go to stderr */
+} ct_query;
 
-/* The `top` images of a split, or of all splits of the data folder if it is NULL, that fit a
- * sentence best (by the mean similarity of several models), with their pictures and the first of
- * the captions they may have; a line before them names the words that a model does not know. Of a
- * picture: the captions that fit it best, and the images that are most like it. train/query.c */
-bool ct_query_command(ct_config *config, const char *split, ct_question question, int top,
-                      ct_weights weights);
+/* Prints the `top` images that fit a sentence best (by the mean similarity of several models), with
+ * their pictures and the first of the captions they may have; before them the words that a model
+ * does not know. Of a picture: the captions that fit it best, and the images that are most like it.
+ * Searching an index and typing take one model. train/query.c */
+bool ct_query_command(ct_config *config, const ct_query *query, ct_weights weights);
 
 #endif

@@ -26,6 +26,8 @@ static const char doc[] =
     "  train my.ini --evaluate test --weights runs/a --weights runs/b    of two together\n"
     "  train my.ini --query \"a black cat\"  the images that fit best\n"
     "  train runs/my --query \"a black cat\"   a run's folder will do\n"
+    "  train runs/my --index my.index --split train --split test     embed once,\n"
+    "  train runs/my --query \"a black cat\" --in my.index             search again and again\n"
     "  train my.ini --embed test --out DIR\n"
     "  train runs/my --report              a page about the run\n"
     "  train my.ini --export FILE.safetensors --set run.names=released\n"
@@ -53,7 +55,12 @@ enum {
     OPT_OTHER_GRAPH,
     OPT_QUERY_IMAGE,
     OPT_REPORT,
-    OPT_COMPARE
+    OPT_COMPARE,
+    OPT_QUERIES,
+    OPT_INTERACTIVE,
+    OPT_INDEX,
+    OPT_IN,
+    OPT_JSON
 };
 
 static const struct argp_option options[] = {
@@ -86,13 +93,18 @@ static const struct argp_option options[] = {
     {"query", 'q', "SENTENCE", 0, "Print the images that fit a sentence best", 1},
     {"query-image", OPT_QUERY_IMAGE, "FILE", 0,
      "Print the captions that fit a picture best, and the images most like it", 1},
+    {"queries", OPT_QUERIES, "FILE", 0, "The same of every line of a file", 1},
+    {"interactive", OPT_INTERACTIVE, 0, 0, "The same of sentences that are typed; Ctrl-D ends", 1},
+    {"index", OPT_INDEX, "FILE", 0,
+     "Write the embeddings of splits to a file, for queries to search with --in", 1},
+    {"in", OPT_IN, "FILE", 0, "Search a file that --index wrote, in place of splits", 1},
     {"split", OPT_SPLIT, "SPLIT", 0,
-     "Split whose images are queried (default: all that the data folder has), or, with a / in it, "
-     "a "
-     "picture or a folder of pictures; split of the queries of --report (default: the first of "
-     "test_splits)",
+     "Split that is searched (repeatable; default: all that the data folder has), or, with a / in "
+     "it, a picture or a folder of pictures; split of the queries of --report (default: the first "
+     "of test_splits)",
      1},
-    {"top", OPT_TOP, "N", 0, "How many images a query prints (default 10)", 1},
+    {"top", OPT_TOP, "N", 0, "How many answers a query prints (default 10)", 1},
+    {"json", OPT_JSON, 0, 0, "Print a query's answers as JSON, an object a line", 1},
     {"weights", OPT_WEIGHTS, "PATH", 0,
      "Weights for the commands above: a file, or the folder of a run of any graph (default: "
      "best.safetensors of this run). Given more than once: the mean of the models' similarities "
@@ -106,10 +118,11 @@ static const struct argp_option options[] = {
 enum { MOST_REPEATS = 256 };
 
 typedef struct {
-    const char *config, *init, *evaluate, *embed, *export, *out, *query, *query_image, *split;
-    const char *dump_steps;
-    const char *overrides[MOST_REPEATS + 1], *weights[MOST_REPEATS], *compare[MOST_REPEATS];
-    int override_count, weights_count, compare_count, top;
+    const char *config, *init, *evaluate, *embed, *export, *out, *dump_steps, *index;
+    const char *overrides[MOST_REPEATS + 1], *weights[MOST_REPEATS], *splits[MOST_REPEATS];
+    const char *compare[MOST_REPEATS];
+    int override_count, weights_count, split_count, compare_count;
+    ct_query query;
     int64_t steps;
     bool dry_run, report, help_config, other_graph;
     bool given[16]; /* options, in the order of `uses` */
@@ -126,16 +139,27 @@ enum {
     EXPORT = 16,
     QUERY = 32,
     QUERY_IMAGE = 64,
-    REPORT = 128
+    QUERIES = 128,
+    INTERACTIVE = 256,
+    INDEX = 512,
+    REPORT = 1024,
+    SEARCHES = QUERY | QUERY_IMAGE | QUERIES | INTERACTIVE
 };
 
 static const struct {
     int command;
     const char *name;
-} commands[] = {{TRAINING, "training"},         {DRY_RUN, "--dry-run"},
-                {EVALUATE, "--evaluate"},       {EMBED, "--embed"},
-                {EXPORT, "--export"},           {QUERY, "--query"},
-                {QUERY_IMAGE, "--query-image"}, {REPORT, "--report"}};
+} commands[] = {{TRAINING, "training"},
+                {DRY_RUN, "--dry-run"},
+                {EVALUATE, "--evaluate"},
+                {EMBED, "--embed"},
+                {EXPORT, "--export"},
+                {QUERY, "--query"},
+                {QUERY_IMAGE, "--query-image"},
+                {QUERIES, "--queries"},
+                {INTERACTIVE, "--interactive"},
+                {INDEX, "--index"},
+                {REPORT, "--report"}};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 /* An option that a command does not read would be taken for one that it obeys. */
@@ -150,10 +174,12 @@ static const struct {
             {OPT_STEPS, "--steps", TRAINING | DRY_RUN},
             {OPT_DUMP_STEPS, "--dump-steps", TRAINING | DRY_RUN},
             {OPT_OUT, "--out", EVALUATE | EMBED | REPORT},
-            {OPT_SPLIT, "--split", QUERY | QUERY_IMAGE | REPORT},
+            {OPT_SPLIT, "--split", SEARCHES | INDEX | REPORT},
             {OPT_COMPARE, "--compare", REPORT},
-            {OPT_TOP, "--top", QUERY | QUERY_IMAGE},
-            {OPT_WEIGHTS, "--weights", EVALUATE | EMBED | EXPORT | QUERY | QUERY_IMAGE}};
+            {OPT_TOP, "--top", SEARCHES},
+            {OPT_JSON, "--json", SEARCHES},
+            {OPT_IN, "--in", SEARCHES},
+            {OPT_WEIGHTS, "--weights", EVALUATE | EMBED | EXPORT | INDEX | SEARCHES}};
 enum { USES = sizeof uses / sizeof *uses };
 
 static const char *command_name(int command) {
@@ -164,10 +190,11 @@ static const char *command_name(int command) {
 
 /* The one command that is given. */
 static int command_of(const arguments *a, struct argp_state *state) {
-    const int given[] = {a->dry_run ? DRY_RUN : 0, a->evaluate ? EVALUATE : 0,
-                         a->embed ? EMBED : 0,     a->export ? EXPORT : 0,
-                         a->query ? QUERY : 0,     a->query_image ? QUERY_IMAGE : 0,
-                         a->report ? REPORT : 0};
+    const int given[] = {a->dry_run ? DRY_RUN : 0,      a->evaluate ? EVALUATE : 0,
+                         a->embed ? EMBED : 0,          a->export ? EXPORT : 0,
+                         a->query.sentence ? QUERY : 0, a->query.picture ? QUERY_IMAGE : 0,
+                         a->query.file ? QUERIES : 0,   a->query.interactive ? INTERACTIVE : 0,
+                         a->index ? INDEX : 0,          a->report ? REPORT : 0};
     int command = 0;
     for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
         if (command && given[i]) {
@@ -183,7 +210,7 @@ static void check_use(const arguments *a, struct argp_state *state) {
     int command = command_of(a, state);
     for (int i = 0; i < USES; i++) {
         if (!a->given[i] || (uses[i].commands & command)) continue;
-        char list[128] = "";
+        char list[192] = "";
         for (int k = 0; k < COMMANDS; k++) {
             if (!(uses[i].commands & commands[k].command)) continue;
             size_t used = strlen(list);
@@ -192,8 +219,12 @@ static void check_use(const arguments *a, struct argp_state *state) {
         argp_error(state, "%s is for %s, not for %s", uses[i].name, list, command_name(command));
     }
     if (a->given[0] && a->given[1]) argp_error(state, "--resume and --overwrite: one of them");
-    if (a->compare_count && a->split) {
+    if (a->compare_count && a->split_count) {
         argp_error(state, "--split and --compare: one of them, a comparison shows no queries");
+    }
+    if (a->report && a->split_count > 1) argp_error(state, "--report shows queries of one --split");
+    if (a->query.index && a->split_count) {
+        argp_error(state, "--split is for --index: what --in names has its splits");
     }
     if (a->other_graph && !a->init) argp_error(state, "--other-graph is for --init");
 }
@@ -247,10 +278,15 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     case OPT_EXPORT: a->export = value; return 0;
     case OPT_OUT: a->out = value; return 0;
     case OPT_REPORT: a->report = true; return 0;
-    case 'q': a->query = value; return 0;
-    case OPT_QUERY_IMAGE: a->query_image = value; return 0;
-    case OPT_SPLIT: a->split = value; return 0;
-    case OPT_TOP: a->top = positive("--top", value, state); return 0;
+    case 'q': a->query.sentence = value; return 0;
+    case OPT_QUERY_IMAGE: a->query.picture = value; return 0;
+    case OPT_QUERIES: a->query.file = value; return 0;
+    case OPT_INTERACTIVE: a->query.interactive = true; return 0;
+    case OPT_INDEX: a->index = value; return 0;
+    case OPT_IN: a->query.index = value; return 0;
+    case OPT_JSON: a->query.json = true; return 0;
+    case OPT_SPLIT: add(a->splits, &a->split_count, value, "--split", state); return 0;
+    case OPT_TOP: a->query.top = positive("--top", value, state); return 0;
     case OPT_STEPS: a->steps = positive("--steps", value, state); return 0;
     case OPT_DUMP_STEPS: a->dump_steps = value; return 0;
     case OPT_WEIGHTS: add(a->weights, &a->weights_count, value, "--weights", state); return 0;
@@ -268,13 +304,17 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     }
 }
 
+static bool command_is_search(const arguments *a) {
+    return a->query.sentence || a->query.picture || a->query.file || a->query.interactive;
+}
+
 static bool run(const arguments *a, ct_config *config, int *status) {
     ct_set_threads((int)config->threads);
     ct_train_options training = {a->mode, a->init, a->other_graph, a->steps, a->dump_steps};
     if (a->dry_run) return ct_dry_run(config, training);
     static const char written[] = "what is asked for is written all the same";
     ct_weights weights = {a->weights, a->weights_count};
-    if (a->embed || a->export || a->report || (a->evaluate && a->out))
+    if (a->embed || a->export || a->report || a->index || (a->evaluate && a->out))
         ct_console_needs_no_reader(written);
     if (a->evaluate) return ct_evaluate_command(config, a->evaluate, weights, a->out);
     if (a->embed) {
@@ -285,10 +325,13 @@ static bool run(const arguments *a, ct_config *config, int *status) {
     if (a->report && a->compare_count) {
         return ct_comparison_command(config, a->compare, a->compare_count, a->out);
     }
-    if (a->report) return ct_report_command(config, a->split, a->out);
-    if (a->query || a->query_image) {
-        ct_question question = {a->query, a->query_image};
-        return ct_query_command(config, a->split, question, a->top, weights);
+    if (a->report) return ct_report_command(config, a->splits[0], a->out);
+    if (a->index) return ct_index_command(config, a->splits, a->split_count, a->index, weights);
+    if (command_is_search(a)) {
+        ct_query query = a->query;
+        query.splits = a->splits;
+        query.split_count = a->split_count;
+        return ct_query_command(config, &query, weights);
     }
     ct_console_needs_no_reader("training goes on, see the run folder");
     ct_train_outcome outcome = ct_train_run(config, training);
@@ -341,7 +384,7 @@ int main(int argc, char **argv) {
     atexit(check_output);
     argp_err_exit_status = 2;
     argp_program_version_hook = print_version;
-    arguments a = {.top = 10};
+    arguments a = {.query.top = 10};
     struct argp argp = {options, parse, "CONFIG.INI", doc, 0, 0, 0};
     argp_parse(&argp, argc, argv, 0, 0, &a);
     if (a.help_config) {

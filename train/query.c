@@ -1,256 +1,291 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* --query, --query-image: the images that fit a sentence best; images and captions that fit a
- * picture. */
-#include <dirent.h>
-#include <errno.h>
+/* --index, and what searches it or splits: --query, --queries, --query-image, --interactive. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "train/commands.h"
+#include "train/data/text.h"
 #include "train/run/console.h"
+#include "train/search/answers.h"
+#include "train/search/dialogue.h"
 
-/* ---- splits ------------------------------------------------------------------------------ */
-
-static const char features_end[] = "_ims.npy", pictures_end[] = "_pictures.txt";
-
-/* A split that is searched, and the scores of its images and captions, summed over the models. */
+/* What is asked, and what the models do not know of it. */
 typedef struct {
-    char *name;
-    bool left_out;
-    ct_split *split;   /* as the last model has it; NULL before the first */
-    ct_tensor *sum[2]; /* images (I), captions (C): f64 on the CPU, kept; or NULL */
-} asked_split;
-enum { IMAGES, CAPTIONS };
+    const char *text; /* a sentence, or a picture's path */
+    char *note;       /* lines that say it; NULL: nothing */
+    json_t *unknown;  /* words */
+} question;
 
 typedef struct {
-    ct_question question;
-    int top, models;
-    asked_split *splits;
-    int count;
-    bool all; /* no split was named */
-} query;
+    const ct_query *options;
+    ct_searched_splits splits; /* where there is no index */
+    char *text, **lines;       /* of the file of sentences */
+    question *questions;
+    int64_t count;
+    ct_searched *models;
+    int model_count;
+} asking;
 
-static bool ends_with(const char *name, const char *end) {
-    size_t length = strlen(name), tail = strlen(end);
-    return length > tail && strcmp(name + length - tail, end) == 0;
-}
-static int is_features(const struct dirent *entry) {
-    return ends_with(entry->d_name, features_end);
-}
-static int is_pictures(const struct dirent *entry) {
-    return ends_with(entry->d_name, pictures_end);
-}
+/* ---- what is asked ----------------------------------------------------------------------- */
 
-static bool add_split(query *q, const char *name, size_t length) {
-    q->splits[q->count].name = strndup(name, length);
-    return q->splits[q->count++].name || ct_fail_bool("out of memory");
-}
-
-/* The one that is named, or all of the folder, by name. */
-static bool find_splits(query *q, const ct_config *config, const char *name) {
-    const char *folder = config->folder;
-    struct dirent **entries = NULL;
-    ct_picture_form form;
-    bool pictures = ct_description_pictures(&config->model, &form);
-    const char *end = pictures ? pictures_end : features_end;
-    if (!ct_ok()) return false;
-    int found =
-        name ? 1 : scandir(folder, &entries, pictures ? is_pictures : is_features, alphasort);
-    if (found < 0) return ct_fail_bool("%s: %s", folder, strerror(errno));
-    q->all = !name;
-    q->splits = calloc((size_t)found + 1, sizeof *q->splits);
-    bool done = q->splits != NULL || ct_fail_bool("out of memory");
-    for (int i = 0; i < found && done; i++) {
-        const char *file = name ? name : entries[i]->d_name;
-        done = add_split(q, file, strlen(file) - (name ? 0 : strlen(end)));
+static bool read_lines(asking *a, const char *path) {
+    size_t bytes = 0;
+    a->text = ct_text_read(path, &bytes);
+    a->lines = a->text ? ct_text_lines(a->text, bytes, &a->count) : NULL;
+    if (a->lines && !a->count) ct_fail("%s: empty, expected a sentence a line", path);
+    for (int64_t i = 0; a->lines && i < a->count && ct_ok(); i++) {
+        if (!*a->lines[i]) ct_fail("%s:%lld: empty, expected a sentence", path, (long long)i + 1);
     }
-    for (int i = 0; entries && i < found; i++) free(entries[i]);
-    free(entries);
-    if (!done || found) return done;
-    return ct_fail_bool("%s: no images to search: expected a file SPLIT%s", folder, end);
+    return ct_ok();
 }
 
-static void forget(query *q) {
-    for (int i = 0; q->splits && i < q->count; i++) {
-        ct_release(q->splits[i].sum[IMAGES]);
-        ct_release(q->splits[i].sum[CAPTIONS]);
-        ct_split_destroy(q->splits[i].split);
-        free(q->splits[i].name);
+static bool take_questions(asking *a) {
+    const ct_query *o = a->options;
+    if (o->file && !read_lines(a, o->file)) return false;
+    if (!o->file) a->count = 1;
+    a->questions = calloc((size_t)a->count, sizeof *a->questions);
+    for (int64_t i = 0; a->questions && i < a->count; i++) {
+        question *q = &a->questions[i];
+        q->text = o->file ? a->lines[i] : o->picture ? o->picture : o->sentence;
+        q->unknown = json_array();
     }
-    free(q->splits);
+    return a->questions || ct_fail_bool("out of memory");
 }
 
-/* ---- scores ------------------------------------------------------------------------------ */
-
-/* (n,1) of rows (n,D): the same for rows that are the same. */
-static ct_tensor *score_rows(ct_tensor *all, ct_tensor *question, ct_measure measure, bool images) {
-    ct_distinct same = {0};
-    const ct_tensor *tensors[] = {all};
-    bool found = ct_distinct_tensors(&same, tensors, 1);
-    ct_tensor *rows = found ? ct_distinct_take(&same, all) : NULL;
-    /* the measure of order is of an image and a caption, in this order */
-    ct_tensor *score = NULL;
-    if (rows && images) score = ct_similarity(rows, question, measure);
-    else if (rows) score = ct_transpose(ct_similarity(question, rows, measure), 0, 1);
-    score = score ? ct_distinct_spread(&same, ct_contiguous(score)) : NULL;
-    ct_distinct_free(&same);
-    return score;
+static void forget_notes(asking *a) {
+    for (int64_t i = 0; a->questions && i < a->count; i++) {
+        free(a->questions[i].note);
+        json_decref(a->questions[i].unknown);
+        a->questions[i].note = NULL;
+        a->questions[i].unknown = NULL;
+    }
 }
 
-static bool add_scores(ct_tensor **sum, const ct_experiment *e, ct_tensor *rows,
-                       ct_tensor *question, bool images) {
-    ct_tensor *score = score_rows(rows, question, ct_model_measure(e->model), images);
-    score = score ? ct_tensor_reshape(score, CT_SHAPE(ct_dim(rows, 0))) : NULL;
-    score = score ? ct_tensor_cast(score, CT_F64) : NULL;
-    score = score ? ct_tensor_to_device(score, CT_CPU) : NULL;
-    if (!score) return false;
-    if (*sum) return ct_tensor_add_to(*sum, 1, score);
-    *sum = ct_keep(score);
+static void forget(asking *a) {
+    forget_notes(a);
+    for (int m = 0; a->models && m < a->model_count; m++) {
+        ct_index_close(a->models[m].index);
+        ct_release(a->models[m].questions);
+    }
+    free(a->models);
+    free(a->questions);
+    free(a->lines);
+    free(a->text);
+    ct_searched_splits_free(&a->splits);
+}
+
+/* ---- what a model makes of it ------------------------------------------------------------ */
+
+static bool add_note(question *q, const asking *a, const ct_experiment *e, char *const *unknown,
+                     bool all) {
+    char *note = NULL;
+    size_t size;
+    FILE *out = open_memstream(&note, &size);
+    if (!out) return ct_fail_bool("out of memory");
+    if (q->note) fprintf(out, "%s\n", q->note);
+    if (a->model_count > 1) fprintf(out, "%s: ", e->config->run_folder);
+    fprintf(out, "%s: ", all ? "none of these words is known" : "unknown");
+    for (int i = 0; unknown[i]; i++) fprintf(out, "%s'%s'", i ? ", " : "", unknown[i]);
+    if (all) fprintf(out, "; the order below means nothing");
+    if (fclose(out) != 0) return ct_fail_bool("out of memory");
+    free(q->note);
+    q->note = note;
     return true;
 }
 
-static bool score_split(asked_split *asked, const ct_experiment *e, ct_tensor *question,
-                        bool captions) {
-    CT_SCOPE {
-        ct_tensor *rows[2] = {NULL, NULL};
-        captions = captions && asked->split->captions;
-        return ct_embed_split(e, asked->split, &rows[IMAGES], captions ? &rows[CAPTIONS] : NULL) &&
-               add_scores(&asked->sum[IMAGES], e, rows[IMAGES], question, true) &&
-               (!captions || add_scores(&asked->sum[CAPTIONS], e, rows[CAPTIONS], question, false));
+static bool is_listed(const json_t *list, const char *word) {
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        if (strcmp(json_string_value(json_array_get(list, i)), word) == 0) return true;
     }
     return false;
 }
 
-/* A split that cannot be searched is an error if it was named, and else left out, with a line. */
-static bool ask_split(query *q, asked_split *asked, const ct_experiment *e, ct_tensor *question) {
-    if (asked->left_out) return true;
-    bool captions = q->question.picture;
-    ct_split_destroy(asked->split);
-    asked->split = ct_experiment_split(e, asked->name,
-                                       captions ? CT_SPLIT_CAPTIONS_IF_ANY : CT_SPLIT_IMAGES_ALONE);
-    bool done = asked->split && score_split(asked, e, question, captions);
-    if (done || !q->all) return done;
-    ct_console_line("left out: %s", ct_error());
-    ct_error_clear();
-    asked->left_out = true;
-    return true;
+/* What a model cannot know of a sentence. */
+static bool note_unknown(question *q, const asking *a, const ct_experiment *e) {
+    int count = 0, words = 0;
+    char **unknown = ct_encoder_unknown(e->encoder, q->text, &count, &words);
+    if (!unknown) return false;
+    for (int i = 0; i < count; i++) {
+        if (!is_listed(q->unknown, unknown[i])) {
+            json_array_append_new(q->unknown, json_string(unknown[i]));
+        }
+    }
+    bool done = !count || add_note(q, a, e, unknown, count == words);
+    ct_tokens_free(unknown);
+    return done;
 }
 
-/* What a model cannot know of a sentence. */
-static bool say_unknown(const query *q, const ct_experiment *e) {
-    int unknown = 0, words = 0;
-    char *list = ct_encoder_unknown(e->encoder, q->question.sentence, &unknown, &words);
-    if (!list) return false;
-    const char *of = q->models > 1 ? e->config->run_folder : "", *colon = q->models > 1 ? ": " : "";
-    if (unknown == words) {
-        ct_console_line("%s%snone of these words is known: %s; the order below means nothing", of,
-                        colon, list);
-    } else if (unknown) {
-        ct_console_line("%s%sunknown: %s", of, colon, list);
+/* (1,D). Each alone: in a batch with others last bits would be others. */
+static ct_tensor *embed_question(question *q, const asking *a, const ct_experiment *e) {
+    if (a->options->picture) return ct_embed_picture(e, q->text);
+    ct_tensor *y = ct_embed_sentences(e, &q->text, 1);
+    return y && note_unknown(q, a, e) ? y : NULL;
+}
+
+/* An error of one of a file's sentences says which. */
+static bool fail_line(const asking *a, int64_t line) {
+    char what[512];
+    if (!a->options->file) return false;
+    snprintf(what, sizeof what, "%s", ct_error());
+    ct_error_clear();
+    return ct_fail_bool("%s:%lld: %s", a->options->file, (long long)line + 1, what);
+}
+
+/* Where the index's rows are. */
+static bool embed_questions(asking *a, ct_searched *model, const ct_experiment *e) {
+    ct_device device = model->index->splits[0].rows[CT_INDEX_IMAGES]->device;
+    CT_SCOPE {
+        ct_tensor *all = ct_empty(CT_F32, device, CT_SHAPE(a->count, ct_model_width(e->model)));
+        if (!all) return false;
+        for (int64_t i = 0; i < a->count; i++) {
+            CT_SCOPE {
+                ct_tensor *y = embed_question(&a->questions[i], a, e);
+                if (!y) return fail_line(a, i);
+                y = ct_tensor_to_device(y, device);
+                if (!y || !ct_tensor_copy_to(ct_tensor_slice(all, 0, i, i + 1, 1), y)) return false;
+            }
+        }
+        ct_release(model->questions);
+        model->questions = ct_keep(all);
     }
-    free(list);
     return true;
 }
 
 /* ---- answers ----------------------------------------------------------------------------- */
 
-typedef struct {
-    double score;
-    int split;
-    int64_t image;
-} answer;
-
-/* The best first; of equals the first. */
-static int compare_answers(const void *a, const void *b) {
-    const answer *x = a, *y = b;
-    if (x->score != y->score) return x->score < y->score ? 1 : -1;
-    if (x->split != y->split) return x->split - y->split;
-    return (x->image > y->image) - (x->image < y->image);
+static void print_side(const asking *a, ct_index_side side, const ct_answer *answers,
+                       int64_t count) {
+    if (!count) return;
+    if (a->options->picture) {
+        ct_console_line(side == CT_INDEX_IMAGES ? "images like it" : "captions that fit it");
+    }
+    ct_answers_print(a->models[a->model_count - 1].index, side, answers, count);
 }
 
-/* All images, or captions, of all splits, the best first; from malloc. NULL and an error
- * otherwise. */
-static answer *rank(const query *q, int what, int64_t *count) {
-    *count = 0;
-    for (int i = 0; i < q->count; i++) {
-        if (q->splits[i].sum[what]) *count += ct_count(q->splits[i].sum[what]);
-    }
-    if (!*count) return what == IMAGES ? ct_fail("no images to search") : NULL;
-    answer *answers = malloc((size_t)*count * sizeof *answers);
-    if (!answers) return ct_fail("out of memory");
-    int64_t at = 0;
-    for (int i = 0; i < q->count; i++) {
-        const ct_tensor *sum = q->splits[i].sum[what];
-        const double *score = sum ? ct_data(sum) : NULL;
-        for (int64_t k = 0; score && k < ct_count(sum); k++) {
-            answers[at++] = (answer){score[k] / q->models, i, k};
+/* of[side]: found[side] answers a question. */
+static void print_table(const asking *a, ct_answer *const of[2], const int64_t found[2]) {
+    for (int64_t i = 0; i < a->count; i++) {
+        if (a->options->file) ct_console_line("%s%s", i ? "\n" : "", a->questions[i].text);
+        if (a->questions[i].note) ct_console_line("%s", a->questions[i].note);
+        for (int side = CT_INDEX_CAPTIONS; side >= CT_INDEX_IMAGES; side--) {
+            print_side(a, (ct_index_side)side, of[side] + i * found[side], found[side]);
         }
     }
-    qsort(answers, (size_t)*count, sizeof *answers, compare_answers);
-    return answers;
 }
 
-static const char *first_caption(const ct_split *split, int64_t image) {
-    for (int64_t c = 0; c < split->caption_count; c++) {
-        if (split->image_of[c] == image) return split->captions[c];
-    }
-    return "";
-}
-
-static void print_image(int place, const answer *a, const ct_split *split) {
-    const ct_images *images = split->images;
-    ct_console_line("%3d  %7.4f  %s %lld  %s%s%s", place, a->score, split->name,
-                    (long long)a->image, images->picture ? images->picture[a->image] : "",
-                    images->picture && split->caption_count ? "  " : "",
-                    first_caption(split, a->image));
-}
-
-static void print_caption(int place, const answer *a, const ct_split *split) {
-    ct_console_line("%3d  %7.4f  %s %lld  %s", place, a->score, split->name,
-                    (long long)split->image_of[a->image], split->captions[a->image]);
-}
-
-static bool print_best(const query *q) {
-    int64_t count;
-    for (int what = q->question.picture ? CAPTIONS : IMAGES; what >= IMAGES && ct_ok(); what--) {
-        answer *answers = rank(q, what, &count);
-        if (answers && q->question.picture) {
-            ct_console_line(what == IMAGES ? "images like it" : "captions that fit it");
+static bool print_json(const asking *a, ct_answer *const of[2], const int64_t found[2]) {
+    const ct_index *index = a->models[a->model_count - 1].index;
+    for (int64_t i = 0; i < a->count && ct_ok(); i++) {
+        const question *q = &a->questions[i];
+        json_t *object = json_object();
+        json_object_set_new(object, a->options->picture ? "query_image" : "query",
+                            ct_text_json(q->text));
+        if (!a->options->picture) json_object_set(object, "unknown", q->unknown);
+        static const char *const names[] = {"images", "captions"};
+        for (int side = CT_INDEX_IMAGES; side <= CT_INDEX_CAPTIONS; side++) {
+            if (side == CT_INDEX_CAPTIONS && !a->options->picture) continue;
+            json_t *list = ct_answers_json(index, (ct_index_side)side, of[side] + i * found[side],
+                                           found[side]);
+            json_object_set_new(object, names[side], list);
         }
-        for (int64_t i = 0; answers && i < q->top && i < count; i++) {
-            const ct_split *split = q->splits[answers[i].split].split;
-            if (what == IMAGES) print_image((int)i + 1, &answers[i], split);
-            else print_caption((int)i + 1, &answers[i], split);
-        }
-        free(answers);
+        ct_console_json(object);
     }
     return ct_ok();
 }
 
-/* ---- the command ------------------------------------------------------------------------- */
-
-static bool ask(void *context, int model, const ct_experiment *e) {
-    query *q = context;
+/* Images, and of a picture captions too. */
+static bool answer(const asking *a) {
+    ct_answer *of[2] = {NULL, NULL};
+    int64_t found[2] = {0, 0};
     bool done = true;
-    if (ct_experiment_is_recorded(e)) { /* an error that says so */
-        return ct_experiment_split(e, q->splits[0].name, CT_SPLIT_IMAGES_ALONE) != NULL;
+    for (int side = CT_INDEX_IMAGES; side <= CT_INDEX_CAPTIONS && done; side++) {
+        if (side == CT_INDEX_CAPTIONS && !a->options->picture) continue;
+        of[side] = ct_search(a->models, a->model_count, (ct_index_side)side, a->options->top,
+                             &found[side]);
+        done = of[side] != NULL;
     }
-    CT_SCOPE {
-        const char *picture = q->question.picture;
-        ct_tensor *question = picture ? ct_embed_picture(e, picture)
-                                      : ct_embed_sentences(e, &q->question.sentence, 1);
-        done = question && (picture || say_unknown(q, e));
-        for (int i = 0; i < q->count && done; i++) done = ask_split(q, &q->splits[i], e, question);
-    }
-    return done && (model + 1 < q->models || print_best(q));
+    if (done && a->options->json) done = print_json(a, of, found);
+    else if (done) print_table(a, of, found);
+    free(of[0]);
+    free(of[1]);
+    return done;
 }
 
-bool ct_query_command(ct_config *config, const char *split, ct_question question, int top,
+/* ---- sentences that are typed ------------------------------------------------------------ */
+
+/* A sentence that cannot be read is said, and the next one is awaited. */
+static void converse(asking *a, const ct_experiment *e) {
+    char *line;
+    while ((line = ct_dialogue_line("sentence> "))) {
+        question *q = &a->questions[0];
+        q->text = line;
+        if (!q->unknown) q->unknown = json_array();
+        if (*line && (!embed_questions(a, &a->models[0], e) || !answer(a))) {
+            fprintf(stderr, "train: %s\n", ct_error());
+            ct_error_clear();
+        }
+        forget_notes(a);
+        free(line);
+    }
+}
+
+/* ---- the commands ------------------------------------------------------------------------ */
+
+typedef struct {
+    ct_searched_splits splits;
+    const char *path;
+} indexing;
+
+static bool ask(void *context, int number, const ct_experiment *e) {
+    asking *a = context;
+    const ct_query *o = a->options;
+    ct_searched *model = &a->models[number];
+    model->index = o->index ? ct_index_open(e, o->index) : ct_index_make(e, &a->splits, o->picture);
+    if (!model->index) return false;
+    for (int m = 0; m < number; m++) ct_index_keep(a->models[m].index, &a->splits);
+    if (o->interactive) {
+        converse(a, e);
+        return true;
+    }
+    return embed_questions(a, model, e) && (number + 1 < a->model_count || answer(a));
+}
+
+static bool write_index(void *context, int model, const ct_experiment *e) {
+    (void)model;
+    indexing *to = context;
+    ct_index *index = ct_index_make(e, &to->splits, true);
+    bool written = index && ct_index_write(index, to->path);
+    for (int i = 0; written && i < index->count; i++) {
+        const ct_index_split *s = &index->splits[i];
+        ct_console_line("%s: %s, %lld images, %lld captions", to->path, s->name,
+                        (long long)s->images, (long long)s->captions);
+    }
+    ct_index_close(index);
+    return written;
+}
+
+bool ct_index_command(ct_config *config, const char *const *splits, int count, const char *path,
                       ct_weights weights) {
-    query q = {.question = question, .top = top, .models = ct_weights_models(weights)};
-    bool done = find_splits(&q, config, split) &&
-                ct_each_trained(config, weights, (ct_trained){q.splits[0].name, ask, &q});
-    forget(&q);
+    indexing to = {.path = path};
+    bool done = ct_searched_splits_find(&to.splits, config, splits, count) &&
+                ct_one_trained(config, weights, "--index",
+                               (ct_trained){to.splits.names[0], write_index, &to});
+    ct_searched_splits_free(&to.splits);
+    return done;
+}
+
+bool ct_query_command(ct_config *config, const ct_query *options, ct_weights weights) {
+    asking a = {.options = options, .model_count = ct_weights_models(weights)};
+    const char *one = options->interactive ? "--interactive" : options->index ? "--in" : NULL;
+    if (options->json) ct_console_lines_aside();
+    a.models = calloc((size_t)a.model_count, sizeof *a.models);
+    bool done = (a.models || ct_fail_bool("out of memory")) && take_questions(&a) &&
+                (options->index ||
+                 ct_searched_splits_find(&a.splits, config, options->splits, options->split_count));
+    ct_trained trained = {a.splits.names ? a.splits.names[0] : NULL, ask, &a};
+    done = done && (one ? ct_one_trained(config, weights, one, trained)
+                        : ct_each_trained(config, weights, trained));
+    forget(&a);
     return done;
 }

@@ -69,16 +69,22 @@ END_TEST
 START_TEST(options_that_take_no_part) {
     static const char *const rows[][2] = {
         {"--weights x",
-         "--weights is for --evaluate, --embed, --export, --query, --query-image, not for "
+         "--weights is for --evaluate, --embed, --export, --query, --query-image, --queries, "
+         "--interactive, --index, not for "
          "training"},
         {"--dry-run --weights x", "--weights is for --evaluate, "},
-        {"--top 3", "--top is for --query, --query-image, not for training"},
-        {"--evaluate test --top 3", "--top is for --query, --query-image, not for --evaluate"},
+        {"--top 3", "--top is for --query, --query-image, --queries, --interactive, not for "
+                    "training"},
+        {"--evaluate test --top 3",
+         "--top is for --query, --query-image, --queries, --interactive, not for "
+         "--evaluate"},
         {"--evaluate test --split dev", "--split is for --query"},
         {"--export x --out y", "--out is for --evaluate, --embed, --report, not for --export"},
-        {"--report --top 3", "--top is for --query, --query-image, not for --report"},
         {"--compare x", "--compare is for --report, not for training"},
         {"--report --compare x --split dev", "--split and --compare: one of them"},
+        {"--report --top 3",
+         "--top is for --query, --query-image, --queries, --interactive, not for "
+         "--report"},
         {"--report --query a", "--query and --report: one at a time"},
         {"--evaluate test --steps 3", "--steps is for training, --dry-run, not for --evaluate"},
         {"--evaluate test --init x", "--init is for training, --dry-run"},
@@ -91,6 +97,11 @@ START_TEST(options_that_take_no_part) {
         {"--resume --overwrite", "--resume and --overwrite: one of them"},
         {"--resume --init x", "--init and --resume: a run goes on with its own weights"},
         {"--steps 0", "--steps 0: expected a number from 1"},
+        {"--index x --query a", "--query and --index: one at a time"},
+        {"--interactive --queries x", "--queries and --interactive: one at a time"},
+        {"--index x --json", "--json is for --query, --query-image, --queries, --interactive, not"},
+        {"--evaluate test --in x", "--in is for --query"},
+        {"--query a --in x --split test", "--split is for --index: what --in names has its splits"},
         {"--query a --top 0", "--top 0: expected a number from 1"},
         {"--steps -1", "--steps -1: expected a number from 1"},
         {"--evaluate ''", "--evaluate is empty"},

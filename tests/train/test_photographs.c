@@ -258,6 +258,16 @@ START_TEST(pictures_of_no_split_are_asked_with_and_searched) {
         ct_tensor *x = ct_npy_open(in_folder(folder, "out/img_embs.npy"));
         ck_assert(x && ct_shape_equal(x->shape, CT_SHAPE(1, 12)));
     }
+    char plain[OUTPUT_SIZE]; /* an index of a split and a folder says the same */
+    snprintf(options, sizeof options, "--query-image %s/mine/a.png --split test --split %s/mine",
+             folder, folder);
+    snprintf(plain, sizeof plain, "%s", train(folder, options));
+    snprintf(options, sizeof options, "--index %s/both --split test --split %s/mine", folder,
+             folder);
+    assert_said(train(folder, options), "/mine, 2 images, 0 captions");
+    snprintf(options, sizeof options, "--query-image %s/mine/a.png --in %s/both", folder, folder);
+    ck_assert_str_eq(train(folder, options), plain);
+    assert_said(plain, "/mine/b.PNG\n");
     snprintf(options, sizeof options, "--query-image %s/mine/notes.txt", folder);
     REFUSED(folder, options, "/mine/notes.txt: ");
     snprintf(options, sizeof options, "--query-image %s/mine", folder);

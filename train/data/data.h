@@ -93,10 +93,11 @@ typedef struct {
 bool ct_encode(const ct_encoder *encoder, const char *sentence, ct_caption *caption);
 void ct_caption_free(ct_caption *caption);
 /* The words of a sentence (split PLAIN) that a model cannot tell from each other: those that are
- * not in the vocabulary, and of word vectors from a file those without one. A list "'foo', 'bar'"
- * ("" if there are none) from malloc, their number and that of all words that are read; NULL and an
- * error for invalid UTF-8. */
-char *ct_encoder_unknown(const ct_encoder *encoder, const char *sentence, int *unknown, int *words);
+ * not in the vocabulary, and of word vectors from a file those without one. A NULL-ended list for
+ * ct_tokens_free, their number and that of all words that are read; NULL and an error for invalid
+ * UTF-8. */
+char **ct_encoder_unknown(const ct_encoder *encoder, const char *sentence, int *unknown,
+                          int *words);
 
 /* Which of them a model reads alike. */
 bool ct_captions_distinct(const ct_caption *captions, int64_t count, ct_distinct *distinct);

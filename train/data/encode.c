@@ -91,26 +91,18 @@ static bool is_known(const ct_encoder *encoder, const char *word) {
     return id != CT_WORD_UNKNOWN && (!known || known[id]);
 }
 
-char *ct_encoder_unknown(const ct_encoder *encoder, const char *sentence, int *unknown,
-                         int *words) {
-    char *list = NULL, **tokens;
-    size_t size;
-    FILE *out = open_memstream(&list, &size);
-    if (!out) return ct_fail("caption: out of memory");
+char **ct_encoder_unknown(const ct_encoder *encoder, const char *sentence, int *unknown,
+                          int *words) {
     int64_t most = encoder->encoding.max_words;
     *unknown = *words = 0;
-    tokens = ct_tokenize(sentence, words);
+    char **tokens = ct_tokenize(sentence, words);
+    if (!tokens) return NULL;
     if (most > 0 && *words > most) *words = (int)most;
-    for (int i = 0; tokens && i < *words; i++) {
-        if (is_known(encoder, tokens[i])) continue;
-        fprintf(out, "%s'%s'", *unknown ? ", " : "", tokens[i]);
-        ++*unknown;
+    for (int i = 0; i < *words; i++) {
+        if (!is_known(encoder, tokens[i])) tokens[(*unknown)++] = tokens[i];
     }
-    bool done = fclose(out) == 0 && tokens;
-    ct_tokens_free(tokens);
-    if (done) return list;
-    free(list);
-    return ct_ok() ? ct_fail("caption: out of memory") : NULL;
+    tokens[*unknown] = NULL;
+    return tokens;
 }
 
 void ct_caption_free(ct_caption *caption) {

@@ -6,10 +6,11 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static bool bar_shown;
+static bool bar_shown, lines_aside;
 static const char *goes_on; /* what needs no reader, or NULL */
 static int wrong;           /* errno of the first print that failed */
 
@@ -70,10 +71,23 @@ void ct_console_line(const char *format, ...) {
     ct_console_end_progress();
     va_list arguments;
     va_start(arguments, format);
-    vprintf(format, arguments);
+    FILE *to = lines_aside ? stderr : stdout;
+    vfprintf(to, format, arguments);
     va_end(arguments);
-    putchar('\n');
+    fputc('\n', to);
     flush();
+}
+
+void ct_console_lines_aside(void) { lines_aside = true; }
+
+bool ct_console_json(json_t *object) {
+    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(object);
+    if (!text) return ct_fail_bool("out of memory");
+    puts(text);
+    free(text);
+    flush();
+    return true;
 }
 
 void ct_console_validation(const ct_console_step *step, int64_t number, const ct_retrieval *dev,

@@ -3,6 +3,8 @@
 #ifndef CT_CONSOLE_H
 #define CT_CONSOLE_H
 
+#include <jansson.h>
+
 #include "train/evaluate/evaluate.h"
 
 /* For what leaves its results in files: from now on it goes on where nobody reads what is printed
@@ -24,6 +26,11 @@ void ct_console_progress(const ct_console_step *step);
 /* Ends the bar's line, so that what follows starts a new one. */
 void ct_console_end_progress(void);
 void ct_console_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* From now on lines go to stderr: what is printed is for a program. */
+void ct_console_lines_aside(void);
+/* A JSON object on a line of stdout; takes it. An error if there is no memory for it. */
+bool ct_console_json(json_t *object);
 
 /* One line of dev metrics during training, marked when it is the best so far. */
 void ct_console_validation(const ct_console_step *step, int64_t number, const ct_retrieval *dev,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "train/run/console.h"
+#include "train/run/weight_file.h"
 
 /* ---- how pictures are seen --------------------------------------------------------------- */
 
@@ -54,18 +55,6 @@ bool ct_front_counts(const ct_experiment *e, int64_t *regions, int64_t *features
 
 /* ---- what features depend on ------------------------------------------------------------- */
 
-static bool hash_tensor(void *context, const char *name, ct_tensor *tensor, bool buffer) {
-    (void)buffer;
-    uint64_t *hash = context;
-    CT_SCOPE {
-        ct_tensor *x = ct_tensor_contiguous(ct_tensor_to_device(tensor, CT_CPU));
-        if (!x) return false;
-        *hash = ct_hash_words(*hash, name, strlen(name));
-        *hash = ct_hash_words(*hash, ct_data(x), (size_t)ct_count(x) * ct_dtype_size(x->dtype));
-    }
-    return true;
-}
-
 static bool hash_picture(uint64_t *hash, const char *path) {
     struct stat status = {0};
     if (stat(path, &status) < 0) return ct_fail_bool("%s: no longer there", path);
@@ -94,7 +83,7 @@ static bool hash_all(const ct_experiment *e, const ct_images *images, uint64_t *
     *hash = hash_view(ct_hash_words(0, sizes, sizeof sizes), &images->view);
     ct_module *module;
     for (int i = 0; (module = ct_model_front_module(e->model, i)); i++) {
-        if (!ct_module_visit(module, hash_tensor, hash)) return false;
+        if (!ct_weights_hash(module, hash)) return false;
     }
     return hash_pictures(hash, images);
 }

@@ -49,6 +49,24 @@ void ct_weight_notes_free(ct_weight_notes *notes) {
     *notes = (ct_weight_notes){0};
 }
 
+/* ---- what tells them from others --------------------------------------------------------- */
+
+static bool hash_tensor(void *context, const char *name, ct_tensor *tensor, bool buffer) {
+    (void)buffer;
+    uint64_t *hash = context;
+    CT_SCOPE {
+        ct_tensor *x = ct_tensor_contiguous(ct_tensor_to_device(tensor, CT_CPU));
+        if (!x) return false;
+        *hash = ct_hash_words(*hash, name, strlen(name));
+        *hash = ct_hash_words(*hash, ct_data(x), (size_t)ct_count(x) * ct_dtype_size(x->dtype));
+    }
+    return true;
+}
+
+bool ct_weights_hash(ct_module *module, uint64_t *hash) {
+    return ct_module_visit(module, hash_tensor, hash);
+}
+
 /* ---- whose they are ---------------------------------------------------------------------- */
 
 static bool other_vocabulary(const ct_experiment *e, const char *path, const char *theirs,

@@ -30,6 +30,9 @@ typedef struct {
 bool ct_weight_notes_make(const ct_experiment *experiment, ct_weight_notes *notes);
 void ct_weight_notes_free(ct_weight_notes *notes);
 
+/* Adds all parameters and buffers of a module, with their names, to a hash. */
+bool ct_weights_hash(ct_module *module, uint64_t *hash);
+
 /* What a file tells of the sizes of its model: fields of experiment->sizes that it says nothing of
  * stay as they are (images: at least 1). Word vectors that the model keeps are taken from it too.
  * False and an error if the file cannot be read, or says that it is of another vocabulary. */
