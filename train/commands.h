@@ -11,11 +11,20 @@
  * with shapes and parameters, memory and work of a step; trains nothing and writes nothing. */
 bool ct_dry_run(ct_config *config, ct_train_options options);
 
-/* Recalls of a trained model, or of the mean similarity of several, on a split: prints the table
- * and, if `path` is not NULL, writes them there as JSON. With [evaluate] folds both the mean over
- * the folds and all images at once. */
+/* What is said of a split besides its recalls. */
+typedef struct {
+    const char *out;              /* a file for all of it as JSON; NULL: none */
+    const char *const *judgments; /* files of what else fits (train/evaluate/judgments.h) */
+    int judgment_count;
+    int64_t resamples; /* for intervals, and pairs; 0: no intervals */
+    bool paired;       /* two models: each, and whether their recalls differ */
+} ct_evaluate_options;
+
+/* Recalls of a trained model, or of the mean similarity of several, on a split: prints the table.
+ * With [evaluate] folds both the mean over the folds and all images at once; all else is of all
+ * images at once. train/evaluation.c */
 bool ct_evaluate_command(ct_config *config, const char *split, ct_weights weights,
-                         const char *path);
+                         const ct_evaluate_options *options);
 
 /* Writes the weights to a safetensors file, with our names or, under [run] names = released, with
  * the released code's; a line says what has no name there. */

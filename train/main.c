@@ -60,7 +60,10 @@ enum {
     OPT_INTERACTIVE,
     OPT_INDEX,
     OPT_IN,
-    OPT_JSON
+    OPT_JSON,
+    OPT_JUDGMENTS,
+    OPT_BOOTSTRAP,
+    OPT_PAIRED
 };
 
 static const struct argp_option options[] = {
@@ -76,6 +79,16 @@ static const struct argp_option options[] = {
     {"dump-steps", OPT_DUMP_STEPS, "FOLDER", 0,
      "Write every step's losses, gradients and parameters there (see docs/parity.md)", 0},
     {"evaluate", 'e', "SPLIT", 0, "Print the recalls of the trained model on a split", 1},
+    {"judgments", OPT_JUDGMENTS, "FILE", 0,
+     "With --evaluate: mAP@R, R-Precision and recalls by what else was judged right (repeatable; "
+     "see docs/runs.md)",
+     1},
+    {"bootstrap", OPT_BOOTSTRAP, "N", 0,
+     "With --evaluate: 95% intervals of the recalls by N bootstrap samples of the images", 1},
+    {"paired", OPT_PAIRED, 0, 0,
+     "With --evaluate and two --weights: each model, and whether their recalls differ (default "
+     "--bootstrap 10000)",
+     1},
     {"embed", OPT_EMBED, "SPLIT", 0,
      "Write a split's embeddings as .npy files (recorded: of the first recorded batch)", 1},
     {"out", OPT_OUT, "PATH", 0,
@@ -122,10 +135,12 @@ typedef struct {
     const char *overrides[MOST_REPEATS + 1], *weights[MOST_REPEATS], *splits[MOST_REPEATS];
     const char *compare[MOST_REPEATS];
     int override_count, weights_count, split_count, compare_count;
+    const char *judgments[MOST_REPEATS];
     ct_query query;
+    ct_evaluate_options evaluation;
     int64_t steps;
     bool dry_run, report, help_config, other_graph;
-    bool given[16]; /* options, in the order of `uses` */
+    bool given[24]; /* options, in the order of `uses` */
     ct_run_mode mode;
 } arguments;
 
@@ -174,6 +189,9 @@ static const struct {
             {OPT_STEPS, "--steps", TRAINING | DRY_RUN},
             {OPT_DUMP_STEPS, "--dump-steps", TRAINING | DRY_RUN},
             {OPT_OUT, "--out", EVALUATE | EMBED | REPORT},
+            {OPT_JUDGMENTS, "--judgments", EVALUATE},
+            {OPT_BOOTSTRAP, "--bootstrap", EVALUATE},
+            {OPT_PAIRED, "--paired", EVALUATE},
             {OPT_SPLIT, "--split", SEARCHES | INDEX | REPORT},
             {OPT_COMPARE, "--compare", REPORT},
             {OPT_TOP, "--top", SEARCHES},
@@ -226,6 +244,9 @@ static void check_use(const arguments *a, struct argp_state *state) {
     if (a->query.index && a->split_count) {
         argp_error(state, "--split is for --index: what --in names has its splits");
     }
+    if (a->evaluation.paired && a->evaluation.judgment_count) {
+        argp_error(state, "--paired and --judgments: one at a time");
+    }
     if (a->other_graph && !a->init) argp_error(state, "--other-graph is for --init");
 }
 
@@ -274,6 +295,11 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     case 'i': a->init = value; return 0;
     case OPT_OTHER_GRAPH: a->other_graph = true; return 0;
     case 'e': a->evaluate = value; return 0;
+    case OPT_JUDGMENTS:
+        add(a->judgments, &a->evaluation.judgment_count, value, "--judgments", state);
+        return 0;
+    case OPT_BOOTSTRAP: a->evaluation.resamples = positive("--bootstrap", value, state); return 0;
+    case OPT_PAIRED: a->evaluation.paired = true; return 0;
     case OPT_EMBED: a->embed = value; return 0;
     case OPT_EXPORT: a->export = value; return 0;
     case OPT_OUT: a->out = value; return 0;
@@ -316,7 +342,12 @@ static bool run(const arguments *a, ct_config *config, int *status) {
     ct_weights weights = {a->weights, a->weights_count};
     if (a->embed || a->export || a->report || a->index || (a->evaluate && a->out))
         ct_console_needs_no_reader(written);
-    if (a->evaluate) return ct_evaluate_command(config, a->evaluate, weights, a->out);
+    if (a->evaluate) {
+        ct_evaluate_options evaluation = a->evaluation;
+        evaluation.out = a->out;
+        evaluation.judgments = a->judgments;
+        return ct_evaluate_command(config, a->evaluate, weights, &evaluation);
+    }
     if (a->embed) {
         const char *folder = a->out ? a->out : config->run_folder;
         return ct_embed_command(config, a->embed, folder, weights);
