@@ -230,6 +230,12 @@ static bool process_in_scope(run *r, ct_node *node) {
     return ct_ok();
 }
 
+ct_tensor *ct_saved_to_overwrite(const ct_node *node, int i) {
+    const run *r = atomic_load(&node->run);
+    ct_tensor *x = ct_saved(node, i);
+    return r && !r->retain && ct_is_exclusive(x) ? x : NULL;
+}
+
 static bool settle(ct_variable *variable) {
     return !variable || variable->node || ct_leaf_settle(variable);
 }

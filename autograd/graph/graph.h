@@ -93,6 +93,11 @@ void ct_node_drop(ct_node *node);
 /* What was saved is as it was then; else an error that names the operation and what was changed. */
 bool ct_check_saved(const ct_node *node);
 
+/* ct_saved for an operation's backward to write its result over: NULL unless nothing will ever read
+ * what is there, i.e. this is the last backward through the node, and no tensor, other node or
+ * caller refers to the memory. */
+ct_tensor *ct_saved_to_overwrite(const ct_node *node, int i);
+
 /* Inputs that need a gradient, each once; kept. */
 typedef struct {
     ct_tensor **items;

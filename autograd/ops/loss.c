@@ -8,12 +8,20 @@ typedef struct {
     double smoothing;
 } cross_entropy_options;
 
+/* Logits are the largest tensor of many a model: where nothing else needs them any more, their
+ * gradient takes their place. */
 static bool cross_entropy_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
     const cross_entropy_options *o = ct_node_options(node);
     ct_tensor *rows = ct_tensor_reshape(g[0], CT_SHAPE(ct_count(g[0])));
-    ct_tensor *grad =
-        ct_tensor_cross_entropy_grad(rows, ct_saved(node, 0), ct_saved(node, 1), ct_saved(node, 2),
-                                     o->ignore_index, o->smoothing);
+    ct_tensor *labels = ct_saved(node, 1), *log_sum_exp = ct_saved(node, 2);
+    ct_tensor *grad = ct_saved_to_overwrite(node, 0);
+    if (!grad || !ct_is_contiguous(grad)) {
+        grad = ct_tensor_cross_entropy_grad(rows, ct_saved(node, 0), labels, log_sum_exp,
+                                            o->ignore_index, o->smoothing);
+    } else if (!ct_tensor_cross_entropy_grad_in_place(rows, grad, labels, log_sum_exp,
+                                                      o->ignore_index, o->smoothing)) {
+        return false;
+    }
     gx[0] = grad ? ct_tensor_reshape(grad, ct_input_shape(node, 0)) : NULL;
     return gx[0] != NULL;
 }

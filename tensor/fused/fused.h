@@ -118,6 +118,11 @@ ct_tensor *ct_tensor_cross_entropy(const ct_tensor *logits, const ct_tensor *lab
 ct_tensor *ct_tensor_cross_entropy_grad(const ct_tensor *g, const ct_tensor *logits,
                                         const ct_tensor *labels, const ct_tensor *log_sum_exp,
                                         int64_t ignore_index, double smoothing);
+/* The same, written over the logits, which are contiguous and share no memory with g and
+ * log_sum_exp. False on error. */
+bool ct_tensor_cross_entropy_grad_in_place(const ct_tensor *g, ct_tensor *logits,
+                                           const ct_tensor *labels, const ct_tensor *log_sum_exp,
+                                           int64_t ignore_index, double smoothing);
 
 /* ---- convolution ------------------------------------------------------------------------ */
 /* x (B,T,Cin), weight (Cout,Cin,K) as PyTorch's Conv1d, bias (Cout) or NULL -> (B,T',Cout),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Cross entropy of logits: shapes and allocation. */
 #include "tensor/fused/check.h"
+#include "tensor/ops/overlap.h"
 
 static bool check_logits(const char *op, const ct_tensor *logits, const ct_tensor *labels,
                          double smoothing) {
@@ -37,27 +38,56 @@ ct_tensor *ct_tensor_cross_entropy(const ct_tensor *logits, const ct_tensor *lab
     return loss;
 }
 
+static const char gradient[] = "cross entropy gradient";
+
+/* To gx, contiguous, which may be the logits: kernels have read all that they need of a row before
+ * they write to it, but for the element that they write. */
+static bool gradient_to(ct_tensor *gx, const ct_tensor *g, const ct_tensor *logits,
+                        const ct_tensor *labels, const ct_tensor *log_sum_exp, int64_t ignore_index,
+                        double smoothing) {
+    bool ok = true;
+    const ct_tensor *x = ct_dense(logits, &ok), *label = ct_dense(labels, &ok);
+    const ct_tensor *lse = ct_dense(log_sum_exp, &ok), *row_g = ct_dense(g, &ok);
+    return ok && gx &&
+           ct_backend_of(x->device)->cross_entropy_grad(gx, row_g, x, label, lse, ignore_index,
+                                                        smoothing);
+}
+
+static bool check_gradient(const ct_tensor *g, const ct_tensor *logits, const ct_tensor *labels,
+                           const ct_tensor *log_sum_exp, double smoothing) {
+    if (!check_logits(gradient, logits, labels, smoothing)) return false;
+    ct_shape rows = CT_SHAPE(logits->shape.dim[0]);
+    return ct_check_shape(gradient, "g", logits, g, rows) &&
+           ct_check_shape(gradient, "log_sum_exp", logits, log_sum_exp, rows);
+}
+
 ct_tensor *ct_tensor_cross_entropy_grad(const ct_tensor *g, const ct_tensor *logits,
                                         const ct_tensor *labels, const ct_tensor *log_sum_exp,
                                         int64_t ignore_index, double smoothing) {
-    static const char op[] = "cross entropy gradient";
-    ct_tensor *grad = NULL;
     CT_SCOPE {
-        if (!check_logits(op, logits, labels, smoothing)) break;
-        ct_shape rows = CT_SHAPE(logits->shape.dim[0]);
-        if (!ct_check_shape(op, "g", logits, g, rows) ||
-            !ct_check_shape(op, "log_sum_exp", logits, log_sum_exp, rows)) {
+        if (!check_gradient(g, logits, labels, log_sum_exp, smoothing)) break;
+        ct_tensor *gx = ct_empty_like(logits, logits->shape);
+        if (!gradient_to(gx, g, logits, labels, log_sum_exp, ignore_index, smoothing)) break;
+        return ct_escape(gx);
+    }
+    return NULL;
+}
+
+bool ct_tensor_cross_entropy_grad_in_place(const ct_tensor *g, ct_tensor *logits,
+                                           const ct_tensor *labels, const ct_tensor *log_sum_exp,
+                                           int64_t ignore_index, double smoothing) {
+    bool done = false;
+    CT_SCOPE {
+        if (!check_gradient(g, logits, labels, log_sum_exp, smoothing)) break;
+        if (!ct_is_contiguous(logits) || ct_overlaps(logits, g) ||
+            ct_overlaps(logits, log_sum_exp)) {
+            ct_fail("%s: logits that are written over are to be contiguous and apart from the "
+                    "other inputs",
+                    gradient);
             break;
         }
-        bool ok = true;
-        const ct_tensor *x = ct_dense(logits, &ok), *label = ct_dense(labels, &ok);
-        const ct_tensor *lse = ct_dense(log_sum_exp, &ok), *row_g = ct_dense(g, &ok);
-        ct_tensor *gx = ct_empty_like(logits, logits->shape);
-        if (ok && gx &&
-            ct_backend_of(x->device)->cross_entropy_grad(gx, row_g, x, label, lse, ignore_index,
-                                                         smoothing)) {
-            grad = ct_escape(gx);
-        }
+        ct_mark_written(logits);
+        done = gradient_to(logits, g, logits, labels, log_sum_exp, ignore_index, smoothing);
     }
-    return grad;
+    return done;
 }

@@ -379,6 +379,56 @@ START_TEST(a_gate_saves_its_input_alone) {
 }
 END_TEST
 
+typedef enum { NOBODY, CALLER, NEXT_BACKWARD, OTHER_NODE } logits_needed_by;
+
+/* Gradient of x, of logits x w; *more is the most that was ever
+ * there beyond what was there before backward. */
+static ct_tensor *through_logits(ct_tensor *x, ct_tensor *w, logits_needed_by who, int64_t *more) {
+    ct_tensor *loss = NULL, *logits = NULL;
+    CT_SCOPE {
+        ct_tensor *labels = ct_zeros(CT_I64, CT_CPU, CT_SHAPE(x->shape.dim[0]));
+        ct_tensor *y = ct_matmul(x, w);
+        if (who == CALLER) logits = ct_keep(y);
+        /* older than the loss's node, it has its turn after it */
+        ct_tensor *square = who == OTHER_NODE ? ct_sum_all(ct_square(y)) : NULL;
+        loss = ct_sum_all(ct_cross_entropy_rows(y, labels, -1, 0.1));
+        loss = ct_keep(square ? ct_add(ct_scale(square, 0), loss) : loss);
+    }
+    int64_t before = ct_memory_in_use(CT_CPU);
+    ck_assert(ct_backward_from(&loss, NULL, 1, who == NEXT_BACKWARD));
+    *more = ct_memory_peak(CT_CPU) - before;
+    if (who == CALLER) assert_close(logits, ct_tensor_matmul(x, w), 0, 0, "logits");
+    ct_tensor *g = ct_tensor_copy(ct_grad(x));
+    if (who == NEXT_BACKWARD) {
+        ck_assert(ct_backward(loss));
+        assert_close(ct_grad(x), ct_tensor_scale(g, 2), 0, 0, "second backward");
+    }
+    ct_release(logits);
+    ct_release(loss);
+    ct_zero_grad(x);
+    return g;
+}
+
+/* The gradient of logits takes their place, but where they are needed. */
+START_TEST(logits_give_their_place_to_their_gradient) {
+    enum { ROWS = 8, CLASSES = 4096, BYTES = ROWS * CLASSES * 8 };
+    CT_SCOPE {
+        ct_rng rng = ct_rng_create(4, 0);
+        ct_tensor *x = ct_random_normal(&rng, "x", CT_F64, CT_CPU, CT_SHAPE(ROWS, 3));
+        ct_tensor *w = ct_random_normal(&rng, "w", CT_F64, CT_CPU, CT_SHAPE(3, CLASSES));
+        ck_assert(ct_require_grad(x) != NULL);
+        int64_t more;
+        ct_tensor *g = through_logits(x, w, NOBODY, &more);
+        ck_assert_int_lt(more, BYTES);
+        for (logits_needed_by who = CALLER; who <= OTHER_NODE; who++) {
+            assert_close(through_logits(x, w, who, &more), g, 0, 0, "gradient");
+            ck_assert_int_ge(more, BYTES);
+        }
+    }
+    assert_no_error();
+}
+END_TEST
+
 /* ---- anomaly mode ----------------------------------------------------------------------- */
 
 START_TEST(anomaly_mode_names_the_operation) {
@@ -512,5 +562,6 @@ TEST_MAIN("autograd operations", an_operation_of_ones_own, wrong_gradients_are_n
           nodes_carry_options_and_many_tensors, checkpoints_equal_the_plain_run,
           checkpoints_may_have_several_results, checkpoints_record_for_captured_parameters,
           odd_checkpoints, checkpoints_save_memory, a_gate_saves_its_input_alone,
-          anomaly_mode_names_the_operation, cast_goes_both_ways, embed_skips_the_padding_row,
-          a_row_of_minus_infinity_has_no_gradient, policy_head_equals_plain_operations)
+          logits_give_their_place_to_their_gradient, anomaly_mode_names_the_operation,
+          cast_goes_both_ways, embed_skips_the_padding_row, a_row_of_minus_infinity_has_no_gradient,
+          policy_head_equals_plain_operations)

@@ -86,6 +86,39 @@ START_TEST(f32_agrees) {
 }
 END_TEST
 
+/* The gradient over the logits is, to the bit, the one beside them. */
+START_TEST(in_place_as_beside) {
+    CT_SCOPE {
+        inputs in = make_inputs(&cases[_i]);
+        for (ct_dtype dtype = CT_F32; dtype <= CT_F64; dtype++) {
+            ct_tensor *x = ct_tensor_cast(in.logits, dtype), *g = ct_tensor_cast(in.g, dtype), *lse;
+            ct_tensor_cross_entropy(x, in.labels, IGNORED, in.smoothing, &lse);
+            ct_tensor *beside =
+                ct_tensor_cross_entropy_grad(g, x, in.labels, lse, IGNORED, in.smoothing);
+            ck_assert(
+                ct_tensor_cross_entropy_grad_in_place(g, x, in.labels, lse, IGNORED, in.smoothing));
+            assert_close(x, beside, 0, 0, "gradient");
+        }
+        assert_no_error();
+    }
+}
+END_TEST
+
+START_TEST(in_place_refuses_shared_memory) {
+    CT_SCOPE {
+        ct_tensor *x = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(3, 3)), *lse;
+        ct_tensor *labels = test_lengths(3, (int64_t[]){0, 1, 2});
+        ct_tensor_cross_entropy(x, labels, IGNORED, 0, &lse);
+        ct_tensor *row = ct_tensor_reshape(ct_tensor_slice(x, 0, 1, 2, 1), CT_SHAPE(3));
+        ct_tensor *turned = ct_tensor_transpose(x, 0, 1);
+        ck_assert(!ct_tensor_cross_entropy_grad_in_place(row, x, labels, lse, IGNORED, 0));
+        assert_error("contiguous and apart");
+        ck_assert(!ct_tensor_cross_entropy_grad_in_place(lse, turned, labels, lse, IGNORED, 0));
+        assert_error("contiguous and apart");
+    }
+}
+END_TEST
+
 /* exp of these overflows, and a masked class is -inf. */
 START_TEST(large_and_infinite_logits) {
     CT_SCOPE {
@@ -226,5 +259,6 @@ START_TEST(refuses_bad_input) {
 END_TEST
 
 LOOPED_TEST_MAIN("cross entropy", {equals_plain_loop, CASES}, {f32_agrees, CASES},
+                 {in_place_as_beside, CASES}, {in_place_refuses_shared_memory, 1},
                  {large_and_infinite_logits, 1}, {far_from_zero, FAR_CASES},
                  {threads_do_not_matter, 1}, {no_rows, 1}, {refuses_bad_input, 1})

@@ -106,6 +106,7 @@ static bool policy(ct_tensor *logits, ct_tensor *rho, ct_tensor *choice, ct_tens
     C(ct_tensor_cross_entropy(t.matrix, t.index, -1, 0, &t.out))                                 \
     C(ct_tensor_cross_entropy_grad(t.row, t.m, t.index, t.r, -1, 0))                             \
     C(ct_tensor_cross_entropy_grad(t.r, t.m, t.index, t.row, -1, 0))                             \
+    C(ct_tensor_cross_entropy_grad_in_place(t.row, t.m, t.index, t.r, -1, 0))                    \
     C(ct_tensor_conv1d(t.cube, t.c, NULL, NONE))                                                 \
     C(ct_tensor_conv1d(t.c, t.cube, NULL, NONE))                                                 \
     C(ct_tensor_conv1d(                                                                          \
