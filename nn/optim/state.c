@@ -59,16 +59,25 @@ typedef struct {
 
 enum { STEPS = -1 };
 
+/* A double holds each whole number so far, and there is always a next one. */
+static const double most_steps = 0x1p53;
+
+static bool is_step_count(const char *where, const char *name, const ct_tensor *value) {
+    if (ct_count(value) != 1) {
+        return ct_fail_bool("%s: '%s' is %s, expected one number", where, name,
+                            ct_tensor_text(value));
+    }
+    double steps = ct_item(value);
+    return (steps >= 0 && steps <= most_steps) ||
+           ct_fail_bool("%s: '%s' is %g, expected 0 to %.0f steps", where, name, steps, most_steps);
+}
+
 static bool find_place(ct_optimizer *optimizer, const char *where, const char *name,
                        const ct_tensor *value, place *at) {
     bool counts = optimizer->kind == CT_OPTIMIZER_ADAM;
     at->slot = counts ? slot_named(optimizer, "step", name) : NULL;
     at->moment = STEPS;
-    if (at->slot) {
-        return (ct_count(value) == 1 && ct_item(value) >= 0) ||
-               ct_fail_bool("%s: '%s' is %s, expected one number", where, name,
-                            ct_tensor_text(value));
-    }
+    if (at->slot) return is_step_count(where, name, value);
     while (!at->slot && ++at->moment < 2) {
         at->slot = slot_named(optimizer, moment_names[optimizer->kind][at->moment], name);
     }

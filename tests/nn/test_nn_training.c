@@ -230,6 +230,31 @@ START_TEST(a_step_before_backward_is_an_error) {
 }
 END_TEST
 
+/* Not one that the next step cannot be counted after, nor one that is no whole number at all. */
+START_TEST(a_count_of_steps_is_one) {
+    run r;
+    begin(&r, ADAM, 7);
+    const double wrong[] = {-1, NAN, INFINITY, 1e30};
+    CT_SCOPE {
+        for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+            const ct_tensor *steps = ct_scalar(CT_F64, CT_CPU, wrong[i]);
+            ck_assert(!ct_optimizer_set_state(r.optimizer, "step.in.weight", steps));
+            assert_error("'step.in.weight' is");
+        }
+        const int64_t most = INT64_MAX;
+        const ct_tensor *steps = ct_from_data(CT_I64, CT_CPU, CT_SCALAR_SHAPE, &most);
+        ck_assert(!ct_optimizer_set_state(r.optimizer, "step.in.weight", steps));
+        assert_error("expected 0 to 9007199254740992 steps");
+        steps = ct_zeros(CT_I64, CT_CPU, CT_SHAPE(2));
+        ck_assert(!ct_optimizer_set_state(r.optimizer, "step.in.weight", steps));
+        assert_error("expected one number");
+    }
+    go_on(&r, 1);
+    end(&r);
+}
+END_TEST
+
 LOOPED_TEST_MAIN("training", {goes_on_to_the_same_bits, 3}, {a_fresh_optimiser_is_saved_as_such, 1},
                  {parts_are_saved_alone, 1}, {what_does_not_fit_changes_nothing, 1},
-                 {other_shapes_and_sizes_are_named, 1}, {a_step_before_backward_is_an_error, 3})
+                 {other_shapes_and_sizes_are_named, 1}, {a_count_of_steps_is_one, 1},
+                 {a_step_before_backward_is_an_error, 3})
