@@ -444,6 +444,12 @@ START_TEST(wrong_tensors) {
         RECORDING_REFUSED(&f, r,
                           "--set 'loss.instance=classifier hidden=4' --set recorded.classes=99",
                           "'step2.in.idx' holds 99", "0 to 98");
+        int64_t last[8];
+        for (int i = 0; i < 8; i++) last[i] = INT64_MAX; /* of which there is no one more */
+        replace(&r, "step2.in.idx", ct_from_data(CT_I64, CT_CPU, CT_SHAPE(8), last));
+        RECORDING_REFUSED(&f, r,
+                          "--set 'loss.instance=classifier hidden=4' --set recorded.classes=99",
+                          "'step2.in.idx' holds 9223372036854775807", "0 to 98");
         ck_assert_int_eq(access(in_folder(f.folder, "run/last.safetensors"), R_OK), 0);
         close_fixture(&f);
     }

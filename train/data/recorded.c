@@ -239,9 +239,8 @@ bool ct_recorded_sizes(const ct_recorded *r, ct_model_sizes *sizes) {
         CT_SCOPE {
             ct_batch batch;
             if (!ct_recorded_batch(r, i, &batch)) return false;
-            if (batch.classes && largest(batch.classes) >= classes) {
-                classes = largest(batch.classes) + 1;
-            }
+            int64_t most = batch.classes ? largest(batch.classes) : 0;
+            if (most >= classes) classes = most < INT64_MAX ? most + 1 : most;
             if (i == 0) sizes->regions = ct_dim(batch.images, 1);
             if (i == 0) sizes->features = ct_dim(batch.images, 2);
         }
