@@ -31,6 +31,10 @@ static void check(const ct_tensor *logits, const ct_tensor *cuda, double smoothi
     } else {
         assert_as_cpu(of_cuda, grad, tolerance(dtype), "cross entropy gradient");
     }
+    ct_tensor *over = ct_tensor_copy(cuda);
+    ck_assert(ct_tensor_cross_entropy_grad_in_place(on_cuda(g), over, cuda_labels, cuda_lse,
+                                                    IGNORED, smoothing));
+    assert_same_on_both(over, ct_tensor_to_device(of_cuda, CT_CPU), "gradient over the logits");
 }
 
 static const int64_t shapes[][2] = {{0, 5},    {1, 1},   {3, 31},    {33, 33},   {20, 257},
