@@ -134,6 +134,14 @@ static void release(void *options) {
     free(c->context);
 }
 
+/* The function's results as views: what it gives may be an input, or twice the same tensor, while
+ * the node's outputs are new ones. */
+static void own_results(int count, ct_tensor **y) {
+    for (int i = 0; i < count; i++) {
+        if (y[i]) y[i] = ct_escape(ct_tensor_expand(y[i], y[i]->shape));
+    }
+}
+
 /* f's results, constants; `seen` gets what it used that requires a gradient. */
 static bool run_first(const checkpoint *c, ct_tensor *const *inputs, ct_input_list *seen,
                       ct_tensor **y) {
@@ -141,17 +149,16 @@ static bool run_first(const checkpoint *c, ct_tensor *const *inputs, ct_input_li
     ct_draws_note(c->draws);
     bool done = false;
     CT_SCOPE {
-        CT_NO_GRAD
-        done = c->function(c->context, inputs, c->inputs, y);
-        for (int i = 0; done && i < c->outputs; i++) ct_escape(y[i]);
+        {
+            CT_NO_GRAD
+            done = c->function(c->context, inputs, c->inputs, y);
+        }
+        if (done) own_results(c->outputs, y); /* traced as what they are views of */
     }
     ct_draws_end();
     ct_watch_inputs(outer);
     for (int i = 0; done && i < c->outputs; i++) {
-        if (y[i] && y[i]->autograd) y[i] = ct_detach(y[i]); /* one of its inputs */
-        for (int k = 0; y[i] && k < c->inputs; k++) {       /* if it is traced */
-            ct_trace_to(y[i], ct_traced(inputs[k]));
-        }
+        for (int k = 0; k < c->inputs; k++) ct_trace_to(y[i], ct_traced(inputs[k]));
     }
     return done ? ct_ok() : ct_given("checkpoint", NULL);
 }

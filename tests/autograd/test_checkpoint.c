@@ -163,6 +163,36 @@ START_TEST(odd_checkpoints) {
 }
 END_TEST
 
+/* w x, x, and both again. */
+static bool constant_results(void *context, ct_tensor *const *input, int inputs,
+                             ct_tensor **output) {
+    ct_tensor *const *w = context;
+    ck_assert_int_eq(inputs, 1);
+    output[0] = output[2] = ct_mul(*w, input[0]);
+    output[1] = output[3] = input[0];
+    return output[0] != NULL;
+}
+
+/* A constant that the function gives back stays the caller's, and results may be one tensor. */
+START_TEST(results_may_be_an_input_or_each_other) {
+    static const int outputs[] = {2, 2, 4};
+    CT_SCOPE {
+        ct_tensor *w = leaf(1, 2, 3), *x = vector(4, 5, 6), *y[4];
+        for (int i = 0; i < 3; i++) {
+            ck_assert_msg(
+                ct_checkpoint_several(constant_results, &w, sizeof w, 1, &x, outputs[i], y), "%s",
+                ct_error());
+            ck_assert(!ct_requires_grad(x));
+            ct_tensor *sum = x;
+            for (int k = 0; k < outputs[i]; k++) sum = ct_add(sum, y[k]);
+            ck_assert_msg(ct_backward(ct_sum_all(sum)), "%s", ct_error());
+        }
+        assert_vector(ct_grad(w), 16, 20, 24, "4 x");
+    }
+    assert_no_error();
+}
+END_TEST
+
 /* Less is alive between forward and backward. */
 START_TEST(checkpoints_save_memory) {
     CT_SCOPE {
@@ -187,4 +217,5 @@ START_TEST(checkpoints_save_memory) {
 END_TEST
 
 TEST_MAIN("checkpoint", checkpoints_equal_the_plain_run, checkpoints_may_have_several_results,
-          checkpoints_record_for_captured_parameters, odd_checkpoints, checkpoints_save_memory)
+          checkpoints_record_for_captured_parameters, odd_checkpoints,
+          results_may_be_an_input_or_each_other, checkpoints_save_memory)
