@@ -61,8 +61,8 @@ static int differentiable(const checkpoint *c, ct_tensor *const *g, ct_tensor **
     return count;
 }
 
-/* What input i's gradient is so far becomes what its leaf's begins with: sums have the order that
- * they have without a checkpoint, and its bits. */
+/* What the gradient of input i is so far, if that is not a leaf, becomes what its leaf's begins
+ * with: sums have the order that they have without a checkpoint, and its bits. */
 static bool go_on_from_sum(const ct_node *node, int i, ct_tensor *leaf) {
     const ct_variable *variable = node->edge[i].variable;
     ct_tensor **sum =
