@@ -2,6 +2,7 @@
 /* The state of an optimiser, under names. */
 #include "nn/optim/optimizer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +60,8 @@ typedef struct {
 
 enum { STEPS = -1 };
 
-/* A double holds each whole number so far, and there is always a next one. */
-static const double most_steps = 0x1p53;
+/* A double holds each whole number so far, and the next one. */
+static const double most_steps = 0x1p53 - 1;
 
 static bool is_step_count(const char *where, const char *name, const ct_tensor *value) {
     if (ct_count(value) != 1) {
@@ -68,8 +69,9 @@ static bool is_step_count(const char *where, const char *name, const ct_tensor *
                             ct_tensor_text(value));
     }
     double steps = ct_item(value);
-    return (steps >= 0 && steps <= most_steps) ||
-           ct_fail_bool("%s: '%s' is %g, expected 0 to %.0f steps", where, name, steps, most_steps);
+    return (steps >= 0 && steps <= most_steps && steps == floor(steps)) ||
+           ct_fail_bool("%s: '%s' is %.16g, expected a whole number from 0 to %.0f", where, name,
+                        steps, most_steps);
 }
 
 static bool find_place(ct_optimizer *optimizer, const char *where, const char *name,

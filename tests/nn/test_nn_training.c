@@ -234,7 +234,7 @@ END_TEST
 START_TEST(a_count_of_steps_is_one) {
     run r;
     begin(&r, ADAM, 7);
-    const double wrong[] = {-1, NAN, INFINITY, 1e30};
+    const double wrong[] = {-1, NAN, INFINITY, 1e30, 0x1p53, 0.5};
     CT_SCOPE {
         for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
             const ct_tensor *steps = ct_scalar(CT_F64, CT_CPU, wrong[i]);
@@ -244,7 +244,7 @@ START_TEST(a_count_of_steps_is_one) {
         const int64_t most = INT64_MAX;
         const ct_tensor *steps = ct_from_data(CT_I64, CT_CPU, CT_SCALAR_SHAPE, &most);
         ck_assert(!ct_optimizer_set_state(r.optimizer, "step.in.weight", steps));
-        assert_error("expected 0 to 9007199254740992 steps");
+        assert_error("expected a whole number from 0 to 9007199254740991");
         steps = ct_zeros(CT_I64, CT_CPU, CT_SHAPE(2));
         ck_assert(!ct_optimizer_set_state(r.optimizer, "step.in.weight", steps));
         assert_error("expected one number");
