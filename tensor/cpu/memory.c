@@ -5,7 +5,9 @@
  * be mapped and its pages faulted in anew, which costs more than most kernels that then run on it;
  * so freed large blocks are kept for the next request of their size class or of a smaller one, down
  * to half: captions of another length want a little more or less of everything. Kept blocks and
- * blocks in use together stay below 5/4 of the most that was ever in use, plus 64 MiB.
+ * blocks in use together stay below 5/4 of the most that was ever in use, plus 64 MiB, where a
+ * block counts as what malloc made of it (2 MiB more than asked for, at most, for one on huge
+ * pages).
  */
 #include <malloc.h>
 #include <pthread.h>
@@ -82,6 +84,12 @@ static void trim(size_t limit) {
     }
 }
 
+/* To the bound that is said above. With the lock. */
+static void trim_to_bound(void) {
+    size_t limit = pool.bytes_used_peak + pool.bytes_used_peak / 4 + SLACK;
+    trim(limit - pool.bytes_used);
+}
+
 static void *map_large(size_t size) {
     void *data = NULL;
     if (posix_memalign(&data, size >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT, size) != 0) return NULL;
@@ -106,6 +114,7 @@ static void count_used(void *data) {
     pthread_mutex_lock(&pool.lock);
     pool.bytes_used += class_bytes(block_class(data));
     if (pool.bytes_used > pool.bytes_used_peak) pool.bytes_used_peak = pool.bytes_used;
+    trim_to_bound();
     pthread_mutex_unlock(&pool.lock);
 }
 
@@ -157,8 +166,7 @@ void ct_cpu_free(void *data, size_t bytes) {
         first->next = pool.kept[index];
         pool.kept[index] = first;
         pool.bytes_kept += size;
-        size_t limit = pool.bytes_used_peak + pool.bytes_used_peak / 4 + SLACK;
-        trim(limit - pool.bytes_used);
+        trim_to_bound();
     } else {
         free(data);
     }

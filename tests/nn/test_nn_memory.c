@@ -3,6 +3,7 @@
  * are of other lengths than those that came before: no large block is mapped, and few pages are
  * touched for the first time. */
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "nn/nn.h"
 #include "tests/test.h"
@@ -16,15 +17,17 @@
 #endif
 #endif
 
-/* Pages of address space, from /proc; -1: there is none. */
-static long mapped_pages(void) {
-    long pages = -1;
+/* Pages of address space, or of those the resident ones, from /proc; -1: there is none. */
+static long pages(bool resident) {
+    long all = -1, here = -1;
     FILE *file = fopen("/proc/self/statm", "r");
     if (!file) return -1;
-    if (fscanf(file, "%ld", &pages) != 1) pages = -1;
+    if (fscanf(file, "%ld %ld", &all, &here) != 2) all = here = -1;
     fclose(file);
-    return pages;
+    return resident ? here : all;
 }
+
+static long mapped_pages(void) { return pages(false); }
 
 static long faults(void) {
     struct rusage usage;
@@ -79,4 +82,30 @@ START_TEST(asks_the_system_for_little) {
 }
 END_TEST
 
-TEST_MAIN("nn_memory", asks_the_system_for_little)
+static void fill_blocks(int count, int64_t mib) {
+    CT_SCOPE {
+        for (int i = 0; i < count; i++) ct_full(CT_U8, CT_CPU, CT_SHAPE(mib << 20), 1);
+    }
+    assert_no_error();
+}
+
+/* Many small blocks after a few large ones do not come on top of these. */
+START_TEST(keeps_no_more_than_its_bound) {
+#ifdef KEEPS_FREED
+    return;
+#endif
+    enum { PEAK = 384, BOUND = PEAK + PEAK / 4 + 64 }; /* MiB */
+    enum { BESIDE = 64 }; /* of each block up to 2, which malloc may fill (MALLOC_PERTURB_) */
+    if (mapped_pages() < 0 || getenv("CT_TEST_SMALL")) return;
+    long before = pages(true);
+    CT_SCOPE {
+        fill_blocks(PEAK / 64, 64);
+        for (int i = 0; i < PEAK / 16; i++) ct_full(CT_U8, CT_CPU, CT_SHAPE(16 << 20), 1);
+        long page = sysconf(_SC_PAGESIZE);
+        ck_assert_int_le((pages(true) - before) * page >> 20, BOUND + BESIDE);
+    }
+    assert_no_error();
+}
+END_TEST
+
+TEST_MAIN("nn_memory", asks_the_system_for_little, keeps_no_more_than_its_bound)
