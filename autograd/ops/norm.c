@@ -286,6 +286,12 @@ static int call_dropout_rows(ct_tensor *const *x, const void *options, ct_tensor
                                                     *(const double *)options, &rng, "sample"));
 }
 
+static int call_dropout_no_columns(ct_tensor *const *x, const void *options, ct_tensor **y) {
+    ct_rng rng = ct_rng_create(5, 0);
+    return ct_sample_result(y, ct_dropout_rows_with(x[0], x[1], CT_SHAPE(2, 3, 0),
+                                                    *(const double *)options, &rng, "sample"));
+}
+
 static void dropout_samples(ct_sampler *sampler) {
     const double some = 0.4, none = 0, all = 1;
     ct_sample_1(sampler, "matrix", call_dropout, &some, ct_sample_real(CT_SHAPE(3, 4)));
@@ -295,6 +301,8 @@ static void dropout_samples(ct_sampler *sampler) {
     ct_sample_1(sampler, "empty", call_dropout, &some, ct_sample_real(CT_SHAPE(0, 3)));
     ct_sample_2(sampler, "rows", call_dropout_rows, &some, ct_sample_real(CT_SHAPE(5, 4)),
                 ct_sample_index(CT_SHAPE(5), 6));
+    ct_sample_2(sampler, "rows of no columns", call_dropout_no_columns, &some,
+                ct_sample_real(CT_SHAPE(5, 0)), ct_sample_index(CT_SHAPE(5), 6));
 }
 
 static const ct_op dropout_op = {"dropout", dropout_backward, dropout_samples};
@@ -345,8 +353,7 @@ ct_tensor *ct_dropout_rows_with(ct_tensor *x, ct_tensor *positions, ct_shape who
     }
     if (p == 0) return x;
     CT_SCOPE {
-        ct_tensor *kept = kept_of(x, whole, p, rng, name);
-        ct_tensor *rows = kept ? ct_tensor_reshape(kept, CT_SHAPE(-1, width)) : NULL;
+        const ct_tensor *rows = ct_as_rows(kept_of(x, whole, p, rng, name));
         return dropped(x, rows ? ct_tensor_index_select(rows, 0, positions) : NULL, p);
     }
     return NULL;

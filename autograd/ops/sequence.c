@@ -214,6 +214,8 @@ static void conv1d_samples(ct_sampler *sampler) {
                 ct_sample_real(CT_SHAPE(1, 1, 1)), ct_sample_real(CT_SHAPE(1)));
     ct_sample_3(sampler, "no rows", call_conv1d, &plain, ct_sample_real(CT_SHAPE(0, 5, 3)), weight,
                 bias);
+    ct_sample_3(sampler, "to no channels", call_conv1d, &plain, x,
+                ct_sample_real(CT_SHAPE(0, 3, 3)), ct_sample_real(CT_SHAPE(0)));
 }
 
 static const ct_op conv1d_op = {"conv1d", conv1d_backward, conv1d_samples};
@@ -255,6 +257,8 @@ static void conv1d_packed_samples(ct_sampler *sampler) {
     ct_sample_3(sampler, "dilated", call_conv1d_packed, &dilated, x, weight, bias);
     ct_sample_3(sampler, "to one channel", call_conv1d_packed, &causal, x,
                 ct_sample_real(CT_SHAPE(1, 3, 3)), ct_sample_real(CT_SHAPE(1)));
+    ct_sample_3(sampler, "to no channels", call_conv1d_packed, &causal, x,
+                ct_sample_real(CT_SHAPE(0, 3, 3)), ct_sample_real(CT_SHAPE(0)));
     ct_sample_3(sampler, "of no channels", call_conv1d_packed, &causal,
                 ct_sample_real(CT_SHAPE(11, 0)), ct_sample_real(CT_SHAPE(2, 0, 3)), bias);
 }

@@ -237,7 +237,7 @@ static bool differentiate(const conv *c, const ct_tensor *g, gradients to) {
     if (!factor) return false;
     if (to.x) *to.x = input_gradient(c, factor);
     *to.weight = weight_gradient(c, factor);
-    if (to.bias) *to.bias = ct_tensor_reduce(CT_SUM, as_matrix(laid, c->out), 1u, false);
+    if (to.bias) *to.bias = ct_tensor_reduce(CT_SUM, laid, c->packed ? 1u : 3u, false);
     return (!to.x || *to.x) && *to.weight && (!to.bias || *to.bias);
 }
 
