@@ -61,14 +61,14 @@ typedef struct {
     int parts_m, parts_n; /* every product is computed in so many parts */
 } job;
 
-/* m rows and n columns of a product; a, b, c: elements from the start of the operands. False: no
- * memory. */
-static bool gemm(const job *j, int64_t m, int64_t n, int64_t a, int64_t b, int64_t c) {
-    if (j->onednn) {
-        return ct_onednn_gemm(j->a.transpose == CblasTrans, j->b.transpose == CblasTrans, m, n,
-                              j->k, (float)j->alpha, (const float *)j->a.data + a, j->a.leading,
-                              (const float *)j->b.data + b, j->b.leading, (float)j->beta,
-                              (float *)j->c + c, j->c_leading);
+/* m rows and n columns of a product; a, b, c: elements from the start of the operands. What oneDNN
+ * refuses is OpenBLAS's. */
+static void gemm(const job *j, int64_t m, int64_t n, int64_t a, int64_t b, int64_t c) {
+    if (j->onednn && ct_onednn_gemm(j->a.transpose == CblasTrans, j->b.transpose == CblasTrans, m,
+                                    n, j->k, (float)j->alpha, (const float *)j->a.data + a,
+                                    j->a.leading, (const float *)j->b.data + b, j->b.leading,
+                                    (float)j->beta, (float *)j->c + c, j->c_leading)) {
+        return;
     }
     if (j->f32) {
         cblas_sgemm(CblasRowMajor, j->a.transpose, j->b.transpose, (int)m, (int)n, (int)j->k,
@@ -81,7 +81,6 @@ static bool gemm(const job *j, int64_t m, int64_t n, int64_t a, int64_t b, int64
                     (const double *)j->b.data + b, (int)j->b.leading, j->beta, (double *)j->c + c,
                     (int)j->c_leading);
     }
-    return true;
 }
 
 /* Where part i of n begins, at multiples of what BLAS kernels take at a time. */
@@ -91,7 +90,7 @@ static int64_t part_start(int64_t size, int parts, int64_t i) {
 }
 
 /* Task number `task`: one part of one product. */
-static bool gemm_task(const job *j, int64_t task) {
+static void gemm_task(const job *j, int64_t task) {
     int64_t part = task % (j->parts_m * j->parts_n), batch = task / (j->parts_m * j->parts_n);
     int64_t row = part_start(j->m, j->parts_m, part / j->parts_n);
     int64_t rows = part_start(j->m, j->parts_m, part / j->parts_n + 1) - row;
@@ -108,7 +107,7 @@ static bool gemm_task(const job *j, int64_t task) {
         at_c += here * c->stride[i];
         batch /= c->shape.dim[i];
     }
-    return !rows || !columns || gemm(j, rows, columns, at_a, at_b, at_c);
+    if (rows && columns) gemm(j, rows, columns, at_a, at_b, at_c);
 }
 
 /* Cuts each product into parts if the batch alone does not occupy the threads evenly; the shape of
@@ -132,7 +131,7 @@ static void choose_parts(job *j, int64_t count, int threads) {
  * the BLAS was built with (two OpenMP runtimes in one process can even wait for each other
  * forever).
  */
-static bool gemm_all(job *j, int64_t count) {
+static void gemm_all(job *j, int64_t count) {
     enum { WORTH_THREADS = 1 << 19 }; /* multiplications: some microseconds of work */
     double one = (double)j->m * (double)j->n * (double)j->k, work = one * (double)count;
     int available = omp_get_max_threads();
@@ -142,23 +141,37 @@ static bool gemm_all(job *j, int64_t count) {
     choose_parts(j, count, threads);
     int64_t tasks = count * j->parts_m * j->parts_n;
     if (threads > tasks) threads = (int)tasks;
-    bool done = true;
     if (threads == 1) {
         omp_set_num_threads(1);
-        for (int64_t i = 0; i < tasks; i++) done = gemm_task(j, i) && done;
+        for (int64_t i = 0; i < tasks; i++) gemm_task(j, i);
         omp_set_num_threads(available);
-    } else {
-#pragma omp parallel for num_threads(threads) schedule(static) reduction(&& : done)
-        for (int64_t i = 0; i < tasks; i++) done = gemm_task(j, i) && done;
+        return;
     }
-    return done || ct_fail_bool("matmul: no memory for %lld x %lld by %lld x %lld", (long long)j->m,
-                                (long long)j->k, (long long)j->k, (long long)j->n);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t i = 0; i < tasks; i++) gemm_task(j, i);
 }
 
 /* c *= beta, where nothing is added; beta = 0 also overwrites NaN */
 static bool scale(ct_tensor *c, double beta) {
     const ct_backend *backend = ct_backend_of(CT_CPU);
     return beta == 0 ? backend->fill(c, 0) : backend->unary(CT_UNARY_mul_scalar, c, c, beta, 0);
+}
+
+/* Whether all rows of x lie at one distance from each other; strides then of the rows as one
+ * matrix. Dimensions of one element have none that counts. */
+static bool join_rows(const ct_tensor *x, int row, int64_t stride[2]) {
+    int64_t next = 0;
+    bool any = false;
+    stride[0] = x->stride[row];
+    stride[1] = x->stride[row + 1];
+    for (int i = row; i >= 0; i--) {
+        if (x->shape.dim[i] == 1) continue;
+        if (any && x->stride[i] != next) return false;
+        if (!any) stride[0] = x->stride[i];
+        next = x->stride[i] * x->shape.dim[i];
+        any = true;
+    }
+    return true;
 }
 
 /* Batch dimensions of a whose rows, with c's, are one longer matrix against a b that is the same
@@ -168,21 +181,14 @@ static bool fold(const ct_tensor **a, const ct_tensor **b, ct_tensor **c) {
     for (int i = 0; i < batch; i++) {
         if ((*b)->stride[i] != 0 && (*b)->shape.dim[i] != 1) return true;
     }
-    const ct_tensor *tensors[] = {*a, *c};
-    for (int t = 0; t < 2; t++) {
-        int64_t step = tensors[t]->stride[batch] * tensors[t]->shape.dim[batch];
-        for (int i = batch - 1; i >= 0; i--) {
-            int64_t size = tensors[t]->shape.dim[i];
-            if (size != 1 && tensors[t]->stride[i] != step) return true;
-            step *= size;
-        }
-    }
+    int64_t of_a[2], of_c[2];
+    if (!join_rows(*a, batch, of_a) || !join_rows(*c, batch, of_c)) return true;
     int64_t m = 1;
     for (int i = 0; i <= batch; i++) m *= (*c)->shape.dim[i];
     int64_t n = (*c)->shape.dim[batch + 1], k = (*a)->shape.dim[batch + 1];
-    ct_tensor *const folded_a = ct_view(*a, CT_SHAPE(m, k), (*a)->stride + batch, (*a)->offset);
+    ct_tensor *const folded_a = ct_view(*a, CT_SHAPE(m, k), of_a, (*a)->offset);
     ct_tensor *const folded_b = ct_view(*b, CT_SHAPE(k, n), (*b)->stride + batch, (*b)->offset);
-    ct_tensor *const folded_c = ct_view(*c, CT_SHAPE(m, n), (*c)->stride + batch, (*c)->offset);
+    ct_tensor *const folded_c = ct_view(*c, CT_SHAPE(m, n), of_c, (*c)->offset);
     if (!folded_a || !folded_b || !folded_c) return false;
     *a = folded_a;
     *b = folded_b;
@@ -212,7 +218,8 @@ static bool multiply(ct_tensor *c, double alpha, const ct_tensor *a, const ct_te
         return ct_fail_bool("matmul: a size or stride of %s x %s is beyond the BLAS's 2^31",
                             ct_tensor_text(a), ct_tensor_text(b));
     }
-    return gemm_all(&j, ct_count(c) / (m * n));
+    gemm_all(&j, ct_count(c) / (m * n));
+    return true;
 }
 
 bool CT_CPU(matmul)(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b,

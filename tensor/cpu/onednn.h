@@ -15,8 +15,8 @@ void ct_onednn_allow(bool allowed);
  * on the instruction set that it uses (docs/performance.md, "Products"). INFINITY: none. */
 double ct_onednn_least_product(void);
 /* c = alpha a b + beta c as cblas_sgemm does it on row-major matrices, on the threads that OpenMP
- * grants here: one inside a parallel region. False, and no error, where there is no memory. The
- * same bits for the same sizes, strides and number of threads. */
+ * grants here: one inside a parallel region. False, and nothing done, where it refuses. The same
+ * bits for the same sizes, strides and number of threads. */
 bool ct_onednn_gemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k,
                     float alpha, const float *a, int64_t a_leading, const float *b,
                     int64_t b_leading, float beta, float *c, int64_t c_leading);
