@@ -25,7 +25,7 @@ typedef struct {
 void ct_console_progress(const ct_console_step *step);
 /* Ends the bar's line, so that what follows starts a new one. */
 void ct_console_end_progress(void);
-void ct_console_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void ct_console_line(const char *format, ...) __attribute__((format(printf, 1, 2), nonnull(1)));
 
 /* From now on lines go to stderr: what is printed is for a program. */
 void ct_console_lines_aside(void);
