@@ -11,9 +11,10 @@
 #include "train/run/console.h"
 #include "train/run/run_log.h"
 
-/* Embeddings of a split by each model; kept. */
+/* Embeddings of a split by each model; kept. All models see the same captions of it. */
 typedef struct {
     const char *name;
+    ct_weights weights;
     const ct_evaluate_options *options;
     ct_embeddings *models;
     int count;
@@ -21,21 +22,42 @@ typedef struct {
     int64_t images, captions;
 } evaluation;
 
+/* The first model's captions are copied; another's must be the same: one configuration may leave
+ * out or join images that another does not. */
+static bool take_captions(evaluation *v, int model, const ct_split *split) {
+    size_t bytes = (size_t)split->caption_count * sizeof *v->image_of;
+    if (!model) {
+        v->images = split->image_count;
+        v->captions = split->caption_count;
+        v->image_of = malloc(bytes);
+        if (!v->image_of) return ct_fail_bool("out of memory");
+        memcpy(v->image_of, split->image_of, bytes);
+        return true;
+    }
+    const char *const *paths = v->weights.paths;
+    if (split->image_count != v->images || split->caption_count != v->captions) {
+        return ct_fail_bool("%s: %lld images with %lld captions for %s, %lld images with %lld "
+                            "captions for %s: expected the same for all models",
+                            v->name, (long long)v->images, (long long)v->captions, paths[0],
+                            (long long)split->image_count, (long long)split->caption_count,
+                            paths[model]);
+    }
+    return memcmp(v->image_of, split->image_of, bytes) == 0 ||
+           ct_fail_bool("%s: captions are of other images for %s than for %s: expected the same "
+                        "for all models",
+                        v->name, paths[model], paths[0]);
+}
+
 static bool embed_for_evaluation(void *context, int model, const ct_experiment *e) {
     evaluation *v = context;
     ct_split *split = ct_experiment_ranked_split(e, v->name);
     bool done = false;
     CT_SCOPE {
         ct_tensor *images, *captions;
-        if (!split || !ct_embed_split(e, split, &images, &captions)) break;
+        if (!split || !take_captions(v, model, split)) break;
+        if (!ct_embed_split(e, split, &images, &captions)) break;
         v->models[model] =
             (ct_embeddings){ct_keep(images), ct_keep(captions), ct_model_measure(e->model)};
-        size_t bytes = (size_t)split->caption_count * sizeof *v->image_of;
-        if (!v->image_of) v->image_of = malloc(bytes);
-        if (v->image_of) memcpy(v->image_of, split->image_of, bytes);
-        else ct_fail("out of memory");
-        v->images = split->image_count;
-        v->captions = split->caption_count;
         done = ct_ok();
     }
     ct_split_destroy(split);
@@ -46,13 +68,13 @@ static bool embed_for_evaluation(void *context, int model, const ct_experiment *
 
 /* {"split", "images", "captions", "models": [...], "report", "i2t", "t2i", "rsum"}; with folds also
  * "folds", and "all": the same recalls of all images at once. */
-static json_t *recalls_json(const ct_config *config, const evaluation *v, ct_weights weights,
-                            bool released, const ct_retrieval *rows) {
+static json_t *recalls_json(const ct_config *config, const evaluation *v, bool released,
+                            const ct_retrieval *rows) {
     json_t *models = json_array(), *root = ct_retrieval_json(&rows[0]);
-    for (int i = 0; i < weights.count; i++) {
-        json_array_append_new(models, json_string(weights.paths[i]));
+    for (int i = 0; i < v->weights.count; i++) {
+        json_array_append_new(models, json_string(v->weights.paths[i]));
     }
-    if (!weights.count) json_array_append_new(models, json_string(config->run_folder));
+    if (!v->weights.count) json_array_append_new(models, json_string(config->run_folder));
     json_t *what = json_pack("{s:s, s:I, s:I, s:o, s:s}", "split", v->name, "images",
                              (json_int_t)v->images, "captions", (json_int_t)v->captions, "models",
                              models, "report", released ? "released" : "right");
@@ -65,8 +87,7 @@ static json_t *recalls_json(const ct_config *config, const evaluation *v, ct_wei
     return what;
 }
 
-static bool report_recalls(const ct_config *config, const evaluation *v, ct_weights weights,
-                           json_t **object) {
+static bool report_recalls(const ct_config *config, const evaluation *v, json_t **object) {
     int folds = (int)config->folds;
     bool released;
     ct_retrieval rows[2];
@@ -81,7 +102,7 @@ static bool report_recalls(const ct_config *config, const evaluation *v, ct_weig
     const char *names[2] = {folds > 1 ? parts : all, all};
     if (v->count > 1) ct_console_line("mean similarity of %d models", v->count);
     ct_console_table(names, rows, 1 + (folds > 1));
-    *object = recalls_json(config, v, weights, released, rows);
+    *object = recalls_json(config, v, released, rows);
     return true;
 }
 
@@ -217,17 +238,17 @@ static bool report_changes(const ct_config *config, const evaluation *v, json_t 
 }
 
 /* Each on all images at once. */
-static bool report_pair(const ct_config *config, const evaluation *v, ct_weights weights,
-                        json_t **object) {
+static bool report_pair(const ct_config *config, const evaluation *v, json_t **object) {
+    const char *const *paths = v->weights.paths;
     ct_retrieval rows[2];
     for (int m = 0; m < 2; m++) {
         if (!ct_evaluate(&v->models[m], 1, v->image_of, (ct_evaluation){0}, &rows[m])) return false;
     }
-    ct_console_table(weights.paths, rows, 2);
-    *object = json_pack("{s:s, s:I, s:I, s:[s, s], s:[o, o]}", "split", v->name, "images",
-                        (json_int_t)v->images, "captions", (json_int_t)v->captions, "models",
-                        weights.paths[0], weights.paths[1], "each", ct_retrieval_json(&rows[0]),
-                        ct_retrieval_json(&rows[1]));
+    ct_console_table(paths, rows, 2);
+    *object =
+        json_pack("{s:s, s:I, s:I, s:[s, s], s:[o, o]}", "split", v->name, "images",
+                  (json_int_t)v->images, "captions", (json_int_t)v->captions, "models", paths[0],
+                  paths[1], "each", ct_retrieval_json(&rows[0]), ct_retrieval_json(&rows[1]));
     return report_changes(config, v, *object);
 }
 
@@ -242,12 +263,12 @@ static bool write_report(json_t *object, const char *path) {
     return written;
 }
 
-static bool report(const ct_config *config, const evaluation *v, ct_weights weights) {
+static bool report(const ct_config *config, const evaluation *v) {
     json_t *object = NULL;
     bool done = v->options->paired
-                    ? report_pair(config, v, weights, &object)
-                    : report_recalls(config, v, weights, &object) &&
-                          report_all_judgments(v, object) && report_intervals(config, v, object);
+                    ? report_pair(config, v, &object)
+                    : report_recalls(config, v, &object) && report_all_judgments(v, object) &&
+                          report_intervals(config, v, object);
     if (done && v->options->out) done = write_report(object, v->options->out);
     json_decref(object);
     return done;
@@ -258,10 +279,11 @@ bool ct_evaluate_command(ct_config *config, const char *name, ct_weights weights
     if (options->paired && weights.count != 2) {
         return ct_fail_bool("--paired takes two models, --weights names %d", weights.count);
     }
-    evaluation v = {.name = name, .options = options, .count = ct_weights_models(weights)};
+    evaluation v = {
+        .name = name, .weights = weights, .options = options, .count = ct_weights_models(weights)};
     v.models = calloc((size_t)v.count, sizeof *v.models);
     ct_trained trained = {name, embed_for_evaluation, &v};
-    bool done = v.models ? ct_each_trained(config, weights, trained) && report(config, &v, weights)
+    bool done = v.models ? ct_each_trained(config, weights, trained) && report(config, &v)
                          : ct_fail_bool("out of memory");
     for (int i = 0; v.models && i < v.count; i++) {
         ct_release(v.models[i].images);

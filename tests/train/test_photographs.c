@@ -159,6 +159,34 @@ START_TEST(broken_pictures_are_named_or_left_out) {
 }
 END_TEST
 
+/* A run of features keeps the captions of a picture that a run of pictures leaves out. */
+START_TEST(models_of_other_captions_are_not_ranked_together) {
+    char *folder = experiment(small_network), options[1024];
+    write_text(in_folder(folder, "data/pictures/test 3.png"), "");
+    train(folder, "--set data.broken_pictures=skip --set train.epochs=1");
+    write_split(in_folder(folder, "data"), "train", TINY_IMAGES, 1);
+    write_split(in_folder(folder, "data"), "dev", 12, 2);
+    write_split(in_folder(folder, "data"), "test", 12, 3);
+    snprintf(options, sizeof options,
+             "--set run.folder=%s/features --set train.epochs=1 --set image.pixels= "
+             "--set image.conv1= --set image.act1= --set image.pool1= --set image.spread=",
+             folder);
+    train(folder, options);
+    for (int paired = 0; paired < 2; paired++) {
+        const char *way = paired ? "--paired" : "";
+        snprintf(options, sizeof options,
+                 "--evaluate test %s --weights %s/run --weights %s/features", way, folder, folder);
+        REFUSED(folder, options, "test: 11 images with 25 captions for ", "/run, ",
+                "12 images with 27 captions for ", "/features");
+        snprintf(options, sizeof options,
+                 "--evaluate test %s --weights %s/features --weights %s/run", way, folder, folder);
+        REFUSED(folder, options, "test: 12 images with 27 captions for ", "/features, ",
+                "11 images with 25 captions for ", "/run");
+    }
+    folder_remove(folder);
+}
+END_TEST
+
 /* ---- a network that stays as it is -------------------------------------------------------- */
 
 static void write_network(const char *path) {
@@ -288,5 +316,6 @@ END_TEST
 
 TEST_MAIN("photographs", trains_from_pictures_alone, changes_are_drawn_in_training,
           an_interrupted_run_goes_on_to_the_same_bits, broken_pictures_are_named_or_left_out,
+          models_of_other_captions_are_not_ranked_together,
           features_of_a_frozen_network_are_computed_once, a_network_without_its_file_is_refused,
           pictures_of_no_split_are_asked_with_and_searched, a_model_of_features_takes_no_picture)
