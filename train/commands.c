@@ -82,7 +82,7 @@ static bool write_embeddings(void *context, int model, const ct_experiment *e) {
 
 bool ct_embed_command(ct_config *config, const char *name, const char *folder, ct_weights weights) {
     embedding to = {name, folder};
-    return ct_one_trained(config, weights, "--embed", (ct_trained){name, write_embeddings, &to});
+    return ct_one_trained(config, weights, "--embed", (ct_trained){&name, write_embeddings, &to});
 }
 
 /* ---- dry run ----------------------------------------------------------------------------- */

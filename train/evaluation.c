@@ -282,7 +282,7 @@ bool ct_evaluate_command(ct_config *config, const char *name, ct_weights weights
     evaluation v = {
         .name = name, .weights = weights, .options = options, .count = ct_weights_models(weights)};
     v.models = calloc((size_t)v.count, sizeof *v.models);
-    ct_trained trained = {name, embed_for_evaluation, &v};
+    ct_trained trained = {&name, embed_for_evaluation, &v};
     bool done = v.models ? ct_each_trained(config, weights, trained) && report(config, &v)
                          : ct_fail_bool("out of memory");
     for (int i = 0; v.models && i < v.count; i++) {

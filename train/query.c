@@ -265,12 +265,17 @@ static bool write_index(void *context, int model, const ct_experiment *e) {
     return written;
 }
 
+/* The first that is searched: what is left out is taken out. */
+static const char *const *first_split(const ct_searched_splits *splits) {
+    return (const char *const *)splits->names;
+}
+
 bool ct_index_command(ct_config *config, const char *const *splits, int count, const char *path,
                       ct_weights weights) {
     indexing to = {.path = path};
     bool done = ct_searched_splits_find(&to.splits, config, splits, count) &&
                 ct_one_trained(config, weights, "--index",
-                               (ct_trained){to.splits.names[0], write_index, &to});
+                               (ct_trained){first_split(&to.splits), write_index, &to});
     ct_searched_splits_free(&to.splits);
     return done;
 }
@@ -283,7 +288,7 @@ bool ct_query_command(ct_config *config, const ct_query *options, ct_weights wei
     bool done = (a.models || ct_fail_bool("out of memory")) && take_questions(&a) &&
                 (options->index ||
                  ct_searched_splits_find(&a.splits, config, options->splits, options->split_count));
-    ct_trained trained = {a.splits.names ? a.splits.names[0] : NULL, ask, &a};
+    ct_trained trained = {first_split(&a.splits), ask, &a};
     done = done && (one ? ct_one_trained(config, weights, one, trained)
                         : ct_each_trained(config, weights, trained));
     forget(&a);

@@ -175,6 +175,37 @@ START_TEST(answers_as_json) {
 }
 END_TEST
 
+/* The weights alone, without what the program says of them. */
+static void write_bare(const char *from, const char *to) {
+    ct_safetensors *file = ct_safetensors_open(from);
+    int count = file ? ct_safetensors_count(file) : 0;
+    ct_named_tensor tensors[64];
+    ck_assert(count > 0 && count <= 64);
+    CT_SCOPE {
+        for (int i = 0; i < count; i++) {
+            const char *name = ct_safetensors_name(file, i);
+            tensors[i] = (ct_named_tensor){name, ct_safetensors_get(file, name)};
+        }
+        ck_assert(ct_safetensors_save(to, tensors, count, NULL));
+    }
+    ct_safetensors_close(file);
+    assert_no_error();
+}
+
+/* The second model's sizes are those of a split that the first one did not leave out. */
+START_TEST(several_models_without_the_first_split) {
+    char *folder = tiny_experiment();
+    train(folder, "--set train.epochs=1");
+    write_bare(in_folder(folder, "run/best.safetensors"), in_folder(folder, "bare"));
+    write_text(in_folder(folder, "data/aaa_ims.npy"), "no features");
+    char *said = train(folder, "--query star --weights %s/run --weights %s/bare", folder, folder);
+    assert_said(said, "left out: ");
+    assert_said(said, "/data/aaa_ims.npy");
+    assert_said(said, "\n 10  ");
+    folder_remove(folder);
+}
+END_TEST
+
 /* ---- files that are refused -------------------------------------------------------------- */
 
 START_TEST(an_index_of_another_model) {
@@ -269,5 +300,5 @@ END_TEST
 
 LOOPED_TEST_MAIN("search", {an_index_says_what_its_splits_say, 2}, {ties_are_in_order, 1},
                  {sentences_of_a_file, 1}, {sentences_that_are_typed, 1}, {answers_as_json, 1},
-                 {an_index_of_another_model, 1}, {an_index_that_is_cut, 1},
-                 {an_index_that_does_not_hold_together, 1})
+                 {several_models_without_the_first_split, 1}, {an_index_of_another_model, 1},
+                 {an_index_that_is_cut, 1}, {an_index_that_does_not_hold_together, 1})

@@ -76,7 +76,8 @@ static bool visit_weights(ct_config *config, const char *path, int model,
                           const ct_trained *trained) {
     char *best = path ? NULL : ct_path(config->run_folder, "best.safetensors");
     const char *weights = path ? path : best;
-    ct_experiment *e = weights ? ct_experiment_open_trained(config, weights, trained->split) : NULL;
+    const char *split = trained->split ? *trained->split : NULL;
+    ct_experiment *e = weights ? ct_experiment_open_trained(config, weights, split) : NULL;
     bool done = e && trained->visit(trained->context, model, e);
     ct_experiment_close(e);
     free(best);

@@ -17,7 +17,8 @@ int ct_weights_models(ct_weights weights);
 
 /* What trained models are opened for: visit is called with each, `model` counting from 0. */
 typedef struct {
-    const char *split; /* that they are used on; NULL: on none */
+    const char *const *split; /* that they are used on; NULL: on none. A visit may name another for
+                               * the next model */
     bool (*visit)(void *context, int model, const ct_experiment *experiment);
     void *context;
 } ct_trained;
