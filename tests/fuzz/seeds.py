@@ -135,6 +135,8 @@ def metrics_seeds():
              {"step": 2, "dev": {"i2t": recalls, "t2i": recalls, "rsum": 143}, "best": True}]
     yield "lines", "".join(json.dumps(line) + "\n" for line in lines).encode()
     yield "cut", b'{"step":1,"loss":1}\n{"st'
+    yield "ends", b"".join(b'{"step":%s,"loss":%s,"lr":%s,"grad_norm":%s}\n' % line for line in (
+        (b"1", b"1", b"-1.5e308", b"1e-320"), (b"1.7e308", b"1.7e308", b"1.5e308", b"2"), (b"1.75e308", b"3", b"0", b"5e-324")))
 
 
 def results_seeds():

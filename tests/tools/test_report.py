@@ -241,6 +241,20 @@ class Report(unittest.TestCase):
         for number, (x, _) in enumerate(points):
             self.assertAlmostEqual(x, left + (right - left) * number / 399, delta=0.11)
 
+    def test_numbers_at_the_ends_are_drawn(self) -> None:
+        run = self.copy("ends")
+        curves = {"loss": (1, 1.5e308), "lr": (-1.7e308, 1.7e308), "reward": (1.7e308, 1.7e308), "own": (5e-324, 5e-324),
+                  "grad_norm": (5e-324, 1e308), "decoder": (0, 5e-324), "retrieval": (1, 1 + 2**-52), "tiny": (5e-324, 1e-310)}
+        lines = [{"step": step} | {name: values[i] for name, values in curves.items()}
+                 for i, step in enumerate((1e308, 1.79e308))]
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        page = Page(self.report(run))
+        drawn = [str(value) for tag, a in page.tags if tag in ("path", "text", "circle")
+                 for name, value in a.items() if name in ("d", "x", "y", "cx", "cy")]
+        self.assertGreater(len(drawn), 5 * len(curves))
+        for value in drawn:
+            self.assertNotRegex(value, "inf|nan|[0-9]{5}")
+
     def test_escapes_everything(self) -> None:
         run = self.copy(b"<script>alert(1)<|script>&\"'")
         line = {"step": 1, "<script>alert(2)</script>": 1, "\"'&\u0001": 2}

@@ -28,6 +28,10 @@ static double round_step(double span, int parts) {
 
 /* ---- axes -------------------------------------------------------------------------------- */
 
+/* Within these, sums and differences of an axis neither overflow nor vanish; what lies outside is
+ * drawn at the axis' end. */
+static const double largest = 1e307, smallest = 1e-307;
+
 typedef struct {
     double low, high, step;
     bool logarithmic;
@@ -36,13 +40,16 @@ typedef struct {
 
 static double place(const axis *a, double value) {
     double low = a->low, high = a->high;
+    value = fmin(fmax(value, low), high);
     if (a->logarithmic) low = log10(low), high = log10(high), value = log10(value);
     return a->from + (value - low) / (high - low) * (a->to - a->from);
 }
 
 static axis linear_axis(double low, double high, int parts, double from, double to) {
-    if (low == high) {
-        double room = low == 0 ? 1 : 0.1 * fabs(low);
+    double size = fmax(fabs(low), fabs(high));
+    if (size < smallest) low = high = size = 0;
+    if (high - low <= 1e-12 * size) { /* no ticks would tell them apart */
+        double room = size > 0 ? 0.1 * size : 1;
         low -= room, high += room;
     }
     double step = round_step(high - low, parts);
@@ -51,6 +58,7 @@ static axis linear_axis(double low, double high, int parts, double from, double 
 }
 
 static axis y_axis(double low, double high, bool linear) {
+    if (low > 0) low = fmax(low, smallest), high = fmax(high, smallest);
     if (linear || low <= 0 || high <= 30 * low) {
         if (low > 0 && low < 0.5 * high) low = 0; /* most of the way down: the rest too */
         return linear_axis(low, high, 4, HEIGHT - BOTTOM, TOP);
@@ -59,7 +67,7 @@ static axis y_axis(double low, double high, bool linear) {
     return (axis){first, last, 0, true, HEIGHT - BOTTOM, TOP};
 }
 
-/* Whether there is a point at all, and the values between which all lie. */
+/* Whether there is a point at all, and the values between which all that are drawn lie. */
 static bool range(const ct_plot *plot, double y[2]) {
     y[0] = INFINITY;
     y[1] = -INFINITY;
@@ -69,7 +77,9 @@ static bool range(const ct_plot *plot, double y[2]) {
             y[1] = fmax(y[1], plot->curve[c].point[i].y);
         }
     }
-    return y[0] <= y[1];
+    bool any = y[0] <= y[1];
+    for (int end = 0; end < 2; end++) y[end] = fmin(fmax(y[end], -largest), largest);
+    return any;
 }
 
 /* How many digits tell a tick from the next. */
@@ -91,8 +101,9 @@ static void write_y_tick(FILE *page, const axis *y, double value) {
 
 static void write_y_axis(FILE *page, const axis *y) {
     if (y->logarithmic) {
-        double decades = log10(y->high / y->low), each = decades > 5 ? ceil(decades / 5) : 1;
-        for (double v = y->low; v <= 1.001 * y->high; v *= pow(10, each)) write_y_tick(page, y, v);
+        int first = (int)lround(log10(y->low)), last = (int)lround(log10(y->high));
+        int each = last - first > 5 ? (last - first + 4) / 5 : 1;
+        for (int d = first; d <= last; d += each) write_y_tick(page, y, pow(10, d));
         return;
     }
     int ticks = (int)lround((y->high - y->low) / y->step);
@@ -101,9 +112,9 @@ static void write_y_axis(FILE *page, const axis *y) {
 
 static void write_x_axis(FILE *page, const axis *x) {
     fprintf(page, "<path class=\"axis\" d=\"M%d %dH%d\"/>", LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT);
-    for (double v = ceil(x->low / x->step - 1e-9) * x->step; v <= x->high * (1 + 1e-9);
-         v += x->step) {
-        double at = place(x, v);
+    int ticks = (int)(x->high / x->step + 1e-9);
+    for (int i = 0; i <= ticks; i++) {
+        double v = i * x->step, at = place(x, v);
         fprintf(page,
                 "<path class=\"axis\" d=\"M%.1f %dv4\"/><text class=\"x\" x=\"%.1f\" y=\"%d\">", at,
                 HEIGHT - BOTTOM, at, HEIGHT - BOTTOM + 16);
@@ -180,9 +191,10 @@ static void write_legend(FILE *page, const ct_plot *plot) {
 void ct_plot_write(FILE *page, const ct_plot *plot) {
     double y[2];
     if (!range(plot, y)) return;
-    axis across = linear_axis(0, plot->last, 4, LEFT, WIDTH - RIGHT),
+    double last = fmin(plot->last, largest);
+    axis across = linear_axis(0, last, 4, LEFT, WIDTH - RIGHT),
          up = y_axis(y[0], y[1], plot->linear);
-    across.high = plot->last;
+    across.high = last;
     ct_htmlf(page, "<figure class=\"plot\"><figcaption><h3>%s", plot->title);
     if (*plot->unit) ct_htmlf(page, " <small>%s</small>", plot->unit);
     if (up.logarithmic) fputs(" <small>logarithmic</small>", page);
