@@ -196,6 +196,9 @@ ct_attention_options ct_attention_defaults(void);
 ct_module *ct_attention_create(int64_t width, const ct_attention_options *options);
 ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, ct_tensor *value,
                         ct_tensor *mask);
+/* Dropout drawn from rng, NULL: the default generator, under the name "dropout". */
+ct_tensor *ct_attention_from(ct_module *attention, ct_tensor *query, ct_tensor *key,
+                             ct_tensor *value, ct_tensor *mask, ct_rng *rng);
 
 /* Of given parameters: those of timm's `qkv` and `proj` are such. Dropout is taken as it stands. */
 typedef struct {
@@ -224,6 +227,9 @@ ct_transformer_layer_options ct_transformer_layer_defaults(void);
 ct_module *ct_transformer_layer_create(int64_t width, int heads, int64_t hidden,
                                        const ct_transformer_layer_options *options);
 ct_tensor *ct_transformer_layer(ct_module *layer, ct_tensor *x, ct_tensor *mask);
+/* Dropout drawn from rng, NULL: the default generator, under an attention's name and
+ * "attention_dropout", "hidden_dropout", "mlp_dropout". */
+ct_tensor *ct_transformer_layer_from(ct_module *layer, ct_tensor *x, ct_tensor *mask, ct_rng *rng);
 
 /* Positions, for what does not know them. Learned: x (B,T,width) plus the first T rows of weight
  * (steps,width), initially N(0,0.02^2); T at most `steps`. */

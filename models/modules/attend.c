@@ -46,7 +46,7 @@ static ct_tensor *attention_forward(const ct_graph_node *node, ct_graph_state *s
                                     ct_tensor *x) {
     ct_tensor *mask = NULL;
     if (!padding_mask(state, x, &mask)) return NULL;
-    ct_tensor *y = ct_attention(node->module, x, x, x, mask);
+    ct_tensor *y = ct_attention_from(node->module, x, x, x, mask, state->rng);
     return ct_flag(node, ATTENTION_RESIDUAL) ? ct_add(x, y) : y;
 }
 
@@ -105,7 +105,8 @@ static bool transformer_create(ct_graph_node *node, const ct_graph_context *cont
 static ct_tensor *transformer_forward(const ct_graph_node *node, ct_graph_state *state,
                                       ct_tensor *x) {
     ct_tensor *mask = NULL;
-    return padding_mask(state, x, &mask) ? ct_transformer_layer(node->module, x, mask) : NULL;
+    if (!padding_mask(state, x, &mask)) return NULL;
+    return ct_transformer_layer_from(node->module, x, mask, state->rng);
 }
 
 static double transformer_flops(const ct_graph_node *node, double rows, double steps) {

@@ -60,7 +60,8 @@ static ct_tensor *causal_mask(const ct_tensor *scores, ct_tensor *mask) {
 
 /* `attention` is whose weights are observed, or NULL. */
 static ct_tensor *attend(const ct_module *attention, ct_tensor *const x[3], ct_tensor *mask,
-                         const ct_attention_parameters *p, const ct_attention_options *o) {
+                         const ct_attention_parameters *p, const ct_attention_options *o,
+                         ct_rng *rng) {
     ct_tensor *query = project(p, o->heads, 0, x[0]);
     ct_tensor *key = project(p, o->heads, 1, x[1]);
     ct_tensor *value = project(p, o->heads, 2, x[2]);
@@ -74,9 +75,7 @@ static ct_tensor *attend(const ct_module *attention, ct_tensor *const x[3], ct_t
     ct_tensor *weights = ct_softmax(scores, -1);
     if (mask) weights = ct_masked_fill(weights, mask, 0);
     ct_observed(attention, "weights", weights);
-    if (o->dropout > 0) {
-        weights = ct_dropout_with(weights, o->dropout, ct_default_rng(), "dropout");
-    }
+    weights = ct_dropout_with(weights, o->dropout, rng, "dropout");
     ct_tensor *heads = ct_transpose(ct_matmul(weights, value), 1, 2);
     ct_shape joined = CT_SHAPE(x[0]->shape.dim[0], x[0]->shape.dim[1], width);
     return ct_linear_with(ct_reshape(heads, joined), p->out_weight, p->out_bias);
@@ -107,7 +106,8 @@ static bool check_parameter(const char *name, const ct_tensor *x, ct_shape expec
 }
 
 static ct_tensor *checked(const ct_module *attention, ct_tensor *const x[3], ct_tensor *mask,
-                          ct_attention_parameters parameters, ct_attention_options options) {
+                          ct_attention_parameters parameters, ct_attention_options options,
+                          ct_rng *rng) {
     if (!ct_nn_input("attention", "out_weight", parameters.out_weight, 2)) return NULL;
     int64_t width = parameters.out_weight->shape.dim[0];
     if (!check_options(width, &options) || !check_inputs(x, mask, width) ||
@@ -117,17 +117,18 @@ static ct_tensor *checked(const ct_module *attention, ct_tensor *const x[3], ct_
         !check_parameter("out_bias", parameters.out_bias, CT_SHAPE(width))) {
         return NULL;
     }
-    CT_SCOPE { return ct_escape(attend(attention, x, mask, &parameters, &options)); }
+    CT_SCOPE { return ct_escape(attend(attention, x, mask, &parameters, &options, rng)); }
     return NULL;
 }
 
 ct_tensor *ct_attention_with(ct_tensor *query, ct_tensor *key, ct_tensor *value, ct_tensor *mask,
                              ct_attention_parameters parameters, ct_attention_options options) {
-    return checked(NULL, (ct_tensor *const[]){query, key, value}, mask, parameters, options);
+    return checked(NULL, (ct_tensor *const[]){query, key, value}, mask, parameters, options,
+                   ct_default_rng());
 }
 
-ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, ct_tensor *value,
-                        ct_tensor *mask) {
+ct_tensor *ct_attention_from(ct_module *attention, ct_tensor *query, ct_tensor *key,
+                             ct_tensor *value, ct_tensor *mask, ct_rng *rng) {
     if (!ct_module_is("attention", attention, &attention_class)) return NULL;
     ct_attention_options options = *(const ct_attention_options *)ct_module_self(attention);
     if (!ct_module_training(attention)) options.dropout = 0;
@@ -140,7 +141,13 @@ ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, 
             .out_bias = ct_module_own(out, "bias"),
         };
         ct_tensor *const x[3] = {query, key, value};
-        return ct_escape(checked(attention, x, mask, parameters, options));
+        return ct_escape(
+            checked(attention, x, mask, parameters, options, rng ? rng : ct_default_rng()));
     }
     return NULL;
+}
+
+ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, ct_tensor *value,
+                        ct_tensor *mask) {
+    return ct_attention_from(attention, query, key, value, mask, NULL);
 }

@@ -44,35 +44,41 @@ ct_module *ct_transformer_layer_create(int64_t width, int heads, int64_t hidden,
     return ct_module_if(layer, build(layer, width, heads, hidden, &o));
 }
 
-static ct_tensor *dropped(ct_module *layer, const char *name, ct_tensor *x) {
+static ct_tensor *dropped(ct_module *layer, const char *name, ct_tensor *x, ct_rng *rng) {
     const transformer_self *self = ct_module_self(layer);
-    if (!ct_module_training(layer) || self->dropout == 0) return x;
-    return ct_dropout_with(x, self->dropout, ct_default_rng(), name);
+    return ct_dropout_with(x, ct_module_training(layer) ? self->dropout : 0, rng, name);
 }
 
-static ct_tensor *attended(ct_module *layer, ct_tensor *x, ct_tensor *mask) {
+static ct_tensor *attended(ct_module *layer, ct_tensor *x, ct_tensor *mask, ct_rng *rng) {
     ct_module *attention = ct_module_child(layer, "self_attn");
-    return dropped(layer, "attention_dropout", ct_attention(attention, x, x, x, mask));
+    ct_tensor *y = ct_attention_from(attention, x, x, x, mask, rng);
+    return dropped(layer, "attention_dropout", y, rng);
 }
 
-static ct_tensor *mlp(ct_module *layer, ct_tensor *x) {
+static ct_tensor *mlp(ct_module *layer, ct_tensor *x, ct_rng *rng) {
     ct_tensor *hidden = ct_forward(ct_module_child(layer, "activation"),
                                    ct_linear(ct_module_child(layer, "linear1"), x));
-    hidden = dropped(layer, "hidden_dropout", hidden);
-    return dropped(layer, "mlp_dropout", ct_linear(ct_module_child(layer, "linear2"), hidden));
+    hidden = dropped(layer, "hidden_dropout", hidden, rng);
+    ct_tensor *y = ct_linear(ct_module_child(layer, "linear2"), hidden);
+    return dropped(layer, "mlp_dropout", y, rng);
 }
 
-ct_tensor *ct_transformer_layer(ct_module *layer, ct_tensor *x, ct_tensor *mask) {
+ct_tensor *ct_transformer_layer_from(ct_module *layer, ct_tensor *x, ct_tensor *mask, ct_rng *rng) {
     if (!ct_module_is("transformer_layer", layer, &transformer_class)) return NULL;
     const transformer_self *self = ct_module_self(layer);
     ct_module *norm1 = ct_module_child(layer, "norm1"), *norm2 = ct_module_child(layer, "norm2");
+    if (!rng) rng = ct_default_rng();
     CT_SCOPE {
         if (self->norm_first) {
-            x = ct_add(x, attended(layer, ct_layer_norm(norm1, x), mask));
-            return ct_escape(ct_add(x, mlp(layer, ct_layer_norm(norm2, x))));
+            x = ct_add(x, attended(layer, ct_layer_norm(norm1, x), mask, rng));
+            return ct_escape(ct_add(x, mlp(layer, ct_layer_norm(norm2, x), rng)));
         }
-        x = ct_layer_norm(norm1, ct_add(x, attended(layer, x, mask)));
-        return ct_escape(ct_layer_norm(norm2, ct_add(x, mlp(layer, x))));
+        x = ct_layer_norm(norm1, ct_add(x, attended(layer, x, mask, rng)));
+        return ct_escape(ct_layer_norm(norm2, ct_add(x, mlp(layer, x, rng))));
     }
     return NULL;
+}
+
+ct_tensor *ct_transformer_layer(ct_module *layer, ct_tensor *x, ct_tensor *mask) {
+    return ct_transformer_layer_from(layer, x, mask, NULL);
 }

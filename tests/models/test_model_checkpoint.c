@@ -3,11 +3,13 @@
 #include "tests/models/model_small.h"
 
 /* Dropout in both chains and in the decoder, whose draws come in turn. */
-#define DROPPING                                                                         \
-    "[image]\nfc = linear width=8\ndrop = dropout p=0.3\ngcn = gcn x 2\n" POLICY         \
-    "pool = mean + gru\nbn = batchnorm\n[text]\nembed = words width=6\ndrop = dropout\n" \
-    "conv = conv1d kernel=3\nbnw = batchnorm\n" POLICY "pool = bigru width=8\n[loss]\n"  \
-    "retrieval = hinge\ndecoder = convcap width=4 hidden=3 layers=2 kernel=3 dropout=0.2\n" BOTH
+#define DROPPING                                                                            \
+    "[image]\nfc = linear width=8\ndrop = dropout p=0.3\n"                                  \
+    "enc = transformer heads=2 dropout=0.2\ngcn = gcn x 2\n" POLICY                         \
+    "pool = mean + gru\nbn = batchnorm\n[text]\nembed = words width=6\ndrop = dropout\n"    \
+    "conv = conv1d kernel=3\natt = attention heads=2 dropout=0.2\nbnw = batchnorm\n" POLICY \
+    "pool = bigru width=8\n[loss]\nretrieval = hinge\n"                                     \
+    "decoder = convcap width=4 hidden=3 layers=2 kernel=3 dropout=0.2\n" BOTH
 
 /* The gradients of all parameters and the running statistics, one after the other. */
 typedef struct {
@@ -61,11 +63,38 @@ static void same_bits(const char *text, const char *const *names, int count, ct_
 }
 
 START_TEST(bits_stay) {
-    static const char *const all[] = {"fc", "gcn",  "drop",     "attend", "pool",
-                                      "bn", "conv", "text.bnw", "decoder"};
-    for (int i = 0; i < 9; i++) same_bits(DROPPING, &all[i], 1, CT_F32);
-    same_bits(DROPPING, all, 9, CT_F32);
-    same_bits(DROPPING, all, 9, CT_F64);
+    static const char *const all[] = {"fc",   "gcn",      "drop",    "attend", "pool", "bn",
+                                      "conv", "text.bnw", "decoder", "enc",    "att"};
+    enum { ALL = sizeof all / sizeof *all };
+    for (int i = 0; i < ALL; i++) same_bits(DROPPING, &all[i], 1, CT_F32);
+    same_bits(DROPPING, all, ALL, CT_F32);
+    same_bits(DROPPING, all, ALL, CT_F64);
+}
+END_TEST
+
+#define ENCODED(kind) IMAGE("enc = " kind " heads=2 dropout=0.3\n") TEXT("") LOSS
+
+/* The loss of a step, which draws from the generator given alone. */
+static double drawn_loss(ct_model *model) {
+    ct_batch batch = batch_of(CT_F32, 0);
+    ct_rng rng = ct_rng_create(9, 0), before = *ct_default_rng();
+    ct_losses losses = ct_model_losses(model, &batch, 0, &rng);
+    ck_assert_msg(ct_backward(losses.term[CT_LOSS_TOTAL]), "%s", ct_error());
+    ck_assert_uint_gt(rng.offset, 0);
+    ck_assert_uint_eq(ct_default_rng()->offset, before.offset);
+    return ct_item(losses.term[CT_LOSS_TOTAL]);
+}
+
+START_TEST(draws_are_from_the_generator_given) {
+    static const char *const text[] = {ENCODED("attention"), ENCODED("transformer")};
+    CT_SCOPE {
+        ct_model *model = model_of(text[_i / 2], CT_F32);
+        if (_i % 2) ck_assert(ct_model_checkpoint(model, "enc"));
+        double loss = drawn_loss(model);
+        ck_assert_double_eq(drawn_loss(model), loss);
+        ct_model_destroy(model);
+    }
+    assert_no_error();
 }
 END_TEST
 
@@ -129,5 +158,5 @@ START_TEST(unknown_names_are_refused) {
 }
 END_TEST
 
-TEST_MAIN("model_checkpoint", bits_stay, less_is_kept, the_table_says_which,
-          unknown_names_are_refused)
+LOOPED_TEST_MAIN("model_checkpoint", {bits_stay, 1}, {draws_are_from_the_generator_given, 4},
+                 {less_is_kept, 1}, {the_table_says_which, 1}, {unknown_names_are_refused, 1})

@@ -89,6 +89,12 @@ START_TEST(transformer_layer_drops_in_training) {
         ct_tensor *a = ct_forward(layer, x), *b = ct_forward(layer, x);
         assert_no_error();
         ck_assert(memcmp(ct_data(a), ct_data(b), 24 * sizeof(double)) != 0);
+        ct_rng one = *ct_default_rng(), same = one;
+        a = ct_transformer_layer_from(layer, x, NULL, &one);
+        assert_close(ct_transformer_layer_from(layer, x, NULL, &same), a, 0, 0, "generator given");
+        ck_assert_uint_eq(one.offset, same.offset);
+        assert_close(ct_transformer_layer_from(layer, x, NULL, NULL), a, 0, 0, "the default one");
+        ck_assert_uint_eq(ct_default_rng()->offset, one.offset);
         ck_assert_ptr_null(
             ct_transformer_layer(layer, ct_zeros(CT_F64, CT_CPU, CT_SHAPE(2, 3, 5)), NULL));
         assert_error("expected (B,T,4)");
