@@ -29,7 +29,9 @@ bool ct_page_save(const char *path, const char *title, bool (*body)(FILE *page, 
     rest = copy_to(page, rest, "{{body}}");
     bool done = body(page, context);
     fputs(rest, page);
-    if ((ferror(page) | fclose(page)) && done) done = ct_fail_bool("%s: out of memory", path);
+    bool wrong = ferror(page) != 0;
+    wrong = fclose(page) != 0 || wrong;
+    if (wrong && done) done = ct_fail_bool("%s: out of memory", path);
     done = done && ct_file_write(path, text, size);
     free(text);
     return done;
