@@ -119,9 +119,9 @@ static const struct argp_option options[] = {
     {"top", OPT_TOP, "N", 0, "How many answers a query prints (default 10)", 1},
     {"json", OPT_JSON, 0, 0, "Print a query's answers as JSON, an object a line", 1},
     {"weights", OPT_WEIGHTS, "PATH", 0,
-     "Weights for the commands above: a file, or the folder of a run of any graph (default: "
-     "best.safetensors of this run). Given more than once: the mean of the models' similarities "
-     "(--evaluate, --query)",
+     "Weights for the commands above but --report: a file, or the folder of a run of any graph "
+     "(default: best.safetensors of this run). Given more than once: the mean of the models' "
+     "similarities (--evaluate, --query, --queries, --query-image)",
      1},
     {"help-config", OPT_HELP_CONFIG, 0, 0, "Print every configuration key, its default and meaning",
      2},
