@@ -147,6 +147,7 @@ def results_seeds():
                              "peak_memory_bytes": 1e9, "versions": {"cotangent": "0.1.0", "compiler": "12",
                                                                     "machine": "x"}, "config": ""}).encode()
     yield "none", b"{}"
+    yield "ends", b'{"parameters":1e300,"steps":-1e300,"train_seconds":1e300,"peak_memory_bytes":1.7e308,"versions":{}}'
 
 
 def checksum(data):

@@ -255,6 +255,15 @@ class Report(unittest.TestCase):
         for value in drawn:
             self.assertNotRegex(value, "inf|nan|[0-9]{5}")
 
+    def test_results_at_the_ends(self) -> None:
+        run = self.copy("large")
+        results = json.loads((run / "results.json").read_text())
+        results |= {"parameters": 1e300, "steps": -1e300, "train_seconds": 2e300}
+        (run / "results.json").write_text(json.dumps(results))
+        page = self.report(run)
+        for fact in ("1e+300", "-1e+300", "2e+300 s"):
+            self.assertIn(f"<b>{fact}</b>", page)
+
     def test_escapes_everything(self) -> None:
         run = self.copy(b"<script>alert(1)<|script>&\"'")
         line = {"step": 1, "<script>alert(2)</script>": 1, "\"'&\u0001": 2}

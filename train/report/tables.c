@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/report/tables.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "train/config/config_keys.h"
@@ -8,11 +9,15 @@
 
 /* ---- facts ------------------------------------------------------------------------------- */
 
+/* A file's number may be larger than a whole one can be. */
+static bool is_whole(double value) { return fabs(value) < 1e18; }
+
 static void write_duration(FILE *page, double seconds) {
-    long s = (long)(seconds + 0.5);
+    long s = is_whole(seconds) ? (long)(seconds + 0.5) : 0;
     if (s >= 3600) fprintf(page, "%ld h %02ld min", s / 3600, s / 60 % 60);
     else if (s >= 60) fprintf(page, "%ld min %02ld s", s / 60, s % 60);
-    else fprintf(page, "%.1f s", seconds);
+    else if (is_whole(seconds)) fprintf(page, "%.1f s", seconds);
+    else fprintf(page, "%.3g s", seconds);
 }
 
 static void write_bytes(FILE *page, double bytes) {
@@ -30,7 +35,10 @@ static void write_fact(FILE *page, const json_t *of, const char *path, const cha
     switch (kind) {
     case FACT_PERCENT: fprintf(page, "%.1f<small>%%</small>", value); break;
     case FACT_SUM: fprintf(page, "%.1f", value); break;
-    case FACT_WHOLE: ct_html_whole(page, (int64_t)value); break;
+    case FACT_WHOLE:
+        if (is_whole(value)) ct_html_whole(page, (int64_t)value);
+        else fprintf(page, "%.3g", value);
+        break;
     case FACT_DURATION: write_duration(page, value); break;
     case FACT_BYTES: write_bytes(page, value); break;
     }
