@@ -412,6 +412,7 @@ bn = batchnorm
         kept = (run / "metrics.jsonl").read_bytes()
         for name, content, says in (("metrics.jsonl", b"{}\nnonsense\n", "metrics.jsonl:2"),
                                     ("metrics.jsonl", b"[1]\n", "metrics.jsonl:1"),
+                                    ("metrics.jsonl", b'{}\n\0{"step": 1}\n{}\n', "metrics.jsonl:2"),
                                     ("results.json", b"[]", "results.json"),
                                     ("results.json", b'{"a": ', "results.json")):
             (run / name).write_bytes(content)

@@ -22,12 +22,13 @@ static bool take_line(json_t *lines, const char *path, int number, const char *l
 }
 
 static json_t *read_lines(const char *path) {
-    char *text = ct_file_read(path, NULL);
+    size_t bytes = 0;
+    char *text = ct_file_read(path, &bytes);
     json_t *lines = text ? json_array() : NULL;
     int number = 1;
-    for (const char *at = text; lines && ct_ok() && *at; number++) {
-        const char *end = strchr(at, '\n');
-        if (!end) break;
+    for (const char *at = text; lines && ct_ok(); number++) {
+        const char *end = memchr(at, '\n', bytes - (size_t)(at - text));
+        if (!end) break; /* a line that is cut, or the end */
         take_line(lines, path, number, at, (size_t)(end - at));
         at = end + 1;
     }
