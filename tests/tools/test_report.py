@@ -424,6 +424,14 @@ bn = batchnorm
         done = self.train(self.folder / "data", "--report")
         self.assertEqual(done.returncode, 2)
 
+    def test_run_beside_itself(self) -> None:
+        again = self.folder / "again"
+        again.symlink_to(self.run_folder)
+        for others in (["--compare", self.run_folder], ["--compare", self.copy("beside"), "--compare", again]):
+            done = self.train(self.run_folder, "--report", *others)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
+            self.assertIn(f"--compare {others[-1]}: given twice, first as {self.run_folder}", done.stderr)
+
     def variant(self, name: bytes, seed: int, rate: str, plus: float) -> Path:
         """The run as if of another seed and rate, with other numbers."""
         run = self.copy(name)
@@ -448,7 +456,7 @@ bn = batchnorm
         values = [0.0, 2.0, 7.0]
         mean = sum(values) / 3
         spread = math.sqrt(sum((value - mean) ** 2 for value in values) / 2)
-        self.assertEqual(page.cells[page.cells.index("mean of 3 seeds") + 1], f"{50 + mean:.1f} \u00b1 {spread:.1f}")
+        self.assertEqual(page.cells[page.cells.index("mean of 3 runs") + 1], f"{50 + mean:.1f} \u00b1 {spread:.1f}")
         for setting, expected in (("[run] seed", ["1", "2", "1", "5"]), ("[train] lr", ["0.01", "0.01", "0.02", "0.01"])):
             row = page.cells.index(setting)
             self.assertEqual(page.cells[row + 1:row + 5], expected)

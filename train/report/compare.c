@@ -92,7 +92,7 @@ static void write_spread(FILE *page, ct_run_record *const *runs, int count, cons
     double mean, deviation;
     int n = spread(runs, count, group, of, split, "rsum", &mean, &deviation);
     if (n < 2) return;
-    fprintf(page, "<tr class=\"mean\"><th scope=\"row\">mean of %d seeds</th>", n);
+    fprintf(page, "<tr class=\"mean\"><th scope=\"row\">mean of %d runs</th>", n);
     for (int i = 0; i < PATHS; i++) {
         spread(runs, count, group, of, split, paths[i], &mean, &deviation);
         fprintf(page, "<td>%.1f <small>\u00b1 %.1f</small></td>", mean, deviation);

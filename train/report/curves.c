@@ -160,7 +160,7 @@ static bool collect_all(ct_run_record *const *runs, int count, const int *group,
     }
     for (int g = 0, left = count; left; g++) {
         ct_curve *mean = &curve[(*curves)++];
-        *mean = (ct_curve){.label = "mean of its seeds", .colour = g};
+        *mean = (ct_curve){.label = "mean of its runs", .colour = g};
         if (!take_mean(curve, count, group, g, mean)) return false;
         for (int i = 0; i < count; i++) {
             left -= group[i] == g;

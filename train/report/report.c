@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/report/report.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "train/report/attention.h"
@@ -155,6 +157,23 @@ static bool write_comparison(FILE *page, void *context) {
     return ct_curves_compare(page, c->runs, c->count, c->group);
 }
 
+/* A run twice would weigh double in a mean. */
+static bool check_folders(const comparison *c) {
+    struct stat *status = calloc((size_t)c->count, sizeof *status);
+    if (!status) return ct_fail_bool("out of memory");
+    for (int i = 0; i < c->count && ct_ok(); i++) {
+        const char *folder = c->runs[i]->folder;
+        if (stat(folder, &status[i]) < 0) ct_fail("%s: %s", folder, strerror(errno));
+        for (int k = 0; k < i && ct_ok(); k++) {
+            if (status[k].st_dev == status[i].st_dev && status[k].st_ino == status[i].st_ino) {
+                ct_fail("--compare %s: given twice, first as %s", folder, c->runs[k]->folder);
+            }
+        }
+    }
+    free(status);
+    return ct_ok();
+}
+
 bool ct_comparison_command(ct_config *config, const char *const *others, int count,
                            const char *path) {
     comparison c = {.runs = calloc((size_t)count + 1, sizeof(ct_run_record *)),
@@ -165,6 +184,7 @@ bool ct_comparison_command(ct_config *config, const char *const *others, int cou
         done = c.runs[i] != NULL;
         c.count += done;
     }
+    done = done && check_folders(&c);
     if (done) ct_compare_groups(c.runs, c.count, c.group);
     done = done && save(config, path, "comparison.html", c.runs[0]->name, write_comparison, &c);
     for (int i = 0; i < c.count; i++) ct_run_record_free(c.runs[i]);

@@ -24,7 +24,7 @@ bool ct_report_command(ct_config *config, const char *split, const char *path);
 
 /* The same of that run and `count` others, by their folders: recalls with mean and spread over
  * seeds, where the configurations differ, and curves on common axes; by default to comparison.html
- * in the first run's folder. */
+ * in the first run's folder. An error, too, if a run is given twice. */
 bool ct_comparison_command(ct_config *config, const char *const *others, int count,
                            const char *path);
 
