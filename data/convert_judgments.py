@@ -19,12 +19,17 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
-
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
-import printing  # noqa: E402
+import missing_package  # noqa: E402
+
+try:
+    import numpy as np
+
+    import printing
+except ImportError as error:
+    missing_package.stop(error)
 
 NAMES = {"eccv": "ECCV Caption", "cxc": "Crisscrossed Captions", "original": "COCO"}
 Judged = dict[int, list[int]]
@@ -61,6 +66,8 @@ def image_rows(package: Path, ids: list[int]) -> dict[int, int]:
     for caption in ids:
         if caption not in image_of:
             raise ConversionError(f"caption {caption} is none of COCO's test split")
+        if not image_of[caption]:
+            raise ConversionError(f"caption {caption} has no image, expected one in original_caption_to_image.json")
         rows.setdefault(image_of[caption][0], len(rows))
     return rows
 

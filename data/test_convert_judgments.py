@@ -59,6 +59,8 @@ class ConvertJudgments(Scratch):
         self.put("eccv_caption_to_image", [1])
         self.assertIn("expected JSON", self.fails("eccv", self.package, self.folder / "out.json"))
         self.assertIn("cxc_image", self.fails("cxc", self.package, self.folder / "out.json"))
+        self.put("original_caption_to_image", {"70": [8], "30": [], "50": [2], "90": [2]})
+        self.assertIn("caption 30 has no image", self.fails("eccv", self.package, self.folder / "out.json"))
 
 
 if __name__ == "__main__":
