@@ -228,6 +228,33 @@ START_TEST(an_index_of_another_model) {
 }
 END_TEST
 
+/* Other settings of how images and captions are read, with the same weights. */
+START_TEST(an_index_of_a_model_that_reads_otherwise) {
+    static const char *const others[] = {
+        "data.max_words=2",
+        "data.pad_words=4",
+        "compat.image_batchnorm_eval=batch",
+    };
+    char *folder = tiny_experiment(), options[1024];
+    train(folder, "--set train.epochs=1");
+    train(folder, "--index %s/first", folder);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        snprintf(options, sizeof options, "--query star --set %s %s", others[i],
+                 in_index(folder, "first"));
+        REFUSED(folder, options, "/first: an index of another model (", "--index");
+    }
+    const char *batches = "--set compat.image_batchnorm_eval=batch";
+    train(folder, "--index %s/batches %s", folder, batches);
+    snprintf(options, sizeof options, "--query star --set evaluate.batch=4 %s %s", batches,
+             in_index(folder, "batches"));
+    REFUSED(folder, options, "/batches: an index of another model (");
+    train(folder, "--query star --set evaluate.batch=4 %s", in_index(folder, "first"));
+    train(folder, "--query star --set compat.evaluation_report=released %s",
+          in_index(folder, "first"));
+    folder_remove(folder);
+}
+END_TEST
+
 /* Cut anywhere: in its length, its header, its rows, its texts. */
 START_TEST(an_index_that_is_cut) {
     char *folder = tiny_experiment(), options[1024];
@@ -301,4 +328,5 @@ END_TEST
 LOOPED_TEST_MAIN("search", {an_index_says_what_its_splits_say, 2}, {ties_are_in_order, 1},
                  {sentences_of_a_file, 1}, {sentences_that_are_typed, 1}, {answers_as_json, 1},
                  {several_models_without_the_first_split, 1}, {an_index_of_another_model, 1},
-                 {an_index_that_is_cut, 1}, {an_index_that_does_not_hold_together, 1})
+                 {an_index_of_a_model_that_reads_otherwise, 1}, {an_index_that_is_cut, 1},
+                 {an_index_that_does_not_hold_together, 1})

@@ -38,7 +38,7 @@ typedef struct {
 
 typedef struct {
     ct_measure measure;
-    char fingerprint[24]; /* of the model: its graph, its vocabulary and all its numbers */
+    char fingerprint[24]; /* of the model, its vocabulary and what else embeddings are by */
     ct_index_split *splits;
     int count;
     ct_safetensors *file; /* NULL: it was made */

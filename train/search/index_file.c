@@ -23,6 +23,17 @@ static const char *measure_name(ct_measure measure) {
     return measure == CT_ORDER ? "order" : "cosine";
 }
 
+/* What else an embedding depends on and the graph does not say: how captions are cut, and how batch
+ * norm evaluates. */
+static bool hash_settings(const ct_experiment *e, uint64_t *hash) {
+    const ct_config *c = e->config;
+    bool of_batch;
+    if (!ct_compat_released(&c->model, "image_batchnorm_eval", &of_batch)) return false;
+    int64_t numbers[] = {c->max_words, c->pad_words, of_batch ? c->evaluate_batch : 0};
+    *hash = ct_hash_words(*hash, numbers, sizeof numbers);
+    return true;
+}
+
 bool ct_index_fingerprint(const ct_experiment *e, char text[24]) {
     ct_weight_notes notes;
     uint64_t hash = 0;
@@ -30,7 +41,7 @@ bool ct_index_fingerprint(const ct_experiment *e, char text[24]) {
     if (done) {
         hash = ct_hash_words(hash, notes.graph, strlen(notes.graph));
         hash = ct_hash_words(hash, notes.vocabulary, strlen(notes.vocabulary));
-        done = ct_weights_hash(ct_model_module(e->model), &hash);
+        done = hash_settings(e, &hash) && ct_weights_hash(ct_model_module(e->model), &hash);
     }
     ct_weight_notes_free(&notes);
     snprintf(text, 24, "%016" PRIx64, hash);
