@@ -180,5 +180,29 @@ START_TEST(queries_ask_all_models) {
 }
 END_TEST
 
+/* As many captions, but one run reads whose they are and the other counts them off. */
+START_TEST(captions_of_other_images_are_refused) {
+    char *folder = tiny_experiment(), options[1024], captions[256] = "", ids[256] = "";
+    train(folder, "--set train.epochs=1", NULL);
+    snprintf(options, sizeof options,
+             "--set train.epochs=1 --set run.folder=%s/names --set data.ids=names "
+             "--set data.train_split=even --set data.dev_split=even --set data.test_splits=even",
+             folder);
+    for (int i = 0; i < TEST_IMAGES; i++) {
+        strcat(captions, "a red star\n");
+        sprintf(ids + strlen(ids), "%d\n", TEST_IMAGES - 1 - i);
+    }
+    write_text(in_folder(folder, "data/even_caps.txt"), captions);
+    write_text(in_folder(folder, "data/even_ids.txt"), ids);
+    ck_assert_int_eq(
+        link(in_folder(folder, "data/test_ims.npy"), in_folder(folder, "data/even_ims.npy")), 0);
+    train(folder, options, NULL);
+    snprintf(options, sizeof options, "--evaluate even --weights %s/run --weights %s/names", folder,
+             folder);
+    REFUSED(folder, options, "even: captions are of other images for ", "/names than for ", "/run");
+    folder_remove(folder);
+}
+END_TEST
+
 TEST_MAIN("ensemble", mean_of_runs_of_different_graphs, folds_and_all_at_once,
-          queries_ask_all_models)
+          queries_ask_all_models, captions_of_other_images_are_refused)
