@@ -37,8 +37,8 @@ static bool check_padded(const char *op, conv *c) {
 
 static bool check_packed(const char *op, conv *c, const ct_tensor *lengths) {
     ct_tensor_conv1d_options o = c->options;
-    if (o.stride != 1 || ct_size_sum(o.before, o.after) / o.dilation != c->kernel - 1 ||
-        (o.before + o.after) % o.dilation != 0) {
+    int64_t around = ct_size_sum(o.before, o.after);
+    if (o.stride != 1 || around / o.dilation != c->kernel - 1 || around % o.dilation != 0) {
         return ct_fail_bool(
             "%s: before %lld, after %lld, stride %lld, dilation %lld and a kernel of "
             "%lld do not keep a sequence's length",
@@ -107,8 +107,8 @@ typedef struct {
  */
 static joined join_padded(const conv *c, const ct_tensor *x, int64_t k, side of) {
     int64_t stride = c->options.stride, shift = shift_of(c, k);
-    int64_t first = shift < 0 ? (stride - 1 - shift) / stride : 0;
-    int64_t end = c->steps > shift ? (c->steps - shift + stride - 1) / stride : 0;
+    int64_t first = shift < 0 ? (-shift - 1) / stride + 1 : 0;
+    int64_t end = c->steps > shift ? (c->steps - shift - 1) / stride + 1 : 0;
     if (end > c->steps_out) end = c->steps_out;
     if (first >= end) return (joined){0};
     if (of == WRITTEN) return (joined){ct_tensor_slice(x, 0, first, end, 1), NULL};
