@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "tensor/core/shape.h"
+
 static int64_t *host_array(int64_t count, ct_tensor **tensor) {
     *tensor = ct_zeros(CT_I64, CT_CPU, CT_SHAPE(count));
     return *tensor ? ct_data(*tensor) : NULL;
@@ -198,8 +200,9 @@ ct_tensor *ct_packed_positions(const ct_tensor *lengths, int64_t steps, ct_devic
     CT_SCOPE {
         ct_sequence plan;
         const int64_t *length, *order;
-        if (!plan_lengths("packed_positions", &plan, lengths, steps, &length, &order, device))
-            break;
+        const char *op = "packed_positions";
+        if (!plan_lengths(op, &plan, lengths, steps, &length, &order, device)) break;
+        if (!ct_check_sizes(op, CT_SHAPE(plan.batch, steps), CT_I64)) break;
         return ct_escape(positions(&plan, length, order, steps, false, device));
     }
     return NULL;
@@ -210,7 +213,8 @@ ct_tensor *ct_packed_sequences(const ct_tensor *lengths, ct_device device) {
         ct_sequence plan;
         const int64_t *length, *order;
         const char *op = "packed_sequences";
-        if (!plan_lengths(op, &plan, lengths, INT64_MAX, &length, &order, device)) break;
+        int64_t most = INT64_MAX / 2; /* what is twice as long still has a size */
+        if (!plan_lengths(op, &plan, lengths, most, &length, &order, device)) break;
         ct_tensor *host;
         int64_t *sequence = host_array(plan.rows, &host);
         for (int64_t s = 0; sequence && s < plan.steps; s++)

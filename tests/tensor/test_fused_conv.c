@@ -186,6 +186,14 @@ START_TEST(packed_rows_are_step_after_step) {
         assert_error("packed_sequences: length 0 of sequence 0");
         ck_assert(!ct_packed_sequences(ct_zeros(CT_I64, CT_CPU, CT_SHAPE(0)), CT_CPU));
         assert_error("packed_sequences: there are no sequences");
+        ck_assert(!ct_packed_positions(lengths, INT64_MAX / 2 + 1, CT_CPU));
+        assert_error("packed_positions: ");
+        for (int64_t i = 0; i < 2; i++) {
+            ct_tensor *longest = ct_full(CT_I64, CT_CPU, CT_SHAPE(1), 0);
+            *(int64_t *)ct_data(longest) = INT64_MAX >> i;
+            ck_assert(!ct_packed_sequences(longest, CT_CPU));
+            assert_error("");
+        }
     }
 }
 END_TEST
