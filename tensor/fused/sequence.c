@@ -60,9 +60,9 @@ static void sort_lengths(const ct_sequence *plan, const int64_t *length, int64_t
     }
 }
 
-/* Lengths on the host: the rows of each step, and whose they are. *order is plan->order there. */
-static bool lay_out(ct_sequence *plan, const int64_t *length, const int64_t **order,
-                    ct_device device) {
+/* Lengths on the host: the rows of each step, and whose they are, on the host too. *order is what
+ * plan->order holds. */
+static bool lay_out(ct_sequence *plan, const int64_t *length, const int64_t **order) {
     ct_tensor *tensor, *order_host, *inverse_host, *last_host;
     int64_t *count = host_array(2 * plan->steps, &tensor);
     int64_t *sorted = host_array(plan->batch, &order_host);
@@ -77,11 +77,11 @@ static bool lay_out(ct_sequence *plan, const int64_t *length, const int64_t **or
     plan->count = count;
     plan->first = first;
     plan->distance = 1;
-    plan->order = on_device(order_host, device);
-    plan->inverse = on_device(inverse_host, device);
-    plan->last = on_device(last_host, device);
+    plan->order = order_host;
+    plan->inverse = inverse_host;
+    plan->last = last_host;
     *order = sorted;
-    return plan->order && plan->inverse && plan->last;
+    return true;
 }
 
 /* Where each row stands among the rows of the padded (B,x_steps,..), on `device`. */
@@ -102,10 +102,13 @@ static ct_tensor *positions(const ct_sequence *plan, const int64_t *length, cons
 static bool plan_packed(ct_sequence *plan, const int64_t *length, int64_t x_steps, bool reverse,
                         ct_device device) {
     const int64_t *order;
-    if (!lay_out(plan, length, &order, device)) return false;
+    if (!lay_out(plan, length, &order)) return false;
     plan->apart = true;
     plan->source = positions(plan, length, order, x_steps, reverse, device);
-    return plan->source != NULL;
+    plan->order = on_device(plan->order, device);
+    plan->inverse = on_device(plan->inverse, device);
+    plan->last = on_device(plan->last, device);
+    return plan->source && plan->order && plan->inverse && plan->last;
 }
 
 /* From the lengths as they are in memory: nothing is read, and all shapes are those of x. In f64,
@@ -171,7 +174,7 @@ bool ct_sequence_plan(const char *op, ct_sequence *plan, const ct_tensor *x,
 
 /* The plan of packed rows: lengths on the host of at most `most` steps. */
 static bool plan_lengths(const char *op, ct_sequence *plan, const ct_tensor *lengths, int64_t most,
-                         const int64_t **length, const int64_t **order, ct_device device) {
+                         const int64_t **length, const int64_t **order) {
     memset(plan, 0, sizeof *plan);
     plan->batch = ct_count(lengths);
     if (!ct_check_index(op, "lengths", lengths, plan->batch, CT_CPU)) return false;
@@ -183,14 +186,14 @@ static bool plan_lengths(const char *op, ct_sequence *plan, const ct_tensor *len
     if (!check_lengths(op, *length, plan->batch, most)) return false;
     for (int64_t i = 0; i < plan->batch; i++)
         if ((*length)[i] > plan->steps) plan->steps = (*length)[i];
-    return lay_out(plan, *length, order, device);
+    return lay_out(plan, *length, order);
 }
 
 bool ct_sequence_plan_rows(const char *op, ct_sequence *plan, const ct_tensor *x,
                            const ct_tensor *lengths) {
     const int64_t *length, *order;
     int64_t rows = x->shape.dim[0];
-    if (!plan_lengths(op, plan, lengths, rows, &length, &order, x->device)) return false;
+    if (!plan_lengths(op, plan, lengths, rows, &length, &order)) return false;
     if (plan->rows == rows) return true;
     return ct_fail_bool("%s: x is %s, but lengths are of %lld steps together", op,
                         ct_tensor_text(x), (long long)plan->rows);
@@ -201,7 +204,7 @@ ct_tensor *ct_packed_positions(const ct_tensor *lengths, int64_t steps, ct_devic
         ct_sequence plan;
         const int64_t *length, *order;
         const char *op = "packed_positions";
-        if (!plan_lengths(op, &plan, lengths, steps, &length, &order, device)) break;
+        if (!plan_lengths(op, &plan, lengths, steps, &length, &order)) break;
         if (!ct_check_sizes(op, CT_SHAPE(plan.batch, steps), CT_I64)) break;
         return ct_escape(positions(&plan, length, order, steps, false, device));
     }
@@ -214,7 +217,7 @@ ct_tensor *ct_packed_sequences(const ct_tensor *lengths, ct_device device) {
         const int64_t *length, *order;
         const char *op = "packed_sequences";
         int64_t most = INT64_MAX / 2; /* what is twice as long still has a size */
-        if (!plan_lengths(op, &plan, lengths, most, &length, &order, device)) break;
+        if (!plan_lengths(op, &plan, lengths, most, &length, &order)) break;
         ct_tensor *host;
         int64_t *sequence = host_array(plan.rows, &host);
         for (int64_t s = 0; sequence && s < plan.steps; s++)
