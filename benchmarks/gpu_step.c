@@ -11,8 +11,8 @@
  *                             how many of them repeated a recorded one
  *     forward COUNT SAMPLES   the same of forward in training, losses included, without the batch
  *     evaluate SAMPLES        seconds to embed and rank the first of [data] test_splits
- *     product                 FLOP/s of products of the model's width alone, with a row for each
- * region memory                  bytes of device memory in use at most, and those of tensors
+ *     product                 FLOP/s of products of the model's width alone, a row for each region
+ *     memory                  bytes of device memory in use at most, and those of tensors
  *     profile STEPS           each operation's part of a step, waiting for the device behind each
  */
 #include <getopt.h>

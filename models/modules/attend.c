@@ -111,8 +111,7 @@ static ct_tensor *transformer_forward(const ct_graph_node *node, ct_graph_state 
 
 static double transformer_flops(const ct_graph_node *node, double rows, double steps) {
     double width = (double)node->in, hidden = (double)transformer_hidden(node);
-    return 2 * rows * (4 * steps * width * width + 2 * steps * steps * width) +
-           4 * rows * steps * width * hidden;
+    return attention_flops(node, rows, steps) + 4 * rows * steps * width * hidden;
 }
 
 const ct_graph_kind ct_kind_transformer = {.name = "transformer",

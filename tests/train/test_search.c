@@ -121,9 +121,6 @@ START_TEST(sentences_that_are_typed) {
     train(folder, "--set train.epochs=1");
     train(folder, "--index %s/all", folder);
     for (int index = 0; index < 2; index++) {
-        snprintf(expected, sizeof expected, "%strain: %s\n%s",
-                 train(folder, "--query 'a red star' --top 4"), "caption",
-                 train(folder, "--query 'blue' --top 4"));
         snprintf(command, sizeof command,
                  "printf 'a red star\\n\\n \\nblue' | '%s' %s/tiny.ini --interactive --top 4 %s "
                  "2>%s/errors",

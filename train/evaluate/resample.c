@@ -138,8 +138,7 @@ bool ct_recall_intervals(const ct_ranks *ranks, int64_t resamples, uint64_t seed
 
 /* ---- two models -------------------------------------------------------------------------- */
 
-/* How often differences of exchanged models are as large as theirs. Both ask the same: sums of
- * differences of hits suffice, to rounding. */
+/* How often differences of exchanged models are as large as theirs, to rounding. */
 static bool count_as_large(const share *a, const share *b, int64_t images, int64_t resamples,
                            uint64_t seed, const recalls *observed, int64_t count[CT_RECALLS]) {
     ct_rng rng = ct_rng_create(seed, 1);

@@ -9,8 +9,7 @@
  *
  *     0.images (I,D) f16, 0.captions (C,D) f16    rows as rankings take them
  *     0.image_of (C) i64                          each caption's image
- *     0.caption_text, 0.picture_text u8           captions, paths of pictures: lines of UTF-8, of
- * bytes
+ *     0.caption_text, 0.picture_text u8           lines: captions in UTF-8, paths in bytes
  *
  * without the captions, or the paths, where the split has none.
  */

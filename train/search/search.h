@@ -18,9 +18,9 @@ typedef struct {
 } ct_answer;
 
 /* The best images, or captions, for each question, at most `top`: the best first, of equals the
- * first of the index. The models' questions are f32
- * where their rows are, and their indexes are of the same splits. (Q,*found) from malloc;
- * *found 0 where there is nothing to find. NULL and an error otherwise. */
+ * first of the index. The models' questions are f32 where their rows are, and their indexes are of
+ * the same splits. (Q,*found) from malloc; *found 0 where there is nothing to find. NULL and an
+ * error otherwise. */
 ct_answer *ct_search(const ct_searched *models, int count, ct_index_side side, int64_t top,
                      int64_t *found);
 
