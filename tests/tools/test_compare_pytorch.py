@@ -102,7 +102,13 @@ class ComparePyTorch(unittest.TestCase):
         for name, text, why in (("none.json", None, "No such file or directory"),
                                 ("text.json", "speed", "not a result of compare-pytorch"),
                                 ("other.json", "{}", "not a result of compare-pytorch"),
-                                ("list.json", "[1]", "not a result of compare-pytorch")):
+                                ("list.json", "[1]", "not a result of compare-pytorch"),
+                                ("case.json", json.dumps({**RESULTS, "cases": {"bundled": 3}}),
+                                 "not a result of compare-pytorch"),
+                                ("round.json", json.dumps(RESULTS).replace('"round": 0', '"round": []'),
+                                 "not a result of compare-pytorch"),
+                                ("time.json", json.dumps(RESULTS).replace("0.01,", "0,"),
+                                 "not a result of compare-pytorch")):
             path = self.folder / name
             if text is not None:
                 path.write_text(text)
@@ -137,9 +143,17 @@ class Scaling(unittest.TestCase):
         self.assertIn(["batch", "256", "300.0", "4.00", "13", "1.50x", "2.00x"], rows)
         self.assertEqual(rows.count(["words", "5", "200.0", "2.00", "10", "1.00x", "1.00x"]), 1)
 
-    def test_wrong_file(self) -> None:
-        done = self.table(Path("/nowhere.json"))
-        self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (2, "", 1))
+    def test_wrong_files(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for text, why in ((None, "No such file or directory"), ("", "not a result of scaling-of-a-step"),
+                              ("[1]", "not a result of scaling-of-a-step"),
+                              ('{"machine": "cpu", "points": []}', "not a result of scaling-of-a-step"),
+                              ('{"machine": "cpu", "points": [{"batch": 128}]}', "not a result of scaling-of-a-step")):
+                file = Path(folder) / "points.json"
+                if text is not None:
+                    file.write_text(text)
+                done = self.table(file)
+                self.assertEqual((done.returncode, done.stdout, done.stderr), (2, "", f"scaling-of-a-step: {file}: {why}\n"))
 
 
 if __name__ == "__main__":
