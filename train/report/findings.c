@@ -100,7 +100,7 @@ static ct_tensor *scores(const ct_findings *f, const int64_t *images, int64_t im
     return score ? ct_contiguous(score) : NULL;
 }
 
-int ct_findings_best(const ct_findings *f, bool caption, int64_t query, int most, ct_answer *best) {
+int ct_findings_best(const ct_findings *f, bool caption, int64_t query, int most, ct_found *best) {
     int found = 0;
     CT_SCOPE {
         ct_tensor *score = caption ? scores(f, NULL, 0, &query, 1) : scores(f, &query, 1, NULL, 0);
@@ -110,7 +110,7 @@ int ct_findings_best(const ct_findings *f, bool caption, int64_t query, int most
             if (found == most && value[i] <= best[found - 1].score) continue;
             int at = found < most ? found++ : found - 1;
             for (; at > 0 && best[at - 1].score < value[i]; at--) best[at] = best[at - 1];
-            best[at] = (ct_answer){i, value[i]};
+            best[at] = (ct_found){i, value[i]};
         }
     }
     return found;

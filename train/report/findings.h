@@ -26,12 +26,12 @@ const char *ct_findings_caption(const ct_findings *findings, int64_t image);
 typedef struct {
     int64_t index; /* of an image, or of a caption */
     double score;
-} ct_answer;
+} ct_found;
 
 /* The best answers to a caption (images) or to an image (captions), the best first, of equals the
  * first: at most `most`. How many; -1 and an error when out of memory. */
 int ct_findings_best(const ct_findings *findings, bool caption, int64_t query, int most,
-                     ct_answer *best);
+                     ct_found *best);
 
 /* A query with a wrong answer above its right ones. */
 typedef struct {

@@ -36,7 +36,7 @@ static void write_place(FILE *page, const char *what, int64_t rank) {
 }
 
 static bool write_caption_query(FILE *page, const ct_findings *f, int64_t query) {
-    ct_answer best[ANSWERS];
+    ct_found best[ANSWERS];
     int count = ct_findings_best(f, true, query, ANSWERS, best);
     if (count < 0) return false;
     ct_htmlf(page, "<article class=\"query\"><h3>%s</h3>", f->split->captions[query]);
@@ -54,7 +54,7 @@ static bool write_caption_query(FILE *page, const ct_findings *f, int64_t query)
 }
 
 static bool write_image_query(FILE *page, const ct_findings *f, int64_t query) {
-    ct_answer best[ANSWERS];
+    ct_found best[ANSWERS];
     int count = ct_findings_best(f, false, query, ANSWERS, best);
     if (count < 0) return false;
     fputs("<article class=\"query image\"><div class=\"asked\">", page);
