@@ -85,6 +85,52 @@ START_TEST(ties_are_in_order) {
 }
 END_TEST
 
+/* 2,000 images that are the same, and behind them others. */
+static void write_many(const char *folder) {
+    CT_SCOPE {
+        ct_tensor *x = ct_npy_open(in_folder(folder, "data/test_ims.npy"));
+        ct_tensor *row = ct_tensor_slice(x, 0, 0, 1, 1);
+        ct_shape shape = CT_SHAPE(2000, ct_dim(x, 1), ct_dim(x, 2));
+        ct_tensor *parts[] = {ct_tensor_expand(row, shape), x},
+                  *all = ct_tensor_concat(parts, 2, 0);
+        ck_assert(ct_npy_save(in_folder(folder, "data/many_ims.npy"), all));
+        assert_no_error();
+    }
+}
+
+/* One sentence is held against all rows at once, two hundred against 1,024 of them at a time: the
+ * best are found wherever they stand, of equals the first. */
+START_TEST(more_rows_than_are_scored_at_once) {
+    enum { SENTENCES = 200 };
+    char *folder = tiny_experiment(), *file = NULL;
+    size_t size = 0;
+    train(folder, "--set train.epochs=1");
+    write_many(folder);
+    train(folder, "--index %s/many --split many", folder);
+    FILE *sentences = open_memstream(&file, &size);
+    for (int i = 0; i < SENTENCES; i++)
+        fputs(i % 2 ? "a red star\n" : "a blue square\n", sentences);
+    ck_assert_int_eq(fclose(sentences), 0);
+    write_text(in_folder(folder, "sentences"), file);
+    free(file);
+    const char *in = in_index(folder, "many");
+    char expected[2][OUTPUT_SIZE];
+    snprintf(expected[0], OUTPUT_SIZE, "a blue square\n%s",
+             train(folder, "--query 'a blue square' --top 8 %s", in));
+    snprintf(expected[1], OUTPUT_SIZE, "a red star\n%s",
+             train(folder, "--query 'a red star' --top 8 %s", in));
+    assert_said(expected[0], " many 20");
+    char *said = train(folder, "--queries %s/sentences --top 8 %s", folder, in);
+    for (int i = 0; i < SENTENCES; i++) {
+        size_t length = strlen(expected[i % 2]);
+        ck_assert_msg(strncmp(said, expected[i % 2], length) == 0, "sentence %d: %.1000s", i, said);
+        said += length + (i + 1 < SENTENCES); /* an empty line between */
+    }
+    ck_assert_str_eq(said, "");
+    folder_remove(folder);
+}
+END_TEST
+
 /* ---- ways of asking ---------------------------------------------------------------------- */
 
 static void write_sentences(const char *folder) {
@@ -323,7 +369,8 @@ START_TEST(an_index_that_does_not_hold_together) {
 END_TEST
 
 LOOPED_TEST_MAIN("search", {an_index_says_what_its_splits_say, 2}, {ties_are_in_order, 1},
-                 {sentences_of_a_file, 1}, {sentences_that_are_typed, 1}, {answers_as_json, 1},
+                 {more_rows_than_are_scored_at_once, 1}, {sentences_of_a_file, 1},
+                 {sentences_that_are_typed, 1}, {answers_as_json, 1},
                  {several_models_without_the_first_split, 1}, {an_index_of_another_model, 1},
                  {an_index_of_a_model_that_reads_otherwise, 1}, {an_index_that_is_cut, 1},
                  {an_index_that_does_not_hold_together, 1})
