@@ -111,7 +111,7 @@ def record_ranks(rng: np.random.Generator) -> dict[str, np.ndarray]:
     each = rng.integers(3, 7, RANKED)
     image_of = np.repeat(np.arange(RANKED), each)
     level = rng.normal(size=RANKED)
-    kept: dict[str, np.ndarray] = {"image_of": image_of, "p": np.zeros(6)}
+    kept: dict[str, np.ndarray] = {"image_of": image_of, "p": np.zeros(7)}
     found = {}
     for name, better in (("a", 0.0), ("b", 0.1)):
         i2t = np.floor(np.exp(1.2 + level - better + 0.8 * rng.normal(size=RANKED))).astype(np.int64)
@@ -127,6 +127,10 @@ def record_ranks(rng: np.random.Generator) -> dict[str, np.ndarray]:
             if way == 0:  # the sign test
                 won, lost = int((d > 0).sum()), int((d < 0).sum())
                 assert abs(stats.binomtest(won, won + lost).pvalue - kept["p"][k]) < 1e-12
+    # rsum is not of whole numbers: 100/RANKED of one way, 100/captions of the other, is brought to a common denominator
+    i2t, t2i = ((b - a).sum(axis=1) for a, b in zip(found["a"], found["b"]))
+    whole = i2t * len(image_of) + t2i * RANKED
+    kept["p"][6] = exact_p(whole // np.gcd.reduce(whole))
     # the bootstrap of a proportion is a binomial distribution
     for k in range(len(LIMITS)):
         hits = found["a"][0][:, k].sum()
