@@ -13,6 +13,7 @@
 #include "train/run/console.h"
 #include "train/run/restart.h"
 #include "train/run/trainer.h"
+#include "train/sweep/sweep.h"
 
 static const char doc[] =
     "Trains, evaluates and queries an image-text model described by an INI file.\v"
@@ -22,6 +23,7 @@ static const char doc[] =
     "  train my.ini --dry-run              the graph, its memory and work\n"
     "  train my.ini --steps 3 --dump-steps DIR   (docs/parity.md)\n"
     "  train my.ini --resume               go on with an interrupted run\n"
+    "  train my.ini --sweep \"train.lr=1e-3,5e-4 run.seed=1..5\"    ten runs and a table\n"
     "  train my.ini --evaluate test        recalls of the trained model\n"
     "  train my.ini --evaluate test --weights runs/a --weights runs/b    of two together\n"
     "  train my.ini --query \"a black cat\"  the images that fit best\n"
@@ -63,7 +65,9 @@ enum {
     OPT_JSON,
     OPT_JUDGMENTS,
     OPT_BOOTSTRAP,
-    OPT_PAIRED
+    OPT_PAIRED,
+    OPT_SWEEP,
+    OPT_JOBS
 };
 
 static const struct argp_option options[] = {
@@ -78,6 +82,12 @@ static const struct argp_option options[] = {
     {"steps", OPT_STEPS, "N", 0, "Stop after so many steps, saved to go on with --resume", 0},
     {"dump-steps", OPT_DUMP_STEPS, "FOLDER", 0,
      "Write every step's losses, gradients and parameters there (see docs/parity.md)", 0},
+    {"sweep", OPT_SWEEP, "SETTINGS", 0,
+     "A run for each combination of values, \"train.lr=1e-3,5e-4 run.seed=1..5\", in folders below "
+     "the run folder, and a table of them; given again, it goes on (see docs/runs.md)",
+     0},
+    {"jobs", OPT_JOBS, "N", 0, "Runs of --sweep at the same time (default 1; see [run] threads)",
+     0},
     {"evaluate", 'e', "SPLIT", 0, "Print the recalls of the trained model on a split", 1},
     {"judgments", OPT_JUDGMENTS, "FILE", 0,
      "With --evaluate: mAP@R, R-Precision and recalls by what else was judged right (repeatable; "
@@ -132,12 +142,14 @@ enum { MOST_REPEATS = 256 };
 
 typedef struct {
     const char *config, *init, *evaluate, *embed, *export, *out, *dump_steps, *index;
-    const char *overrides[MOST_REPEATS + 1], *weights[MOST_REPEATS], *splits[MOST_REPEATS];
+    const char *overrides[MOST_REPEATS], *weights[MOST_REPEATS], *splits[MOST_REPEATS];
     const char *compare[MOST_REPEATS];
     int override_count, weights_count, split_count, compare_count;
     const char *judgments[MOST_REPEATS];
     ct_query query;
     ct_evaluate_options evaluation;
+    const char *sweep;
+    int jobs;
     int64_t steps;
     bool dry_run, report, help_config, other_graph;
     bool given[24]; /* options, in the order of `uses` */
@@ -158,23 +170,19 @@ enum {
     INTERACTIVE = 256,
     INDEX = 512,
     REPORT = 1024,
+    SWEEP = 2048,
     SEARCHES = QUERY | QUERY_IMAGE | QUERIES | INTERACTIVE
 };
 
 static const struct {
     int command;
     const char *name;
-} commands[] = {{TRAINING, "training"},
-                {DRY_RUN, "--dry-run"},
-                {EVALUATE, "--evaluate"},
-                {EMBED, "--embed"},
-                {EXPORT, "--export"},
-                {QUERY, "--query"},
-                {QUERY_IMAGE, "--query-image"},
-                {QUERIES, "--queries"},
-                {INTERACTIVE, "--interactive"},
-                {INDEX, "--index"},
-                {REPORT, "--report"}};
+} commands[] = {{TRAINING, "training"},         {DRY_RUN, "--dry-run"},
+                {EVALUATE, "--evaluate"},       {EMBED, "--embed"},
+                {EXPORT, "--export"},           {QUERY, "--query"},
+                {QUERY_IMAGE, "--query-image"}, {QUERIES, "--queries"},
+                {INTERACTIVE, "--interactive"}, {INDEX, "--index"},
+                {REPORT, "--report"},           {SWEEP, "--sweep"}};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 /* An option that a command does not read would be taken for one that it obeys. */
@@ -184,11 +192,12 @@ static const struct {
     int commands;
 } uses[] = {{'r', "--resume", TRAINING | DRY_RUN},
             {'f', "--overwrite", TRAINING | DRY_RUN},
-            {'i', "--init", TRAINING | DRY_RUN},
-            {OPT_OTHER_GRAPH, "--other-graph", TRAINING | DRY_RUN},
+            {'i', "--init", TRAINING | DRY_RUN | SWEEP},
+            {OPT_OTHER_GRAPH, "--other-graph", TRAINING | DRY_RUN | SWEEP},
             {OPT_STEPS, "--steps", TRAINING | DRY_RUN},
             {OPT_DUMP_STEPS, "--dump-steps", TRAINING | DRY_RUN},
             {OPT_OUT, "--out", EVALUATE | EMBED | REPORT},
+            {OPT_JOBS, "--jobs", SWEEP},
             {OPT_JUDGMENTS, "--judgments", EVALUATE},
             {OPT_BOOTSTRAP, "--bootstrap", EVALUATE},
             {OPT_PAIRED, "--paired", EVALUATE},
@@ -212,7 +221,8 @@ static int command_of(const arguments *a, struct argp_state *state) {
                          a->embed ? EMBED : 0,          a->export ? EXPORT : 0,
                          a->query.sentence ? QUERY : 0, a->query.picture ? QUERY_IMAGE : 0,
                          a->query.file ? QUERIES : 0,   a->query.interactive ? INTERACTIVE : 0,
-                         a->index ? INDEX : 0,          a->report ? REPORT : 0};
+                         a->index ? INDEX : 0,          a->report ? REPORT : 0,
+                         a->sweep ? SWEEP : 0};
     int command = 0;
     for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
         if (command && given[i]) {
@@ -295,6 +305,8 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     case 'i': a->init = value; return 0;
     case OPT_OTHER_GRAPH: a->other_graph = true; return 0;
     case 'e': a->evaluate = value; return 0;
+    case OPT_SWEEP: a->sweep = value; return 0;
+    case OPT_JOBS: a->jobs = positive("--jobs", value, state); return 0;
     case OPT_JUDGMENTS:
         add(a->judgments, &a->evaluation.judgment_count, value, "--judgments", state);
         return 0;
@@ -365,13 +377,16 @@ static bool run(const arguments *a, ct_config *config, int *status) {
         return ct_query_command(config, &query, weights);
     }
     ct_console_needs_no_reader("training goes on, see the run folder");
-    ct_train_outcome outcome = ct_train_run(config, training);
+    ct_sweep_options sweep = {a->sweep, a->overrides, a->override_count,
+                              a->jobs,  a->init,      a->other_graph};
+    ct_train_outcome outcome =
+        a->sweep ? ct_sweep_command(config, &sweep) : ct_train_run(config, training);
     if (outcome == CT_TRAIN_INTERRUPTED) *status = 130;
     return outcome != CT_TRAIN_FAILED;
 }
 
 /* A run's folder in place of a configuration: its own, wherever the folder is now. */
-static ct_config *read_run(arguments *a) {
+static ct_config *read_run(const arguments *a) {
     char *path = ct_path(a->config, "config.ini"), *setting = NULL;
     if (!path || asprintf(&setting, "run.folder=%s", a->config) < 0)
         return ct_fail("out of memory");
@@ -379,15 +394,15 @@ static ct_config *read_run(arguments *a) {
         ct_fail("%s: a folder without config.ini, expected a configuration or the folder of a run",
                 a->config);
     }
-    memmove(a->overrides + 1, a->overrides, sizeof a->overrides - sizeof *a->overrides);
-    a->overrides[0] = setting;
-    ct_config *config = ct_config_read(path, a->overrides, a->override_count + 1);
+    const char *overrides[MOST_REPEATS + 1] = {setting};
+    memcpy(overrides + 1, a->overrides, (size_t)a->override_count * sizeof *overrides);
+    ct_config *config = ct_config_read(path, overrides, a->override_count + 1);
     free(path);
     free(setting);
     return config;
 }
 
-static ct_config *read_config(arguments *a) {
+static ct_config *read_config(const arguments *a) {
     struct stat status;
     bool folder = stat(a->config, &status) == 0 && S_ISDIR(status.st_mode);
     return folder ? read_run(a) : ct_config_read(a->config, a->overrides, a->override_count);
@@ -415,7 +430,7 @@ int main(int argc, char **argv) {
     atexit(check_output);
     argp_err_exit_status = 2;
     argp_program_version_hook = print_version;
-    arguments a = {.query.top = 10};
+    arguments a = {.query.top = 10, .jobs = 1};
     struct argp argp = {options, parse, "CONFIG.INI", doc, 0, 0, 0};
     argp_parse(&argp, argc, argv, 0, 0, &a);
     if (a.help_config) {

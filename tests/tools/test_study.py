@@ -49,10 +49,10 @@ class Study(unittest.TestCase):
     def test_rows_are_understood_and_differ(self) -> None:
         losses = {}
         for row in study.ROWS:
-            words = study.command(row, 1)
-            words[0] = os.environ["CT_TRAIN"]
-            words += ["--dry-run", "--set", f"data.folder={self.folder}", "--set",
-                      f"run.folder={self.folder}/run"]
+            words = [os.environ["CT_TRAIN"], "configs/emoji_policy.ini", "--dry-run"]
+            for setting in study.settings(row) + [f"data.folder={self.folder}",
+                                                  f"run.folder={self.folder}/run"]:
+                words += ["--set", setting]
             if row == "released":
                 words += ["--set", "loss.instance=classifier hidden=128 classes=2462"]
             done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -61,6 +61,22 @@ class Study(unittest.TestCase):
         for row in ("none", "discrete", "continuous", "no_decoder", "no_instance", "intra_modal",
                     "released", "scale_1", "weight_10", "baseline_1", "self_attention"):
             self.assertNotEqual(losses[row], losses["both"], row)
+
+    def test_a_row_is_a_sweep_that_is_collected(self) -> None:
+        study.RUNS = self.folder / "study"
+        words = study.command("none", [2, 1]) + [
+            "--set", f"data.folder={self.folder}", "--set", "train.epochs=1"]
+        words[0] = os.environ["CT_TRAIN"]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        found = study.collect()
+        self.assertEqual(list(found), ["none"])
+        self.assertEqual(list(found["none"]), ["2", "1"])
+        for seed in (1, 2):
+            path = study.folder_of("none", seed) / "results.json"
+            results = json.loads(path.read_text(encoding="utf-8"))
+            self.assertEqual(found["none"][str(seed)],
+                             {split: results[split] for split in study.SPLITS})
 
     def test_statistics(self) -> None:
         def results(value: float) -> dict:

@@ -18,6 +18,7 @@ static inline pid_t start_with(const char *folder, const char *options, void (*h
     unlink(in_folder(folder, "out")); /* an earlier one's */
     pid_t child = fork();
     if (child == 0) {
+        setpgid(0, 0); /* its children are reached with it: kill(-child, ...), as by Ctrl-C */
         for (size_t i = 0; i < sizeof ending / sizeof *ending; i++) signal(ending[i], SIG_DFL);
         signal(SIGHUP, hangup);
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);

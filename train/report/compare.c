@@ -67,9 +67,8 @@ static void write_row(FILE *page, const ct_run_record *run, const char *split) {
     fputs("</tr>\n", page);
 }
 
-/* Mean and standard deviation over a group; how many runs have the number. */
-static int spread(ct_run_record *const *runs, int count, const int *group, int of,
-                  const char *split, const char *path, double *mean, double *deviation) {
+int ct_compare_spread(ct_run_record *const *runs, int count, const int *group, int of,
+                      const char *split, const char *path, double *mean, double *deviation) {
     double value, sum = 0, squares = 0;
     int n = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -90,11 +89,11 @@ static int spread(ct_run_record *const *runs, int count, const int *group, int o
 static void write_spread(FILE *page, ct_run_record *const *runs, int count, const int *group,
                          int of, const char *split) {
     double mean, deviation;
-    int n = spread(runs, count, group, of, split, "rsum", &mean, &deviation);
+    int n = ct_compare_spread(runs, count, group, of, split, "rsum", &mean, &deviation);
     if (n < 2) return;
     fprintf(page, "<tr class=\"mean\"><th scope=\"row\">mean of %d runs</th>", n);
     for (int i = 0; i < PATHS; i++) {
-        spread(runs, count, group, of, split, paths[i], &mean, &deviation);
+        ct_compare_spread(runs, count, group, of, split, paths[i], &mean, &deviation);
         fprintf(page, "<td>%.1f <small>\u00b1 %.1f</small></td>", mean, deviation);
     }
     fputs("</tr>\n", page);

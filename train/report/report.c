@@ -54,17 +54,6 @@ static bool find(report *r, const char *split) {
     return r->findings || leave_out(&r->no_findings);
 }
 
-/* To `path`, or to NAME in the run's folder. */
-static bool save(const ct_config *config, const char *path, const char *name, const char *title,
-                 bool (*body)(FILE *page, void *context), void *context) {
-    char *own = path ? NULL : ct_path(config->run_folder, name);
-    const char *to = path ? path : own;
-    bool done = to && ct_page_save(to, title, body, context);
-    if (done) ct_console_line("%s", to);
-    free(own);
-    return done;
-}
-
 /* ---- the page ---------------------------------------------------------------------------- */
 
 static void write_head(FILE *page, const ct_run_record *run) {
@@ -118,10 +107,19 @@ static bool write_body(FILE *page, void *context) {
     return ct_ok();
 }
 
+/* To `path`, or to report.html in the run's folder. */
+static bool save_report(report *r, const char *path) {
+    char *own = path ? NULL : ct_path(r->config->run_folder, "report.html");
+    const char *to = path ? path : own;
+    bool done = to && ct_page_save(to, r->run->name, write_body, r);
+    if (done) ct_console_line("%s", to);
+    free(own);
+    return done;
+}
+
 bool ct_report_command(ct_config *config, const char *split, const char *path) {
     report r = {.config = config, .run = ct_run_record_read(config->run_folder)};
-    bool done = r.run && open_model(&r) && find(&r, split) &&
-                save(config, path, "report.html", r.run->name, write_body, &r);
+    bool done = r.run && open_model(&r) && find(&r, split) && save_report(&r, path);
     ct_findings_free(r.findings);
     ct_experiment_close(r.experiment);
     ct_run_record_free(r.run);
@@ -133,14 +131,15 @@ bool ct_report_command(ct_config *config, const char *split, const char *path) {
 /* ---- several runs ------------------------------------------------------------------------ */
 
 typedef struct {
-    ct_run_record **runs;
+    const char *title;
+    ct_run_record *const *runs;
     int *group;
     int count;
 } comparison;
 
 static void write_runs(FILE *page, const comparison *c) {
     fputs("<header>\n<p class=\"kind\">Cotangent, comparison of runs</p>\n", page);
-    ct_htmlf(page, "<h1>%s and %d more</h1>\n", c->runs[0]->name, c->count - 1);
+    ct_htmlf(page, "<h1>%s</h1>\n", c->title);
     fputs("<nav><a href=\"#recalls\">Recalls</a><a href=\"#configuration\">Configuration</a>"
           "<a href=\"#curves\">Curves</a></nav>\n</header>\n",
           page);
@@ -158,15 +157,15 @@ static bool write_comparison(FILE *page, void *context) {
 }
 
 /* A run twice would weigh double in a mean. */
-static bool check_folders(const comparison *c) {
-    struct stat *status = calloc((size_t)c->count, sizeof *status);
+static bool check_folders(ct_run_record *const *runs, int count) {
+    struct stat *status = calloc((size_t)count, sizeof *status);
     if (!status) return ct_fail_bool("out of memory");
-    for (int i = 0; i < c->count && ct_ok(); i++) {
-        const char *folder = c->runs[i]->folder;
+    for (int i = 0; i < count && ct_ok(); i++) {
+        const char *folder = runs[i]->folder;
         if (stat(folder, &status[i]) < 0) ct_fail("%s: %s", folder, strerror(errno));
         for (int k = 0; k < i && ct_ok(); k++) {
             if (status[k].st_dev == status[i].st_dev && status[k].st_ino == status[i].st_ino) {
-                ct_fail("--compare %s: given twice, first as %s", folder, c->runs[k]->folder);
+                ct_fail("--compare %s: given twice, first as %s", folder, runs[k]->folder);
             }
         }
     }
@@ -174,21 +173,40 @@ static bool check_folders(const comparison *c) {
     return ct_ok();
 }
 
+bool ct_comparison_save(const char *path, const char *title, ct_run_record *const *runs,
+                        int count) {
+    comparison c = {title, runs, calloc((size_t)count, sizeof *c.group), count};
+    if (!c.group) return ct_fail_bool("out of memory");
+    ct_compare_groups(runs, count, c.group);
+    bool done = ct_page_save(path, title, write_comparison, &c);
+    free(c.group);
+    return done;
+}
+
+/* To `path`, or to comparison.html in the first run's folder. */
+static bool save_comparison(const char *path, ct_run_record *const *runs, int count) {
+    char *own = path ? NULL : ct_path(runs[0]->folder, "comparison.html"), *title = NULL;
+    const char *to = path ? path : own;
+    bool titled = asprintf(&title, "%s and %d more", runs[0]->name, count - 1) >= 0;
+    bool done = to && (titled || ct_fail_bool("out of memory")) &&
+                ct_comparison_save(to, title, runs, count);
+    if (done) ct_console_line("%s", to);
+    if (titled) free(title);
+    free(own);
+    return done;
+}
+
 bool ct_comparison_command(ct_config *config, const char *const *others, int count,
                            const char *path) {
-    comparison c = {.runs = calloc((size_t)count + 1, sizeof(ct_run_record *)),
-                    .group = calloc((size_t)count + 1, sizeof *c.group)};
-    bool done = (c.runs && c.group) || ct_fail_bool("out of memory");
-    for (int i = 0; done && i <= count; i++) {
-        c.runs[i] = ct_run_record_read(i ? others[i - 1] : config->run_folder);
-        done = c.runs[i] != NULL;
-        c.count += done;
+    ct_run_record **runs = calloc((size_t)count + 1, sizeof *runs);
+    bool done = runs || ct_fail_bool("out of memory");
+    int read = 0;
+    for (; done && read <= count; read += done) {
+        runs[read] = ct_run_record_read(read ? others[read - 1] : config->run_folder);
+        done = runs[read] != NULL;
     }
-    done = done && check_folders(&c);
-    if (done) ct_compare_groups(c.runs, c.count, c.group);
-    done = done && save(config, path, "comparison.html", c.runs[0]->name, write_comparison, &c);
-    for (int i = 0; i < c.count; i++) ct_run_record_free(c.runs[i]);
-    free(c.runs);
-    free(c.group);
+    done = done && check_folders(runs, read) && save_comparison(path, runs, read);
+    for (int i = 0; i < read; i++) ct_run_record_free(runs[i]);
+    free(runs);
     return done;
 }

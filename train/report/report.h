@@ -13,7 +13,7 @@
 #ifndef CT_REPORT_H
 #define CT_REPORT_H
 
-#include "train/config/config.h"
+#include "train/report/run.h"
 
 /* Writes the page about the run of config->run_folder to `path`, or, if that is NULL, to
  * report.html in the run's folder. The same run gives the same bytes. A run at work, or one that
@@ -27,5 +27,8 @@ bool ct_report_command(ct_config *config, const char *split, const char *path);
  * in the first run's folder. An error, too, if a run is given twice. */
 bool ct_comparison_command(ct_config *config, const char *const *others, int count,
                            const char *path);
+
+/* That page of runs that have been read, as they come. */
+bool ct_comparison_save(const char *path, const char *title, ct_run_record *const *runs, int count);
 
 #endif

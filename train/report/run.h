@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run left in its folder, as a report reads it. Internal to train/report/. */
+/* What a run left in its folder, as a report reads it. Internal to train/report/ and train/sweep/.
+ */
 #ifndef CT_REPORT_RUN_H
 #define CT_REPORT_RUN_H
 
