@@ -12,6 +12,7 @@
 #include "train/report/report.h"
 #include "train/run/console.h"
 #include "train/run/restart.h"
+#include "train/run/terminal.h"
 #include "train/run/trainer.h"
 #include "train/sweep/sweep.h"
 
@@ -67,7 +68,9 @@ enum {
     OPT_BOOTSTRAP,
     OPT_PAIRED,
     OPT_SWEEP,
-    OPT_JOBS
+    OPT_JOBS,
+    OPT_QUIET,
+    OPT_VERBOSE
 };
 
 static const struct argp_option options[] = {
@@ -87,6 +90,10 @@ static const struct argp_option options[] = {
      "the run folder, and a table of them; given again, it goes on (see docs/runs.md)",
      0},
     {"jobs", OPT_JOBS, "N", 0, "Runs of --sweep at the same time (default 1; see [run] threads)",
+     0},
+    {"quiet", OPT_QUIET, 0, 0, "Print errors and what training comes to, nothing else", 0},
+    {"verbose", OPT_VERBOSE, 0, 0,
+     "Print also every line of the log, the files that are written, and where a step's time goes",
      0},
     {"evaluate", 'e', "SPLIT", 0, "Print the recalls of the trained model on a split", 1},
     {"judgments", OPT_JUDGMENTS, "FILE", 0,
@@ -198,6 +205,8 @@ static const struct {
             {OPT_DUMP_STEPS, "--dump-steps", TRAINING | DRY_RUN},
             {OPT_OUT, "--out", EVALUATE | EMBED | REPORT},
             {OPT_JOBS, "--jobs", SWEEP},
+            {OPT_QUIET, "--quiet", TRAINING | SWEEP},
+            {OPT_VERBOSE, "--verbose", TRAINING},
             {OPT_JUDGMENTS, "--judgments", EVALUATE},
             {OPT_BOOTSTRAP, "--bootstrap", EVALUATE},
             {OPT_PAIRED, "--paired", EVALUATE},
@@ -234,6 +243,12 @@ static int command_of(const arguments *a, struct argp_state *state) {
     return command ? command : TRAINING;
 }
 
+static bool is_given(const arguments *a, int key) {
+    int i = 0;
+    while (uses[i].key != key) i++;
+    return a->given[i];
+}
+
 static void check_use(const arguments *a, struct argp_state *state) {
     int command = command_of(a, state);
     for (int i = 0; i < USES; i++) {
@@ -247,6 +262,9 @@ static void check_use(const arguments *a, struct argp_state *state) {
         argp_error(state, "%s is for %s, not for %s", uses[i].name, list, command_name(command));
     }
     if (a->given[0] && a->given[1]) argp_error(state, "--resume and --overwrite: one of them");
+    if (is_given(a, OPT_QUIET) && is_given(a, OPT_VERBOSE)) {
+        argp_error(state, "--quiet and --verbose: one of them");
+    }
     if (a->compare_count && a->split_count) {
         argp_error(state, "--split and --compare: one of them, a comparison shows no queries");
     }
@@ -307,6 +325,8 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     case 'e': a->evaluate = value; return 0;
     case OPT_SWEEP: a->sweep = value; return 0;
     case OPT_JOBS: a->jobs = positive("--jobs", value, state); return 0;
+    case OPT_QUIET: ct_console_set_level(CT_CONSOLE_QUIET); return 0;
+    case OPT_VERBOSE: ct_console_set_level(CT_CONSOLE_VERBOSE); return 0;
     case OPT_JUDGMENTS:
         add(a->judgments, &a->evaluation.judgment_count, value, "--judgments", state);
         return 0;
@@ -442,6 +462,8 @@ int main(int argc, char **argv) {
     bool done = config && run(&a, config, &status);
     ct_config_destroy(config);
     if (done) return status;
-    fprintf(stderr, "train: %s\n", ct_error() ? ct_error() : "failed");
+    ct_console_end_progress();
+    fprintf(stderr, "%strain:%s %s\n", ct_terminal_colour(STDERR_FILENO, CT_COLOUR_WRONG),
+            ct_terminal_colour(STDERR_FILENO, CT_COLOUR_NONE), ct_error() ? ct_error() : "failed");
     return 2;
 }

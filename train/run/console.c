@@ -10,7 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool bar_shown, lines_aside;
+#include "autograd/profile.h"
+#include "train/run/terminal.h"
+
+static bool line_drawn, lines_aside;
+static ct_console_level detail = CT_CONSOLE_NORMAL;
 static const char *goes_on; /* what needs no reader, or NULL */
 static int wrong;           /* errno of the first print that failed */
 
@@ -33,7 +37,72 @@ int ct_console_wrong(void) {
     return goes_on ? 0 : wrong;
 }
 
-/* ---- while it goes on -------------------------------------------------------------------- */
+/* ---- a line that is drawn again and again ------------------------------------------------ */
+
+/* What it is made of, each at most so important: where the terminal is too narrow, the least
+ * important go, of equal ones the last. */
+typedef struct {
+    char text[64];
+    int importance;
+} piece;
+
+enum { MOST_PIECES = CT_LOSS_COUNT + 8 };
+typedef struct {
+    piece piece[MOST_PIECES];
+    int count;
+} pieces;
+
+static void add(pieces *p, int importance, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void add(pieces *p, int importance, const char *format, ...) {
+    piece *one = &p->piece[p->count++];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(one->text, sizeof one->text, format, arguments);
+    va_end(arguments);
+    one->importance = importance;
+}
+
+static void drop_least(pieces *p) {
+    int least = 0;
+    for (int i = 1; i < p->count; i++) {
+        if (p->piece[i].importance <= p->piece[least].importance) least = i;
+    }
+    p->count--;
+    memmove(&p->piece[least], &p->piece[least + 1], (size_t)(p->count - least) * sizeof(piece));
+}
+
+/* With two spaces between them. */
+static int width_of(const pieces *p) {
+    int width = -2;
+    for (int i = 0; i < p->count; i++) width += 2 + (int)strlen(p->piece[i].text);
+    return width;
+}
+
+/* The last column stays free: behind it a terminal may begin another line. */
+static void draw(pieces *p) {
+    int width = ct_terminal_width() - 1;
+    while (p->count > 1 && width_of(p) > width) drop_least(p);
+    putchar('\r');
+    if (width_of(p) > width) printf("%.*s", width, p->piece[0].text);
+    else
+        for (int i = 0; i < p->count; i++) printf("%s%s", i ? "  " : "", p->piece[i].text);
+    fputs("\033[K", stdout);
+    flush();
+    line_drawn = true;
+}
+
+/* Ten times a second are enough. */
+static bool is_time(void) {
+    static double last;
+    double now = ct_profile_clock();
+    if (line_drawn && now - last < 0.1) return false;
+    last = now;
+    return true;
+}
+
+static bool draws(void) { return detail > CT_CONSOLE_QUIET && ct_terminal_redraws() && is_time(); }
 
 static void duration(double seconds, char text[32]) {
     long s = seconds > 0 ? (long)(seconds + 0.5) : 0;
@@ -44,38 +113,111 @@ static void duration(double seconds, char text[32]) {
     }
 }
 
-void ct_console_progress(const ct_console_step *step) {
-    if (!isatty(STDOUT_FILENO)) return;
-    enum { WIDTH = 24 };
-    int64_t batches = step->batches > 0 ? step->batches : 1;
-    int filled = (int)(WIDTH * step->batch / batches);
-    char bar[WIDTH + 1], left[32];
+static void add_bar(pieces *p, int64_t done, int64_t all) {
+    enum { WIDTH = 20 };
+    int filled = (int)(WIDTH * done / (all > 0 ? all : 1));
+    char bar[WIDTH + 1];
     memset(bar, '.', WIDTH);
     memset(bar, '#', (size_t)(filled < WIDTH ? filled : WIDTH));
-    bar[WIDTH] = '\0';
+    add(p, 4, "[%.*s]", WIDTH, bar);
+}
+
+static void add_bytes(pieces *p, int importance, double bytes) {
+    if (bytes >= 1e9) add(p, importance, "%.2f GB", 1e-9 * bytes);
+    else add(p, importance, "%.0f MB", 1e-6 * bytes);
+}
+
+void ct_console_progress(const ct_console_step *step) {
+    if (!draws()) return;
+    pieces p = {.count = 0};
+    char left[32];
     duration(step->seconds_left, left);
-    printf("\repoch %lld/%lld [%s] %lld/%lld  loss %.4g  %.0f pairs/s  %s left\033[K",
-           (long long)step->epoch + 1, (long long)step->epochs, bar, (long long)step->batch,
-           (long long)step->batches, step->loss, step->pairs_per_second, left);
-    flush();
-    bar_shown = true;
+    add(&p, 9, "epoch %lld/%lld", (long long)step->epoch + 1, (long long)step->epochs);
+    add_bar(&p, step->batch, step->batches);
+    add(&p, 5, "%lld/%lld", (long long)step->batch, (long long)step->batches);
+    add(&p, 8, "loss %.4g", step->term[CT_LOSS_TOTAL]);
+    for (int i = CT_LOSS_TOTAL + 1; i < CT_LOSS_COUNT; i++) {
+        if (step->term[i] == 0) continue;
+        add(&p, 1, "%s %.3g", ct_loss_name((ct_loss_term)i), step->term[i]);
+    }
+    if (step->reward > 0) add(&p, 2, "reward %.3g", step->reward);
+    add(&p, 6, "%.0f pairs/s", step->pairs_per_second);
+    add_bytes(&p, 3, step->bytes);
+    add(&p, 7, "%s left", left);
+    draw(&p);
+}
+
+void ct_console_progress_of_runs(int done, int all, const char *at_work, double seconds_left) {
+    if (!draws()) return;
+    pieces p = {.count = 0};
+    add(&p, 9, "%d/%d done", done, all);
+    add_bar(&p, done, all);
+    add(&p, 1, "at work: %s", at_work);
+    if (seconds_left > 0) {
+        char left[32];
+        duration(seconds_left, left);
+        add(&p, 7, "%s left", left);
+    }
+    draw(&p);
 }
 
 void ct_console_end_progress(void) {
-    if (bar_shown) printf("\r\033[K");
-    bar_shown = false;
+    if (line_drawn) printf("\r\033[K");
+    line_drawn = false;
     flush();
 }
 
-void ct_console_line(const char *format, ...) {
+/* ---- lines ------------------------------------------------------------------------------- */
+
+static void print(const char *format, va_list arguments) {
     ct_console_end_progress();
-    va_list arguments;
-    va_start(arguments, format);
     FILE *to = lines_aside ? stderr : stdout;
     vfprintf(to, format, arguments);
-    va_end(arguments);
     fputc('\n', to);
     flush();
+}
+
+void ct_console_result(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    print(format, arguments);
+    va_end(arguments);
+}
+
+void ct_console_line(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    if (detail >= CT_CONSOLE_NORMAL) print(format, arguments);
+    va_end(arguments);
+}
+
+void ct_console_detail(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    if (detail >= CT_CONSOLE_VERBOSE) print(format, arguments);
+    va_end(arguments);
+}
+
+void ct_console_set_level(ct_console_level level) { detail = level; }
+bool ct_console_is_verbose(void) { return detail == CT_CONSOLE_VERBOSE; }
+
+void ct_console_step_line(const ct_console_step *step, int64_t number, double lr,
+                          double grad_norm) {
+    char terms[64 * CT_LOSS_COUNT] = "", reward[64] = "";
+    if (!ct_console_is_verbose()) return;
+    for (int i = CT_LOSS_TOTAL + 1; i < CT_LOSS_COUNT; i++) {
+        size_t used = strlen(terms);
+        if (step->term[i] == 0) continue;
+        snprintf(terms + used, sizeof terms - used, "  %s %.4g", ct_loss_name((ct_loss_term)i),
+                 step->term[i]);
+    }
+    if (step->reward > 0) {
+        snprintf(reward, sizeof reward, "  reward %.4g (spread %.3g)", step->reward,
+                 step->reward_spread);
+    }
+    ct_console_line("step %lld  lr %.4g  loss %.5g%s%s  gradient %.4g  %.0f pairs/s  %.0f MB",
+                    (long long)number, lr, step->term[CT_LOSS_TOTAL], terms, reward, grad_norm,
+                    step->pairs_per_second, 1e-6 * step->bytes);
 }
 
 void ct_console_lines_aside(void) { lines_aside = true; }
@@ -93,33 +235,37 @@ bool ct_console_json(json_t *object) {
 void ct_console_validation(const ct_console_step *step, int64_t number, const ct_retrieval *dev,
                            bool best) {
     char left[32], loss[32] = "-";
+    double mean = step->term[CT_LOSS_TOTAL];
     duration(step->seconds_left, left);
-    if (isfinite(step->loss)) snprintf(loss, sizeof loss, "%.4g", step->loss);
-    ct_console_line("epoch %2lld/%lld  step %5lld  loss %8s  dev R@1 %5.1f %5.1f  rsum %5.1f%s"
-                    "  (%.0f pairs/s, %s left)",
-                    (long long)step->epoch + 1, (long long)step->epochs, (long long)number, loss,
-                    dev->i2t.r1, dev->t2i.r1, dev->rsum, best ? "  best" : "      ",
-                    step->pairs_per_second, left);
+    if (isfinite(mean)) snprintf(loss, sizeof loss, "%.4g", mean);
+    ct_console_line(
+        "epoch %2lld/%lld  step %5lld  loss %8s  dev R@1 %5.1f %5.1f  rsum %5.1f%s%s%s"
+        "  (%.0f pairs/s, %s left)",
+        (long long)step->epoch + 1, (long long)step->epochs, (long long)number, loss, dev->i2t.r1,
+        dev->t2i.r1, dev->rsum, best ? ct_terminal_colour(STDOUT_FILENO, CT_COLOUR_GOOD) : "",
+        best ? "  best" : "      ", best ? ct_terminal_colour(STDOUT_FILENO, CT_COLOUR_NONE) : "",
+        step->pairs_per_second, left);
 }
 
 void ct_console_table(const char *const *names, const ct_retrieval *rows, int count) {
-    ct_console_line("%-12s   %6s %8s   image -> text                       text -> image", "", "",
-                    "");
-    ct_console_line("%-12s   %6s %8s   %5s %5s %5s %5s %6s   %5s %5s %5s %5s %6s   %6s", "split",
-                    "images", "captions", "R@1", "R@5", "R@10", "medr", "meanr", "R@1", "R@5",
-                    "R@10", "medr", "meanr", "rsum");
+    ct_console_result("%-12s   %6s %8s   image -> text                       text -> image", "", "",
+                      "");
+    ct_console_result("%-12s   %6s %8s   %5s %5s %5s %5s %6s   %5s %5s %5s %5s %6s   %6s", "split",
+                      "images", "captions", "R@1", "R@5", "R@10", "medr", "meanr", "R@1", "R@5",
+                      "R@10", "medr", "meanr", "rsum");
     for (int i = 0; i < count; i++) {
         const ct_recalls *a = &rows[i].i2t, *b = &rows[i].t2i;
-        ct_console_line("%-12s   %6lld %8lld   %5.1f %5.1f %5.1f %5.0f %6.1f   "
-                        "%5.1f %5.1f %5.1f %5.0f %6.1f   %6.1f",
-                        names[i], (long long)rows[i].images, (long long)rows[i].captions, a->r1,
-                        a->r5, a->r10, a->medr, a->meanr, b->r1, b->r5, b->r10, b->medr, b->meanr,
-                        rows[i].rsum);
+        ct_console_result("%-12s   %6lld %8lld   %5.1f %5.1f %5.1f %5.0f %6.1f   "
+                          "%5.1f %5.1f %5.1f %5.0f %6.1f   %6.1f",
+                          names[i], (long long)rows[i].images, (long long)rows[i].captions, a->r1,
+                          a->r5, a->r10, a->medr, a->meanr, b->r1, b->r5, b->r10, b->medr, b->meanr,
+                          rows[i].rsum);
     }
     for (int i = 0; i < count; i++) {
         if (!rows[i].distractors) continue;
-        ct_console_line("%s: %lld of the images have no caption: captions can find them, they are "
-                        "not asked for captions",
-                        names[i], (long long)rows[i].distractors);
+        ct_console_result(
+            "%s: %lld of the images have no caption: captions can find them, they are "
+            "not asked for captions",
+            names[i], (long long)rows[i].distractors);
     }
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run says on the screen: a progress bar on a terminal, plain lines otherwise. */
+/* What a run says on the screen: a line of progress on a terminal, plain lines otherwise. */
 #ifndef CT_CONSOLE_H
 #define CT_CONSOLE_H
 
 #include <jansson.h>
 
+#include "models/models.h"
 #include "train/evaluate/evaluate.h"
 
 /* For what leaves its results in files: from now on it goes on where nobody reads what is printed
@@ -13,24 +14,42 @@ void ct_console_needs_no_reader(const char *what);
 /* errno of the first print that failed, where a reader is needed; 0: all is printed. */
 int ct_console_wrong(void);
 
+/* How much is said: errors and results alone; what a run comes to, too; or all. */
+typedef enum { CT_CONSOLE_QUIET, CT_CONSOLE_NORMAL, CT_CONSOLE_VERBOSE } ct_console_level;
+void ct_console_set_level(ct_console_level level);
+bool ct_console_is_verbose(void);
+
 typedef struct {
     int64_t epoch, epochs;  /* from 0 */
     int64_t batch, batches; /* of the epoch, done */
-    double loss;            /* mean since the last report; NaN: not known */
+    /* means since the last report: a loss that is NaN is not known, 0 is none */
+    double term[CT_LOSS_COUNT], reward, reward_spread;
     double pairs_per_second;
     double seconds_left; /* of the whole training */
+    double bytes;        /* memory in use: the process's, or the device's */
 } ct_console_step;
 
-/* Redraws the bar (terminal), or prints nothing: plain output reports at validations. */
+/* Draws the line of progress again in its place (a terminal that can, ten times a second at most),
+ * as much of it as fits; elsewhere nothing: plain output reports at validations. */
 void ct_console_progress(const ct_console_step *step);
-/* Ends the bar's line, so that what follows starts a new one. */
+/* The same of a sweep; seconds_left 0: not known. */
+void ct_console_progress_of_runs(int done, int all, const char *at_work, double seconds_left);
+/* Takes that line away, so that what follows begins a line. */
 void ct_console_end_progress(void);
+
+/* A line that is said unless it is to be quiet; a result, which always is; and what only --verbose
+ * says. */
 void ct_console_line(const char *format, ...) __attribute__((format(printf, 1, 2), nonnull(1)));
+void ct_console_result(const char *format, ...) __attribute__((format(printf, 1, 2), nonnull(1)));
+void ct_console_detail(const char *format, ...) __attribute__((format(printf, 1, 2), nonnull(1)));
 
 /* From now on lines go to stderr: what is printed is for a program. */
 void ct_console_lines_aside(void);
 /* A JSON object on a line of stdout; takes it. An error if there is no memory for it. */
 bool ct_console_json(json_t *object);
+
+/* With --verbose, a line of all that is logged of the steps since the last one. */
+void ct_console_step_line(const ct_console_step *step, int64_t number, double lr, double grad_norm);
 
 /* One line of dev metrics during training, marked when it is the best so far. */
 void ct_console_validation(const ct_console_step *step, int64_t number, const ct_retrieval *dev,

@@ -6,6 +6,7 @@
 
 #include "train/run/console.h"
 #include "train/run/optimization.h"
+#include "train/run/terminal.h"
 #include "train/run/weight_file.h"
 
 /* ---- splits ------------------------------------------------------------------------------ */
@@ -45,8 +46,10 @@ static void say_of_words(const ct_experiment *e) {
     }
     if (2 * unknown > words) {
         ct_console_line(
-            "\nWARNING: %.0f %% of the words in the training captions are unknown to the "
+            "\n%sWARNING:%s %.0f %% of the words in the training captions are unknown to the "
             "vocabulary (%s)\n",
+            ct_terminal_colour(STDOUT_FILENO, CT_COLOUR_WARNING),
+            ct_terminal_colour(STDOUT_FILENO, CT_COLOUR_NONE),
             100.0 * (double)unknown / (double)words,
             *e->config->vocabulary ? "[data] vocabulary" : "[data] min_count");
     }

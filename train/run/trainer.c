@@ -2,11 +2,15 @@
 #include "train/run/trainer.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "autograd/profile.h"
 #include "train/data/batches.h"
 #include "train/run/blame.h"
 #include "train/run/console.h"
@@ -121,9 +125,34 @@ static bool read_means(trainer *t) {
                         t->in.experiment->device == CT_CPU ? "" : " or shortly before");
 }
 
+/* With --verbose, where the time of this process's second step goes: the first one loads libraries.
+ * Of a device each operation would have to be waited for, and a recorded step has none. */
+static bool is_profiled(const trainer *t) {
+    return ct_console_is_verbose() && t->in.experiment->device == CT_CPU &&
+           t->progress.step == t->first_step + 1;
+}
+
+static bool say_profile(void) {
+    enum { SHOWN = 8 };
+    int count = 0;
+    ct_profile_row *rows = ct_profile_stop(&count);
+    if (!rows) return false;
+    ct_console_line("a step's time by operation, in ms: calls, forward, backward");
+    for (int i = 0; i < count && i < SHOWN; i++) {
+        ct_console_line("  %-28s %5lld %9.3f %9.3f", rows[i].name, (long long)rows[i].calls,
+                        1e3 * rows[i].forward, 1e3 * rows[i].backward);
+    }
+    free(rows);
+    return true;
+}
+
 /* A step, and whether it went well, as far as that can be known now. */
 static bool take(trainer *t, const ct_batch *batch) {
-    if (!ct_steps_take(t->steps, batch, &t->progress)) return false;
+    bool profiled = is_profiled(t);
+    if (profiled) ct_profile_start(CT_CPU);
+    bool taken = ct_steps_take(t->steps, batch, &t->progress);
+    if (profiled && !say_profile()) return false;
+    if (!taken) return false;
     t->progress.step++;
     t->progress.batch++;
     bool reads = t->in.experiment->device == CT_CPU || t->progress.step == t->first_step + 1;
@@ -148,28 +177,44 @@ static bool train_step(trainer *t) {
 
 /* ---- reporting --------------------------------------------------------------------------- */
 
+/* Of a device, or of the process, as far as it is in memory. */
+static double bytes_in_use(ct_device device) {
+    if (device != CT_CPU) return (double)ct_memory_in_use(device);
+    long long all, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file && fscanf(file, "%lld %lld", &all, &resident) != 2) resident = 0;
+    if (file) fclose(file);
+    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
 static ct_console_step console_step(const trainer *t) {
     double elapsed = now() - t->started, interval = now() - t->interval_start;
     int64_t done = t->progress.step - t->first_step,
             left = ct_prepared_steps(&t->in) - t->progress.step;
-    return (ct_console_step){
+    ct_console_step step = {
         .epoch = t->progress.epoch,
         .epochs = t->config->epochs,
         .batch = t->progress.batch,
         .batches = ct_batches_count(t->in.batches),
-        .loss = t->means.term[CT_LOSS_TOTAL],
+        .reward = t->means.reward,
+        .reward_spread = t->means.reward_spread,
         .pairs_per_second = interval > 0 ? (double)t->interval_pairs / interval : 0,
         .seconds_left = done > 0 ? elapsed / (double)done * (double)left : 0,
+        .bytes = bytes_in_use(t->in.experiment->device),
     };
+    memcpy(step.term, t->means.term, sizeof step.term);
+    return step;
 }
 
 static bool log_interval(trainer *t) {
     ct_console_step s = console_step(t);
+    ct_console_step_line(&s, t->progress.step, ct_optimizer_lr(t->in.optimizer),
+                         ct_optimizer_grad_norm(t->in.optimizer));
     json_t *line =
         json_pack("{s:I, s:I, s:f, s:f, s:f, s:f}", "step", (json_int_t)t->progress.step, "epoch",
                   (json_int_t)t->progress.epoch, "lr", ct_optimizer_lr(t->in.optimizer), "loss",
-                  s.loss, "grad_norm", ct_optimizer_grad_norm(t->in.optimizer), "pairs_per_second",
-                  s.pairs_per_second);
+                  s.term[CT_LOSS_TOTAL], "grad_norm", ct_optimizer_grad_norm(t->in.optimizer),
+                  "pairs_per_second", s.pairs_per_second);
     for (int i = CT_LOSS_TOTAL + 1; i < CT_LOSS_COUNT; i++) {
         if (t->means.term[i] == 0) continue;
         json_object_set_new(line, ct_loss_name((ct_loss_term)i), json_real(t->means.term[i]));
@@ -198,6 +243,13 @@ static double score_of(const trainer *t, const ct_retrieval *m) {
     return m->i2t.r1 + m->i2t.r5 + m->t2i.r1 + m->t2i.r5;
 }
 
+static void say_written(const char *path) {
+    struct stat status;
+    if (ct_console_is_verbose() && stat(path, &status) == 0) {
+        ct_console_line("wrote %s, %.1f MB", path, 1e-6 * (double)status.st_size);
+    }
+}
+
 /* Without a dev split, the best model that is known is the last one. */
 static bool save_last(trainer *t) {
     ct_progress p = t->progress;
@@ -209,6 +261,7 @@ static bool save_last(trainer *t) {
                  ct_checkpoint_save(t->last_path, ct_model_module(e->model), t->in.optimizer, &p,
                                     t->config->text, t->data_text, notes.list);
     ct_weight_notes_free(&notes);
+    if (saved) say_written(t->last_path);
     return saved && (t->in.dev || ct_experiment_save(e, t->best_path)) &&
            ct_run_folder_keep(t->config);
 }
@@ -224,6 +277,7 @@ static bool validate(trainer *t) {
         t->progress.best_epoch = t->progress.epoch;
         t->progress.best_step = t->progress.step;
         if (!ct_experiment_save(t->in.experiment, t->best_path)) return false;
+        say_written(t->best_path);
     }
     ct_console_validation(&step, t->progress.step, &dev, best);
     json_t *line = json_pack("{s:I, s:I, s:o, s:f, s:b}", "step", (json_int_t)t->progress.step,
@@ -300,8 +354,8 @@ static void save_what_stands(trainer *t) {
     char *why = strdup(ct_error());
     ct_error_clear();
     if (save_last(t)) {
-        ct_console_line("saved %s after step %lld (go on with --resume)", t->last_path,
-                        (long long)t->progress.step);
+        ct_console_result("saved %s after step %lld (go on with --resume)", t->last_path,
+                          (long long)t->progress.step);
     }
     ct_error_clear();
     ct_fail("%s", why ? why : "out of memory");
@@ -345,10 +399,11 @@ static bool write_results(const trainer *t, const ct_retrieval *dev, const ct_re
     char *path = ct_path(c->run_folder, "results.json");
     bool written = path && ct_results_write(path, c, &results);
     if (written) {
-        ct_console_line("\nbest model: epoch %lld, step %lld (chosen on %s)",
-                        (long long)results.best_epoch, (long long)results.best_step, c->dev_split);
+        ct_console_result("\nbest model: epoch %lld, step %lld (chosen on %s)",
+                          (long long)results.best_epoch, (long long)results.best_step,
+                          c->dev_split);
         ct_console_table(results.names, rows, results.count);
-        ct_console_line("%s", path);
+        ct_console_result("%s", path);
     }
     free(path);
     return written;
@@ -370,7 +425,7 @@ static ct_train_outcome finish(const trainer *t) {
 
 /* Without a dev split there is no best model to evaluate. */
 static ct_train_outcome finish_recorded(const trainer *t) {
-    ct_console_line("trained to the end; saved %s", t->last_path);
+    ct_console_result("trained to the end; saved %s", t->last_path);
     return CT_TRAIN_DONE;
 }
 
@@ -408,9 +463,9 @@ static ct_train_outcome train_and_finish(trainer *t) {
     if (outcome == CT_TRAIN_FAILED) save_what_stands(t);
     ct_stop_unwatch();
     if (outcome == CT_TRAIN_INTERRUPTED || outcome == CT_TRAIN_STOPPED) {
-        ct_console_line("%s after step %lld; saved %s (go on with --resume)",
-                        outcome == CT_TRAIN_STOPPED ? "stopped" : "interrupted", step,
-                        t->last_path);
+        ct_console_result("%s after step %lld; saved %s (go on with --resume)",
+                          outcome == CT_TRAIN_STOPPED ? "stopped" : "interrupted", step,
+                          t->last_path);
     }
     return outcome;
 }

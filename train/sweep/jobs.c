@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "autograd/profile.h"
 #include "train/config/difference.h"
 #include "train/report/run.h"
 #include "train/run/console.h"
@@ -82,6 +83,8 @@ typedef struct {
 typedef struct {
     ct_job *jobs;
     int count, next, done; /* done: also those that failed */
+    int before;            /* done when it began */
+    double started;
     ct_jobs_options options;
     place *places;
     char program[4096];
@@ -204,6 +207,21 @@ static void end(crew *c, place *p, int status) {
     p->job = NULL;
 }
 
+/* ---- progress ---------------------------------------------------------------------------- */
+
+static void show_progress(const crew *c) {
+    char names[256] = "";
+    for (int i = 0; i < c->options.at_once; i++) {
+        size_t used = strlen(names);
+        if (!c->places[i].job) continue;
+        snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "",
+                 c->places[i].job->run->name);
+    }
+    int ended = c->done - c->before;
+    double each = ended ? (ct_profile_clock() - c->started) / ended : 0;
+    ct_console_progress_of_runs(c->done, c->count, names, each * (c->count - c->done));
+}
+
 /* ---- all --------------------------------------------------------------------------------- */
 
 static int at_work(const crew *c) {
@@ -244,6 +262,7 @@ static bool work(crew *c) {
         good = good && fill(c);
         if (!at_work(c)) return good;
         if ((ct_stop_asked() || !good) && !c->told) tell_to_stop(c);
+        show_progress(c);
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
         see_who_ended(c);
     }
@@ -256,8 +275,11 @@ bool ct_jobs_run(ct_job *jobs, int count, ct_jobs_options options) {
     c.places = calloc((size_t)options.at_once, sizeof *c.places);
     if (!c.places) return ct_fail_bool("--sweep: out of memory");
     for (int i = 0; i < count; i++) c.done += jobs[i].state == CT_JOB_DONE;
+    c.before = c.done;
+    c.started = ct_profile_clock();
     ct_stop_watch();
     bool done = work(&c);
+    ct_console_end_progress();
     ct_stop_unwatch();
     free(c.places);
     return done;

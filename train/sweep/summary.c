@@ -82,7 +82,7 @@ static void print_setting(const finished *f, int group, const char *split, int w
         if (runs > 1) snprintf(cell, CELL, "  %5.1f ± %4.1f", mean, deviation);
         else snprintf(cell, CELL, i + 1 < PATHS ? "  %5.1f       " : "  %5.1f", mean);
     }
-    if (name && runs) ct_console_line("%-*s %5d%s", width, *name ? name : "all", runs, cells);
+    if (name && runs) ct_console_result("%-*s %5d%s", width, *name ? name : "all", runs, cells);
     free(name);
 }
 
@@ -101,11 +101,12 @@ static void print_tables(const finished *f) {
     const char *split;
     json_t *unused;
     json_object_foreach(f->splits, split, unused) {
-        ct_console_line("\n%-*s        image -> text                           text -> image",
-                        width, split);
-        ct_console_line("%-*s  runs    R@1           R@5          R@10           R@1           R@5"
-                        "          R@10          rsum",
-                        width, "");
+        ct_console_result("\n%-*s        image -> text                           text -> image",
+                          width, split);
+        ct_console_result(
+            "%-*s  runs    R@1           R@5          R@10           R@1           R@5"
+            "          R@10          rsum",
+            width, "");
         for (int g = 0; g < f->groups; g++) print_setting(f, g, split, width);
     }
 }
@@ -185,7 +186,7 @@ static bool write_json(const finished *f, const ct_job *jobs, const char *folder
     char *path = ct_path(folder, "sweep.json");
     bool done = path && (text ? ct_file_write(path, text, strlen(text))
                               : ct_fail_bool("%s: out of memory", path));
-    if (done) ct_console_line("%s", path);
+    if (done) ct_console_result("%s", path);
     json_decref(root);
     free(text);
     free(path);
@@ -198,7 +199,7 @@ static bool write_page(const finished *f, const char *folder) {
     if (!f->count) return true;
     char *path = ct_path(folder, "sweep.html");
     bool done = path && ct_comparison_save(path, f->sweep->text, f->record, f->count);
-    if (done) ct_console_line("%s", path);
+    if (done) ct_console_result("%s", path);
     free(path);
     return done;
 }
@@ -207,7 +208,7 @@ bool ct_sweep_summary(const ct_sweep *sweep, const ct_job *jobs, const char *fol
     finished f;
     bool done = read_finished(&f, sweep, jobs);
     if (done) print_tables(&f);
-    if (done && f.count) ct_console_line("%s", "");
+    if (done && f.count) ct_console_result("%s", "");
     done = done && write_json(&f, jobs, folder) && write_page(&f, folder);
     free_finished(&f);
     return done;

@@ -43,8 +43,8 @@ static ct_train_outcome conclude(const ct_sweep *s, const ct_job *jobs, const ch
     int count = s->run_count, failed = count_of(jobs, count, CT_JOB_FAILED),
         done = count_of(jobs, count, CT_JOB_DONE);
     if (done + failed < count) {
-        ct_console_line("interrupted: %d of %d runs done; the same sweep again goes on", done,
-                        count);
+        ct_console_result("interrupted: %d of %d runs done; the same sweep again goes on", done,
+                          count);
         return CT_TRAIN_INTERRUPTED;
     }
     if (failed) fail_for(jobs, count, failed);
