@@ -244,8 +244,9 @@ ct_tensor *ct_dropout_rows_with(ct_tensor *x, ct_tensor *positions, ct_shape who
 
 /* ---- sequences -------------------------------------------------------------------------- */
 
-/* tensor/fused/fused.h, ct_tensor_gru. h_last may be NULL. lengths: i64 (B) on the CPU, or where x
- * is (nothing is then read), or NULL. */
+/* tensor/fused/fused.h, ct_tensor_gru. x (B,T,C) or, packed, (R,C). h_last may be NULL. lengths:
+ * i64 (B) on the CPU, or where x (B,T,C) is (nothing is then read), or, if x is not packed, NULL.
+ */
 ct_tensor *ct_gru_with(ct_tensor *x, ct_tensor *h0, ct_tensor *w_ih, ct_tensor *w_hh,
                        ct_tensor *b_ih, ct_tensor *b_hh, ct_tensor *lengths, bool reverse,
                        ct_tensor **h_last);

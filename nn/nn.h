@@ -168,7 +168,9 @@ ct_module *ct_gru_create(int64_t in, int64_t hidden, const ct_rnn_options *optio
 /* x (B,T,in), h0 (layers*directions,B,hidden) or NULL, lengths (B) i64 in any order or NULL;
  * returns (B,T,directions*hidden), zero beyond lengths; *h_last (layers*directions,B,hidden) if
  * not NULL: layer 0 forward, layer 0 backward, layer 1 forward, ... Lengths on the CPU spare the
- * steps beyond them; lengths on x's device are not read, and no shape depends on them. */
+ * steps beyond them; lengths on x's device are not read, and no shape depends on them. Of packed
+ * sequences (tensor/fused/fused.h) x is (R,in), the result (R,directions*hidden), and dropout
+ * between layers is drawn for these rows. */
 ct_tensor *ct_gru(ct_module *gru, ct_tensor *x, ct_tensor *h0, ct_tensor *lengths,
                   ct_tensor **h_last);
 ct_module *ct_lstm_create(int64_t in, int64_t hidden, const ct_rnn_options *options);

@@ -32,12 +32,20 @@ static bool gru_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
 /* Which of the optional inputs a sample gives. */
 typedef struct {
     bool state, bias, reverse;
-    enum { NO_LENGTHS, LENGTHS_ON_HOST, LENGTHS_BESIDE } lengths; /* beside: where x is */
+    /* beside: where x is; packed: x is, its lengths those of packed_lengths */
+    enum { NO_LENGTHS, LENGTHS_ON_HOST, LENGTHS_BESIDE, PACKED } lengths;
 } recurrent_call;
+
+enum { PACKED_ROWS = 11 };
+static ct_tensor *packed_lengths(void) {
+    static const int64_t lengths[] = {2, 4, 1, 4};
+    return ct_from_data(CT_I64, CT_CPU, CT_SHAPE(4), lengths);
+}
 
 /* Inputs: x, w_ih, w_hh, b_ih, b_hh, h0, [c0,] lengths. */
 static ct_tensor *lengths_of(const recurrent_call *call, ct_tensor *x) {
     if (call->lengths == NO_LENGTHS) return NULL;
+    if (call->lengths == PACKED) return packed_lengths();
     return call->lengths == LENGTHS_BESIDE ? x : ct_tensor_to_device(x, CT_CPU);
 }
 
@@ -62,6 +70,9 @@ static const recurrent_case recurrent_cases[] = {
     {"lengths beside x", 3, 4, 2, 2, {true, true, false, LENGTHS_BESIDE}},
     {"lengths beside x, reverse", 3, 4, 2, 2, {true, true, true, LENGTHS_BESIDE}},
     {"lengths beside x, no state", 3, 4, 2, 2, {false, true, true, LENGTHS_BESIDE}},
+    {"packed", 4, 4, 2, 2, {true, true, false, PACKED}},
+    {"packed, reverse", 4, 4, 2, 2, {true, true, true, PACKED}},
+    {"packed, no state", 4, 4, 3, 2, {false, true, true, PACKED}},
     {"reverse", 2, 3, 2, 2, {false, true, true, NO_LENGTHS}},
     {"without bias", 2, 2, 3, 2, {true, false, false, NO_LENGTHS}},
     {"one element", 1, 1, 1, 1, {true, true, false, NO_LENGTHS}},
@@ -73,12 +84,13 @@ static void recurrent_samples(ct_sampler *sampler, ct_sample_function function, 
     for (size_t i = 0; i < sizeof recurrent_cases / sizeof *recurrent_cases; i++) {
         const recurrent_case *c = &recurrent_cases[i];
         int64_t rows = gates * c->hidden;
+        bool packed = c->call.lengths == PACKED;
+        ct_shape x = packed ? CT_SHAPE(PACKED_ROWS, c->in) : CT_SHAPE(c->batch, c->steps, c->in);
         ct_sample sample = {c->name,
                             function,
                             &c->call,
                             6 + states,
-                            {ct_sample_real(CT_SHAPE(c->batch, c->steps, c->in)),
-                             ct_sample_between(CT_SHAPE(rows, c->in), -1, 1),
+                            {ct_sample_real(x), ct_sample_between(CT_SHAPE(rows, c->in), -1, 1),
                              ct_sample_between(CT_SHAPE(rows, c->hidden), -1, 1),
                              ct_sample_between(CT_SHAPE(rows), -1, 1),
                              ct_sample_between(CT_SHAPE(rows), -1, 1)}};
@@ -241,17 +253,15 @@ static bool conv1d_packed_backward(ct_node *node, ct_tensor *const *g, ct_tensor
 }
 
 static int call_conv1d_packed(ct_tensor *const *x, const void *options, ct_tensor **y) {
-    static const int64_t lengths[] = {2, 4, 1, 4}; /* 11 rows together */
-    ct_tensor *of = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(4), lengths);
-    return ct_sample_result(
-        y, ct_conv1d_packed_with(x[0], of, x[1], x[2], *(const ct_tensor_conv1d_options *)options));
+    return ct_sample_result(y, ct_conv1d_packed_with(x[0], packed_lengths(), x[1], x[2],
+                                                     *(const ct_tensor_conv1d_options *)options));
 }
 
 static void conv1d_packed_samples(ct_sampler *sampler) {
     const ct_tensor_conv1d_options causal = {2, 0, 1, 1}, centred = {1, 1, 1, 1},
                                    dilated = {2, 4, 1, 3};
     ct_sample_input weight = ct_sample_real(CT_SHAPE(2, 3, 3)), bias = ct_sample_real(CT_SHAPE(2));
-    ct_sample_input x = ct_sample_real(CT_SHAPE(11, 3));
+    ct_sample_input x = ct_sample_real(CT_SHAPE(PACKED_ROWS, 3));
     ct_sample_3(sampler, "causal", call_conv1d_packed, &causal, x, weight, bias);
     ct_sample_3(sampler, "centred", call_conv1d_packed, &centred, x, weight, bias);
     ct_sample_3(sampler, "dilated", call_conv1d_packed, &dilated, x, weight, bias);
@@ -260,7 +270,7 @@ static void conv1d_packed_samples(ct_sampler *sampler) {
     ct_sample_3(sampler, "to no channels", call_conv1d_packed, &causal, x,
                 ct_sample_real(CT_SHAPE(0, 3, 3)), ct_sample_real(CT_SHAPE(0)));
     ct_sample_3(sampler, "of no channels", call_conv1d_packed, &causal,
-                ct_sample_real(CT_SHAPE(11, 0)), ct_sample_real(CT_SHAPE(2, 0, 3)), bias);
+                ct_sample_real(CT_SHAPE(PACKED_ROWS, 0)), ct_sample_real(CT_SHAPE(2, 0, 3)), bias);
 }
 
 static const ct_op conv1d_packed_op = {"conv1d_packed", conv1d_packed_backward,

@@ -125,7 +125,7 @@ static ct_tensor *run_layers(ct_module *module, const recurrent_self *self, ct_t
             h[i] = to.h;
             c[i] = to.c;
         }
-        x = self->directions == 2 ? ct_concat(y, 2, 2) : y[0];
+        x = self->directions == 2 ? ct_concat(y, 2, -1) : y[0];
         if (ct_module_training(module) && self->dropout > 0 && layer + 1 < self->layers) {
             x = ct_dropout_with(x, self->dropout, ct_default_rng(), "dropout");
         }
@@ -136,9 +136,9 @@ static ct_tensor *run_layers(ct_module *module, const recurrent_self *self, ct_t
     return x;
 }
 
-static bool check_state(const char *op, const char *what, const recurrent_self *self,
-                        const ct_tensor *x, const ct_tensor *state) {
-    ct_shape expected = CT_SHAPE(self->layers * self->directions, x->shape.dim[0], self->hidden);
+static bool check_state(const char *op, const char *what, const recurrent_self *self, int64_t batch,
+                        const ct_tensor *state) {
+    ct_shape expected = CT_SHAPE(self->layers * self->directions, batch, self->hidden);
     if (!state || ct_shape_equal(state->shape, expected)) return true;
     return ct_fail_bool("%s: %s is %s, expected %s", op, what, ct_tensor_text(state),
                         ct_shape_text(expected));
@@ -150,13 +150,18 @@ static ct_tensor *run(const ct_module_class *class, ct_module *module, ct_tensor
     const char *type = class->name;
     if (h_last) *h_last = NULL;
     if (c_last) *c_last = NULL;
-    if (!ct_module_is(type, module, class) || !ct_nn_input(type, "x", x, 3)) return NULL;
-    const recurrent_self *self = ct_module_self(module);
-    if (x->shape.dim[2] != self->in) {
-        return ct_fail("%s: x is %s, expected (B,T,%lld)", type, ct_tensor_text(x),
-                       (long long)self->in);
+    bool packed = x && lengths && x->shape.ndim == 2;
+    if (!ct_module_is(type, module, class) || !ct_nn_input(type, "x", x, packed ? 2 : 3)) {
+        return NULL;
     }
-    if (!check_state(type, "h0", self, x, given.h) || !check_state(type, "c0", self, x, given.c)) {
+    const recurrent_self *self = ct_module_self(module);
+    if (x->shape.dim[x->shape.ndim - 1] != self->in) {
+        return ct_fail("%s: x is %s, expected (%s,%lld)", type, ct_tensor_text(x),
+                       packed ? "R" : "B,T", (long long)self->in);
+    }
+    int64_t batch = packed ? ct_count(lengths) : x->shape.dim[0];
+    if (!check_state(type, "h0", self, batch, given.h) ||
+        !check_state(type, "c0", self, batch, given.c)) {
         return NULL;
     }
     CT_SCOPE {

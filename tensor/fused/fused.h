@@ -39,7 +39,7 @@ ct_tensor *ct_packed_sequences(const ct_tensor *lengths, ct_device device);
  * steps are computed, and no shape depends on them (a step with them can be captured). Either way
  * nothing that x holds beyond a length enters results or gradients. */
 typedef struct {
-    const ct_tensor *x;           /* (B,T,C) */
+    const ct_tensor *x;           /* (B,T,C), or packed (R,C), with lengths on the CPU */
     const ct_tensor *h0, *c0;     /* (B,H) or NULL for zeros; c0 of an LSTM alone, beside h0 */
     const ct_tensor *w_ih, *w_hh; /* (GH,C), (GH,H) */
     const ct_tensor *b_ih, *b_hh; /* (GH) or both NULL */
@@ -47,7 +47,7 @@ typedef struct {
     bool reverse;
 } ct_recurrent_inputs;
 typedef struct {
-    ct_tensor *y;               /* (B,T,H) */
+    ct_tensor *y;               /* (B,T,H), or (R,H) where x is packed */
     ct_tensor *h_last, *c_last; /* (B,H); c_last NULL of a GRU */
     ct_tensor *saved;           /* what the gradient needs: the gates; opaque */
 } ct_recurrent_result;

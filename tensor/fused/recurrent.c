@@ -9,12 +9,13 @@ static bool check_shapes(const ct_recurrent *net) {
     const ct_tensor *x = in->x;
     const char *op = net->cell->op;
     int64_t width = net->hidden, rows = net->cell->gates * width;
-    ct_shape state = CT_SHAPE(x->shape.dim[0], width), bias = CT_SHAPE(rows);
+    int64_t channels = x->shape.dim[x->shape.ndim - 1];
+    ct_shape state = CT_SHAPE(net->plan.batch, width), bias = CT_SHAPE(rows);
     if (!in->b_ih != !in->b_hh) return ct_fail_bool("%s: one of b_ih, b_hh is NULL", op);
     if (net->cell->has_c && !in->h0 != !in->c0) {
         return ct_fail_bool("%s: one of h0, c0 is NULL", op);
     }
-    return ct_check_shape(op, "w_ih", x, in->w_ih, CT_SHAPE(rows, x->shape.dim[2])) &&
+    return ct_check_shape(op, "w_ih", x, in->w_ih, CT_SHAPE(rows, channels)) &&
            ct_check_shape(op, "w_hh", x, in->w_hh, CT_SHAPE(rows, width)) &&
            ct_check_optional(op, "b_ih", x, in->b_ih, bias) &&
            ct_check_optional(op, "b_hh", x, in->b_hh, bias) &&
@@ -25,11 +26,14 @@ static bool check_shapes(const ct_recurrent *net) {
 static bool check_inputs(ct_recurrent *net) {
     ct_recurrent_inputs *in = &net->in;
     const char *op = net->cell->op;
-    if (!ct_check_ndim(op, "x", in->x, 3) || !ct_check_ndim(op, "w_hh", in->w_hh, 2)) return false;
+    bool rows = in->x && in->lengths && in->x->shape.ndim == 2;
+    if (!ct_check_ndim(op, "x", in->x, rows ? 2 : 3) || !ct_check_ndim(op, "w_hh", in->w_hh, 2)) {
+        return false;
+    }
     net->hidden = in->w_hh->shape.dim[1];
     if (!net->cell->has_c) in->c0 = NULL;
-    if (!check_shapes(net)) return false;
     bool ok = ct_sequence_plan(op, &net->plan, in->x, in->lengths, in->reverse);
+    if (!ok || !check_shapes(net)) return false;
     in->w_ih = ct_matmul_operand(ct_dense(in->w_ih, &ok));
     in->w_hh = ct_matmul_operand(ct_dense(in->w_hh, &ok));
     in->b_ih = ct_dense(in->b_ih, &ok);
@@ -113,7 +117,7 @@ ct_recurrent_result ct_recurrent_forward(const ct_cell *cell, ct_recurrent_input
         ct_tensor *states = plan->apart ? block(&net, saved, net.cell->saved)
                                         : ct_empty_like(x, CT_SHAPE(plan->rows, width));
         if (!states || !run_steps(&net, states, saved)) return none;
-        result.y = ct_sequence_unpack(plan, states, x->shape.dim[1]);
+        result.y = ct_sequence_unpack(plan, states);
         result.h_last = ct_sequence_last(plan, states);
         result.c_last = ct_sequence_last(plan, cells(&net, saved));
         result.saved = saved;
@@ -133,9 +137,8 @@ static bool check_gradients(const ct_recurrent *net, const ct_recurrent_result *
     const ct_tensor *x = net->in.x;
     const char *op = net->cell->gradient;
     if (!ct_check_pointer(op, "the result", result)) return false;
-    int64_t batch = x->shape.dim[0];
-    ct_shape state = CT_SHAPE(batch, net->hidden);
-    ct_shape y = CT_SHAPE(batch, x->shape.dim[1], net->hidden);
+    ct_shape state = CT_SHAPE(net->plan.batch, net->hidden);
+    ct_shape y = ct_sequence_shape(&net->plan, net->hidden);
     ct_shape saved = CT_SHAPE(net->plan.rows, saved_columns(net));
     return ct_check_optional(op, "g_y", x, g.y, y) &&
            ct_check_optional(op, "g_h_last", x, g.h_last, state) &&
@@ -203,7 +206,7 @@ ct_recurrent_grad ct_recurrent_backward(const ct_cell *cell, ct_recurrent_inputs
             !net.cell->weights(&net, &work, x, previous, need_x ? &dx : NULL, &grad)) {
             return none;
         }
-        if (need_x) grad.x = ct_sequence_unpack(plan, dx, net.in.x->shape.dim[1]);
+        if (need_x) grad.x = ct_sequence_unpack(plan, dx);
         if (net.in.h0) grad.h0 = ct_sequence_unsort(plan, work.dh);
         if (net.in.c0) grad.c0 = ct_sequence_unsort(plan, work.dc);
         bool whole = (grad.x || !need_x) && (grad.h0 || !net.in.h0) && (grad.c0 || !net.in.c0);

@@ -147,12 +147,12 @@ static ct_tensor *padded_rows(const ct_sequence *plan, const ct_tensor *matrix) 
     return rows && plan->source ? ct_tensor_index_select(rows, 0, plan->source) : rows;
 }
 
-bool ct_sequence_plan(const char *op, ct_sequence *plan, const ct_tensor *x,
-                      const ct_tensor *lengths, bool reverse) {
+static bool plan_padded_input(const char *op, ct_sequence *plan, const ct_tensor *x,
+                              const ct_tensor *lengths, bool reverse) {
     memset(plan, 0, sizeof *plan);
     int64_t batch = x->shape.dim[0], steps = x->shape.dim[1];
     plan->batch = batch;
-    plan->steps = steps;
+    plan->steps = plan->padded_steps = steps;
     if (steps < 1) return ct_fail_bool("%s: x is %s, which has no steps", op, ct_tensor_text(x));
     if (!lengths) return plan_full(plan, reverse);
     bool padded = lengths->device != CT_CPU;
@@ -199,6 +199,38 @@ bool ct_sequence_plan_rows(const char *op, ct_sequence *plan, const ct_tensor *x
                         ct_tensor_text(x), (long long)plan->rows);
 }
 
+/* Each packed row of a sequence in the place of the one as far from its other end. */
+static ct_tensor *turned_rows(const ct_sequence *plan, const ct_tensor *lengths, ct_device device) {
+    bool ok = true;
+    const ct_tensor *dense = ct_dense(lengths, &ok);
+    ct_tensor *host;
+    int64_t *at = host_array(plan->rows, &host);
+    if (!ok || !at) return NULL;
+    const int64_t *length = ct_data(dense), *order = ct_data(plan->order);
+    for (int64_t s = 0; s < plan->steps; s++)
+        for (int64_t i = 0; i < plan->count[s]; i++)
+            at[plan->first[s] + i] = plan->first[length[order[i]] - 1 - s] + i;
+    return on_device(host, device);
+}
+
+static bool plan_packed_input(const char *op, ct_sequence *plan, const ct_tensor *x,
+                              const ct_tensor *lengths, bool reverse) {
+    if (!ct_sequence_plan_rows(op, plan, x, lengths)) return false;
+    plan->rows_given = true;
+    plan->apart = reverse;
+    if (reverse) plan->source = turned_rows(plan, lengths, x->device);
+    plan->order = on_device(plan->order, x->device);
+    plan->inverse = on_device(plan->inverse, x->device);
+    plan->last = on_device(plan->last, x->device);
+    return (plan->source || !reverse) && plan->order && plan->inverse && plan->last;
+}
+
+bool ct_sequence_plan(const char *op, ct_sequence *plan, const ct_tensor *x,
+                      const ct_tensor *lengths, bool reverse) {
+    return (x->shape.ndim == 2 ? plan_packed_input : plan_padded_input)(op, plan, x, lengths,
+                                                                        reverse);
+}
+
 ct_tensor *ct_packed_positions(const ct_tensor *lengths, int64_t steps, ct_device device) {
     CT_SCOPE {
         ct_sequence plan;
@@ -235,8 +267,15 @@ ct_tensor *ct_sequence_step(const ct_sequence *plan, const ct_tensor *matrix, in
     return ct_view(matrix, CT_SHAPE(count, stop - start), stride, offset);
 }
 
+/* Rows that are packed already, in the order of the work matrices, and back. */
+static ct_tensor *given_rows(const ct_sequence *plan, const ct_tensor *rows) {
+    return plan->source ? ct_tensor_index_select(rows, 0, plan->source)
+                        : ct_tensor_contiguous(rows);
+}
+
 ct_tensor *ct_sequence_pack(const ct_sequence *plan, const ct_tensor *x) {
     if (!x) return NULL;
+    if (plan->rows_given) return given_rows(plan, x);
     int64_t rows = x->shape.dim[0] * x->shape.dim[1];
     ct_tensor *matrix = ct_tensor_reshape(x, CT_SHAPE(rows, x->shape.dim[2]));
     if (plan->packed) return matrix ? ct_tensor_index_select(matrix, 0, plan->source) : NULL;
@@ -244,12 +283,19 @@ ct_tensor *ct_sequence_pack(const ct_sequence *plan, const ct_tensor *x) {
     return matrix ? ct_tensor_contiguous(matrix) : NULL;
 }
 
-ct_tensor *ct_sequence_unpack(const ct_sequence *plan, const ct_tensor *matrix, int64_t steps) {
+ct_shape ct_sequence_shape(const ct_sequence *plan, int64_t width) {
+    return plan->rows_given ? CT_SHAPE(plan->rows, width)
+                            : CT_SHAPE(plan->batch, plan->padded_steps, width);
+}
+
+ct_tensor *ct_sequence_unpack(const ct_sequence *plan, const ct_tensor *matrix) {
     int64_t width = matrix->shape.dim[1];
-    ct_shape shape = CT_SHAPE(plan->batch, steps, width);
+    ct_shape shape = ct_sequence_shape(plan, width);
+    if (plan->rows_given) return given_rows(plan, matrix);
     if (plan->padded) return ct_tensor_reshape(padded_rows(plan, matrix), shape);
     if (!plan->packed) return ct_tensor_reshape(matrix, shape);
-    ct_tensor *x = ct_zeros(matrix->dtype, matrix->device, CT_SHAPE(plan->batch * steps, width));
+    int64_t rows = plan->batch * plan->padded_steps;
+    ct_tensor *x = ct_zeros(matrix->dtype, matrix->device, CT_SHAPE(rows, width));
     if (!x || !ct_tensor_index_add_to(x, 0, plan->source, matrix)) return NULL;
     return ct_tensor_reshape(x, shape);
 }

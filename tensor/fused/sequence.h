@@ -19,13 +19,15 @@
 typedef struct {
     int64_t batch, steps, rows;
     bool packed, padded;
+    bool rows_given;      /* x itself is packed */
     bool apart;           /* y is another matrix than the states, which are then saved, too */
     int64_t distance;     /* of the rows of one step */
+    int64_t padded_steps; /* T of x (B,T,..) */
     const int64_t *count; /* sequences still running at a step */
     const int64_t *first; /* first row of a step */
     /* i64 on x's device: */
-    ct_tensor *source;  /* (rows) position of a row among the B*T rows of x; where padded, NULL
-                         * unless reversed, and its own inverse */
+    ct_tensor *source;  /* (rows) position of a row among the B*T rows of x; where padded or given,
+                         * NULL unless reversed, and its own inverse */
     ct_tensor *order;   /* where packed: (B) sequences, longest first */
     ct_tensor *inverse; /* where packed: (B) place of a sequence in that order */
     ct_tensor *last;    /* where packed or padded: (B) row of a sequence's last step */
@@ -33,12 +35,13 @@ typedef struct {
 } ct_sequence;
 
 /* Of x (B,T,..) with lengths (B) i64, or NULL: on the CPU packed, on x's device padded (and not
- * checked to be in 1..T). What it points to lives in the scope. */
+ * checked to be in 1..T). Of x (R,C), packed rows, with lengths on the CPU. What it points to lives
+ * in the scope. */
 bool ct_sequence_plan(const char *op, ct_sequence *plan, const ct_tensor *x,
                       const ct_tensor *lengths, bool reverse);
 
-/* Of packed rows x (R,..), of sequences with lengths (B) i64 on the CPU: each work matrix is in x's
- * own order (`source` NULL). */
+/* Of packed rows x (R,..), of sequences with lengths (B) i64 on the CPU, where nothing is asked
+ * that is on x's device: each work matrix is in x's own order. */
 bool ct_sequence_plan_rows(const char *op, ct_sequence *plan, const ct_tensor *x,
                            const ct_tensor *lengths);
 
@@ -46,9 +49,12 @@ bool ct_sequence_plan_rows(const char *op, ct_sequence *plan, const ct_tensor *x
 ct_tensor *ct_sequence_step(const ct_sequence *plan, const ct_tensor *matrix, int64_t step,
                             int64_t count, int64_t start, int64_t stop);
 
-/* x (B,T,C), or NULL, as a work matrix (rows,C), and back: zero where a sequence has ended. */
+/* x (B,T,C), or packed, or NULL, as a work matrix (rows,C), and back: zero where a sequence has
+ * ended. */
 ct_tensor *ct_sequence_pack(const ct_sequence *plan, const ct_tensor *x);
-ct_tensor *ct_sequence_unpack(const ct_sequence *plan, const ct_tensor *matrix, int64_t steps);
+ct_tensor *ct_sequence_unpack(const ct_sequence *plan, const ct_tensor *matrix);
+/* The shape of x with C = width. */
+ct_shape ct_sequence_shape(const ct_sequence *plan, int64_t width);
 
 /* States (B,H) in the order of the work matrices, and back. Always a copy. NULL gives NULL. */
 ct_tensor *ct_sequence_sort(const ct_sequence *plan, const ct_tensor *state);
@@ -57,9 +63,9 @@ ct_tensor *ct_sequence_unsort(const ct_sequence *plan, const ct_tensor *state);
 /* (B,H) each sequence's state after its last step, from the states of all steps (rows,H). */
 ct_tensor *ct_sequence_last(const ct_sequence *plan, const ct_tensor *states);
 
-/* Where the gradients of all states g_y (B,T,H) and of the last ones g_last (B,H), each NULL for
- * zero, enter: *g (rows,H) at the steps, or NULL for zero, and *dh (B,H), a copy, behind the last
- * step. Of x's dtype and device. */
+/* Where the gradients of all states g_y (B,T,H), or packed, and of the last ones g_last (B,H), each
+ * NULL for zero, enter: *g (rows,H) at the steps, or NULL for zero, and *dh (B,H), a copy, behind
+ * the last step. Of x's dtype and device. */
 bool ct_sequence_gradients(const ct_sequence *plan, const ct_tensor *x, const ct_tensor *g_y,
                            const ct_tensor *g_last, int64_t width, ct_tensor **g, ct_tensor **dh);
 

@@ -41,6 +41,12 @@ static inline ct_tensor *test_lengths(int64_t count, const int64_t *lengths) {
     return lengths ? ct_from_data(CT_I64, CT_CPU, CT_SHAPE(count), lengths) : NULL;
 }
 
+/* The rows of x (B,T,C) within lengths, in the order of packed sequences: (R,C). */
+static inline ct_tensor *test_packed(const ct_tensor *x, const ct_tensor *lengths) {
+    ct_tensor *rows = ct_tensor_reshape(x, CT_SHAPE(-1, x->shape.dim[2]));
+    return ct_tensor_index_select(rows, 0, ct_packed_positions(lengths, x->shape.dim[1], CT_CPU));
+}
+
 /* sum a*b of contiguous f64 tensors; 0 where one is NULL */
 static inline double test_dot(const ct_tensor *a, const ct_tensor *b) {
     double sum = 0;

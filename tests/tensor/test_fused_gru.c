@@ -250,6 +250,30 @@ START_TEST(threads_do_not_matter) {
 }
 END_TEST
 
+/* Rows that are packed beforehand, and their gradients: the same bits as of the padded batch. Where
+ * all lengths are T, that one is not packed, and sums of weights' gradients have another order. */
+START_TEST(packed_rows_are_the_same) {
+    CT_SCOPE {
+        inputs in = make_inputs(&cases[_i], CT_F64), packed = in;
+        if (!in.lengths) return;
+        ct_recurrent_result padded = run(&in);
+        ct_recurrent_grad expected = run_grad(&in, &padded);
+        packed.x = test_packed(in.x, in.lengths);
+        packed.cy = test_packed(in.cy, in.lengths);
+        ct_recurrent_result result = run(&packed);
+        ct_recurrent_grad grad = run_grad(&packed, &result);
+        assert_close(result.y, test_packed(padded.y, in.lengths), 0, 0, "y");
+        assert_close(result.h_last, padded.h_last, 0, 0, "h_last");
+        assert_close(grad.x, test_packed(expected.x, in.lengths), 0, 0, "x");
+        assert_close(grad.w_ih, expected.w_ih, 1e-12, 1e-15, "w_ih");
+        assert_close(grad.w_hh, expected.w_hh, 1e-12, 1e-15, "w_hh");
+        if (in.h0) assert_close(grad.h0, expected.h0, 0, 0, "h0");
+        if (in.b_ih) assert_close(grad.b_hh, expected.b_hh, 1e-12, 1e-15, "b_hh");
+        assert_no_error();
+    }
+}
+END_TEST
+
 START_TEST(empty_batch) {
     CT_SCOPE {
         inputs in = make_inputs(&(gru_case){0, 3, 4, 5, NULL, false, true, true}, CT_F32);
@@ -299,6 +323,14 @@ START_TEST(refuses_bad_input) {
         bad.x = ct_zeros(CT_F64, CT_CPU, CT_SHAPE(3, 0, 4));
         ck_assert(run(&bad).y == NULL);
         assert_error("which has no steps");
+        bad = in;
+        bad.lengths = test_lengths(3, (int64_t[]){5, 2, 1});
+        bad.x = ct_zeros(CT_F64, CT_CPU, CT_SHAPE(9, 4));
+        ck_assert(run(&bad).y == NULL);
+        assert_error("gru: x is f64 (9,4), but lengths are of 8 steps together");
+        bad.lengths = NULL;
+        ck_assert(run(&bad).y == NULL);
+        assert_error("gru: x is f64 (9,4), expected 3 dimensions");
         bad.x = NULL;
         ck_assert(run(&bad).y == NULL);
         assert_error("NULL");
@@ -312,5 +344,6 @@ START_TEST(refuses_bad_input) {
 END_TEST
 
 LOOPED_TEST_MAIN("gru", {equals_plain_loop, CASES}, {gradients, CASES}, {f32_agrees, CASES},
-                 {nothing_beyond_the_length, 1}, {one_gradient_or_none, 1}, {strided_inputs, 1},
-                 {threads_do_not_matter, 1}, {empty_batch, 1}, {refuses_bad_input, 1})
+                 {nothing_beyond_the_length, 1}, {packed_rows_are_the_same, CASES},
+                 {one_gradient_or_none, 1}, {strided_inputs, 1}, {threads_do_not_matter, 1},
+                 {empty_batch, 1}, {refuses_bad_input, 1})
