@@ -56,12 +56,29 @@ typedef struct {
     int64_t steps; /* that count, over the batch; CT_STEPS_ON_DEVICE: only `valid` tells */
 } ct_policy_output;
 
+/* How captions are packed (tensor/fused/fused.h): only their R words are there, as rows (R,..), and
+ * no padding. models/graph/packing.c */
+typedef struct {
+    int64_t batch, steps; /* of what they are without, (B,S,..) */
+    ct_tensor *positions; /* (R) i64: where a row stands among those B*S */
+    ct_tensor *rows;      /* (B*S) i64: the row that stands there, R for none */
+} ct_packing;
+
+/* lengths (B) i64 on the CPU. The tensors belong to the scope. */
+bool ct_packing_make(ct_packing *packing, const ct_tensor *lengths, int64_t steps,
+                     ct_device device);
+/* (B,S,..) -> (R,..), and back with zeros where there is padding. */
+ct_tensor *ct_pack_steps(const ct_packing *packing, ct_tensor *x);
+ct_tensor *ct_unpack_steps(const ct_packing *packing, ct_tensor *x);
+
 typedef struct {
     const ct_batch *batch; /* words or vectors, for [text] */
     ct_tensor *lengths;    /* (B) i64, see ct_batch; NULL: every step is real */
+    bool packs;            /* by `packing`, what modules before the pool are given */
+    ct_packing packing;
     ct_rng *rng;
     bool training;
-    ct_tensor *word_vectors; /* (B,T,E), what `words` gave: the decoder reads them */
+    ct_tensor *word_vectors; /* (B,T,E), or packed, what `words` gave: the decoder reads them */
     ct_policy_output policy;
 } ct_graph_state;
 
@@ -111,7 +128,8 @@ enum {
     CT_NEEDS_PICTURES = 32, /* is given (B,in,side,side) */
     CT_FITS_PICTURES = 64,  /* may be given them */
     CT_GIVES_REGIONS = 128, /* makes (B,S,out) of them */
-    CT_IS_BACKBONE = 256    /* a network of models/backbones.h */
+    CT_IS_BACKBONE = 256,   /* a network of models/backbones.h */
+    CT_TAKES_PACKED = 512   /* may be given (R,in), and then gives (R,out) or its pooled vector */
 };
 
 struct ct_graph_kind {
@@ -120,7 +138,8 @@ struct ct_graph_kind {
     const ct_option *options;
     /* Sets node->out (node->in is set) and, if there are parameters, node->module. */
     bool (*create)(ct_graph_node *node, const ct_graph_context *context);
-    /* x (B,S,in), or (B,in) where pooled; NULL for CT_GIVES_WORDS. */
+    /* x (B,S,in), or (B,in) where pooled; (R,in) where state->packs, of a kind that takes it; NULL
+     * for CT_GIVES_WORDS. */
     ct_tensor *(*forward)(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x);
     /* Multiply-adds times 2 for `rows` samples of `steps` steps (1 where pooled; of pictures, the
      * places of the result). */
@@ -139,6 +158,11 @@ bool ct_own_check(const char *op, const char *name, const ct_option *options, in
 /* Writes at most `most` names, returns how many. */
 enum { CT_MOST_KINDS = 64 + CT_MOST_OWN_KINDS };
 int ct_graph_kind_names(const char **names, int most);
+
+/* Whether what a node of such a kind is given is packed. */
+static inline bool ct_is_packed(const ct_graph_node *node, const ct_graph_state *state) {
+    return state->packs && !node->pooled && node->kind->place & CT_TAKES_PACKED;
+}
 
 static inline double ct_number(const ct_graph_node *node, int option) {
     return node->value[option].number;

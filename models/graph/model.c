@@ -189,11 +189,29 @@ static bool check_captions(const ct_batch *batch) {
     return true;
 }
 
+/* Padding is left out where lengths are known here and there is some, and nobody asks what is
+ * computed there: released policies do, and targets that a mask chooses. */
+static bool packs(const ct_model *model, const ct_batch *batch) {
+    bool padded_policy = model->text.policy && model->compat.released[CT_COMPAT_PADDED_STEPS];
+    if (ct_lengths_on_device(batch->lengths) || padded_policy || batch->target_mask) return false;
+    int64_t steps = ct_dim(batch->vectors ? batch->vectors : batch->words, 1);
+    const int64_t *length = ct_data(batch->lengths);
+    for (int64_t i = 0; i < ct_count(batch->lengths); i++)
+        if (length[i] < steps) return true;
+    return false;
+}
+
 ct_tensor *ct_model_run_captions(const ct_model *model, const ct_batch *batch,
                                  ct_graph_state *state) {
     if (!batch || !check_captions(batch)) return NULL;
+    const ct_tensor *words = batch->vectors ? batch->vectors : batch->words;
     state->batch = batch;
     state->lengths = batch->lengths;
+    state->packs = packs(model, batch);
+    if (state->packs &&
+        !ct_packing_make(&state->packing, batch->lengths, ct_dim(words, 1), words->device)) {
+        return NULL;
+    }
     return ct_graph_forward(&model->text, state, NULL);
 }
 

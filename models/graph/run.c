@@ -60,7 +60,9 @@ typedef struct {
     ct_rng *rng; /* NULL after the first run */
     ct_rng again;
     bool training;
-    int64_t *steps; /* where the first run says how many of the policy's count */
+    bool packs;
+    int64_t padded_steps; /* where it packs */
+    int64_t *steps;       /* where the first run says how many of the policy's count */
 } turn;
 
 static bool take_turn(void *context, ct_tensor *const *input, int inputs, ct_tensor **output) {
@@ -70,6 +72,10 @@ static bool take_turn(void *context, ct_tensor *const *input, int inputs, ct_ten
     ct_graph_state state = {
         .lengths = input[1], .rng = first ? t->rng : &t->again, .training = t->training};
     t->rng = NULL;
+    state.packs = t->packs;
+    if (t->packs && !ct_packing_make(&state.packing, input[1], t->padded_steps, input[0]->device)) {
+        return false;
+    }
     output[RESULT] = t->node->kind->forward(t->node, &state, input[0]);
     left_in(&state, output);
     if (first) *t->steps = state.policy.steps;
@@ -78,7 +84,13 @@ static bool take_turn(void *context, ct_tensor *const *input, int inputs, ct_ten
 
 static ct_tensor *run_twice(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
     int64_t steps = 0;
-    turn t = {node, state->rng, *state->rng, state->training, &steps};
+    turn t = {.node = node,
+              .rng = state->rng,
+              .again = *state->rng,
+              .training = state->training,
+              .packs = state->packs,
+              .padded_steps = state->packing.steps,
+              .steps = &steps};
     ct_tensor *given[GIVEN], *input[] = {x, state->lengths};
     if (!ct_checkpoint_several(take_turn, &t, sizeof t, 2, input, GIVEN, given)) return NULL;
     if (!given[WEIGHT]) return given[RESULT];
@@ -93,6 +105,23 @@ static ct_tensor *run_twice(const ct_graph_node *node, ct_graph_state *state, ct
 
 /* ---- a chain -------------------------------------------------------------------------------- */
 
+/* x as its next reader has it: packed or not. What is packed has an axis less. */
+static ct_tensor *laid(const ct_graph_state *state, ct_tensor *x, bool packed) {
+    if (!x || !state->packs || packed == (ct_ndim(x) == 2)) return x;
+    return (packed ? ct_pack_steps : ct_unpack_steps)(&state->packing, x);
+}
+
+static ct_tensor *input_of(const ct_graph_node *node, const ct_graph_state *state, ct_tensor *x) {
+    return node->pooled ? x : laid(state, x, ct_is_packed(node, state));
+}
+
+/* What parts of a sum give may be laid differently, unless they pool. */
+static ct_tensor *sum_of(const ct_graph_node *node, const ct_graph_state *state, ct_tensor *x,
+                         ct_tensor *y) {
+    bool pools = node->pooled || node->kind->place & CT_POOLS;
+    return ct_add(x, pools || !x ? y : laid(state, y, ct_ndim(x) == 2));
+}
+
 ct_tensor *ct_graph_forward(const ct_graph_chain *chain, ct_graph_state *state, ct_tensor *x) {
     return ct_graph_forward_part(chain, 0, chain->nodes, state, x);
 }
@@ -104,8 +133,8 @@ ct_tensor *ct_graph_forward_part(const ct_graph_chain *chain, int first, int end
         const ct_graph_node *node = &chain->node[i];
         if (!node->adds) input = x;
         bool twice = node->checkpointed && ct_grad_enabled();
-        ct_tensor *y = (twice ? run_twice : run)(node, state, input);
-        x = node->adds ? ct_add(x, y) : y;
+        ct_tensor *y = (twice ? run_twice : run)(node, state, input_of(node, state, input));
+        x = node->adds ? sum_of(node, state, x, y) : y;
         if (!x) return NULL;
     }
     return x;

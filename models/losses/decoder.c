@@ -118,7 +118,8 @@ typedef struct {
     reading reading;
     const ct_batch *batch;
     bool pad;                     /* one padding target behind <end> counts, too */
-    ct_tensor *vectors, *targets; /* (B,T,E), and (B,tokens) i64 */
+    ct_tensor *vectors, *targets; /* (B,T,E), or packed, and (B,tokens) i64 */
+    ct_packing packing;           /* where the vectors are packed: by the batch's lengths */
     ct_tensor *embedding;
 } work;
 
@@ -127,10 +128,24 @@ static ct_tensor *first_columns(ct_tensor *x, int64_t tokens) {
     return ct_dim(x, 1) > tokens ? ct_slice(x, 1, 0, tokens, 1) : x;
 }
 
-/* (B,T,E) cut or padded with zeros to (B,tokens,E) */
-static ct_tensor *fit(ct_tensor *vectors, int64_t tokens) {
-    int64_t have = ct_dim(vectors, 1);
+static bool is_packed(const work *w) { return ct_ndim(w->vectors) == 2; }
+
+/* The vectors cut or padded with zeros to (B,tokens,E) */
+static ct_tensor *fitting_vectors(const work *w) {
+    ct_tensor *vectors = is_packed(w) ? ct_unpack_steps(&w->packing, w->vectors) : w->vectors;
+    int64_t have = ct_dim(vectors, 1), tokens = w->reading.tokens;
     return have < tokens ? ct_pad(vectors, 1, 0, tokens - have, 0) : first_columns(vectors, tokens);
+}
+
+/* The vectors of so many of each caption's first positions, packed. */
+static ct_tensor *vectors_of(const work *w, const ct_tensor *counts) {
+    bool packed = is_packed(w);
+    int64_t steps = packed ? w->packing.steps : ct_dim(w->vectors, 1);
+    ct_tensor *at = ct_packed_positions(counts, steps, w->targets->device);
+    if (at && packed) at = ct_tensor_index_select(w->packing.rows, 0, at);
+    ct_tensor *rows =
+        packed ? w->vectors : ct_reshape(w->vectors, CT_SHAPE(-1, ct_dim(w->vectors, 2)));
+    return at ? ct_index_select(rows, 0, at) : NULL;
 }
 
 /* The tokens that the positions predict, all but the last of each caption: (B*(tokens-1)). */
@@ -173,11 +188,9 @@ static ct_tensor *packed_loss(work *w, ct_tensor *counts) {
     r->lengths = counts;
     r->positions = ct_packed_positions(counts, r->tokens, device);
     r->sequences = ct_packed_sequences(counts, device);
-    ct_tensor *at = ct_packed_positions(counts, ct_dim(w->vectors, 1), device);
     ct_tensor *targets_at = ct_packed_positions(counts, r->tokens - 1, device);
-    if (!r->positions || !r->sequences || !at || !targets_at) return NULL;
-    ct_tensor *flat = ct_reshape(w->vectors, CT_SHAPE(-1, ct_dim(w->vectors, 2)));
-    ct_tensor *states = states_of(r, ct_index_select(flat, 0, at), w->embedding);
+    if (!r->positions || !r->sequences || !targets_at) return NULL;
+    ct_tensor *states = states_of(r, vectors_of(w, counts), w->embedding);
     return loss_of(w, states, ct_tensor_index_select(next_tokens(w), 0, targets_at), false);
 }
 
@@ -203,13 +216,21 @@ static ct_tensor *padded_loss(const work *w) {
     int64_t tokens = w->reading.tokens;
     ct_tensor *counts = tokens > 1 ? which_count(w) : NULL;
     if (!any_counts(w, counts)) return ct_fail("decoder: no caption has a token to predict");
-    ct_tensor *states = states_of(&w->reading, fit(w->vectors, tokens), w->embedding);
+    ct_tensor *states = states_of(&w->reading, fitting_vectors(w), w->embedding);
     if (!states || !counts) return NULL;
     states = ct_slice(states, 1, 0, tokens - 1, 1);
     states = ct_reshape(states, CT_SHAPE(-1, ct_dim(states, 2)));
     ct_tensor *ignored = ct_full(CT_I64, counts->device, CT_SCALAR_SHAPE, IGNORED);
     counts = ct_tensor_reshape(counts, CT_SHAPE(-1));
     return loss_of(w, states, ct_tensor_where(counts, next_tokens(w), ignored), true);
+}
+
+static int64_t longest(const ct_tensor *lengths) {
+    const int64_t *length = ct_data(lengths);
+    int64_t most = 0;
+    for (int64_t b = 0; b < ct_count(lengths); b++)
+        if (length[b] > most) most = length[b];
+    return most;
 }
 
 ct_tensor *ct_decoder_loss(ct_module *decoder, const ct_loss_config *config,
@@ -232,6 +253,10 @@ ct_tensor *ct_decoder_loss(ct_module *decoder, const ct_loss_config *config,
               .vectors = vectors,
               .targets = targets,
               .embedding = embedding};
+    if (is_packed(&w) &&
+        !ct_packing_make(&w.packing, batch->lengths, longest(batch->lengths), targets->device)) {
+        return NULL;
+    }
     ct_tensor *counts = counted(&w);
     return counts ? packed_loss(&w, counts) : padded_loss(&w);
 }

@@ -69,7 +69,8 @@ ct_module *ct_decoder_create(const ct_loss_config *config, int64_t words, int64_
 ct_tensor *ct_decoder_states(ct_module *decoder, const ct_loss_config *config, ct_tensor *vectors,
                              ct_tensor *embedding, ct_rng *rng);
 /* Mean cross-entropy of the next token over the positions that count, scalar; of captions of more
- * than config->convcap.tokens, the first so many. */
+ * than config->convcap.tokens, the first so many. vectors (B,T,E), or those of the batch's lengths
+ * packed, (R,E). */
 ct_tensor *ct_decoder_loss(ct_module *decoder, const ct_loss_config *config,
                            const ct_compat *compat, const ct_batch *batch, ct_tensor *vectors,
                            ct_tensor *embedding, ct_rng *rng);

@@ -49,6 +49,7 @@ static double linear_flops(const ct_graph_node *node, double rows, double steps)
 }
 
 const ct_graph_kind ct_kind_linear = {.name = "linear",
+                                      .place = CT_TAKES_PACKED,
                                       .options = linear_options,
                                       .create = linear_create,
                                       .forward = linear_forward,
@@ -84,6 +85,7 @@ static ct_tensor *l2norm_forward(const ct_graph_node *node, ct_graph_state *stat
 }
 
 const ct_graph_kind ct_kind_l2norm = {.name = "l2norm",
+                                      .place = CT_TAKES_PACKED,
                                       .options = l2norm_options,
                                       .create = l2norm_create,
                                       .forward = l2norm_forward,
@@ -111,30 +113,29 @@ static bool batchnorm_create(ct_graph_node *node, const ct_graph_context *contex
     return ct_graph_own(node, ct_batch_norm_create(node->in, &options));
 }
 
-/* Statistics over the captions' words alone: they are gathered, normalised, and put back with
- * zeros in the padded places. */
+/* Statistics over the captions' words alone, of captions that are padded; zeros in the padded
+ * places. */
 static ct_tensor *batchnorm_words(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
-    ct_tensor *there, *back;
-    ct_tensor *flat = ct_reshape(x, CT_SHAPE(-1, node->in));
     if (ct_lengths_on_device(state->lengths)) {
         ct_tensor *within = ct_steps_within(state->lengths, 0, ct_dim(x, 1));
         within = ct_tensor_reshape(within, CT_SHAPE(-1, 1));
-        return ct_reshape(ct_batch_norm_masked(node->module, flat, within), x->shape);
+        ct_tensor *rows = ct_reshape(x, CT_SHAPE(-1, node->in));
+        return ct_reshape(ct_batch_norm_masked(node->module, rows, within), x->shape);
     }
-    if (!ct_step_rows(state, x, &there, &back)) return NULL;
-    ct_tensor *y = ct_batch_norm(node->module, ct_index_select(flat, 0, there));
-    y = ct_index_select(ct_pad(y, 0, 0, 1, 0), 0, back);
-    return ct_reshape(y, x->shape);
+    ct_packing packing;
+    if (!ct_packing_make(&packing, state->lengths, ct_dim(x, 1), x->device)) return NULL;
+    return ct_unpack_steps(&packing, ct_batch_norm(node->module, ct_pack_steps(&packing, x)));
 }
 
 static ct_tensor *batchnorm_forward(const ct_graph_node *node, ct_graph_state *state,
                                     ct_tensor *x) {
-    if (!node->pooled && state->lengths) return batchnorm_words(node, state, x);
+    bool padded = !node->pooled && state->lengths && !ct_is_packed(node, state);
+    if (padded) return batchnorm_words(node, state, x);
     return ct_batch_norm(node->module, x);
 }
 
 const ct_graph_kind ct_kind_batchnorm = {.name = "batchnorm",
-                                         .place = CT_FITS_PICTURES,
+                                         .place = CT_FITS_PICTURES | CT_TAKES_PACKED,
                                          .options = batchnorm_options,
                                          .create = batchnorm_create,
                                          .forward = batchnorm_forward,
@@ -162,6 +163,7 @@ static ct_tensor *layernorm_forward(const ct_graph_node *node, ct_graph_state *s
 }
 
 const ct_graph_kind ct_kind_layernorm = {.name = "layernorm",
+                                         .place = CT_TAKES_PACKED,
                                          .options = layernorm_options,
                                          .create = layernorm_create,
                                          .forward = layernorm_forward,
@@ -177,11 +179,15 @@ static const ct_option dropout_options[] = {
 
 static ct_tensor *dropout_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
     if (!state->training) return x;
-    return ct_dropout_with(x, ct_number(node, DROPOUT_P), state->rng, node->name);
+    double p = ct_number(node, DROPOUT_P);
+    if (!ct_is_packed(node, state)) return ct_dropout_with(x, p, state->rng, node->name);
+    const ct_packing *packing = &state->packing;
+    ct_shape whole = CT_SHAPE(packing->batch, packing->steps, node->in);
+    return ct_dropout_rows_with(x, packing->positions, whole, p, state->rng, node->name);
 }
 
 const ct_graph_kind ct_kind_dropout = {.name = "dropout",
-                                       .place = CT_FITS_PICTURES,
+                                       .place = CT_FITS_PICTURES | CT_TAKES_PACKED,
                                        .options = dropout_options,
                                        .create = ct_same_width,
                                        .forward = dropout_forward,
@@ -208,84 +214,84 @@ static ct_tensor *activation_forward(const ct_graph_node *node, ct_graph_state *
 
 const ct_graph_kind ct_kind_activations[] = {
     {.name = "abs",
-     .place = CT_FITS_PICTURES,
+     .place = CT_FITS_PICTURES | CT_TAKES_PACKED,
      .options = ct_no_options,
      .create = ct_same_width,
      .forward = activation_forward,
      .flops = ct_no_flops,
      .unary = CT_UNARY_abs},
     {.name = "relu",
-     .place = CT_FITS_PICTURES,
+     .place = CT_FITS_PICTURES | CT_TAKES_PACKED,
      .options = ct_no_options,
      .create = ct_same_width,
      .forward = activation_forward,
      .flops = ct_no_flops,
      .unary = CT_UNARY_relu},
     {.name = "tanh",
-     .place = CT_FITS_PICTURES,
+     .place = CT_FITS_PICTURES | CT_TAKES_PACKED,
      .options = ct_no_options,
      .create = ct_same_width,
      .forward = activation_forward,
      .flops = ct_no_flops,
      .unary = CT_UNARY_tanh},
     {.name = "sigmoid",
-     .place = CT_FITS_PICTURES,
+     .place = CT_FITS_PICTURES | CT_TAKES_PACKED,
      .options = ct_no_options,
      .create = ct_same_width,
      .forward = activation_forward,
      .flops = ct_no_flops,
      .unary = CT_UNARY_sigmoid},
     {.name = "softplus",
-     .place = CT_FITS_PICTURES,
+     .place = CT_FITS_PICTURES | CT_TAKES_PACKED,
      .options = ct_no_options,
      .create = ct_same_width,
      .forward = activation_forward,
      .flops = ct_no_flops,
      .unary = CT_UNARY_softplus},
     {.name = "gelu",
-     .place = CT_FITS_PICTURES,
+     .place = CT_FITS_PICTURES | CT_TAKES_PACKED,
      .options = ct_no_options,
      .create = ct_same_width,
      .forward = activation_forward,
      .flops = ct_no_flops,
      .unary = CT_UNARY_gelu},
     {.name = "silu",
-     .place = CT_FITS_PICTURES,
+     .place = CT_FITS_PICTURES | CT_TAKES_PACKED,
      .options = ct_no_options,
      .create = ct_same_width,
      .forward = activation_forward,
      .flops = ct_no_flops,
      .unary = CT_UNARY_silu},
     {.name = "relu6",
-     .place = CT_FITS_PICTURES,
+     .place = CT_FITS_PICTURES | CT_TAKES_PACKED,
      .options = ct_no_options,
      .create = ct_same_width,
      .forward = activation_forward,
      .flops = ct_no_flops,
      .unary = CT_UNARY_relu6},
     {.name = "hardsigmoid",
-     .place = CT_FITS_PICTURES,
+     .place = CT_FITS_PICTURES | CT_TAKES_PACKED,
      .options = ct_no_options,
      .create = ct_same_width,
      .forward = activation_forward,
      .flops = ct_no_flops,
      .unary = CT_UNARY_hardsigmoid},
     {.name = "hardswish",
-     .place = CT_FITS_PICTURES,
+     .place = CT_FITS_PICTURES | CT_TAKES_PACKED,
      .options = ct_no_options,
      .create = ct_same_width,
      .forward = activation_forward,
      .flops = ct_no_flops,
      .unary = CT_UNARY_hardswish},
     {.name = "elu",
-     .place = CT_FITS_PICTURES,
+     .place = CT_FITS_PICTURES | CT_TAKES_PACKED,
      .options = alpha_options,
      .create = ct_same_width,
      .forward = activation_forward,
      .flops = ct_no_flops,
      .unary = CT_UNARY_elu},
     {.name = "leaky_relu",
-     .place = CT_FITS_PICTURES,
+     .place = CT_FITS_PICTURES | CT_TAKES_PACKED,
      .options = slope_options,
      .create = ct_same_width,
      .forward = activation_forward,

@@ -24,12 +24,6 @@ extern const ct_option ct_no_options[];
 bool ct_same_width(ct_graph_node *node, const ct_graph_context *context);
 double ct_no_flops(const ct_graph_node *node, double rows, double steps);
 
-/* Positions of the real steps of x (B,S,C), row by row, and the way back. *there (R) i64: the
- * position in 0..B*S-1 of each of the R real steps; *back (B*S): the real step at a position, R
- * for a padded one. On x's device. Needs state->lengths, on the CPU. */
-bool ct_step_rows(const ct_graph_state *state, const ct_tensor *x, ct_tensor **there,
-                  ct_tensor **back);
-
 /* x with zeros beyond lengths; x itself without lengths. */
 ct_tensor *ct_mask_steps(const ct_graph_state *state, ct_tensor *x);
 

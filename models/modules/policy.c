@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The discrete-continuous policy attention (Yan, Yu, Xie, CVPR 2021; docs/model.md, "Policy
  * attention"). The sampled attention is not fed back into the recurrence: all hidden states come
- * from one GRU over the sequence and all S*B evaluations of the policy from one product. */
+ * from one GRU over the sequence and all evaluations of the policy from one product. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -57,15 +57,17 @@ static bool create(ct_graph_node *node, const ct_graph_context *context) {
 typedef struct {
     const ct_graph_node *node;
     ct_graph_state *state;
-    int64_t batch, steps, heads, actions, rows; /* rows = batch * steps */
-    ct_tensor *seen;                            /* (rows, 2C): relu([x ; h]) */
+    const ct_packing *packing; /* whose rows these are; NULL: all steps */
+    int64_t batch, steps, heads, actions, rows;
+    ct_tensor *seen; /* (rows, 2C): relu([x ; h]) */
 } ct_policy_input;
 
 static ct_tensor *head(const ct_policy_input *in, const char *name) {
     return ct_linear(ct_module_child(in->node->module, name), in->seen);
 }
 
-/* A recorded or fresh draw of one number a row and head (and action). */
+/* A recorded or fresh draw of one number a step and head (and action), of which that of each row is
+ * taken: a seed gives the same whether padding is there or not. */
 static ct_tensor *draw(const ct_policy_input *in, bool normal, const char *what, int64_t actions) {
     char name[48];
     snprintf(name, sizeof name, "%s.%s", in->node->image ? "img_enc" : "txt_enc", what);
@@ -75,12 +77,14 @@ static ct_tensor *draw(const ct_policy_input *in, bool normal, const char *what,
         normal ? ct_random_normal : ct_random_uniform;
     if (!in->seen) return NULL;
     ct_tensor *noise = random(in->state->rng, name, in->seen->dtype, in->seen->device, shape);
+    if (in->packing) return ct_pack_steps(in->packing, noise);
     shape = actions ? CT_SHAPE(in->rows, in->heads, actions) : CT_SHAPE(in->rows, in->heads);
     return noise ? ct_tensor_reshape(noise, shape) : NULL;
 }
 
 /* (rows,H) -> (B,S,H) */
 static ct_tensor *by_step(const ct_policy_input *in, ct_tensor *x) {
+    if (in->packing) return ct_unpack_steps(in->packing, x);
     return x ? ct_reshape(x, CT_SHAPE(in->batch, in->steps, in->heads)) : NULL;
 }
 
@@ -114,7 +118,7 @@ static ct_tensor *sample_discrete(const ct_policy_input *in, ct_policy_output *o
     if (!actions.index) return NULL;
     out->log_discrete = by_step(in, actions.log_discrete);
     if (continuous) out->log_continuous = by_step(in, actions.log_continuous);
-    out->index = ct_tensor_reshape(actions.index, CT_SHAPE(in->batch, in->steps, in->heads));
+    out->index = by_step(in, actions.index);
     return actions.weight;
 }
 
@@ -140,7 +144,7 @@ static ct_tensor *choose(const ct_policy_input *in, ct_policy_output *out) {
     if (!logits) return NULL;
     ct_tensor *index = ct_tensor_argmax(logits, -1);
     if (!index) return NULL;
-    out->index = ct_tensor_reshape(index, CT_SHAPE(in->batch, in->steps, in->heads));
+    out->index = by_step(in, index);
     ct_tensor *mu = ct_tensor_cast(index, logits->dtype);
     return weight_of(in, mu ? ct_tensor_scale(mu, 1.0 / (double)in->actions) : NULL);
 }
@@ -159,27 +163,30 @@ static ct_tensor *forward(const ct_graph_node *node, ct_graph_state *state, ct_t
     bool padded = node->compat->released[CT_COMPAT_PADDED_STEPS];
     ct_tensor *lengths = padded ? NULL : state->lengths;
     ct_policy_output *out = &state->policy;
+    const ct_packing *packing = ct_is_packed(node, state) ? &state->packing : NULL;
     ct_policy_input in = {.node = node,
                           .state = state,
-                          .batch = ct_dim(x, 0),
-                          .steps = ct_dim(x, 1),
+                          .packing = packing,
+                          .batch = packing ? packing->batch : ct_dim(x, 0),
+                          .steps = packing ? packing->steps : ct_dim(x, 1),
                           .heads = (int64_t)ct_number(node, HEADS),
                           .actions = (int64_t)ct_number(node, ACTIONS)};
-    in.rows = in.batch * in.steps;
+    in.rows = packing ? ct_dim(x, 0) : in.batch * in.steps;
     ct_tensor *h = ct_gru(ct_module_child(node->module, "gru"), x, NULL, lengths, NULL);
-    in.seen = ct_reshape(ct_relu(ct_concat2(x, h, 2)), CT_SHAPE(in.rows, 2 * node->in));
+    in.seen = ct_reshape(ct_relu(ct_concat2(x, h, -1)), CT_SHAPE(in.rows, 2 * node->in));
     if (!in.seen) return NULL;
-    *out = (ct_policy_output){.steps = lengths ? sum_lengths(lengths) : in.rows,
-                              .valid = lengths ? ct_step_mask(state, x) : NULL};
+    *out = (ct_policy_output){.steps = lengths ? sum_lengths(lengths) : in.rows};
     ct_tensor *weight = !state->training               ? choose(&in, out)
                         : ct_policy_has_discrete(node) ? sample_discrete(&in, out)
                                                        : sample_continuous(&in, out);
     if (!weight) return NULL;
-    out->weight = by_step(&in, ct_detach(weight));
+    weight = ct_detach(weight);
+    out->weight = by_step(&in, weight);
+    if (lengths) out->valid = ct_step_mask(state, out->weight);
     ct_observed(node->module, "weights", out->weight);
     /* chunk h of the width, times weight h */
-    ct_tensor *chunks = ct_reshape(x, CT_SHAPE(in.batch, in.steps, in.heads, node->in / in.heads));
-    return ct_reshape(ct_mul(chunks, ct_unsqueeze(out->weight, -1)), x->shape);
+    ct_tensor *chunks = ct_reshape(x, CT_SHAPE(in.rows, in.heads, node->in / in.heads));
+    return ct_reshape(ct_mul(chunks, ct_unsqueeze(weight, -1)), x->shape);
 }
 
 static double flops(const ct_graph_node *node, double rows, double steps) {
@@ -190,7 +197,7 @@ static double flops(const ct_graph_node *node, double rows, double steps) {
 }
 
 const ct_graph_kind ct_kind_policy_attention = {.name = "policy_attention",
-                                                .place = CT_NEEDS_SEQUENCE,
+                                                .place = CT_NEEDS_SEQUENCE | CT_TAKES_PACKED,
                                                 .options = options,
                                                 .create = create,
                                                 .forward = forward,

@@ -77,7 +77,7 @@ static double gru_flops(const ct_graph_node *node, double rows, double steps) {
 }
 
 const ct_graph_kind ct_kind_gru = {.name = "gru",
-                                   .place = CT_NEEDS_SEQUENCE | CT_POOLS,
+                                   .place = CT_NEEDS_SEQUENCE | CT_POOLS | CT_TAKES_PACKED,
                                    .options = rnn_options,
                                    .create = gru_create,
                                    .forward = gru_forward,
@@ -101,7 +101,7 @@ static double lstm_flops(const ct_graph_node *node, double rows, double steps) {
 }
 
 const ct_graph_kind ct_kind_lstm = {.name = "lstm",
-                                    .place = CT_NEEDS_SEQUENCE | CT_POOLS,
+                                    .place = CT_NEEDS_SEQUENCE | CT_POOLS | CT_TAKES_PACKED,
                                     .options = rnn_options,
                                     .create = lstm_create,
                                     .forward = lstm_forward,
@@ -147,7 +147,7 @@ static double bigru_flops(const ct_graph_node *node, double rows, double steps) 
 }
 
 const ct_graph_kind ct_kind_bigru = {.name = "bigru",
-                                     .place = CT_NEEDS_SEQUENCE | CT_POOLS,
+                                     .place = CT_NEEDS_SEQUENCE | CT_POOLS | CT_TAKES_PACKED,
                                      .options = bigru_options,
                                      .create = bigru_create,
                                      .forward = bigru_forward,

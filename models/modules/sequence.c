@@ -29,27 +29,6 @@ ct_tensor *ct_step_mask(const ct_graph_state *state, const ct_tensor *x) {
     return result;
 }
 
-bool ct_step_rows(const ct_graph_state *state, const ct_tensor *x, ct_tensor **there,
-                  ct_tensor **back) {
-    if (!x) return false;
-    int64_t batch = ct_dim(x, 0), steps = ct_dim(x, 1), rows = 0;
-    int64_t *position = malloc((size_t)(2 * batch * steps + 1) * sizeof *position);
-    if (!position) return ct_fail_bool("step rows: out of memory");
-    int64_t *inverse = position + batch * steps;
-    const int64_t *lengths = ct_data(state->lengths);
-    for (int64_t b = 0; b < batch; b++)
-        for (int64_t s = 0; s < steps; s++) {
-            inverse[b * steps + s] = s < lengths[b] ? rows : -1;
-            if (s < lengths[b]) position[rows++] = b * steps + s;
-        }
-    for (int64_t i = 0; i < batch * steps; i++)
-        if (inverse[i] < 0) inverse[i] = rows;
-    *there = ct_from_data(CT_I64, x->device, CT_SHAPE(rows), position);
-    *back = ct_from_data(CT_I64, x->device, CT_SHAPE(batch * steps), inverse);
-    free(position);
-    return *there && *back;
-}
-
 ct_tensor *ct_mask_steps(const ct_graph_state *state, ct_tensor *x) {
     return state->lengths ? ct_mul(x, ct_step_mask(state, x)) : x;
 }
@@ -108,6 +87,10 @@ static bool words_create(ct_graph_node *node, const ct_graph_context *context) {
     return ct_init_uniform(ct_module_tensor(node->module, "weight"), -0.1, 0.1, ct_default_rng());
 }
 
+static ct_tensor *packed_if(const ct_graph_state *state, ct_tensor *x) {
+    return state->packs ? ct_pack_steps(&state->packing, x) : x;
+}
+
 static ct_tensor *words_given(const ct_graph_node *node, ct_tensor *vectors) {
     if (ct_ndim(vectors) != 3 || ct_dim(vectors, 2) != node->out)
         return ct_fail("words: vectors are %s, expected (B,T,%lld)", ct_tensor_text(vectors),
@@ -118,23 +101,23 @@ static ct_tensor *words_given(const ct_graph_node *node, ct_tensor *vectors) {
 static ct_tensor *words_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
     (void)x;
     const ct_batch *batch = state->batch;
+    ct_tensor *words = batch->vectors ? NULL : packed_if(state, batch->words);
     if (batch->vectors) {
-        state->word_vectors = words_given(node, batch->vectors);
+        state->word_vectors = packed_if(state, words_given(node, batch->vectors));
     } else if (!node->value[WORDS_VECTORS].given) {
-        state->word_vectors = ct_embedding(node->module, batch->words);
+        state->word_vectors = ct_embedding(node->module, words);
     } else {
         ct_tensor *unknown = ct_module_tensor(node->module, "unknown");
-        ct_tensor *fixed =
-            ct_embedding_with(ct_module_tensor(node->module, "vectors"), batch->words, -1);
+        ct_tensor *fixed = ct_embedding_with(ct_module_tensor(node->module, "vectors"), words, -1);
         ct_tensor *is_unknown =
-            ct_embedding_with(ct_module_tensor(node->module, "is_unknown"), batch->words, -1);
+            ct_embedding_with(ct_module_tensor(node->module, "is_unknown"), words, -1);
         state->word_vectors = ct_add(fixed, ct_mul(is_unknown, unknown));
     }
     return state->word_vectors;
 }
 
 const ct_graph_kind ct_kind_words = {.name = "words",
-                                     .place = CT_GIVES_WORDS,
+                                     .place = CT_GIVES_WORDS | CT_TAKES_PACKED,
                                      .options = words_options,
                                      .create = words_create,
                                      .forward = words_forward,
@@ -201,6 +184,7 @@ static bool conv1d_create(ct_graph_node *node, const ct_graph_context *context) 
 }
 
 static ct_tensor *conv1d_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
+    if (ct_is_packed(node, state)) return ct_conv1d_packed(node->module, x, state->lengths);
     return ct_conv1d(node->module, ct_mask_steps(state, x));
 }
 
@@ -209,7 +193,7 @@ static double conv1d_flops(const ct_graph_node *node, double rows, double steps)
 }
 
 const ct_graph_kind ct_kind_conv1d = {.name = "conv1d",
-                                      .place = CT_NEEDS_SEQUENCE,
+                                      .place = CT_NEEDS_SEQUENCE | CT_TAKES_PACKED,
                                       .options = conv1d_options,
                                       .create = conv1d_create,
                                       .forward = conv1d_forward,

@@ -205,7 +205,7 @@ START_TEST(fixed_word_vectors) {
         assert_no_error();
         ct_batch batch = {
             .words = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(1, 5), (int64_t[]){5, 4, 7, 9, 0}),
-            .lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(1), (int64_t[]){4})};
+            .lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(1), (int64_t[]){5})};
         ct_graph_state state = {.training = true};
         ct_model_run_captions(model, &batch, &state);
         assert_no_error();
