@@ -41,6 +41,7 @@ typedef struct {
     bool graphs;           /* steps on cuda are recorded and repeated */
     char *precision;       /* fp32, tf32, bf16 */
     bool tensorboard;      /* writes an event file too */
+    bool histograms;       /* with histograms in it */
     char *names;           /* ours or released: of tensors in weight files given by the user */
 
     /* [train] */

@@ -75,7 +75,12 @@ const ct_config_key ct_config_keys[] = {
          "Matrix products of f32 on cuda: operands as they are, or rounded to tf32 or bf16 for the "
          "products alone; sums in fp32"},
     {"run", "tensorboard", CT_KEY_FLAG, "yes", AT(tensorboard), .change = CT_CHANGE_SILENT,
-     .help = "Write the numbers of metrics.jsonl to a TensorBoard event file too"},
+     .help = "Write the numbers of metrics.jsonl to a TensorBoard event file too, with the "
+             "configuration"},
+    {"run", "histograms", CT_KEY_FLAG, "yes", AT(histograms), .change = CT_CHANGE_SILENT,
+     .help =
+         "With tensorboard, at each validation: histograms of attention weights and, where steps "
+         "are not recorded, of gradients by module"},
     {"run", "names", CT_KEY_CHOICE, "ours", AT(names), .choices = "ours|released",
      .change = CT_CHANGE_SILENT,
      .help =

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "train/report/html.h"
-#include "train/report/observed.h"
+#include "train/evaluate/observed.h"
 #include "train/report/pictures.h"
 #include "train/report/plot.h"
 #include "train/report/retrieval.h"
@@ -242,7 +242,7 @@ static void write_histogram(FILE *page, const ct_seen_weights *w, int head) {
 
 static bool write_histograms(FILE *page, const ct_findings *f, bool captions) {
     ct_observations seen = {0};
-    bool done = ct_observe(f, captions, SAMPLE, &seen);
+    bool done = ct_observe(f->experiment, f->split, captions, SAMPLE, &seen);
     for (int i = 0; done && i < seen.count; i++) {
         for (int head = 0; head < seen.weights[i].heads && head < MOST_HEADS; head++)
             write_histogram(page, &seen.weights[i], head);
@@ -255,7 +255,7 @@ static bool write_histograms(FILE *page, const ct_findings *f, bool captions) {
 
 static bool write_side(FILE *page, const ct_findings *f, bool captions, bool *any) {
     ct_observations seen = {0};
-    bool done = ct_observe(f, captions, SHOWN, &seen);
+    bool done = ct_observe(f->experiment, f->split, captions, SHOWN, &seen);
     if (done && seen.count) {
         CT_SCOPE {
             ct_tensor *boxes = captions ? NULL : read_boxes(f, seen.weights[0].length[0]);

@@ -6,7 +6,7 @@
  *     plot     a figure of curves                       tables   recalls, configuration, machine
  *     graph    the configured graph                     findings what the model finds in a split
  *     retrieval  that, shown                            attention  weights of regions and words
- *     observed weights, as modules are seen to use them pictures as JPEG within the page
+ *     pictures as JPEG within the page
  *     page     the page around it, page.html            html     text on its way into it
  *     compare  recalls and settings of several runs
  */

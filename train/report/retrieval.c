@@ -8,8 +8,6 @@
 
 enum { QUERIES = 6, ANSWERS = 5, CONFUSIONS = 6, SIDE = 160 };
 
-int64_t ct_spread(int64_t k, int64_t count, int64_t all) { return (2 * k + 1) * all / (2 * count); }
-
 static int64_t queries_of(int64_t all) { return all < QUERIES ? all : QUERIES; }
 
 bool ct_image_write(FILE *page, const ct_findings *f, int64_t image, int side) {

@@ -6,10 +6,8 @@
 
 #include <stdio.h>
 
+#include "train/evaluate/observed.h"
 #include "train/report/findings.h"
-
-/* Query k of `count` that are evenly spread over `all`. */
-int64_t ct_spread(int64_t k, int64_t count, int64_t all);
 
 /* An image in a list of answers: its picture, or, without one, its number. */
 bool ct_image_write(FILE *page, const ct_findings *findings, int64_t image, int side);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A TensorBoard event file with the numbers of metrics.jsonl: records of TensorFlow's TFRecord
+/* A TensorBoard event file with the numbers of metrics.jsonl, the configuration and
+ * histograms: records of TensorFlow's TFRecord
  * format (length, its checksum, data, its checksum), each a protocol buffer
  * (train/run/event.proto).
  */
@@ -7,8 +8,9 @@
 #define CT_EVENT_FILE_H
 
 #include <jansson.h>
-#include <stdbool.h>
-#include <stdint.h>
+
+#include "train/config/config.h"
+#include "train/run/histogram.h"
 
 enum { CT_EVENT_MOST_VALUES = 128 }; /* of one event; more are left out */
 #define CT_EVENT_FILE_NAME "events.out.tfevents.cotangent"
@@ -22,5 +24,15 @@ void ct_event_file_close(ct_event_file *events);
 /* Writes the numbers in `object` as one event and gives it to the file system. Those of objects in
  * it have tags like "dev/i2t/r1"; "step" and what is no number are left out. */
 bool ct_event_file_write(ct_event_file *events, int64_t step, const json_t *object);
+
+/* Whether there were no events in it when it was opened. */
+bool ct_event_file_is_new(const ct_event_file *events);
+/* Each an event of its own. The configuration: as text, and, of what a run is told from others by,
+ * as the hyper-parameters of a session that begins. */
+bool ct_event_file_begin(ct_event_file *events, const ct_config *config);
+/* That session's end, as one that has succeeded. */
+bool ct_event_file_end(ct_event_file *events, int64_t step);
+bool ct_event_file_histogram(ct_event_file *events, int64_t step, const char *tag,
+                             const ct_histogram *histogram);
 
 #endif

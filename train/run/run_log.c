@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "train/run/event_file.h"
 #include "train/run/experiment.h"
 
 struct ct_run_log {
@@ -64,6 +63,8 @@ void ct_run_log_close(ct_run_log *log) {
     free(log->path);
     free(log);
 }
+
+ct_event_file *ct_run_log_events(const ct_run_log *log) { return log->events; }
 
 static bool write_line(ct_run_log *log, const json_t *object) {
     bool written = json_dumpf(object, log->file, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 &&

@@ -8,6 +8,7 @@
 
 #include "train/config/config.h"
 #include "train/evaluate/evaluate.h"
+#include "train/run/event_file.h"
 
 typedef struct ct_run_log ct_run_log;
 
@@ -16,6 +17,8 @@ typedef struct ct_run_log ct_run_log;
  * writes the later steps again), 0 or below starts empty files. */
 ct_run_log *ct_run_log_open(const char *folder, int64_t from_step, bool tensorboard);
 void ct_run_log_close(ct_run_log *log);
+/* The event file, which the log closes; NULL without one. */
+ct_event_file *ct_run_log_events(const ct_run_log *log);
 /* Writes one line (and event, of its "step") and gives it to the file system; takes over `object`.
  */
 bool ct_run_log_write(ct_run_log *log, json_t *object);

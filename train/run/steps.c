@@ -17,7 +17,7 @@ typedef struct {
 
 struct ct_steps {
     ct_steps_options config;
-    bool records;
+    bool records, watches;
     recorded *kinds;
     size_t count;
     int64_t repeated;
@@ -49,6 +49,10 @@ void ct_steps_destroy(ct_steps *steps) {
     free(steps);
 }
 
+void ct_steps_watch(ct_steps *steps, bool watches) {
+    steps->watches = watches && steps->config.watched && !steps->records;
+}
+
 int64_t ct_steps_repeated(const ct_steps *steps) { return steps->repeated; }
 
 /* ---- the parts of a step ---------------------------------------------------------------- */
@@ -62,6 +66,7 @@ static bool compute(const ct_steps *steps, const ct_batch *batch, ct_progress *p
             ct_model_losses(c->experiment->model, batch, progress->epoch, &progress->rng);
         done = ct_backward(losses.term[CT_LOSS_TOTAL]) &&
                (!c->dump || ct_dump_gradients(c->dump, &losses)) &&
+               (!steps->watches || ct_watched_gradients(c->watched)) &&
                ct_optimizer_update(c->optimizer) && ct_interval_add(c->interval, &losses);
     }
     return done;

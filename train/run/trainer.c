@@ -29,6 +29,7 @@ typedef struct {
     ct_run_lock *lock; /* on the run folder */
     ct_dump *dump;     /* or NULL */
     ct_steps *steps;
+    ct_watched *watched; /* or NULL */
     ct_run_log *log;
     ct_progress progress;
     char *last_path, *best_path;
@@ -66,6 +67,11 @@ static bool take_up(trainer *t) {
                           : ct_checkpoint_load(t->last_path, module, t->in.optimizer, &t->progress);
 }
 
+static bool begin_events(const trainer *t) {
+    ct_event_file *events = ct_run_log_events(t->log);
+    return !events || !ct_event_file_is_new(events) || ct_event_file_begin(events, t->config);
+}
+
 static bool set_up(trainer *t) {
     ct_config *c = t->config;
     if (!ct_prepare(&t->in, c, &t->options)) return false;
@@ -89,9 +95,12 @@ static bool set_up(trainer *t) {
     if (!ct_run_folder_describe(t->in.experiment)) return false;
     t->log = ct_run_log_open(c->run_folder, t->progress.step, c->tensorboard);
     t->interval = ct_interval_create(t->in.experiment->device);
+    if (c->tensorboard && c->histograms && t->in.dev) {
+        t->watched = ct_watched_create(t->in.experiment);
+    }
     t->steps = ct_steps_create(
-        (ct_steps_options){t->in.experiment, t->in.optimizer, t->interval, t->dump});
-    if (!t->log || !t->interval || !t->steps) return false;
+        (ct_steps_options){t->in.experiment, t->in.optimizer, t->interval, t->dump, t->watched});
+    if (!ct_ok() || !begin_events(t)) return false;
     t->started = t->interval_start = now();
     t->first_step = t->saved_step = t->progress.step;
     return true;
@@ -99,6 +108,7 @@ static bool set_up(trainer *t) {
 
 static void tear_down(trainer *t) {
     ct_steps_destroy(t->steps);
+    ct_watched_destroy(t->watched);
     ct_dump_close(t->dump);
     ct_run_log_close(t->log);
     ct_interval_destroy(t->interval);
@@ -159,7 +169,16 @@ static bool take(trainer *t, const ct_batch *batch) {
     return !reads || read_means(t);
 }
 
+/* Whether it is time to, after `step` steps, `batch` of them in this epoch. */
+static bool validates_after(const trainer *t, int64_t step, int64_t batch) {
+    const ct_config *c = t->config;
+    bool epoch_ends = batch == ct_batches_count(t->in.batches);
+    bool all_done = epoch_ends && t->progress.epoch + 1 == c->epochs;
+    return all_done || (c->validate_every ? step % c->validate_every == 0 : epoch_ends);
+}
+
 static bool train_step(trainer *t) {
+    ct_steps_watch(t->steps, validates_after(t, t->progress.step + 1, t->progress.batch + 1));
     ct_optimizer_set_lr(t->in.optimizer, learning_rate(t));
     CT_SCOPE {
         ct_batch batch;
@@ -280,6 +299,10 @@ static bool validate(trainer *t) {
         say_written(t->best_path);
     }
     ct_console_validation(&step, t->progress.step, &dev, best);
+    ct_event_file *events = ct_run_log_events(t->log);
+    if (t->watched && !ct_watched_write(t->watched, events, t->progress.step, t->in.dev)) {
+        return false;
+    }
     json_t *line = json_pack("{s:I, s:I, s:o, s:f, s:b}", "step", (json_int_t)t->progress.step,
                              "epoch", (json_int_t)t->progress.epoch, "dev", ct_retrieval_json(&dev),
                              "score", score, "best", best);
@@ -308,9 +331,7 @@ static bool catch_up(trainer *t) {
 static bool after_step(trainer *t) {
     const ct_config *c = t->config;
     bool epoch_ends = t->progress.batch == ct_batches_count(t->in.batches);
-    bool all_done = epoch_ends && t->progress.epoch + 1 == c->epochs;
-    bool validates =
-        all_done || (c->validate_every ? t->progress.step % c->validate_every == 0 : epoch_ends);
+    bool validates = validates_after(t, t->progress.step, t->progress.batch);
     bool logs = t->progress.step % c->log_every == 0 || epoch_ends;
     if ((logs || validates) && !read_means(t)) return false;
     ct_console_step step = console_step(t);
@@ -381,6 +402,20 @@ static int evaluate_all(const trainer *t, ct_retrieval *dev, ct_retrieval *rows)
     return done;
 }
 
+/* The recalls of the end, as "results/test/rsum", and that it is one. */
+static bool end_events(const trainer *t, const ct_results *results) {
+    ct_event_file *events = ct_run_log_events(t->log);
+    json_t *object = events ? json_object() : NULL, *splits = json_object();
+    for (int i = 0; i < results->count; i++) {
+        json_object_set_new(splits, results->names[i], ct_retrieval_json(&results->rows[i]));
+    }
+    json_object_set_new(object, "results", splits);
+    bool written = !events || (ct_event_file_write(events, results->steps, object) &&
+                               ct_event_file_end(events, results->steps));
+    json_decref(object);
+    return written;
+}
+
 static bool write_results(const trainer *t, const ct_retrieval *dev, const ct_retrieval *rows) {
     const ct_config *c = t->config;
     ct_results results = {
@@ -397,7 +432,7 @@ static bool write_results(const trainer *t, const ct_retrieval *dev, const ct_re
         .peak_bytes = peak_bytes(),
     };
     char *path = ct_path(c->run_folder, "results.json");
-    bool written = path && ct_results_write(path, c, &results);
+    bool written = path && ct_results_write(path, c, &results) && end_events(t, &results);
     if (written) {
         ct_console_result("\nbest model: epoch %lld, step %lld (chosen on %s)",
                           (long long)results.best_epoch, (long long)results.best_step,

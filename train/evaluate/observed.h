@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attention weights that a model's modules are seen to use. Internal to train/report/. */
-#ifndef CT_REPORT_OBSERVED_H
-#define CT_REPORT_OBSERVED_H
+/* Attention weights that a model's modules are seen to use, for pages and event files. */
+#ifndef CT_OBSERVED_H
+#define CT_OBSERVED_H
 
-#include "train/report/findings.h"
+#include "train/run/experiment.h"
+
+/* Query k of `count` that are evenly spread over `all`. */
+int64_t ct_spread(int64_t k, int64_t count, int64_t all);
 
 /* Of a module, for some images or captions. */
 typedef struct {
@@ -24,7 +27,8 @@ typedef struct {
 /* Runs at most `most` images or captions that are evenly spread over the split through their chain
  * in evaluation. Modules behind the first CT_MOST_OBSERVED, and those inside a frozen front, which
  * is not run, are not seen. False and an error; free with ct_observations_free either way. */
-bool ct_observe(const ct_findings *findings, bool captions, int64_t most, ct_observations *seen);
+bool ct_observe(const ct_experiment *experiment, const ct_split *split, bool captions, int64_t most,
+                ct_observations *seen);
 void ct_observations_free(ct_observations *seen);
 
 static inline double ct_seen_weight(const ct_seen_weights *w, int64_t row, int64_t step,

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "train/report/observed.h"
+#include "train/evaluate/observed.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "nn/observe.h"
-#include "train/report/retrieval.h"
+
+int64_t ct_spread(int64_t k, int64_t count, int64_t all) { return (2 * k + 1) * all / (2 * count); }
 
 typedef struct {
-    const ct_findings *findings;
+    const ct_experiment *experiment;
+    const ct_split *split;
     bool captions;
     int64_t rows;
     const int64_t *which;
@@ -17,7 +19,7 @@ typedef struct {
 
 static int64_t length_of(const observation *o, int64_t row, int64_t steps) {
     if (!o->captions) return steps;
-    int64_t length = o->findings->split->encoded[o->which[row]].length;
+    int64_t length = o->split->encoded[o->which[row]].length;
     return length < steps ? length : steps;
 }
 
@@ -72,22 +74,23 @@ static void see(void *context, const ct_module *module, const char *what, ct_ten
     ct_observations *seen = o->seen;
     if (seen->count == CT_MOST_OBSERVED || !fits(o, what, value)) return;
     ct_seen_weights *w = &seen->weights[seen->count];
-    const ct_module *root = ct_model_module(o->findings->experiment->model);
+    const ct_module *root = ct_model_module(o->experiment->model);
     CT_SCOPE {
         seen->count++;
         if (!ct_module_path(root, module, w->path, sizeof w->path) || !take(o, w, value)) break;
     }
 }
 
-bool ct_observe(const ct_findings *f, bool captions, int64_t most, ct_observations *seen) {
-    int64_t all = captions ? f->split->caption_count : f->split->image_count;
+bool ct_observe(const ct_experiment *experiment, const ct_split *split, bool captions, int64_t most,
+                ct_observations *seen) {
+    int64_t all = captions ? split->caption_count : split->image_count;
     int64_t rows = all < most ? all : most, *which = malloc((size_t)(rows + 1) * sizeof *which);
     if (!which) return ct_fail_bool("out of memory");
     for (int64_t k = 0; k < rows; k++) which[k] = ct_spread(k, rows, all);
-    observation o = {f, captions, rows, which, seen};
+    observation o = {experiment, split, captions, rows, which, seen};
     CT_SCOPE {
         ct_set_observer(see, &o);
-        ct_embed_some(f->experiment, f->split, captions, which, rows);
+        ct_embed_some(experiment, split, captions, which, rows);
         ct_set_observer(NULL, NULL);
     }
     free(which);
