@@ -10,6 +10,7 @@
 #include "train/evaluate/resample.h"
 #include "train/run/console.h"
 #include "train/run/run_log.h"
+#include "train/search/answers.h"
 
 /* Embeddings of a split by each model; kept. All models see the same captions of it. */
 typedef struct {
@@ -18,7 +19,8 @@ typedef struct {
     const ct_evaluate_options *options;
     ct_embeddings *models;
     int count;
-    int64_t *image_of; /* caption -> image */
+    int64_t *image_of;       /* caption -> image */
+    ct_judgments *judgments; /* of options->judgments */
     int64_t images, captions;
 } evaluation;
 
@@ -48,13 +50,24 @@ static bool take_captions(evaluation *v, int model, const ct_split *split) {
                         v->name, paths[model], paths[0]);
 }
 
+/* As soon as it is known how many images and captions there are: before they are embedded. */
+static bool read_judgments(const evaluation *v) {
+    const ct_evaluate_options *o = v->options;
+    for (int i = 0; i < o->judgment_count; i++) {
+        if (!ct_judgments_read(&v->judgments[i], o->judgments[i], v->images, v->captions)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool embed_for_evaluation(void *context, int model, const ct_experiment *e) {
     evaluation *v = context;
     ct_split *split = ct_experiment_ranked_split(e, v->name);
     bool done = false;
     CT_SCOPE {
         ct_tensor *images, *captions;
-        if (!split || !take_captions(v, model, split)) break;
+        if (!split || !take_captions(v, model, split) || (!model && !read_judgments(v))) break;
         if (!ct_embed_split(e, split, &images, &captions)) break;
         v->models[model] =
             (ct_embeddings){ct_keep(images), ct_keep(captions), ct_model_measure(e->model)};
@@ -72,9 +85,9 @@ static json_t *recalls_json(const ct_config *config, const evaluation *v, bool r
                             const ct_retrieval *rows) {
     json_t *models = json_array(), *root = ct_retrieval_json(&rows[0]);
     for (int i = 0; i < v->weights.count; i++) {
-        json_array_append_new(models, json_string(v->weights.paths[i]));
+        json_array_append_new(models, ct_text_json(v->weights.paths[i]));
     }
-    if (!v->weights.count) json_array_append_new(models, json_string(config->run_folder));
+    if (!v->weights.count) json_array_append_new(models, ct_text_json(config->run_folder));
     json_t *what = json_pack("{s:s, s:I, s:I, s:o, s:s}", "split", v->name, "images",
                              (json_int_t)v->images, "captions", (json_int_t)v->captions, "models",
                              models, "report", released ? "released" : "right");
@@ -116,19 +129,13 @@ static void print_judged(const char *direction, const ct_judged_recalls *r) {
                     r->r10);
 }
 
-static json_t *report_judgments(const evaluation *v, const char *path) {
-    ct_judgments j;
+static json_t *report_judgments(const evaluation *v, const ct_judgments *j) {
     ct_judged_recalls i2t, t2i;
-    json_t *object = NULL;
-    if (ct_judgments_read(&j, path, v->images, v->captions) &&
-        ct_evaluate_judgments(v->models, v->count, &j, &i2t, &t2i)) {
-        ct_console_line("%s", j.name);
-        print_judged("image -> text", &i2t);
-        print_judged("text -> image", &t2i);
-        object = ct_judgments_json(&j, &i2t, &t2i);
-    }
-    ct_judgments_free(&j);
-    return object;
+    if (!ct_evaluate_judgments(v->models, v->count, j, &i2t, &t2i)) return NULL;
+    ct_console_line("%s", j->name);
+    print_judged("image -> text", &i2t);
+    print_judged("text -> image", &t2i);
+    return ct_judgments_json(j, &i2t, &t2i);
 }
 
 static bool report_all_judgments(const evaluation *v, json_t *object) {
@@ -136,7 +143,7 @@ static bool report_all_judgments(const evaluation *v, json_t *object) {
     json_t *list = json_array();
     json_object_set_new(object, "judgments", list);
     for (int i = 0; i < v->options->judgment_count; i++) {
-        json_t *one = report_judgments(v, v->options->judgments[i]);
+        json_t *one = report_judgments(v, &v->judgments[i]);
         if (!one) return false;
         json_array_append_new(list, one);
     }
@@ -245,10 +252,10 @@ static bool report_pair(const ct_config *config, const evaluation *v, json_t **o
         if (!ct_evaluate(&v->models[m], 1, v->image_of, (ct_evaluation){0}, &rows[m])) return false;
     }
     ct_console_table(paths, rows, 2);
-    *object =
-        json_pack("{s:s, s:I, s:I, s:[s, s], s:[o, o]}", "split", v->name, "images",
-                  (json_int_t)v->images, "captions", (json_int_t)v->captions, "models", paths[0],
-                  paths[1], "each", ct_retrieval_json(&rows[0]), ct_retrieval_json(&rows[1]));
+    *object = json_pack("{s:s, s:I, s:I, s:[o, o], s:[o, o]}", "split", v->name, "images",
+                        (json_int_t)v->images, "captions", (json_int_t)v->captions, "models",
+                        ct_text_json(paths[0]), ct_text_json(paths[1]), "each",
+                        ct_retrieval_json(&rows[0]), ct_retrieval_json(&rows[1]));
     return report_changes(config, v, *object);
 }
 
@@ -282,13 +289,19 @@ bool ct_evaluate_command(ct_config *config, const char *name, ct_weights weights
     evaluation v = {
         .name = name, .weights = weights, .options = options, .count = ct_weights_models(weights)};
     v.models = calloc((size_t)v.count, sizeof *v.models);
+    v.judgments = calloc((size_t)options->judgment_count + 1, sizeof *v.judgments);
     ct_trained trained = {&name, embed_for_evaluation, &v};
-    bool done = v.models ? ct_each_trained(config, weights, trained) && report(config, &v)
-                         : ct_fail_bool("out of memory");
+    bool done = v.models && v.judgments
+                    ? ct_each_trained(config, weights, trained) && report(config, &v)
+                    : ct_fail_bool("out of memory");
     for (int i = 0; v.models && i < v.count; i++) {
         ct_release(v.models[i].images);
         ct_release(v.models[i].captions);
     }
+    for (int i = 0; v.judgments && i < options->judgment_count; i++) {
+        ct_judgments_free(&v.judgments[i]);
+    }
+    free(v.judgments);
     free(v.models);
     free(v.image_of);
     return done;

@@ -96,6 +96,10 @@ START_TEST(judgments_that_are_refused) {
         {"{\"name\": \"x\", \"image_to_text\": {\"0\": [1, 1]}}", "expected each answer once"},
         {"{\"name\": \"x\", \"image_to_text\": {\"0\": [\"1\"]}}", "expected answers from 0 to 5"},
         {"{\"name\": \"x\", \"image_to_text\": {\"0\": [1], \"0\": [2]}}", "duplicate"},
+        {"{\"name\": \"x\", \"image_to_text\": {\"0\": [1], \"00\": [2]}}",
+         "\"00\": expected queries"},
+        {"{\"name\": \"x\", \"image_to_texts\": {\"0\": [1]}, \"text_to_image\": {\"0\": [1]}}",
+         "unknown member \"image_to_texts\"; did you mean 'image_to_text'?"},
     };
     char *folder = folder_make();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

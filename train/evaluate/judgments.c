@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/core/nearest.h"
 #include "train/data/distinct.h"
 
 /* ---- reading ----------------------------------------------------------------------------- */
@@ -13,11 +14,12 @@ typedef struct {
     const char *path, *direction, *query;
 } place;
 
-/* "12" from 0 to count - 1; else -1. */
+/* "12" from 0 to count - 1, as a number is written: "012" would be a second key of one query; else
+ * -1. */
 static int64_t row_number(const char *text, int64_t count) {
     char *end;
     long long row = strtoll(text, &end, 10);
-    bool digits = *text && strspn(text, "0123456789") == strlen(text);
+    bool digits = *text && strspn(text, "0123456789") == strlen(text) && (*text != '0' || !text[1]);
     return digits && !*end && row < count ? row : -1;
 }
 
@@ -73,6 +75,21 @@ static bool read_direction(ct_judged *judged, json_t *root, place at, int64_t qu
     return true;
 }
 
+static bool members_are_known(json_t *root, const char *path) {
+    static const char *const known[] = {"name", "image_to_text", "text_to_image"};
+    const char *key;
+    json_t *unused;
+    json_object_foreach(root, key, unused) {
+        bool is_known = false;
+        for (int i = 0; i < 3; i++) is_known = is_known || strcmp(key, known[i]) == 0;
+        if (!is_known) {
+            return ct_fail_bool("%s: unknown member \"%s\"%s", path, key,
+                                ct_did_you_mean(key, known, 3));
+        }
+    }
+    return true;
+}
+
 bool ct_judgments_read(ct_judgments *j, const char *path, int64_t images, int64_t captions) {
     json_error_t error;
     *j = (ct_judgments){0};
@@ -87,7 +104,8 @@ bool ct_judgments_read(ct_judgments *j, const char *path, int64_t images, int64_
                                      "\"text_to_image\": {...}}",
                                      path);
     if (done) j->name = strdup(name);
-    done = done && (j->name || ct_fail_bool("%s: out of memory", path)) &&
+    done = done && members_are_known(root, path) &&
+           (j->name || ct_fail_bool("%s: out of memory", path)) &&
            read_direction(&j->i2t, root, (place){path, "image_to_text", NULL}, images, captions) &&
            read_direction(&j->t2i, root, (place){path, "text_to_image", NULL}, captions, images);
     json_decref(root);
