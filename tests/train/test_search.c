@@ -345,6 +345,9 @@ START_TEST(an_index_that_does_not_hold_together) {
     char *folder = tiny_experiment(), options[1024];
     train(folder, "--set train.epochs=1");
     train(folder, "--index %s/whole --split test", folder);
+    snprintf(options, sizeof options, "--query star --split %s/data --split %s/data/", folder,
+             folder);
+    REFUSED(folder, options, "/data/: given twice");
     snprintf(options, sizeof options, "--query star %s", in_index(folder, "other"));
     CT_SCOPE {
         write_other(folder, "0.images", NULL);
@@ -354,7 +357,7 @@ START_TEST(an_index_that_does_not_hold_together) {
         write_other(folder, "0.images", ct_zeros(CT_F16, CT_CPU, CT_SHAPE(12, 5)));
         REFUSED(folder, options, "/other: rows of 5 numbers, expected the model's 12");
         write_other(folder, "0.images", ct_full(CT_F16, CT_CPU, CT_SHAPE(12, 12), NAN));
-        REFUSED(folder, options, "test: scores that are not finite");
+        REFUSED(folder, options, "/other: scores that are not finite");
         write_other(folder, "0.images", ct_zeros(CT_F16, CT_CPU, CT_SHAPE(5, 12)));
         REFUSED(folder, options, "/other: split 0: a caption of an image that it has not");
         write_other(folder, "0.image_of", NULL);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "train/run/console.h"
 #include "train/search/index_parts.h"
@@ -29,10 +30,18 @@ static bool add_name(ct_searched_splits *splits, const char *name, size_t length
     return splits->names[splits->count++] || ct_fail_bool("out of memory");
 }
 
+/* Also by two paths of one folder. */
+static bool are_same(const char *a, const char *b) {
+    struct stat x, y;
+    if (strcmp(a, b) == 0) return true;
+    return strchr(a, '/') && strchr(b, '/') && stat(a, &x) == 0 && stat(b, &y) == 0 &&
+           x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static bool take_named(ct_searched_splits *splits, const char *const *names, int count) {
     for (int i = 0; i < count; i++) {
         for (int k = 0; k < i; k++) {
-            if (strcmp(names[i], names[k]) == 0) {
+            if (are_same(names[i], names[k])) {
                 return ct_fail_bool("--split %s: given twice", names[i]);
             }
         }
@@ -209,5 +218,6 @@ void ct_index_close(ct_index *index) {
     for (int i = 0; index->splits && i < index->count; i++) free_split(&index->splits[i]);
     free(index->splits);
     ct_safetensors_close(index->file);
+    free(index->path);
     free(index);
 }

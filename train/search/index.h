@@ -41,6 +41,7 @@ typedef struct {
     ct_index_split *splits;
     int count;
     ct_safetensors *file; /* NULL: it was made */
+    char *path;           /* of the file, or NULL */
 } ct_index;
 
 /* Which splits are searched. */

@@ -263,7 +263,8 @@ ct_index *ct_index_open(const ct_experiment *e, const char *path) {
         return NULL;
     }
     index->file = r.file;
-    bool done = check_model(index, &r);
+    index->path = strdup(path);
+    bool done = (index->path || ct_fail_bool("%s: out of memory", path)) && check_model(index, &r);
     if (done && !names) done = ct_fail_bool("%s: an index without splits", path);
     for (; done && names; r.split++) {
         size_t length = strcspn(names, "\n");

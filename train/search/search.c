@@ -71,7 +71,7 @@ static ct_tensor *score_block(const search *s, int split, int64_t first, int64_t
         if (score && ct_tensor_has_nonfinite(score)) {
             return ct_fail("%s: scores that are not finite: its embeddings are no numbers, or too "
                            "large",
-                           index->splits[split].name);
+                           index->path ? index->path : index->splits[split].name);
         }
         score = score ? ct_tensor_to_device(score, CT_CPU) : NULL;
         if (s->count == 1 || !score) return score;
