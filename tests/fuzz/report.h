@@ -20,7 +20,7 @@ static inline void write_page(ct_run_record *run) {
     FILE *page = open_memstream(&text, &length);
     fuzz_must(page != NULL, "there is memory");
     ct_facts_write(page, run);
-    ct_recalls_write(page, run);
+    ct_recalls_write(page, run, NULL, NULL);
     ct_settings_write(page, run);
     ct_machine_write(page, run);
     fuzz_must(ct_curves_write(page, run), "what is read can be drawn");

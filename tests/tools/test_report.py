@@ -407,6 +407,33 @@ bn = batchnorm
             finally:
                 path.write_bytes(kept)
 
+    def test_intervals_are_those_of_the_evaluation(self) -> None:
+        out = self.folder / "intervals.json"
+        done = self.train(self.run_folder, "--evaluate", "test", "--bootstrap", "10000", "--out", out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        expected = json.loads(out.read_text())["intervals"]
+        cells = Page(self.report(self.run_folder)).cells
+        row = cells.index("95% interval") + 3
+        shown = [cell for cell in cells[row:row + 11] if cell]
+        ends = [expected[way][key] for way in ("i2t", "t2i") for key in ("r1", "r5", "r10")] + [expected["rsum"]]
+        self.assertEqual(shown, [f"{low:.1f}\u2013{high:.1f}" for low, high in ends])
+        self.assertEqual(cells.count("95% interval"), 1)
+
+    def test_is_of_the_run_not_of_what_is_given(self) -> None:
+        page = self.report(self.run_folder)
+        other = self.folder / "other.ini"
+        other.write_text((self.folder / "my.ini").read_text().replace("width=12", "width=10"))
+        to = self.folder / "other.html"
+        done = self.train(other, "--report", "--out", to)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(to.read_text(encoding="utf-8"), page)
+
+    def test_a_split_that_is_asked_for_is_shown_or_an_error(self) -> None:
+        done = self.train(self.run_folder, "--report", "--split", "nosuch", "--out", self.folder / "none.html")
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
+        self.assertIn("nosuch", done.stderr)
+        self.assertFalse((self.folder / "none.html").exists())
+
     def test_wrong_runs(self) -> None:
         run = self.copy("wrong")
         kept = (run / "metrics.jsonl").read_bytes()

@@ -20,7 +20,7 @@
 #include "train/run/console.h"
 
 typedef struct {
-    ct_config *config;
+    ct_config *config; /* the run's own, where it and its data are now */
     ct_run_record *run;
     ct_experiment *experiment; /* with the best weights; NULL: `no_model` says why */
     ct_findings *findings;     /* NULL: `no_findings` does */
@@ -49,9 +49,10 @@ static bool open_model(report *r) {
 static bool find(report *r, const char *split) {
     if (!r->experiment) return true;
     const ct_config *c = r->config;
-    if (!split) split = c->test_split_count ? c->test_splits[0] : c->dev_split;
-    r->findings = ct_findings_make(r->experiment, split);
-    return r->findings || leave_out(&r->no_findings);
+    const char *first = c->test_split_count ? c->test_splits[0] : c->dev_split;
+    r->findings = ct_findings_make(r->experiment, split ? split : first);
+    /* what is asked for is not left out */
+    return r->findings || (!split && leave_out(&r->no_findings));
 }
 
 /* ---- the page ---------------------------------------------------------------------------- */
@@ -92,11 +93,27 @@ static bool write_findings(FILE *page, const report *r) {
     return true;
 }
 
+/* With intervals where the split that is shown has been ranked. */
+static bool write_recalls(FILE *page, const report *r) {
+    enum { RESAMPLES = 10000 };
+    const ct_findings *f = r->findings;
+    ct_interval intervals[CT_RECALLS];
+    if (f) {
+        ct_ranks ranks = {f->detail.i2t_rank, f->detail.t2i_rank, f->split->image_of,
+                          f->split->image_count, f->split->caption_count};
+        if (!ct_recall_intervals(&ranks, RESAMPLES, (uint64_t)r->config->seed, intervals)) {
+            return false;
+        }
+    }
+    ct_recalls_write(page, r->run, f ? f->split->name : NULL, f ? intervals : NULL);
+    return true;
+}
+
 static bool write_body(FILE *page, void *context) {
     report *r = context;
     write_head(page, r->run);
     ct_page_section(page, "recalls", "Recalls");
-    ct_recalls_write(page, r->run);
+    if (!write_recalls(page, r)) return false;
     ct_page_section(page, "curves", "Curves");
     if (!ct_curves_write(page, r->run)) return false;
     if (!write_model(page, r) || !write_findings(page, r)) return false;
@@ -105,6 +122,28 @@ static bool write_body(FILE *page, void *context) {
     ct_page_section(page, "machine", "Machine");
     ct_machine_write(page, r->run);
     return ct_ok();
+}
+
+/* Of the run's config.ini: the one that was given may be of another graph, or have changed since.
+ * It says where the run is, its data, and what to compute on. */
+static ct_config *own_config(const ct_config *given) {
+    const struct {
+        const char *key, *value;
+    } places[] = {{"run.folder", given->run_folder},
+                  {"data.folder", given->folder},
+                  {"data.cache", given->cache},
+                  {"run.device", given->device}};
+    enum { PLACES = sizeof places / sizeof *places };
+    char *path = ct_path(given->run_folder, "config.ini"), *settings[PLACES] = {NULL};
+    bool made = path != NULL;
+    for (int i = 0; made && i < PLACES; i++) {
+        made = asprintf(&settings[i], "%s=%s", places[i].key, places[i].value) >= 0 ||
+               ct_fail_bool("out of memory");
+    }
+    ct_config *config = made ? ct_config_read(path, (const char *const *)settings, PLACES) : NULL;
+    for (int i = 0; i < PLACES; i++) free(settings[i]);
+    free(path);
+    return config;
 }
 
 /* To `path`, or to report.html in the run's folder. */
@@ -117,11 +156,13 @@ static bool save_report(report *r, const char *path) {
     return done;
 }
 
-bool ct_report_command(ct_config *config, const char *split, const char *path) {
-    report r = {.config = config, .run = ct_run_record_read(config->run_folder)};
-    bool done = r.run && open_model(&r) && find(&r, split) && save_report(&r, path);
+bool ct_report_command(const ct_config *config, const char *split, const char *path) {
+    report r = {.run = ct_run_record_read(config->run_folder)};
+    r.config = r.run ? own_config(config) : NULL;
+    bool done = r.config && open_model(&r) && find(&r, split) && save_report(&r, path);
     ct_findings_free(r.findings);
     ct_experiment_close(r.experiment);
+    ct_config_destroy(r.config);
     ct_run_record_free(r.run);
     free(r.no_model);
     free(r.no_findings);

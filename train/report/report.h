@@ -15,12 +15,12 @@
 
 #include "train/report/run.h"
 
-/* Writes the page about the run of config->run_folder to `path`, or, if that is NULL, to
- * report.html in the run's folder. The same run gives the same bytes. A run at work, or one that
- * was stopped, has a page of what there is so far; where the data are not there, it says so in the
- * place of queries. False and an error if the folder is none of a run or the page cannot be
- * written. */
-bool ct_report_command(ct_config *config, const char *split, const char *path);
+/* Writes the page about the run of config->run_folder, under the configuration that lies there, to
+ * `path`, or, if that is NULL, to report.html in the run's folder. The same run gives the same
+ * bytes. A run at work, or one that was stopped, has a page of what there is so far; where the data
+ * are not there, it says so in the place of queries, unless `split` is given: then that is an
+ * error. False and an error, too, if the folder is none of a run or the page cannot be written. */
+bool ct_report_command(const ct_config *config, const char *split, const char *path);
 
 /* The same of that run and `count` others, by their folders: recalls with mean and spread over
  * seeds, where the configurations differ, and curves on common axes; by default to comparison.html

@@ -103,7 +103,33 @@ static void write_split(FILE *page, const char *name, const json_t *split) {
     fputs("</tr>\n", page);
 }
 
-void ct_recalls_write(FILE *page, const ct_run_record *run) {
+static const char *const resampled[CT_RECALLS] = {"i2t/r1", "i2t/r5",  "i2t/r10", "t2i/r1",
+                                                  "t2i/r5", "t2i/r10", "rsum"};
+
+/* Recalls of folds, or of data that have changed since, are others. */
+static bool are_of(const ct_interval *intervals, const json_t *split) {
+    for (int i = 0; i < CT_RECALLS; i++) {
+        double value;
+        bool same = ct_record_number(split, resampled[i], &value) &&
+                    fabs(value - intervals[i].value) < 1e-3;
+        if (!same) return false;
+    }
+    return true;
+}
+
+static void write_intervals(FILE *page, const ct_interval *intervals) {
+    fputs("<tr class=\"interval\"><th scope=\"row\">95% interval</th><td></td><td></td>", page);
+    for (int i = 0; i < CT_RECALLS; i++) {
+        fprintf(page, "<td><small>%.1f\u2013%.1f</small></td>", intervals[i].low,
+                intervals[i].high);
+        if (i % 3 == 2) fputs("<td></td><td></td>", page); /* of ranks there are none */
+    }
+    fputs("</tr>\n", page);
+}
+
+void ct_recalls_write(FILE *page, const ct_run_record *run, const char *split,
+                      const ct_interval intervals[CT_RECALLS]) {
+    bool shown = false;
     const json_t *best = ct_record_best(run);
     if (!run->results && !best) {
         fputs("<p class=\"note\">The run has not validated yet.</p>\n", page);
@@ -119,14 +145,25 @@ void ct_recalls_write(FILE *page, const ct_run_record *run) {
     fputs("</tr></thead><tbody>\n", page);
     const char *key;
     json_t *value;
-    json_object_foreach(run->results, key, value) if (json_object_get(value, "rsum"))
+    json_object_foreach(run->results, key, value) {
+        if (!json_object_get(value, "rsum")) continue;
         write_split(page, key, value);
+        if (!intervals || strcmp(key, split) != 0 || !are_of(intervals, value)) continue;
+        write_intervals(page, intervals);
+        shown = true;
+    }
     if (!run->results) write_split(page, "dev", json_object_get(best, "dev"));
     fputs("</tbody></table></div>\n<p class=\"note\">R@k: per cent of the queries with a right "
           "answer "
           "among the first k. Median and mean are of the rank of the first right answer, the best "
           "being 1.",
           page);
+    if (shown) {
+        fputs(
+            " The interval is of percentiles of 10,000 bootstrap samples of the images, each with "
+            "its captions.",
+            page);
+    }
     if (!run->results) fputs(" The run has not come to its end: its best validation so far.", page);
     fputs("</p>\n", page);
 }

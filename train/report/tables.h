@@ -3,13 +3,15 @@
 #ifndef CT_REPORT_TABLES_H
 #define CT_REPORT_TABLES_H
 
+#include "train/evaluate/resample.h"
 #include "train/report/run.h"
 
 /* The few numbers that one asks for first. */
 void ct_facts_write(FILE *page, const ct_run_record *run);
 /* Recalls of each split with what was ranked; of a run without results those of its best
- * validation. */
-void ct_recalls_write(FILE *page, const ct_run_record *run);
+ * validation. Below those of `split` its intervals, if they are of the same recalls; NULL: none. */
+void ct_recalls_write(FILE *page, const ct_run_record *run, const char *split,
+                      const ct_interval intervals[CT_RECALLS]);
 /* The configuration, a list a section; what is not the default stands out. */
 void ct_settings_write(FILE *page, const ct_run_record *run);
 /* Versions, machine, time and memory. */
