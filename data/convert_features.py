@@ -7,7 +7,8 @@
 A TSV line is image_id, image_w, image_h, num_boxes, boxes, features, parted by tabs; boxes and
 features are base64 of float32, features num_boxes x width. The ids file names one image a line;
 row i of the result is the image of its line i, and an image named twice fills both rows. Images
-that the ids file does not name are skipped. Needs Debian's python3-numpy.
+that the ids file does not name are skipped. Beside it, {split}_boxes.npy says where each region is, left, top,
+right and bottom as parts of the picture, if all records have their boxes. Needs Debian's python3-numpy.
 
 One line is in memory at a time, however large the files are. A record that is cut short or wrong is
 passed over and counted: published files have such, followed by the whole one. If an image never comes
@@ -62,7 +63,9 @@ class Record(NamedTuple):
 
     place: str  # file:line
     image: str
-    boxes: str
+    size: tuple[bytes, bytes]  # width, height in pixels
+    boxes: str  # how many
+    corners: bytes
     features: bytes
 
 
@@ -85,7 +88,8 @@ def split_record(place: str, line: bytes) -> Record:
     if len(fields) != len(FIELDS):
         raise WrongRecord(image, f"{place}: {len(fields)} fields parted by tabs, expected the {len(FIELDS)} fields "
                           f"{' '.join(FIELDS)}")
-    return Record(place, image, fields[3].decode("utf-8", "backslashreplace").strip(), fields[5])
+    count = fields[3].decode("utf-8", "backslashreplace").strip()
+    return Record(place, image, (fields[1], fields[2]), count, fields[4], fields[5])
 
 
 def read_records(path: Path, wrong: Callable[[WrongRecord], None]) -> Iterator[Record]:
@@ -130,6 +134,47 @@ def decode(record: Record, regions: int, width: int, dtype: str) -> np.ndarray:
     return features
 
 
+def decode_boxes(record: Record, regions: int) -> np.ndarray | None:
+    """Left, top, right and bottom of each box, (regions, 4), as parts of the picture's width and height; None if
+    the record does not have them whole."""
+    try:
+        data = base64.b64decode(record.corners, validate=True)
+        width, height = map(float, record.size)
+    except ValueError:
+        return None
+    if len(data) != regions * 16 or not (0 < width < np.inf and 0 < height < np.inf):
+        return None
+    boxes = np.frombuffer(data, "<f4").reshape(regions, 4) / np.array([width, height] * 2)
+    return np.clip(boxes, 0, 1).astype("<f4") if np.isfinite(boxes).all() else None
+
+
+class Boxes:
+    """Those of all rows, a few hundred bytes each; none, once a record comes without."""
+
+    def __init__(self, images: int, regions: int) -> None:
+        self.rows: np.ndarray | None = np.zeros((images, regions, 4), "<f4")
+
+    def take(self, record: Record, rows: list[int]) -> None:
+        if self.rows is None:
+            return
+        boxes = decode_boxes(record, self.rows.shape[1])
+        if boxes is None:
+            self.rows = None
+        else:
+            self.rows[rows] = boxes
+
+    def save(self, features: Path) -> str:
+        """Beside the features, as {split}_boxes.npy; what is to be said of it."""
+        end = "_ims.npy"
+        if self.rows is None or not features.name.endswith(end):
+            return ""
+        path = features.with_name(features.name.removesuffix(end) + "_boxes.npy")
+        with feature_file.create(path, self.rows.shape) as out:
+            for row, boxes in enumerate(self.rows):
+                out.write(row, boxes)
+        return f"\n{path}: where the regions are"
+
+
 class PassedOver:
     """Records that are cut short or wrong: how many, the first, and the first of each image."""
 
@@ -155,8 +200,8 @@ def missing_message(missing: list[str], total: int, options: argparse.Namespace,
     return f"{text}; {passed.count} records were passed over, such as {reason}"
 
 
-def write_rows(out: feature_file.FeatureFile, rows: dict[str, list[int]], options: argparse.Namespace,
-               passed: PassedOver) -> tuple[set[str], int, int]:
+def write_rows(out: feature_file.FeatureFile, boxes: Boxes, rows: dict[str, list[int]],
+               options: argparse.Namespace, passed: PassedOver) -> tuple[set[str], int, int]:
     """Writes every image that comes whole: which, how many records repeat one, how many are of others."""
     written: set[str] = set()
     repeated = others = 0
@@ -175,18 +220,20 @@ def write_rows(out: feature_file.FeatureFile, rows: dict[str, list[int]], option
                     continue
                 for row in rows[record.image]:
                     out.write(row, features)
+                boxes.take(record, rows[record.image])
                 written.add(record.image)
     return written, repeated, others
 
 
 def convert(options: argparse.Namespace) -> str:
-    """Writes the file; what was done, in one line."""
+    """Writes the files; what was done, a line of each."""
     rows = read_ids(options.ids)
     images = sum(map(len, rows.values()))
     passed = PassedOver()
     shape = (images, options.regions, options.width)
+    boxes = Boxes(images, options.regions)
     with feature_file.create(options.out, shape, DTYPES[options.dtype]) as out:
-        written, repeated, others = write_rows(out, rows, options, passed)
+        written, repeated, others = write_rows(out, boxes, rows, options, passed)
         missing = [image for image in rows if image not in written]
         if missing:
             if options.missing:
@@ -197,7 +244,7 @@ def convert(options: argparse.Namespace) -> str:
             f"kept), {others} not asked for")
     if passed.count:
         said += f", {passed.count} cut short or wrong and passed over, such as {passed.first[None]}"
-    return said
+    return said + boxes.save(options.out)
 
 
 def positive(text: str) -> int:

@@ -54,12 +54,31 @@ class Features(Scratch):
     def result(self) -> np.ndarray:
         return np.load(self.folder / "dev_ims.npy")
 
+    def test_boxes_are_parts_of_the_picture(self) -> None:
+        corners = np.array([[64, 48, 320, 240], [0, 0, 640, 480], [-3, 0, 650, 120]], "<f4")
+        line = line_of("9", self.images["9"]).split("\t")
+        line[4] = base64.b64encode(corners.tobytes()).decode()
+        self.write("b.tsv", line_of("00230", self.images["00230"]) + "\t".join(line))
+        said = self.succeeds(*self.arguments("a.tsv", "b.tsv"))
+        self.assertIn("dev_boxes.npy", str(said))
+        boxes = np.load(self.folder / "dev_boxes.npy")
+        self.assertEqual((boxes.shape, boxes.dtype), ((3, 3, 4), np.float32))
+        np.testing.assert_allclose(boxes[0], [[.1, .1, .5, .5], [0, 0, 1, 1], [0, 0, 1, .25]], atol=1e-6)
+        np.testing.assert_array_equal(boxes[1:], 0)
+
+    def test_without_boxes_no_file_says_where_they_are(self) -> None:
+        line = line_of("9", self.images["9"]).split("\t")
+        line[4] = ""
+        self.write("b.tsv", line_of("00230", self.images["00230"]) + "\t".join(line))
+        self.succeeds(*self.arguments("a.tsv", "b.tsv"))
+        self.assertFalse((self.folder / "dev_boxes.npy").exists())
+
     def test_rows_follow_the_ids(self) -> None:
         said = self.succeeds(*self.arguments("a.tsv", "b.tsv"))
         self.assertEqual(self.result().dtype, np.float32)
         np.testing.assert_array_equal(self.result(), [self.images[name] for name in ("9", "17", "00230")])
         self.assertIn("3 images, 3 x 4 f32; of 4 records 0 repeat an image (the first is kept), 1 not asked for", said)
-        self.assertEqual(len(list(self.folder.iterdir())), 4)
+        self.assertEqual(len(list(self.folder.iterdir())), 5)  # two TSV files, the ids, features and boxes
 
     def test_published_size_is_the_default(self) -> None:
         features = np.random.default_rng(0).standard_exponential((36, 2048), np.float32)
