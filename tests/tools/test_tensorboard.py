@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import zlib
 from pathlib import Path
 
 OTHER = os.environ.get("CT_TENSORBOARD_PYTHON")
@@ -63,8 +64,26 @@ def write_split(folder: Path, name: str, images: int) -> None:
     (folder / f"{name}_ims.npy").write_bytes(
         b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
         + struct.pack(f"<{len(values)}f", *values))
+    (folder / f"{name}_pictures.txt").write_text("".join("blue.png\n" for _ in range(images)))
     (folder / f"{name}_caps.txt").write_text("".join(
         f"{'a the one this'.split()[i % 4]} picture number {i % 7}\n" for i in range(images)))
+
+
+def write_blue(path: Path) -> None:
+    """A picture of 64 x 64 pixels."""
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    row = b"\0" + b"\0\0\xff" * 64
+    path.write_bytes(b"\x89PNG\r\n\x1a\n"
+                     + chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0))
+                     + chunk(b"IDAT", zlib.compress(row * 64)) + chunk(b"IEND", b""))
+
+
+PIXELS = """import io, sys
+from PIL import Image
+picture = Image.open(io.BytesIO(sys.stdin.buffer.read())).convert("RGB")
+print(*(picture.getpixel((x, y))[0] for head in range(0, picture.width, 64)
+        for y in (16, 48) for x in (head + 16, head + 48)))"""
 
 
 class TensorBoard(unittest.TestCase):
@@ -77,13 +96,18 @@ class TensorBoard(unittest.TestCase):
         cls.folder = Path(scratch.name)
         for name, images in (("train", 24), ("dev", 12), ("test", 12)):
             write_split(cls.folder, name, images)
+        write_blue(cls.folder / "blue.png")
+        quarters = (0, 0, .5, .5, .5, 0, 1, .5, 0, .5, .5, 1, .5, .5, 1, 1)
+        header = "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 4), }".ljust(117) + "\n"
+        (cls.folder / "boxes.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header))
+                                               + header.encode() + struct.pack("<16f", *quarters))
         (cls.folder / "my.ini").write_text(CONFIG.format(folder=cls.folder))
         cls.events = cls.train()
 
     @classmethod
     def train(cls, *options: str) -> EventAccumulator:
         subprocess.run([TRAIN, str(cls.folder / "my.ini"), *options], check=True, capture_output=True)
-        everything = {"scalars": 0, "histograms": 0, "tensors": 0}
+        everything = {"scalars": 0, "histograms": 0, "tensors": 0, "images": 0}
         return EventAccumulator(str(cls.folder / "run"), size_guidance=everything).Reload()
 
     def test_scalars(self) -> None:
@@ -125,6 +149,25 @@ class TensorBoard(unittest.TestCase):
         # self-attention: the mean over queries of what adds up to 1, of 12 captions and 2 heads
         self.assertAlmostEqual(self.events.Histograms("attention/text.attend")[-1].histogram_value.sum,
                                24, places=5)
+
+    def test_pictures(self) -> None:
+        tags = self.events.Tags()["images"]
+        self.assertEqual(tags, [f"image.attend/image {i}" for i in (1, 4, 7, 10)])
+        tinted = 0
+        for tag in tags:
+            found = self.events.Images(tag)
+            self.assertEqual([e.step for e in found], [3, 6, 9])
+            self.assertEqual((found[-1].width, found[-1].height), (128, 64))  # two heads
+            done = subprocess.run(["/usr/bin/python3", "-c", PIXELS], check=True, capture_output=True,
+                                  input=found[-1].encoded_image_string)
+            red = list(map(int, done.stdout.split()))
+            for head in (red[:4], red[4:]):
+                if max(head) < 8:  # all regions have one weight
+                    continue
+                tinted += 1  # the strongest region most, the weakest not
+                self.assertAlmostEqual(max(head), 0.7 * 225, delta=8)
+                self.assertLess(min(head), 8)
+        self.assertGreater(tinted, 0)
 
     def test_configuration(self) -> None:
         text = self.events.Tensors("configuration")[0].tensor_proto.string_val[0].decode()

@@ -5,62 +5,15 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "train/report/html.h"
 #include "train/evaluate/observed.h"
+#include "train/evaluate/regions.h"
 #include "train/report/pictures.h"
 #include "train/report/plot.h"
 #include "train/report/retrieval.h"
 
 enum { SHOWN = 4, SAMPLE = 128, MOST_HEADS = 8, SIDE = 160, BINS = 24 };
-
-/* ---- where regions are ------------------------------------------------------------------- */
-
-/* (regions,4), or (images,regions,4), f64 on the CPU, of features; NULL: what tells is not there.
- */
-static ct_tensor *read_boxes(const ct_findings *f, int64_t regions) {
-    const ct_split *split = f->split;
-    if (f->experiment->pictures) return NULL;
-    char *own = NULL, *common = ct_path(split->folder, "boxes.npy");
-    ct_tensor *boxes = NULL;
-    if (asprintf(&own, "%s/%s_boxes.npy", split->folder, split->name) < 0) own = NULL;
-    if (!own || !common) ct_fail("out of memory");
-    const char *path = !ct_ok()                    ? NULL
-                       : access(own, F_OK) == 0    ? own
-                       : access(common, F_OK) == 0 ? common
-                                                   : NULL;
-    boxes = path ? ct_npy_open(path) : NULL;
-    bool each = boxes && ct_ndim(boxes) == 3 && ct_dim(boxes, 0) >= split->image_count;
-    if (boxes &&
-        (!(each || ct_ndim(boxes) == 2) || ct_dim(boxes, -1) != 4 || ct_dim(boxes, -2) != regions))
-        ct_fail("%s: %s, expected (%" PRId64 ",4) or (%" PRId64 ",%" PRId64 ",4)", path,
-                ct_tensor_text(boxes), regions, split->image_count, regions);
-    free(own);
-    free(common);
-    return boxes && ct_ok() ? ct_tensor_cast(boxes, CT_F64) : NULL;
-}
-
-typedef struct {
-    double left, top, right, bottom;
-} box;
-
-/* Of a model that sees pictures its square grid; else what the boxes say. False: it is not known.
- */
-static bool find_box(const ct_findings *f, const ct_tensor *boxes, int64_t image, int64_t region,
-                     int64_t regions, box *out) {
-    int64_t side = llround(sqrt((double)regions));
-    if (f->experiment->pictures && side * side == regions) {
-        double across = (double)(region % side), down = (double)(region / side), n = (double)side;
-        *out = (box){across / n, down / n, (across + 1) / n, (down + 1) / n};
-        return true;
-    }
-    if (!boxes || ct_dim(boxes, -2) != regions) return false;
-    int64_t at = 4 * ((ct_ndim(boxes) == 3 ? image * regions : 0) + region);
-    *out = (box){ct_get(boxes, at), ct_get(boxes, at + 1), ct_get(boxes, at + 2),
-                 ct_get(boxes, at + 3)};
-    return true;
-}
 
 /* ---- weights over something -------------------------------------------------------------- */
 
@@ -99,8 +52,8 @@ static bool write_regions(FILE *page, const ct_findings *f, const ct_tensor *box
     if (!ct_picture_write_uri(page, picture)) return false;
     fputs("\"/>", page);
     for (int64_t s = 0; s < w->length[row]; s++) {
-        box b;
-        if (!find_box(f, boxes, w->which[row], s, w->length[row], &b)) continue;
+        ct_region b;
+        if (!ct_region_find(f->experiment, boxes, w->which[row], s, w->length[row], &b)) continue;
         double value = ct_seen_weight(w, row, s, head);
         fprintf(page,
                 "<rect class=\"heat\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
@@ -161,8 +114,8 @@ static void write_steps(FILE *page, const ct_findings *f, const ct_seen_weights 
 /* ---- one image, one caption -------------------------------------------------------------- */
 
 static bool knows_places(const ct_findings *f, const ct_tensor *boxes, const ct_seen_weights *w) {
-    box b;
-    return !w->captions && find_box(f, boxes, 0, 0, w->length[0], &b);
+    ct_region b;
+    return !w->captions && ct_region_find(f->experiment, boxes, 0, 0, w->length[0], &b);
 }
 
 static bool read_picture(const ct_findings *f, int64_t image, ct_picture *picture) {
@@ -258,7 +211,9 @@ static bool write_side(FILE *page, const ct_findings *f, bool captions, bool *an
     bool done = ct_observe(f->experiment, f->split, captions, SHOWN, &seen);
     if (done && seen.count) {
         CT_SCOPE {
-            ct_tensor *boxes = captions ? NULL : read_boxes(f, seen.weights[0].length[0]);
+            ct_tensor *boxes =
+                captions ? NULL
+                         : ct_region_boxes(f->experiment, f->split, seen.weights[0].length[0]);
             done = ct_ok();
             *any = true;
             ct_htmlf(page, "<h3 class=\"way\">%s</h3>\n<div class=\"samples\">\n",

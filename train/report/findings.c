@@ -3,28 +3,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "train/evaluate/regions.h"
 
 /* ---- making ------------------------------------------------------------------------------ */
-
-/* Pictures to show in the place of features, if the folder has a list of them. Another number of
- * them than images is none: of a split that was cut, the first are its. */
-static bool find_pictures(ct_findings *f) {
-    if (f->split->images->picture) return true;
-    char *list = NULL;
-    if (asprintf(&list, "%s/%s_pictures.txt", f->split->folder, f->split->name) < 0)
-        return ct_fail_bool("out of memory");
-    ct_picture_view view = ct_picture_view_defaults(64);
-    if (access(list, F_OK) == 0) f->shown = ct_images_open_pictures(list, &view, 1);
-    free(list);
-    ct_error_clear(); /* a list that is wrong is none */
-    int64_t images = f->split->image_count + f->split->images_left_out;
-    if (f->shown && f->shown->count != images) {
-        ct_images_close(f->shown);
-        f->shown = NULL;
-    }
-    return true;
-}
 
 static bool rank(ct_findings *f) {
     int64_t images = f->split->image_count, captions = f->split->caption_count;
@@ -51,7 +33,10 @@ ct_findings *ct_findings_make(const ct_experiment *e, const char *split) {
     if (!f) return ct_fail("out of memory");
     f->experiment = e;
     f->split = ct_experiment_split(e, split, CT_SPLIT_WHOLE);
-    if (f->split && embed(f) && rank(f) && find_pictures(f)) return f;
+    if (f->split && embed(f) && rank(f)) {
+        f->shown = ct_region_pictures(f->split);
+        return f;
+    }
     ct_findings_free(f);
     return NULL;
 }

@@ -41,7 +41,7 @@ static bool compress(writer *w, const ct_picture *picture) {
     w->info.err = jpeg_std_error(&w->errors);
     w->errors.error_exit = leave;
     w->info.client_data = w;
-    if (setjmp(w->leave)) return ct_fail_bool("a picture of the report: out of memory");
+    if (setjmp(w->leave)) return ct_fail_bool("a picture to be shown: out of memory");
     jpeg_create_compress(&w->info);
     jpeg_mem_dest(&w->info, &w->bytes, &w->size);
     w->info.image_width = (JDIMENSION)picture->width;
@@ -60,18 +60,26 @@ static bool compress(writer *w, const ct_picture *picture) {
     return true;
 }
 
-bool ct_picture_write_uri(FILE *page, const ct_picture *picture) {
+bool ct_picture_to_jpeg(const ct_picture *picture, uint8_t **bytes, size_t *size) {
     writer *w = calloc(1, sizeof *w);
     if (!w) return ct_fail_bool("out of memory");
     bool done = compress(w, picture);
-    if (done) {
-        fputs("data:image/jpeg;base64,", page);
-        write_base64(page, w->bytes, w->size);
-    }
     jpeg_destroy_compress(&w->info);
-    free(w->bytes);
+    *bytes = w->bytes;
+    *size = w->size;
+    if (!done) free(w->bytes);
     free(w);
     return done;
+}
+
+bool ct_picture_write_uri(FILE *page, const ct_picture *picture) {
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    if (!ct_picture_to_jpeg(picture, &bytes, &size)) return false;
+    fputs("data:image/jpeg;base64,", page);
+    write_base64(page, bytes, size);
+    free(bytes);
+    return true;
 }
 
 /* ---- a file ------------------------------------------------------------------------------ */

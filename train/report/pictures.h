@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pictures within a page, as JPEG in a data URI. Internal to train/report/. */
+/* Pictures as JPEG: within a page as a data URI, and for event files. */
 #ifndef CT_REPORT_PICTURES_H
 #define CT_REPORT_PICTURES_H
 
 #include <stdio.h>
 
 #include "train/pictures/picture.h"
+
+/* The file's bytes, from malloc, of a picture of which neither side is above 65535. False and an
+ * error when out of memory. */
+bool ct_picture_to_jpeg(const ct_picture *picture, uint8_t **bytes, size_t *size);
 
 /* Writes "data:image/jpeg;base64,..." of a picture of which neither side is above 65535. False and
  * an error when out of memory. */

@@ -197,6 +197,21 @@ bool ct_event_file_histogram(ct_event_file *events, int64_t step, const char *ta
     return write_value(events, step, &value);
 }
 
+bool ct_event_file_picture(ct_event_file *events, int64_t step, const char *tag, int width,
+                           int height, uint8_t *bytes, size_t size) {
+    enum { RGB = 3 };
+    Ct__Summary__Image image = CT__SUMMARY__IMAGE__INIT;
+    image.width = width;
+    image.height = height;
+    image.colorspace = RGB;
+    image.encoded_image_string = (ProtobufCBinaryData){size, bytes};
+    Ct__Summary__Value value = CT__SUMMARY__VALUE__INIT;
+    value.tag = (char *)tag;
+    value.value_case = CT__SUMMARY__VALUE__VALUE_IMAGE;
+    value.image = &image;
+    return write_value(events, step, &value);
+}
+
 /* ---- the configuration ------------------------------------------------------------------- */
 
 /* A value of a plugin of TensorBoard's, with a text or without. */

@@ -35,4 +35,8 @@ bool ct_event_file_end(ct_event_file *events, int64_t step);
 bool ct_event_file_histogram(ct_event_file *events, int64_t step, const char *tag,
                              const ct_histogram *histogram);
 
+/* The bytes of a JPEG file of that size. */
+bool ct_event_file_picture(ct_event_file *events, int64_t step, const char *tag, int width,
+                           int height, uint8_t *bytes, size_t size);
+
 #endif

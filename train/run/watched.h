@@ -13,7 +13,8 @@ void ct_watched_destroy(ct_watched *watched);
 /* Takes the gradients that the parameters have now, in place of those taken before. */
 bool ct_watched_gradients(ct_watched *watched);
 /* Writes those, "gradients/image.fc" for each module of a chain and each loss, and the attention
- * weights, "attention/image.attend", of up to 64 images and captions of a split in evaluation. */
+ * weights, "attention/image.attend", of up to 64 images and captions of a split in evaluation, and
+ * drawn over pictures (train/run/drawn.h). */
 bool ct_watched_write(const ct_watched *watched, ct_event_file *events, int64_t step,
                       const ct_split *split);
 
