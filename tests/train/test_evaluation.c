@@ -229,7 +229,33 @@ START_TEST(evaluations_say_it) {
 }
 END_TEST
 
+/* A folder may have any bytes in its name, JSON may not. */
+START_TEST(models_whose_names_are_not_utf8) {
+    char *folder = tiny_experiment(), options[1024], model[512], expected[512];
+    static char said[OUTPUT_SIZE];
+    snprintf(model, sizeof model, "%s/m\xff", folder);
+    snprintf(expected, sizeof expected, "%s/m?", folder);
+    snprintf(options, sizeof options, "--set train.epochs=1 --set run.folder=%s/run", folder);
+    ck_assert_int_eq(train(folder, options, NULL), 0);
+    ck_assert_int_eq(shell("cp -r %s/run %s && cp -r %s/run %s/b", folder, model, folder, folder),
+                     0);
+    for (int pair = 0; pair < 2; pair++) {
+        snprintf(options, sizeof options,
+                 "--evaluate test --weights %s --weights %s/b %s --out %s/said.json", model, folder,
+                 pair ? "--paired" : "", folder);
+        ck_assert_msg(train(folder, options, said) == 0, "%s", said);
+        json_t *root = json_load_file(in_folder(folder, "said.json"), 0, NULL);
+        const json_t *models = json_object_get(root, "models");
+        ck_assert_uint_eq(json_array_size(models), 2);
+        ck_assert_str_eq(json_string_value(json_array_get(models, 0)), expected);
+        json_decref(root);
+    }
+    folder_remove(folder);
+}
+END_TEST
+
 LOOPED_TEST_MAIN("evaluation", {judgments_as_the_package_counts, 2},
                  {judgments_of_one_answer_are_the_usual_recalls, 2},
                  {judgments_that_are_refused, 1}, {intervals_as_numpy_draws_them, 1},
-                 {pairs_as_scipy_tests_them, 1}, {evaluations_say_it, 1})
+                 {pairs_as_scipy_tests_them, 1}, {evaluations_say_it, 1},
+                 {models_whose_names_are_not_utf8, 1})
