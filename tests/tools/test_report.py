@@ -13,71 +13,19 @@ import html.parser
 import json
 import math
 import os
-import random
 import re
 import shutil
 import struct
 import subprocess
 import tempfile
 import unittest
-import zlib
 from pathlib import Path
+
+from tiny_run import WILD, configuration, write_data
 
 TRAIN = os.environ.get("CT_TRAIN", "build/train")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 EMPTY = {"meta", "link", "img", "br"}  # have no end
-REGIONS, FEATURES = 4, 6
-WILD = "a <script>alert(4)</script> \"red\" & 'square' </h3>"
-
-CONFIG = """[data]
-folder = {data}
-min_count = 1
-[run]
-folder = {run}
-seed = 3
-threads = 1
-[train]
-epochs = 2
-batch = 8
-lr = 0.01
-log_every = 1
-[image]
-fc = linear width=12
-gcn = gcn x 2
-attend = policy_attention heads=2 actions=10
-pool = mean + gru
-bn = batchnorm
-[text]
-embed = words width=8
-pool = gru width=12
-bn = batchnorm
-[loss]
-retrieval = hinge margin=0.2 negatives=hardest sum_epochs=1
-discrete_policy = 1
-continuous_policy = 1
-"""
-
-
-def write_npy(path: Path, shape: tuple[int, ...], values: list[float]) -> None:
-    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
-    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() +
-                     struct.pack(f"<{len(values)}f", *values))
-
-
-def features(name: str, images: int) -> list[float]:
-    """In which colour and shape of an image can be read."""
-    chance = random.Random(name)
-    return [chance.gauss(0, 0.1) + (k in (i % 3, 3 + i // 3 % 3))
-            for i in range(images) for _ in range(REGIONS) for k in range(FEATURES)]
-
-
-def png(path: Path, colour: int) -> None:
-    """8 x 8 pixels of one colour."""
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    row = b"\0" + bytes(255 * (k == colour) for k in range(3)) * 8
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)) +
-                     chunk(b"IDAT", zlib.compress(row * 8)) + chunk(b"IEND", b""))
 
 
 def read_npy(path: Path) -> list[list[float]]:
@@ -88,18 +36,6 @@ def read_npy(path: Path) -> list[list[float]]:
     rows, width = header["shape"]
     values = struct.unpack(f"<{rows * width}f", data[10 + length:])
     return [list(values[i * width:(i + 1) * width]) for i in range(rows)]
-
-
-def write_split(folder: Path, name: str, images: int) -> None:
-    write_npy(folder / f"{name}_ims.npy", (images, REGIONS, FEATURES), features(name, images))
-    colours, shapes = ("red", "green", "blue"), ("square", "circle", "star")
-    lines = [line for i in range(images)
-             for line in (f"a {colours[i % 3]} {shapes[i // 3 % 3]}", f"{shapes[i // 3 % 3]} {colours[i % 3]}")]
-    lines[1] = WILD
-    (folder / f"{name}_caps.txt").write_text("\n".join(lines) + "\n")
-    for i in range(images):
-        png(folder / f"{name}{i}.png", i % 3)
-    (folder / f"{name}_pictures.txt").write_text("".join(f"{name}{i}.png\n" for i in range(images)))
 
 
 class Page(html.parser.HTMLParser):
@@ -148,14 +84,10 @@ class Report(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory()
         cls.addClassCleanup(scratch.cleanup)
         cls.folder = Path(scratch.name)
-        (cls.folder / "data").mkdir()
-        for name, images in (("train", 24), ("dev", 9), ("test", 9)):
-            write_split(cls.folder / "data", name, images)
-        boxes = [(0, 0, .5, .5), (.5, 0, 1, .5), (0, .5, .5, 1), (.5, .5, 1, 1)]
-        write_npy(cls.folder / "data" / "boxes.npy", (REGIONS, 4), [side for box in boxes for side in box])
+        write_data(cls.folder / "data")
         cls.run_folder = cls.folder / "run"
         config = cls.folder / "my.ini"
-        config.write_text(CONFIG.format(data=cls.folder / "data", run=cls.run_folder))
+        config.write_text(configuration(cls.folder / "data", cls.run_folder))
         done = cls.train(config)
         assert done.returncode == 0, done.stderr
 
@@ -347,17 +279,7 @@ class Report(unittest.TestCase):
     def test_a_network_for_pictures(self) -> None:
         folder = self.folder / "seen"
         config = self.folder / "seen.ini"
-        text = CONFIG.format(data=self.folder / "data", run=folder)
-        image, words = text.index("[image]"), text.index("[text]")
-        config.write_text(text[:image] + """[image]
-pixels = pictures size=32
-conv = conv2d width=12 kernel=3 stride=8
-places = regions
-self = attention heads=2
-attend = policy_attention heads=1 actions=10
-pool = mean
-bn = batchnorm
-""" + text[words:].replace("width=8", "width=8\nself = attention heads=2"))
+        config.write_text(configuration(self.folder / "data", folder, pictures=True))
         done = self.train(config)
         self.assertEqual(done.returncode, 0, done.stderr)
         text = self.report(folder)  # boxes.npy is of the features

@@ -8,19 +8,16 @@
 
 int64_t ct_spread(int64_t k, int64_t count, int64_t all) { return (2 * k + 1) * all / (2 * count); }
 
+/* Of the thread, between begin and end. */
 typedef struct {
-    const ct_experiment *experiment;
-    const ct_split *split;
-    bool captions;
-    int64_t rows;
-    const int64_t *which;
+    const ct_observation *of;
     ct_observations *seen;
-} observation;
+} looking;
+static _Thread_local looking now;
 
-static int64_t length_of(const observation *o, int64_t row, int64_t steps) {
-    if (!o->captions) return steps;
-    int64_t length = o->split->encoded[o->which[row]].length;
-    return length < steps ? length : steps;
+static int64_t length_of(const ct_observation *o, int64_t row, int64_t steps) {
+    if (!o->length) return steps;
+    return o->length[row] < steps ? o->length[row] : steps;
 }
 
 /* (rows, steps, heads) as it is. */
@@ -41,7 +38,7 @@ static void take_attention(ct_seen_weights *w, const double *value) {
     }
 }
 
-static bool take(const observation *o, ct_seen_weights *w, ct_tensor *value) {
+static bool take(const ct_observation *o, ct_seen_weights *w, ct_tensor *value) {
     bool policy = ct_ndim(value) == 3;
     w->captions = o->captions;
     w->rows = o->rows;
@@ -63,15 +60,16 @@ static bool take(const observation *o, ct_seen_weights *w, ct_tensor *value) {
 }
 
 /* (B,S,H), or (B,H,S,S) of a sequence that attends to itself. */
-static bool fits(const observation *o, const char *what, const ct_tensor *value) {
+static bool fits(const ct_observation *o, const char *what, const ct_tensor *value) {
     int dims = ct_ndim(value);
     return strcmp(what, "weights") == 0 && (dims == 3 || dims == 4) &&
            ct_dim(value, 0) == o->rows && (dims == 3 || ct_dim(value, 2) == ct_dim(value, 3));
 }
 
 static void see(void *context, const ct_module *module, const char *what, ct_tensor *value) {
-    const observation *o = context;
-    ct_observations *seen = o->seen;
+    const looking *l = context;
+    const ct_observation *o = l->of;
+    ct_observations *seen = l->seen;
     if (seen->count == CT_MOST_OBSERVED || !fits(o, what, value)) return;
     ct_seen_weights *w = &seen->weights[seen->count];
     const ct_module *root = ct_model_module(o->experiment->model);
@@ -81,17 +79,29 @@ static void see(void *context, const ct_module *module, const char *what, ct_ten
     }
 }
 
+void ct_observe_begin(const ct_observation *observation, ct_observations *seen) {
+    now = (looking){observation, seen};
+    *seen = (ct_observations){0};
+    ct_set_observer(see, &now);
+}
+
+void ct_observe_end(void) { ct_set_observer(NULL, NULL); }
+
 bool ct_observe(const ct_experiment *experiment, const ct_split *split, bool captions, int64_t most,
                 ct_observations *seen) {
     int64_t all = captions ? split->caption_count : split->image_count;
-    int64_t rows = all < most ? all : most, *which = malloc((size_t)(rows + 1) * sizeof *which);
+    int64_t rows = all < most ? all : most;
+    int64_t *which = malloc((size_t)(2 * rows + 1) * sizeof *which), *length = which + rows;
     if (!which) return ct_fail_bool("out of memory");
-    for (int64_t k = 0; k < rows; k++) which[k] = ct_spread(k, rows, all);
-    observation o = {experiment, split, captions, rows, which, seen};
+    for (int64_t k = 0; k < rows; k++) {
+        which[k] = ct_spread(k, rows, all);
+        if (captions) length[k] = split->encoded[which[k]].length;
+    }
+    ct_observation o = {experiment, captions, rows, which, captions ? length : NULL};
     CT_SCOPE {
-        ct_set_observer(see, &o);
+        ct_observe_begin(&o, seen);
         ct_embed_some(experiment, split, captions, which, rows);
-        ct_set_observer(NULL, NULL);
+        ct_observe_end();
     }
     free(which);
     return ct_ok();
@@ -103,4 +113,10 @@ void ct_observations_free(ct_observations *seen) {
         free(seen->weights[i].weight);
     }
     seen->count = 0;
+}
+
+const char *ct_step_word(const ct_experiment *e, const ct_caption *caption, int64_t s) {
+    const int64_t *ids = caption->read ? caption->read : caption->ids;
+    int64_t count = caption->read ? caption->read_count : caption->length;
+    return s < count ? ct_vocabulary_word(e->vocabulary, ids[s]) : "";
 }

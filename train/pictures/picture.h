@@ -92,6 +92,10 @@ ct_picture_changes ct_picture_changes_defaults(void);
 /* False and an error that names the field and what it may be. */
 bool ct_picture_view_check(const ct_picture_view *view);
 
+/* Where what a model sees of a picture of this size lies, without changes, as parts of its width
+ * and height: below 0 and above 1 where it is padded. The view is a good one. */
+ct_picture_box ct_picture_seen(const ct_picture_view *view, int width, int height);
+
 /* What changes are drawn from: the same three, the same changes. Each below 2^26 (epoch), 2^32
  * (number). */
 typedef struct {

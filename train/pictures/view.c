@@ -108,6 +108,13 @@ int ct_picture_reduction(const ct_picture_view *view, const ct_picture_draw *dra
     return by;
 }
 
+ct_picture_box ct_picture_seen(const ct_picture_view *view, int width, int height) {
+    framing f = frame(width, height, view, NULL);
+    float across = (float)f.how.width, down = (float)f.how.height, size = (float)view->size;
+    float left = (float)(f.how.left - f.left), top = (float)(f.how.top - f.top);
+    return (ct_picture_box){left / across, top / down, (left + size) / across, (top + size) / down};
+}
+
 /* What is seen is cut out and then resized, as torchvision has it: the filter does not look beyond
  * it. Of a reduced picture it is a box whose edges may lie within pixels. */
 static bool resample(const ct_looked_at *at, framing *f, uint8_t *to, size_t row) {

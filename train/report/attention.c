@@ -71,13 +71,8 @@ static bool write_regions(FILE *page, const ct_findings *f, const ct_tensor *box
 /* What step s of a row is called. */
 static void write_step(FILE *page, const ct_findings *f, const ct_seen_weights *w, int64_t row,
                        int64_t s) {
-    const ct_caption *caption = &f->split->encoded[w->which[row]];
     if (!w->captions) fprintf(page, "%" PRId64, s + 1);
-    else {
-        const int64_t *ids = caption->read ? caption->read : caption->ids;
-        int64_t count = caption->read ? caption->read_count : caption->length;
-        if (s < count) ct_html(page, ct_vocabulary_word(f->experiment->vocabulary, ids[s]));
-    }
+    else ct_html(page, ct_step_word(f->experiment, &f->split->encoded[w->which[row]], s));
 }
 
 static void write_steps(FILE *page, const ct_findings *f, const ct_seen_weights *w, int64_t row) {

@@ -253,16 +253,15 @@ static ct_tensor *embed_one(const ct_experiment *e, ct_tensor *images, const cha
     return embed_read(e, images, name_picture, picture);
 }
 
-ct_tensor *ct_embed_picture(const ct_experiment *e, const char *picture) {
-    if (!e->pictures) {
-        return ct_fail("%s: this model reads features, not pictures: [image] begins with "
-                       "'pictures' for those",
-                       picture);
-    }
-    ct_images *one = ct_images_find(picture, &e->view, 1);
-    if (one && one->count != 1) ct_fail("%s: a folder, expected a picture", picture);
-    ct_tensor *x = one && ct_ok() ? read_images(one, NULL, 1) : NULL;
-    ct_images_close(one);
+static bool sees_pictures(const ct_experiment *e, const char *picture) {
+    return e->pictures ||
+           ct_fail_bool("%s: this model reads features, not pictures: [image] begins with "
+                        "'pictures' for those",
+                        picture);
+}
+
+/* (1,D) of a picture that was read, in evaluation mode; NULL for one that was not. */
+static ct_tensor *embed_alone(const ct_experiment *e, ct_tensor *x, const char *picture) {
     ct_module *module = ct_model_module(e->model);
     bool training = ct_module_training(module);
     ct_tensor *y = NULL;
@@ -271,6 +270,22 @@ ct_tensor *ct_embed_picture(const ct_experiment *e, const char *picture) {
     if (x) y = embed_one(e, x, picture);
     ct_module_train(module, training);
     return y;
+}
+
+ct_tensor *ct_embed_picture(const ct_experiment *e, const char *picture) {
+    if (!sees_pictures(e, picture)) return NULL;
+    ct_images *one = ct_images_find(picture, &e->view, 1);
+    if (one && one->count != 1) ct_fail("%s: a folder, expected a picture", picture);
+    ct_tensor *x = one && ct_ok() ? read_images(one, NULL, 1) : NULL;
+    ct_images_close(one);
+    return embed_alone(e, x, picture);
+}
+
+ct_tensor *ct_embed_decoded(const ct_experiment *e, const ct_picture *picture, const char *name) {
+    if (!sees_pictures(e, name)) return NULL;
+    ct_tensor *x = ct_empty(CT_F32, CT_CPU, CT_SHAPE(1, 3, e->view.size * e->view.size));
+    bool seen = x && ct_picture_look(picture, &e->view, NULL, ct_data(x));
+    return embed_alone(e, seen ? x : NULL, name);
 }
 
 bool ct_evaluate_split(const ct_experiment *e, const ct_split *split, bool reported,

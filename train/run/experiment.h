@@ -78,6 +78,9 @@ ct_tensor *ct_embed_sentences(const ct_experiment *experiment, const char *const
 
 /* The same of a file of a picture, in no split: (1,D). An error if the model reads features. */
 ct_tensor *ct_embed_picture(const ct_experiment *experiment, const char *picture);
+/* The same of one that was decoded; `name` is for messages. */
+ct_tensor *ct_embed_decoded(const ct_experiment *experiment, const ct_picture *picture,
+                            const char *name);
 
 /* Embeds and ranks a split; folds of config->folds where it is above 1. `reported`: as `[compat]
  * evaluation_report` says, which is for what is printed, not for choosing a model. */
