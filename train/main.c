@@ -14,6 +14,7 @@
 #include "train/run/restart.h"
 #include "train/run/terminal.h"
 #include "train/run/trainer.h"
+#include "train/serve/serve.h"
 #include "train/sweep/sweep.h"
 
 static const char doc[] =
@@ -31,6 +32,7 @@ static const char doc[] =
     "  train runs/my --query \"a black cat\"   a run's folder will do\n"
     "  train runs/my --index my.index --split train --split test     embed once,\n"
     "  train runs/my --query \"a black cat\" --in my.index             search again and again\n"
+    "  train runs/my --serve               search in a browser\n"
     "  train my.ini --embed test --out DIR\n"
     "  train runs/my --report              a page about the run\n"
     "  train my.ini --export FILE.safetensors --set run.names=released\n"
@@ -70,7 +72,9 @@ enum {
     OPT_SWEEP,
     OPT_JOBS,
     OPT_QUIET,
-    OPT_VERBOSE
+    OPT_VERBOSE,
+    OPT_SERVE,
+    OPT_ADDRESS
 };
 
 static const struct argp_option options[] = {
@@ -125,6 +129,15 @@ static const struct argp_option options[] = {
      "Print the captions that fit a picture best, and the images most like it", 1},
     {"queries", OPT_QUERIES, "FILE", 0, "The same of every line of a file", 1},
     {"interactive", OPT_INTERACTIVE, 0, 0, "The same of sentences that are typed; Ctrl-D ends", 1},
+    {"serve", OPT_SERVE, "PORT", OPTION_ARG_OPTIONAL,
+     "Search in a browser, and by programs (docs/serve.md): a page at http://127.0.0.1:PORT/ "
+     "(default 8080; 0: one that is free) until Ctrl-C",
+     1},
+    {"address", OPT_ADDRESS, "ADDRESS", 0,
+     "Serve at this address of the machine (0.0.0.0: all of them) in place of 127.0.0.1, which "
+     "this "
+     "machine alone reaches",
+     1},
     {"index", OPT_INDEX, "FILE", 0,
      "Write the embeddings of splits to a file, for queries to search with --in", 1},
     {"in", OPT_IN, "FILE", 0, "Search a file that --index wrote, in place of splits", 1},
@@ -133,7 +146,7 @@ static const struct argp_option options[] = {
      "it, a picture or a folder of pictures; split of the queries of --report (default: the first "
      "of test_splits)",
      1},
-    {"top", OPT_TOP, "N", 0, "How many answers a query prints (default 10)", 1},
+    {"top", OPT_TOP, "N", 0, "How many answers a query has (default 10)", 1},
     {"json", OPT_JSON, 0, 0, "Print a query's answers as JSON, an object a line", 1},
     {"weights", OPT_WEIGHTS, "PATH", 0,
      "Weights for the commands above but --report: a file, or the folder of a run of any graph "
@@ -158,7 +171,9 @@ typedef struct {
     const char *sweep;
     int jobs;
     int64_t steps;
-    bool dry_run, report, help_config, other_graph;
+    bool dry_run, report, help_config, other_graph, serve;
+    const char *address;
+    int port;       /* -1: not given */
     bool given[24]; /* options, in the order of `uses` */
     ct_run_mode mode;
 } arguments;
@@ -178,18 +193,26 @@ enum {
     INDEX = 512,
     REPORT = 1024,
     SWEEP = 2048,
+    SERVE = 4096,
     SEARCHES = QUERY | QUERY_IMAGE | QUERIES | INTERACTIVE
 };
 
 static const struct {
     int command;
     const char *name;
-} commands[] = {{TRAINING, "training"},         {DRY_RUN, "--dry-run"},
-                {EVALUATE, "--evaluate"},       {EMBED, "--embed"},
-                {EXPORT, "--export"},           {QUERY, "--query"},
-                {QUERY_IMAGE, "--query-image"}, {QUERIES, "--queries"},
-                {INTERACTIVE, "--interactive"}, {INDEX, "--index"},
-                {REPORT, "--report"},           {SWEEP, "--sweep"}};
+} commands[] = {{TRAINING, "training"},
+                {DRY_RUN, "--dry-run"},
+                {EVALUATE, "--evaluate"},
+                {EMBED, "--embed"},
+                {EXPORT, "--export"},
+                {QUERY, "--query"},
+                {QUERY_IMAGE, "--query-image"},
+                {QUERIES, "--queries"},
+                {INTERACTIVE, "--interactive"},
+                {INDEX, "--index"},
+                {REPORT, "--report"},
+                {SWEEP, "--sweep"},
+                {SERVE, "--serve"}};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 /* An option that a command does not read would be taken for one that it obeys. */
@@ -210,12 +233,13 @@ static const struct {
             {OPT_JUDGMENTS, "--judgments", EVALUATE},
             {OPT_BOOTSTRAP, "--bootstrap", EVALUATE},
             {OPT_PAIRED, "--paired", EVALUATE},
-            {OPT_SPLIT, "--split", SEARCHES | INDEX | REPORT},
+            {OPT_SPLIT, "--split", SEARCHES | INDEX | REPORT | SERVE},
+            {OPT_ADDRESS, "--address", SERVE},
             {OPT_COMPARE, "--compare", REPORT},
-            {OPT_TOP, "--top", SEARCHES},
+            {OPT_TOP, "--top", SEARCHES | SERVE},
             {OPT_JSON, "--json", SEARCHES},
-            {OPT_IN, "--in", SEARCHES},
-            {OPT_WEIGHTS, "--weights", EVALUATE | EMBED | EXPORT | INDEX | SEARCHES}};
+            {OPT_IN, "--in", SEARCHES | SERVE},
+            {OPT_WEIGHTS, "--weights", EVALUATE | EMBED | EXPORT | INDEX | SEARCHES | SERVE}};
 enum { USES = sizeof uses / sizeof *uses };
 
 static const char *command_name(int command) {
@@ -231,7 +255,7 @@ static int command_of(const arguments *a, struct argp_state *state) {
                          a->query.sentence ? QUERY : 0, a->query.picture ? QUERY_IMAGE : 0,
                          a->query.file ? QUERIES : 0,   a->query.interactive ? INTERACTIVE : 0,
                          a->index ? INDEX : 0,          a->report ? REPORT : 0,
-                         a->sweep ? SWEEP : 0};
+                         a->sweep ? SWEEP : 0,          a->serve ? SERVE : 0};
     int command = 0;
     for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
         if (command && given[i]) {
@@ -301,6 +325,24 @@ static int positive(const char *option, const char *text, struct argp_state *sta
     return (int)value;
 }
 
+static int port(const char *text, struct argp_state *state) {
+    char *end;
+    long value = strtol(text, &end, 10);
+    if (*text == '\0' || *end || value < 0 || value > 65535) {
+        argp_error(state, "--serve=%s: expected a port from 0 to 65535", text);
+    }
+    return (int)value;
+}
+
+static void take_argument(arguments *a, const char *value, struct argp_state *state) {
+    if (a->serve && a->port < 0 && !value[strspn(value, "0123456789")]) {
+        a->port = port(value, state);
+        return;
+    }
+    if (a->config) argp_error(state, "one configuration at a time: %s, %s", a->config, value);
+    a->config = value;
+}
+
 static void add(const char **list, int *count, const char *value, const char *option,
                 struct argp_state *state) {
     if (*count == MOST_REPEATS) argp_error(state, "more than %d %s", MOST_REPEATS, option);
@@ -340,6 +382,11 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     case OPT_QUERY_IMAGE: a->query.picture = value; return 0;
     case OPT_QUERIES: a->query.file = value; return 0;
     case OPT_INTERACTIVE: a->query.interactive = true; return 0;
+    case OPT_SERVE:
+        a->serve = true;
+        if (value) a->port = port(value, state);
+        return 0;
+    case OPT_ADDRESS: a->address = value; return 0;
     case OPT_INDEX: a->index = value; return 0;
     case OPT_IN: a->query.index = value; return 0;
     case OPT_JSON: a->query.json = true; return 0;
@@ -350,10 +397,7 @@ static error_t parse(int key, char *value, struct argp_state *state) {
     case OPT_WEIGHTS: add(a->weights, &a->weights_count, value, "--weights", state); return 0;
     case OPT_COMPARE: add(a->compare, &a->compare_count, value, "--compare", state); return 0;
     case OPT_HELP_CONFIG: a->help_config = true; return 0;
-    case ARGP_KEY_ARG:
-        if (a->config) argp_error(state, "one configuration at a time: %s, %s", a->config, value);
-        a->config = value;
-        return 0;
+    case ARGP_KEY_ARG: take_argument(a, value, state); return 0;
     case ARGP_KEY_END:
         if (!a->config && !a->help_config) argp_error(state, "no configuration file given");
         check_use(a, state);
@@ -390,6 +434,13 @@ static bool run(const arguments *a, ct_config *config, int *status) {
     }
     if (a->report) return ct_report_command(config, a->splits[0], a->out);
     if (a->index) return ct_index_command(config, a->splits, a->split_count, a->index, weights);
+    if (a->serve) {
+        *status = 130;
+        ct_serve_options serving = {a->address,     a->port < 0 ? 8080 : a->port,
+                                    a->query.index, a->splits,
+                                    a->split_count, a->query.top};
+        return ct_serve_command(config, &serving, weights);
+    }
     if (command_is_search(a)) {
         ct_query query = a->query;
         query.splits = a->splits;
@@ -450,7 +501,7 @@ int main(int argc, char **argv) {
     atexit(check_output);
     argp_err_exit_status = 2;
     argp_program_version_hook = print_version;
-    arguments a = {.query.top = 10, .jobs = 1};
+    arguments a = {.query.top = 10, .jobs = 1, .port = -1};
     struct argp argp = {options, parse, "CONFIG.INI", doc, 0, 0, 0};
     argp_parse(&argp, argc, argv, 0, 0, &a);
     if (a.help_config) {

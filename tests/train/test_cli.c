@@ -70,20 +70,21 @@ START_TEST(options_that_take_no_part) {
     static const char *const rows[][2] = {
         {"--weights x",
          "--weights is for --evaluate, --embed, --export, --query, --query-image, --queries, "
-         "--interactive, --index, not for "
+         "--interactive, --index, --serve, not for "
          "training"},
         {"--dry-run --weights x", "--weights is for --evaluate, "},
-        {"--top 3", "--top is for --query, --query-image, --queries, --interactive, not for "
-                    "training"},
+        {"--top 3",
+         "--top is for --query, --query-image, --queries, --interactive, --serve, not for "
+         "training"},
         {"--evaluate test --top 3",
-         "--top is for --query, --query-image, --queries, --interactive, not for "
+         "--top is for --query, --query-image, --queries, --interactive, --serve, not for "
          "--evaluate"},
         {"--evaluate test --split dev", "--split is for --query"},
         {"--export x --out y", "--out is for --evaluate, --embed, --report, not for --export"},
         {"--compare x", "--compare is for --report, not for training"},
         {"--report --compare x --split dev", "--split and --compare: one of them"},
         {"--report --top 3",
-         "--top is for --query, --query-image, --queries, --interactive, not for "
+         "--top is for --query, --query-image, --queries, --interactive, --serve, not for "
          "--report"},
         {"--report --query a", "--query and --report: one at a time"},
         {"--evaluate test --steps 3", "--steps is for training, --dry-run, not for --evaluate"},
