@@ -175,10 +175,22 @@ def events_seeds():
     yield "later", record(version) + record(step.replace(b"\x10\x01", b"\x10\x63"))
 
 
+def requests_seeds():
+    get = "GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: {}\r\n\r\n"
+    for name, path in [("about", "/api/about"), ("search", "/api/search?q=a+red%20star+no&top=2"), ("page", "/"),
+                       ("image", "/api/images/1"), ("picture", "/pictures/0?side=16")]:
+        yield name, get.format(path, "close").encode()
+    yield "several", (get.format("/pictures/1", "keep-alive") + get.format("/api/search?q=blue", "close")).encode()
+    data = golden("pictures")["file.plain1.png"]
+    yield "post", (f"POST /api/search-image?top=1 HTTP/1.1\r\nHost: 127.0.0.1:80\r\nContent-Type: image/png\r\n"
+                   f"Content-Length: {len(data)}\r\n\r\n").encode() + data
+
+
 READERS = {"npy": npy_seeds, "safetensors": safetensors_seeds, "vocabulary": vocabulary_seeds,
            "configuration": configuration_seeds, "captions": captions_seeds, "ids": ids_seeds,
            "word_vectors": word_vectors_seeds, "pictures": pictures_seeds, "recorded": recorded_seeds,
-           "training": training_seeds, "metrics": metrics_seeds, "results": results_seeds, "events": events_seeds}
+           "training": training_seeds, "metrics": metrics_seeds, "results": results_seeds, "events": events_seeds,
+           "requests": requests_seeds}
 
 
 def main():
