@@ -199,6 +199,54 @@ START_TEST(one_that_fails_is_named_and_the_rest_goes_on) {
 }
 END_TEST
 
+/* It counts as one that failed, and is no matter of the others; more jobs than runs are no harm. */
+START_TEST(one_that_cannot_be_started_is_named_too) {
+    char *folder = tiny_experiment();
+    static char output[OUTPUT_SIZE];
+    ck_assert_int_eq(shell("mkdir -p %s/run/seed=1/log.txt", folder), 0);
+    ck_assert_int_eq(train(folder, "--jobs 1000000000 --sweep run.seed=1,2", output), 2);
+    static const char *const said[] = {
+        "1/2  seed=1  (0:00)  failed: ", "/run/seed=1/log.txt: cannot be opened: Is a directory\n",
+        "2/2  seed=2  test rsum ",
+        "train: --sweep: 1 of 2 runs failed, seed=1: the same sweep again runs what"};
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        ck_assert_msg(strstr(output, said[i]) != NULL, "'%s' not in\n%s", said[i], output);
+    }
+    folder_remove(folder);
+}
+END_TEST
+
+/* Also where the signal comes before its process is `train`. */
+START_TEST(a_run_that_has_just_begun_is_stopped_too) {
+    char *folder = tiny_experiment();
+    for (int i = 0; i < 8; i++) {
+        pid_t child = start(folder, "--sweep run.seed=1 --set train.epochs=300");
+        while (access(in_folder(folder, "run/seed=1/log.txt"), F_OK) != 0) continue;
+        ck_assert_int_eq(kill(child, SIGTERM), 0);
+        ck_assert_int_eq(end_of(child), 130);
+        ck_assert_int_ne(access(in_folder(folder, "run/seed=1/results.json"), F_OK), 0);
+        ck_assert_int_eq(shell("rm -r %s/run", folder), 0);
+    }
+    folder_remove(folder);
+}
+END_TEST
+
+/* Then the system keeps nothing of a process that has ended for its parent. */
+START_TEST(started_with_ignored_ends_of_children_it_sees_them) {
+    char *folder = tiny_experiment();
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGCHLD, SIG_IGN);
+        execl(getenv("CT_TRAIN"), "train", in_folder(folder, "tiny.ini"), "--sweep", "run.seed=1,2",
+              (char *)NULL);
+        _exit(99);
+    }
+    ck_assert_int_eq(end_of(child), 0);
+    ck_assert_int_eq(access(in_folder(folder, "run/sweep.html"), F_OK), 0);
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(wrong_sweeps_are_refused_before_anything_runs) {
     char *folder = tiny_experiment();
     static const char *const rows[][2] = {
@@ -216,6 +264,7 @@ START_TEST(wrong_sweeps_are_refused_before_anything_runs) {
         {"train.lr=1e-3,0.001", "--sweep: lr=1e-3 and lr=0.001 are the same run"},
         {"\"run.seed=1 run.seed=2\"", "--sweep: run.seed is given twice"},
         {"run.seed=1,x", "--sweep run.seed=x: expected a whole number"},
+        {"'image.gcn=\"gcn x 2,gcn x 1 run.seed=1,2'", "--sweep image.gcn: a quote is not closed"},
         {"run.folder=a,b", "--sweep run.folder: each run has a folder of its own"},
         {"run.tensorboard=yes,no", "--sweep run.tensorboard: it changes nothing that is computed"},
         {"run.seed=1,2 --set run.seed=3", "--sweep run.seed and --set run.seed=3: one of them"},
@@ -260,5 +309,7 @@ END_TEST
 
 TEST_MAIN("sweep", every_combination_is_run_as_it_would_be_alone,
           given_again_it_runs_what_is_not_done, interrupted_it_goes_on,
-          one_that_fails_is_named_and_the_rest_goes_on,
+          one_that_fails_is_named_and_the_rest_goes_on, one_that_cannot_be_started_is_named_too,
+          a_run_that_has_just_begun_is_stopped_too,
+          started_with_ignored_ends_of_children_it_sees_them,
           wrong_sweeps_are_refused_before_anything_runs, values_in_quotes)

@@ -88,14 +88,16 @@ typedef struct {
     ct_jobs_options options;
     place *places;
     char program[4096];
-    bool told; /* those at work that they are to stop */
+    sigset_t signals; /* that are blocked outside a start */
+    bool told;        /* those at work that they are to stop */
 } crew;
 
 static bool wrong_log(const char *path) {
     return ct_fail_bool("%s: cannot be opened: %s", path, strerror(errno));
 }
 
-/* In the new process. It ends with the sweep, however that ends. */
+/* In the new process. It ends with the sweep, however that ends: also by a signal to stop before it
+ * is `train`, when it would be taken for the sweep's own. */
 static void become(const crew *c, const ct_job *job, int log, pid_t sweep) {
     const char *arguments[8] = {"train", job->run->config->run_folder};
     int count = 2;
@@ -107,28 +109,42 @@ static void become(const crew *c, const ct_job *job, int log, pid_t sweep) {
     }
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != sweep) _exit(2);
+    ct_stop_unwatch();
+    sigprocmask(SIG_SETMASK, &c->signals, NULL);
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
     execv(c->program, (char *const *)arguments);
     _exit(127);
 }
 
+/* The new process, to which no signal comes before it has its own handlers; -1: none. */
+static pid_t fork_for(crew *c, const ct_job *job, int log) {
+    pid_t sweep = getpid();
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &c->signals);
+    pid_t process = fork();
+    int wrong = errno;
+    if (process == 0) become(c, job, log, sweep);
+    sigprocmask(SIG_SETMASK, &c->signals, NULL);
+    errno = wrong;
+    return process;
+}
+
 static bool start(crew *c, place *p, ct_job *job) {
     char *path = ct_path(job->run->config->run_folder, "log.txt");
+    *p = (place){.job = job, .started = time(NULL)};
     if (!path) return false;
     int fresh = job->state == CT_JOB_STOPPED ? 0 : O_TRUNC;
     int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | fresh, 0666);
     bool opened = log >= 0 || wrong_log(path);
     free(path);
     if (!opened) return false;
-    *p = (place){job, 0, lseek(log, 0, SEEK_END), time(NULL)};
-    pid_t sweep = getpid();
-    p->process = fork();
-    if (p->process == 0) become(c, job, log, sweep);
+    p->log_begins = lseek(log, 0, SEEK_END);
+    p->process = fork_for(c, job, log);
+    int wrong = errno;
     close(log);
-    if (p->process > 0) return true;
-    p->job = NULL;
-    return ct_fail_bool("--sweep: no process for %s: %s", job->run->name, strerror(errno));
+    return p->process > 0 || ct_fail_bool("no process can be made: %s", strerror(wrong));
 }
 
 /* ---- how one ended ----------------------------------------------------------------------- */
@@ -230,14 +246,26 @@ static int at_work(const crew *c) {
     return count;
 }
 
-static bool fill(crew *c) {
+/* It is as one that failed. */
+static void could_not_start(crew *c, place *p) {
+    const char *why = ct_error();
+    p->job->state = CT_JOB_FAILED;
+    p->job->why = why ? strdup(why) : NULL;
+    ct_error_clear();
+    c->done++;
+    say_end(c, p);
+    p->job = NULL;
+}
+
+static void fill(crew *c) {
     for (int i = 0; i < c->options.at_once; i++) {
-        if (c->places[i].job) continue;
-        while (c->next < c->count && c->jobs[c->next].state == CT_JOB_DONE) c->next++;
-        if (c->next == c->count || ct_stop_asked()) return true;
-        if (!start(c, &c->places[i], &c->jobs[c->next++])) return false;
+        place *p = &c->places[i];
+        while (!p->job && !ct_stop_asked()) {
+            while (c->next < c->count && c->jobs[c->next].state == CT_JOB_DONE) c->next++;
+            if (c->next == c->count) return;
+            if (!start(c, p, &c->jobs[c->next++])) could_not_start(c, p);
+        }
     }
-    return true;
 }
 
 static void tell_to_stop(crew *c) {
@@ -256,12 +284,11 @@ static void see_who_ended(crew *c) {
 }
 
 /* Ctrl-C reaches those at work, too: to be asked by SIGTERM besides is the same to them. */
-static bool work(crew *c) {
-    bool good = true;
+static void work(crew *c) {
     for (;;) {
-        good = good && fill(c);
-        if (!at_work(c)) return good;
-        if ((ct_stop_asked() || !good) && !c->told) tell_to_stop(c);
+        fill(c);
+        if (!at_work(c)) return;
+        if (ct_stop_asked() && !c->told) tell_to_stop(c);
         show_progress(c);
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
         see_who_ended(c);
@@ -272,15 +299,18 @@ bool ct_jobs_run(ct_job *jobs, int count, ct_jobs_options options) {
     crew c = {.jobs = jobs, .count = count, .options = options};
     ssize_t length = readlink("/proc/self/exe", c.program, sizeof c.program - 1);
     if (length < 0) return ct_fail_bool("--sweep: /proc/self/exe: %s", strerror(errno));
-    c.places = calloc((size_t)options.at_once, sizeof *c.places);
+    if (options.at_once > count) c.options.at_once = count;
+    c.places = calloc((size_t)c.options.at_once, sizeof *c.places);
     if (!c.places) return ct_fail_bool("--sweep: out of memory");
     for (int i = 0; i < count; i++) c.done += jobs[i].state == CT_JOB_DONE;
     c.before = c.done;
     c.started = ct_profile_clock();
+    /* Ignored, as whoever started the sweep may have it, no end is seen. */
+    signal(SIGCHLD, SIG_DFL);
     ct_stop_watch();
-    bool done = work(&c);
+    work(&c);
     ct_console_end_progress();
     ct_stop_unwatch();
     free(c.places);
-    return done;
+    return true;
 }

@@ -35,7 +35,7 @@ typedef struct {
 
 /* Runs what is not done, in their order; what one prints is in log.txt of its folder. Being asked
  * to stop (train/run/stop.h), asks those at work, waits until they have saved, and starts no other.
- * False and an error if no process can be made; that one fails is said in its job. */
+ * That one fails, or cannot be started, is said in its job. False and an error if none can be. */
 bool ct_jobs_run(ct_job *jobs, int count, ct_jobs_options options);
 
 #endif

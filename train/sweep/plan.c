@@ -94,20 +94,23 @@ static size_t setting_begins(const char *at) {
     return key && name[key] == '=' ? section + 1 + key : 0;
 }
 
-/* The end of a value that begins here: a comma, the text's end, or white space before a setting. */
+/* The end of a value that begins here: a comma, the text's end, or white space before a setting.
+ * NULL: a quote is not closed. */
 static const char *value_end(const char *at) {
-    for (bool quoted = false; *at; at++) {
+    bool quoted = false;
+    for (; *at; at++) {
         if (*at == '"') quoted = !quoted;
         if (quoted) continue;
         if (*at == ',') return at;
         if (isspace((unsigned char)*at) && setting_begins(at + 1)) return at;
     }
-    return at;
+    return quoted ? NULL : at;
 }
 
 static bool take_values(ct_sweep_key *key, const char **text) {
     for (;;) {
         const char *end = value_end(*text);
+        if (!end) return ct_fail_bool("--sweep %s: a quote is not closed", key->name);
         if (!add_item(key, *text, end)) return false;
         *text = end + (*end == ',');
         if (*end != ',') return true;
