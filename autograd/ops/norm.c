@@ -206,21 +206,17 @@ ct_tensor *ct_batch_norm_fixed(ct_tensor *x, int axis, ct_tensor *mean, ct_tenso
 
 /* ---- weight norm ------------------------------------------------------------------------ */
 
-/* v as (out, rest) and g as (out, 1): y = g v/|v|, rows of unit length times g. */
+/* v as (out, rest) and g as (out): y = g v/|v|, rows of unit length times g. Saved: these two, and
+ * the norms. */
 static bool weight_norm_backward(ct_node *node, ct_tensor *const *gy, ct_tensor **gx) {
-    ct_tensor *unit = ct_saved(node, 0), *norm = ct_saved(node, 1), *scale = ct_saved(node, 2);
-    ct_tensor *rows = ct_tensor_reshape(gy[0], unit->shape);
-    if (ct_needs_grad(node, 0)) {
-        ct_tensor *to_v = ct_tensor_l2_normalize_grad(ct_tensor_mul(rows, scale), unit, norm, 1);
-        gx[0] = to_v ? ct_tensor_reshape(to_v, ct_input_shape(node, 0)) : NULL;
-        if (!gx[0]) return false;
-    }
-    if (ct_needs_grad(node, 1)) {
-        ct_tensor *to_g = ct_tensor_reduce(CT_SUM, ct_tensor_mul(rows, unit), 2u, false);
-        gx[1] = to_g ? ct_tensor_reshape(to_g, ct_input_shape(node, 1)) : NULL;
-        if (!gx[1]) return false;
-    }
-    return true;
+    ct_tensor *v = ct_saved(node, 0), *to_g;
+    ct_tensor *rows = ct_tensor_reshape(gy[0], v->shape);
+    ct_tensor *to_v =
+        ct_tensor_weight_norm_grad(rows, v, ct_saved(node, 1), ct_saved(node, 2), &to_g);
+    if (!to_v) return false;
+    gx[0] = ct_tensor_reshape(to_v, ct_input_shape(node, 0));
+    gx[1] = ct_tensor_reshape(to_g, ct_input_shape(node, 1));
+    return gx[0] && gx[1];
 }
 
 static int call_weight_norm(ct_tensor *const *x, const void *options, ct_tensor **y) {
@@ -250,14 +246,13 @@ ct_tensor *ct_weight_norm(ct_tensor *v, ct_tensor *g) {
     }
     for (int i = 1; i < v->shape.ndim; i++) rest *= v->shape.dim[i];
     ct_tensor *norm = NULL, *rows = ct_tensor_reshape(v, CT_SHAPE(out, rest));
-    ct_tensor *scale = ct_tensor_reshape(g, CT_SHAPE(out, 1));
-    ct_tensor *unit = ct_tensor_l2_normalize(rows, 1, &norm);
-    ct_tensor *product = ct_tensor_mul(unit, scale);
-    ct_tensor *y = product ? ct_tensor_reshape(product, v->shape) : NULL;
+    ct_tensor *scale = ct_tensor_reshape(g, CT_SHAPE(out));
+    ct_tensor *scaled = ct_tensor_weight_norm(rows, scale, &norm);
+    ct_tensor *y = scaled ? ct_tensor_reshape(scaled, v->shape) : NULL;
     ct_node *node = ct_record(&weight_norm_op, 2, (ct_tensor *[]){v, g}, 1, &y);
-    ct_save(node, unit);
-    ct_save(node, norm);
+    ct_save(node, rows);
     ct_save(node, scale);
+    ct_save(node, norm);
     return y;
 }
 

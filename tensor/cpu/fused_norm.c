@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Batch norm, layer norm and l2 norm. */
+/* Batch norm, layer norm, l2 norm and weight norm. */
 #include <math.h>
 #include <string.h>
 
@@ -12,5 +12,7 @@ enum {
 
 #include "tensor/cpu/real_f32.h"
 #include "tensor/cpu/fused_norm_kernels.h"
+#include "tensor/cpu/fused_l2_kernels.h"
 #include "tensor/cpu/real_f64.h"
 #include "tensor/cpu/fused_norm_kernels.h"
+#include "tensor/cpu/fused_l2_kernels.h"

@@ -9,7 +9,7 @@
 #include "tensor/device/backend.h"
 
 /* Raised with every change of ct_host_functions, ct_backend or a row of kernels.def. */
-enum { CT_CUDA_LIBRARY_VERSION = 11 };
+enum { CT_CUDA_LIBRARY_VERSION = 12 };
 
 /* What the backend calls of the library that loaded it, whose symbols it does not see. */
 typedef struct {

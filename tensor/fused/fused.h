@@ -105,6 +105,13 @@ ct_norm_grad ct_tensor_layer_norm_grad(const ct_tensor *g, const ct_tensor *x,
 ct_tensor *ct_tensor_l2_normalize(const ct_tensor *x, int axis, ct_tensor **norm);
 ct_tensor *ct_tensor_l2_normalize_grad(const ct_tensor *g, const ct_tensor *y,
                                        const ct_tensor *norm, int axis);
+/* y = v / |v| * scale, rows v (R,C), their norms |v| along C, scale (R); 0 where v is. norm (R) is
+ * kept for the gradient. NULL and an error for other shapes. */
+ct_tensor *ct_tensor_weight_norm(const ct_tensor *v, const ct_tensor *scale, ct_tensor **norm);
+/* The gradient of v for g (R,C) of y, and that of scale, *gscale (R): 0 where v is 0. */
+ct_tensor *ct_tensor_weight_norm_grad(const ct_tensor *g, const ct_tensor *v,
+                                      const ct_tensor *scale, const ct_tensor *norm,
+                                      ct_tensor **gscale);
 
 /* ---- losses ----------------------------------------------------------------------------- */
 

@@ -228,3 +228,54 @@ ct_tensor *ct_tensor_l2_normalize_grad(const ct_tensor *g, const ct_tensor *y,
     }
     return gx;
 }
+
+/* ---- rows of given norms ----------------------------------------------------------------- */
+
+static bool check_scaled_rows(const char *op, const ct_tensor *v, const ct_tensor *scale) {
+    return ct_check_ndim(op, "v", v, 2) && ct_check_float(op, v) &&
+           ct_check_shape(op, "scale", v, scale, CT_SHAPE(v->shape.dim[0]));
+}
+
+ct_tensor *ct_tensor_weight_norm(const ct_tensor *v, const ct_tensor *scale, ct_tensor **norm) {
+    static const char op[] = "weight_norm";
+    if (!ct_check_pointer(op, "norm", norm)) return NULL;
+    *norm = NULL;
+    CT_SCOPE {
+        if (!check_scaled_rows(op, v, scale)) break;
+        bool ok = true;
+        const ct_tensor *rows = ct_dense(v, &ok), *factors = ct_dense(scale, &ok);
+        ct_tensor *y = ct_empty_like(v, v->shape), *norms = ct_empty_like(v, scale->shape);
+        if (!ok || !y || !norms ||
+            !ct_backend_of(v->device)->weight_norm(y, norms, rows, factors)) {
+            break;
+        }
+        *norm = ct_escape(norms);
+        return ct_escape(y);
+    }
+    return NULL;
+}
+
+ct_tensor *ct_tensor_weight_norm_grad(const ct_tensor *g, const ct_tensor *v,
+                                      const ct_tensor *scale, const ct_tensor *norm,
+                                      ct_tensor **gscale) {
+    static const char op[] = "weight_norm gradient";
+    if (!ct_check_pointer(op, "gscale", gscale)) return NULL;
+    *gscale = NULL;
+    CT_SCOPE {
+        if (!check_scaled_rows(op, v, scale) || !ct_check_shape(op, "g", v, g, v->shape) ||
+            !ct_check_shape(op, "norm", v, norm, scale->shape)) {
+            break;
+        }
+        bool ok = true;
+        const ct_tensor *of = ct_dense(g, &ok), *rows = ct_dense(v, &ok);
+        const ct_tensor *factors = ct_dense(scale, &ok), *norms = ct_dense(norm, &ok);
+        ct_tensor *gv = ct_empty_like(v, v->shape), *sums = ct_empty_like(v, scale->shape);
+        if (!ok || !gv || !sums ||
+            !ct_backend_of(v->device)->weight_norm_grad(gv, sums, of, rows, factors, norms)) {
+            break;
+        }
+        *gscale = ct_escape(sums);
+        return ct_escape(gv);
+    }
+    return NULL;
+}

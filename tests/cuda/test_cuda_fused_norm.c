@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Batch norm, layer norm and l2 norm on CUDA tensors against the CPU. */
+/* Batch norm, layer norm, l2 norm and weight norm on CUDA tensors against the CPU. */
 #include "tests/cuda/cuda_test.h"
 
 /* (outer, channels, inner): one of the outer sizes needs more than one part of the sums. */
@@ -143,6 +143,24 @@ static void check_l2(const ct_tensor *x, int axis, place *on) {
                  "l2norm gradient");
 }
 
+static void check_weight_norm(const ct_tensor *v, place *on) {
+    double t = tolerance(v->dtype);
+    ct_tensor *scale = noise(v->dtype, CT_SHAPE(v->shape.dim[0]), 2, 5), *norm, *cuda_norm;
+    ct_tensor *y = ct_tensor_weight_norm(v, scale, &norm), *gscale, *cuda_gscale;
+    assert_as_cpu(ct_tensor_weight_norm(on(v), on(scale), &cuda_norm), y, t, "weight norm");
+    assert_as_cpu(cuda_norm, norm, t, "weight norm: the norm");
+    ct_tensor *g = noise(v->dtype, v->shape, 1, 4);
+    ct_tensor *gv = ct_tensor_weight_norm_grad(g, v, scale, norm, &gscale);
+    ct_tensor *cuda_gv =
+        ct_tensor_weight_norm_grad(on(g), on(v), on(scale), on(norm), &cuda_gscale);
+    /* of one element it is a difference of equal numbers, over the norm */
+    double smallest =
+        ct_count(norm) ? ct_item(ct_tensor_reduce(CT_MIN, norm, CT_ALL_AXES, false)) : 1;
+    assert_close(cuda_gv, gv, 4 * t, 2 * t / (smallest > 0 && smallest < 1 ? smallest : 1),
+                 "weight norm gradient");
+    assert_as_cpu(cuda_gscale, gscale, t, "weight norm gradient of the scale");
+}
+
 START_TEST(l2_norm_as_on_the_cpu) {
     for (int i = 0; i < 4; i++) {
         CT_SCOPE {
@@ -150,6 +168,7 @@ START_TEST(l2_norm_as_on_the_cpu) {
             ct_tensor *x = noise(reals[i % 2], shape, 3, 1);
             if (ct_count(x) > 3) ct_tensor_fill(ct_tensor_slice(x, 0, 0, 1, 1), 0);
             check_l2(x, 1, places[i / 2]);
+            check_weight_norm(x, places[i / 2]);
             check_l2(x, 0, places[i / 2]);
         }
     }
@@ -164,6 +183,7 @@ START_TEST(l2_norm_over_the_whole_range) {
             ct_shape shape = CT_SHAPE(matrices[_i][0], matrices[_i][1]);
             ct_tensor *x = noise(reals[i % 2], shape, factors[i % 2][i / 2], 1);
             check_l2(x, 1, places[i / 2 % 2]);
+            check_weight_norm(x, places[i / 2 % 2]);
             check_l2(x, 0, places[i / 2 % 2]);
         }
     }

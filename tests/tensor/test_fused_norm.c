@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Batch norm, layer norm and l2 norm against plain loops over the formulas. */
+/* Batch norm, layer norm, l2 norm and weight norm against plain loops over the formulas. */
 #include "tests/tensor/fused_test.h"
 
 /* A shape and an axis; the number of rows passes a chunk of the row sums (64) in some. */
@@ -245,6 +245,38 @@ START_TEST(l2_normalize) {
 }
 END_TEST
 
+/* Against the l2 norm and a product, and its gradients by what that is made of. */
+START_TEST(weight_norm) {
+    static const double factors[] = {1, 1e-312, 1e-300, 1e-160, 1e160, 1e280};
+    uint64_t state = 11;
+    CT_SCOPE {
+        ct_tensor *v = test_tensor(&state, CT_SHAPE(7, 70), -1, 1), *norm, *norm_2, *gscale;
+        ct_tensor *g = test_tensor(&state, v->shape, -1e-10, 1e-10);
+        ct_tensor *scale = test_tensor(&state, CT_SHAPE(7), -2, 2);
+        v = ct_tensor_scale(v, factors[_i]);
+        ct_tensor_fill(ct_tensor_slice(v, 0, 2, 3, 1), 0);
+        ct_tensor *y = ct_tensor_weight_norm(v, scale, &norm);
+        ct_tensor *unit = ct_tensor_l2_normalize(v, 1, &norm_2);
+        ct_tensor *column = ct_tensor_unsqueeze(scale, 1);
+        assert_close(y, ct_tensor_mul(unit, column), 0, 0, "y");
+        assert_close(norm, ct_tensor_squeeze(norm_2, 1), 0, 0, "norm");
+        ct_tensor *gv = ct_tensor_weight_norm_grad(g, v, scale, norm, &gscale);
+        ct_tensor *expected =
+            ct_tensor_l2_normalize_grad(ct_tensor_mul(g, column), unit, norm_2, 1);
+        double size = 1e10 * factors[_i]; /* both in numbers of the size of one */
+        assert_close(ct_tensor_scale(gv, size), ct_tensor_scale(expected, size), 1e-12, 1e-14,
+                     "gradient of v");
+        assert_close(gscale, ct_tensor_reduce(CT_SUM, ct_tensor_mul(g, unit), 2u, false), 1e-12,
+                     1e-24, "gradient of the scale");
+        assert_no_error();
+        ck_assert(!ct_tensor_weight_norm(v, column, &norm));
+        assert_error("weight_norm: scale is f64 (7,1), expected (7)");
+        ck_assert(!ct_tensor_weight_norm_grad(g, v, scale, norm_2, &gscale));
+        assert_error("weight_norm gradient: norm is f64 (7,1), expected (7)");
+    }
+}
+END_TEST
+
 START_TEST(l2_of_zero) {
     CT_SCOPE {
         for (int axis = 0; axis < 2; axis++) {
@@ -413,6 +445,6 @@ END_TEST
 
 LOOPED_TEST_MAIN("norm", {batch_norm, CASES}, {batch_norm_without_weight, CASES},
                  {batch_norm_given_statistics, CASES}, {layer_norm, CASES}, {l2_normalize, CASES},
-                 {f32_agrees, CASES}, {l2_of_zero, 1}, {nan_stays, 1},
+                 {weight_norm, 6}, {f32_agrees, CASES}, {l2_of_zero, 1}, {nan_stays, 1},
                  {f32_variance_is_accurate, 1}, {threads_do_not_matter, 1}, {strided_inputs, 1},
                  {no_rows, 1}, {refuses_bad_input, 1})
