@@ -238,7 +238,13 @@ static bool visit_decoder(void *context, const char *name, ct_tensor *tensor, bo
     return true;
 }
 
-static void decoder(ct_dtype dtype) {
+/* The masks are of so many first tokens each: as lengths, by which the decoder packs captions. */
+static ct_tensor *lengths_of_masks(const ct_tensor *mask) {
+    ct_tensor *lengths = ct_tensor_cast(ct_tensor_reduce(CT_SUM, mask, 2u, false), CT_I64);
+    return ct_tensor_to_device(lengths, CT_CPU);
+}
+
+static void decoder(ct_dtype dtype, bool packed) {
     fixture_case c = fixture_open("convcap", dtype, "");
     ct_loss_config config = {.convcap = {.width = fixture_int(&c, "nfeats"),
                                          .hidden = 3,
@@ -257,7 +263,9 @@ static void decoder(ct_dtype dtype) {
         ct_tensor *vectors = ct_require_grad(fixture_get(&c, "in.language"));
         ct_tensor *embedding = ct_require_grad(fixture_get(&c, "in.text_embedding"));
         ct_tensor *mask = ct_tensor_cast(fixture_get(&c, "in.caption_masks"), dtype);
-        ct_batch batch = {.targets = fixture_get(&c, "in.caption_labels"), .target_mask = mask};
+        ct_batch batch = {.targets = fixture_get(&c, "in.caption_labels"),
+                          .target_mask = packed ? NULL : mask,
+                          .lengths = packed ? lengths_of_masks(mask) : NULL};
         ct_compat compat = {0};
         ct_tensor *cut = ct_slice(vectors, 1, 0, fixture_int(&c, "max_tokens"), 1);
         CT_NO_GRAD {
@@ -280,8 +288,10 @@ static void decoder(ct_dtype dtype) {
 }
 
 START_TEST(convolutional_decoder) {
-    decoder(CT_F64);
-    decoder(CT_F32);
+    for (int packed = 0; packed < 2; packed++) {
+        decoder(CT_F64, packed);
+        decoder(CT_F32, packed);
+    }
 }
 END_TEST
 
