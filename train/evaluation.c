@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/io/json.h"
 #include "train/commands.h"
 #include "train/evaluate/judgments.h"
 #include "train/evaluate/resample.h"
@@ -85,18 +86,17 @@ static json_t *recalls_json(const ct_config *config, const evaluation *v, bool r
                             const ct_retrieval *rows) {
     json_t *models = json_array(), *root = ct_retrieval_json(&rows[0]);
     for (int i = 0; i < v->weights.count; i++) {
-        json_array_append_new(models, ct_text_json(v->weights.paths[i]));
+        ct_json_append(models, ct_text_json(v->weights.paths[i]));
     }
-    if (!v->weights.count) json_array_append_new(models, ct_text_json(config->run_folder));
+    if (!v->weights.count) ct_json_append(models, ct_text_json(config->run_folder));
     json_t *what = json_pack("{s:s, s:I, s:I, s:o, s:s}", "split", v->name, "images",
                              (json_int_t)v->images, "captions", (json_int_t)v->captions, "models",
                              models, "report", released ? "released" : "right");
     if (config->folds > 1) {
-        json_object_set_new(what, "folds", json_integer(config->folds));
-        json_object_set_new(what, "all", ct_retrieval_json(&rows[1]));
+        ct_json_set(what, "folds", json_integer(config->folds));
+        ct_json_set(what, "all", ct_retrieval_json(&rows[1]));
     }
-    json_object_update(what, root);
-    json_decref(root);
+    ct_json_join(what, root);
     return what;
 }
 
@@ -141,11 +141,11 @@ static json_t *report_judgments(const evaluation *v, const ct_judgments *j) {
 static bool report_all_judgments(const evaluation *v, json_t *object) {
     if (!v->options->judgment_count) return true;
     json_t *list = json_array();
-    json_object_set_new(object, "judgments", list);
+    ct_json_set(object, "judgments", list);
     for (int i = 0; i < v->options->judgment_count; i++) {
         json_t *one = report_judgments(v, &v->judgments[i]);
         if (!one) return false;
-        json_array_append_new(list, one);
+        ct_json_append(list, one);
     }
     return true;
 }
@@ -167,11 +167,11 @@ static json_t *by_recall(int64_t resamples, json_t *const values[CT_RECALLS]) {
     for (int way = 0; way < 2; way++) {
         json_t *one = json_object();
         for (int k = 0; k < 3; k++) {
-            json_object_set_new(one, recall_keys[k], values[3 * way + k]);
+            ct_json_set(one, recall_keys[k], values[3 * way + k]);
         }
-        json_object_set_new(object, way ? "t2i" : "i2t", one);
+        ct_json_set(object, way ? "t2i" : "i2t", one);
     }
-    json_object_set_new(object, "rsum", values[CT_RECALLS - 1]);
+    ct_json_set(object, "rsum", values[CT_RECALLS - 1]);
     return object;
 }
 
@@ -203,7 +203,7 @@ static bool report_intervals(const ct_config *config, const evaluation *v, json_
                         x[k].high);
         values[k] = json_pack("[f, f]", x[k].low, x[k].high);
     }
-    json_object_set_new(object, "intervals", by_recall(resamples, values));
+    ct_json_set(object, "intervals", by_recall(resamples, values));
     return true;
 }
 
@@ -240,7 +240,7 @@ static bool report_changes(const ct_config *config, const evaluation *v, json_t 
                 ct_recall_changes(&ranks[0], &ranks[1], resamples, (uint64_t)config->seed, changes);
     free(room[0]);
     free(room[1]);
-    if (done) json_object_set_new(object, "paired", print_changes(changes, resamples));
+    if (done) ct_json_set(object, "paired", print_changes(changes, resamples));
     return done;
 }
 
@@ -262,7 +262,7 @@ static bool report_pair(const ct_config *config, const evaluation *v, json_t **o
 /* ---- the command ------------------------------------------------------------------------- */
 
 static bool write_report(json_t *object, const char *path) {
-    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    char *text = ct_ok() ? ct_json_text(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     bool written = text ? ct_file_write(path, text, strlen(text))
                         : ct_fail_bool("%s: out of memory, or a path is not UTF-8", path);
     free(text);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command line of `train`. */
 #include <argp.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -495,10 +496,34 @@ static void check_output(void) {
     _exit(2);
 }
 
+/* libgomp ends the program with 1 where it has no memory, and says so. */
+static void end_as_one_of_ours(int status, void *context) {
+    (void)context;
+    if (status == EXIT_FAILURE) _exit(2);
+}
+
+/* Where a C++ library (oneDNN) has no memory: thrown, it would reach no one who catches. */
+static void end_without_memory(void) {
+    static const char said[] = "train: out of memory\n";
+    ssize_t unheard = write(STDERR_FILENO, said, sizeof said - 1);
+    (void)unheard;
+    _exit(2);
+}
+
+static void watch_libraries(void) {
+    on_exit(end_as_one_of_ours, NULL);
+    /* std::set_new_handler, if such a library is loaded */
+    void *set = dlsym(RTLD_DEFAULT, "_ZSt15set_new_handlerPFvvE");
+    void (*(*set_new_handler)(void (*)(void)))(void);
+    memcpy(&set_new_handler, &set, sizeof set);
+    if (set) set_new_handler(end_without_memory);
+}
+
 int main(int argc, char **argv) {
     ct_restart_well(argv);
     open_standard_files();
     atexit(check_output);
+    watch_libraries();
     argp_err_exit_status = 2;
     argp_program_version_hook = print_version;
     arguments a = {.query.top = 10, .jobs = 1, .port = -1};

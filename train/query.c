@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/io/json.h"
+#include "tensor/io/text_stream.h"
 #include "train/commands.h"
 #include "train/data/text.h"
 #include "train/run/console.h"
@@ -79,16 +81,16 @@ static void forget(asking *a) {
 
 static bool add_note(question *q, const asking *a, const ct_experiment *e, char *const *unknown,
                      bool all) {
-    char *note = NULL;
-    size_t size;
-    FILE *out = open_memstream(&note, &size);
+    ct_text_stream stream;
+    FILE *out = ct_text_stream_open(&stream);
     if (!out) return ct_fail_bool("out of memory");
     if (q->note) fprintf(out, "%s\n", q->note);
     if (a->model_count > 1) fprintf(out, "%s: ", e->config->run_folder);
     fprintf(out, "%s: ", all ? "none of these words is known" : "unknown");
     for (int i = 0; unknown[i]; i++) fprintf(out, "%s'%s'", i ? ", " : "", unknown[i]);
     if (all) fprintf(out, "; the order below means nothing");
-    if (fclose(out) != 0) return ct_fail_bool("out of memory");
+    char *note = ct_text_stream_close(&stream, out);
+    if (!note) return ct_fail_bool("out of memory");
     free(q->note);
     q->note = note;
     return true;
@@ -108,10 +110,10 @@ static bool note_unknown(question *q, const asking *a, const ct_experiment *e) {
     if (!unknown) return false;
     for (int i = 0; i < count; i++) {
         if (!is_listed(q->unknown, unknown[i])) {
-            json_array_append_new(q->unknown, json_string(unknown[i]));
+            ct_json_append(q->unknown, json_string(unknown[i]));
         }
     }
-    bool done = !count || add_note(q, a, e, unknown, count == words);
+    bool done = ct_ok() && (!count || add_note(q, a, e, unknown, count == words));
     ct_tokens_free(unknown);
     return done;
 }
@@ -179,15 +181,14 @@ static bool print_json(const asking *a, ct_answer *const of[2], const int64_t fo
     for (int64_t i = 0; i < a->count && ct_ok(); i++) {
         const question *q = &a->questions[i];
         json_t *object = json_object();
-        json_object_set_new(object, a->options->picture ? "query_image" : "query",
-                            ct_text_json(q->text));
-        if (!a->options->picture) json_object_set(object, "unknown", q->unknown);
+        ct_json_set(object, a->options->picture ? "query_image" : "query", ct_text_json(q->text));
+        if (!a->options->picture) ct_json_set(object, "unknown", json_incref(q->unknown));
         static const char *const names[] = {"images", "captions"};
         for (int side = CT_INDEX_IMAGES; side <= CT_INDEX_CAPTIONS; side++) {
             if (side == CT_INDEX_CAPTIONS && !a->options->picture) continue;
             json_t *list = ct_answers_json(index, (ct_index_side)side, of[side] + i * found[side],
                                            found[side]);
-            json_object_set_new(object, names[side], list);
+            ct_json_set(object, names[side], list);
         }
         ct_console_json(object);
     }

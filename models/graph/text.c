@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "models/graph/model.h"
+#include "tensor/io/text_stream.h"
 
 /* Options that training alone heeds: a model is the same in use, whatever they are. */
 static bool trains_alone(const char *kind, const char *option) {
@@ -69,16 +70,14 @@ static void write_switches(FILE *out, const ct_compat *compat) {
 
 char *ct_model_text(const ct_model *model) {
     if (!model) return ct_ok() ? ct_fail("model_text: the model is NULL") : NULL;
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
+    ct_text_stream stream;
+    FILE *out = ct_text_stream_open(&stream);
     if (!out) return ct_fail("model_text: out of memory");
     write_chain(out, &model->image);
     write_chain(out, &model->text);
     fprintf(out, "[loss] measure = %s\n", model->loss.measure == CT_ORDER ? "order" : "cosine");
     fprintf(out, "[loss] normalise = %s\n", model->loss.normalise ? "yes" : "no");
     write_switches(out, &model->compat);
-    if (fclose(out) == 0) return text;
-    free(text);
-    return ct_fail("model_text: out of memory");
+    char *text = ct_text_stream_close(&stream, out);
+    return text ? text : ct_fail("model_text: out of memory");
 }

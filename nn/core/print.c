@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "nn/core/module.h"
+#include "tensor/io/text_stream.h"
 
 enum { ELEMENTS = 4, COLUMNS = 6 };
 static const char *const heads[COLUMNS] = {"module", "type", "parameter", "shape", "elements", ""};
@@ -67,19 +68,17 @@ static bool put_all(table *t, const ct_module *module) {
 
 char *ct_module_print_text(const ct_module *module) {
     if (!module) return ct_ok() ? ct_fail("module_print: module is NULL") : NULL;
-    char *text = NULL;
-    size_t size = 0;
+    ct_text_stream stream;
     table t = {0};
-    bool done = put_all(&t, module) && (t.out = open_memstream(&text, &size)) != NULL &&
+    bool done = put_all(&t, module) && (t.out = ct_text_stream_open(&stream)) != NULL &&
                 put_all(&t, module);
     if (t.out) {
         fprintf(t.out, "%lld parameters: %lld trained, %lld frozen; %lld elements in buffers\n",
                 (long long)(t.trained + t.frozen), (long long)t.trained, (long long)t.frozen,
                 (long long)t.buffers);
-        done = !ferror(t.out) && done;
-        done = fclose(t.out) == 0 && done;
     }
-    if (done) return text;
+    char *text = ct_text_stream_close(&stream, t.out);
+    if (done && text) return text;
     free(text);
     return ct_fail("module_print: out of memory");
 }

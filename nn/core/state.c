@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "nn/core/module.h"
+#include "tensor/io/text_stream.h"
 
 /* ---- conversion ------------------------------------------------------------------------- */
 
@@ -80,8 +81,8 @@ static void named_free(named_state *named) {
 /* A list in the making, for messages. */
 typedef struct {
     FILE *out;
+    ct_text_stream stream;
     char *text; /* valid after list_end */
-    size_t size;
     int count;
     int most; /* so many are named, and the others counted; 0: all are named */
 } list;
@@ -91,17 +92,19 @@ static void list_add(list *l, const char *name, const char *detail) {
         l->count++;
         return;
     }
-    if (!l->out) l->out = open_memstream(&l->text, &l->size);
+    if (!l->out) l->out = ct_text_stream_open(&l->stream);
     if (l->out) fprintf(l->out, "%s%s%s", l->count ? ", " : "", name, detail);
     l->count++;
 }
 
-/* The text, which is the caller's; NULL if nothing was added. */
+/* The text, which is the caller's; NULL if nothing was added, or with an error when out of memory.
+ */
 static char *list_end(list *l) {
     if (l->out && l->most && l->count > l->most) {
         fprintf(l->out, " and %d more", l->count - l->most);
     }
-    if (l->out) fclose(l->out);
+    l->text = ct_text_stream_close(&l->stream, l->out);
+    if (l->count && !l->text) ct_fail("state: out of memory");
     return l->text;
 }
 
@@ -133,6 +136,7 @@ static bool named_collect(ct_module *module, const ct_state_form *form, named_st
     }
     char *text = list_end(&nameless);
     if (ok && text) ok = ct_fail_bool("state: such files have no name for %s", text);
+    ok = ok && ct_ok();
     free(text);
     if (!ok) named_free(named);
     return ok;
@@ -175,6 +179,7 @@ bool ct_module_save_as(ct_module *module, const char *path, const ct_state_form 
         ok = ok && ct_ok() && ct_safetensors_save(path, tensors, count, metadata);
     }
     char *text = list_end(&missing);
+    ok = ok && ct_ok();
     if (ok && left_out) *left_out = text;
     else free(text);
     free(tensors);
@@ -404,13 +409,12 @@ static bool no_misfit(const source *from, const misfit *m) {
     const list *const lists[] = {&m->missing, &m->extra, &m->wrong};
     static const char *const what[] = {"missing", "extra", "of another shape or type"};
     if (!m->missing.count && !m->extra.count && !m->wrong.count) return true;
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
+    ct_text_stream stream;
+    FILE *out = ct_text_stream_open(&stream);
     for (int i = 0; out && i < 3; i++) {
         if (lists[i]->text) fprintf(out, "; %d %s: %s", lists[i]->count, what[i], lists[i]->text);
     }
-    if (out) fclose(out);
+    char *text = ct_text_stream_close(&stream, out);
     ct_fail("module_load: %s does not fit the module%s", from->path, text ? text : "");
     free(text);
     return false;
@@ -468,6 +472,7 @@ static bool load(ct_module *module, const char *path, bool strict, const ct_stat
     ok = ok && check_state(&from, form, &named, strict) && assign_all(&from, &named);
     source_close(&from);
     char *text = list_end(&missing);
+    ok = ok && ct_ok();
     if (ok && left_out) *left_out = text;
     else free(text);
     named_free(&named);

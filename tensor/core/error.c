@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/core/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "tensor/core/excuse.h"
 
 /* Long: a state dictionary that does not fit lists every name. */
 static _Thread_local char message[16384];
@@ -13,6 +17,16 @@ const char *ct_error(void) { return failed ? message : NULL; }
 bool ct_ok(void) { return !failed; }
 
 void ct_error_clear(void) { failed = false; }
+
+bool ct_error_is_of_memory(void) {
+    return failed && (strstr(message, "out of memory") || strstr(message, "no memory for") ||
+                      strstr(message, strerror(ENOMEM)));
+}
+
+bool ct_error_excuse(void) {
+    if (!ct_error_is_of_memory()) failed = false;
+    return !failed;
+}
 
 static void set_first(const char *format, va_list arguments) {
     if (failed) return;

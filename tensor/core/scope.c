@@ -11,15 +11,22 @@ struct ct_scope {
     size_t first; /* where this scope's references begin in the stack */
 };
 
+/* So many scopes, more than are ever open in each other but by recursion, need no memory: what
+ * stands in a CT_SCOPE is not done where there is none. */
+enum { NEAR = 64 };
+
 static _Thread_local struct {
     ct_scope *innermost;
     ct_tensor **items;
     size_t count, capacity;
+    int depth;
+    ct_scope near[NEAR];
 } stack;
 
 ct_scope *ct_scope_open(void) {
-    ct_scope *scope = malloc(sizeof *scope);
+    ct_scope *scope = stack.depth < NEAR ? &stack.near[stack.depth] : malloc(sizeof *scope);
     if (!scope) return ct_fail("scope: out of memory");
+    stack.depth++;
     scope->outer = stack.innermost;
     scope->first = stack.count;
     stack.innermost = scope;
@@ -30,7 +37,7 @@ static void close_innermost(void) {
     ct_scope *scope = stack.innermost;
     while (stack.count > scope->first) ct_release(stack.items[--stack.count]);
     stack.innermost = scope->outer;
-    free(scope);
+    if (--stack.depth >= NEAR) free(scope);
     if (!stack.innermost) {
         free(stack.items);
         stack.items = NULL;

@@ -61,15 +61,20 @@ typedef struct {
     int parts_m, parts_n; /* every product is computed in so many parts */
 } job;
 
+static ct_onednn_end by_onednn(const job *j, int64_t m, int64_t n, int64_t a, int64_t b,
+                               int64_t c) {
+    if (!j->onednn) return CT_ONEDNN_REFUSED;
+    return ct_onednn_gemm(j->a.transpose == CblasTrans, j->b.transpose == CblasTrans, m, n, j->k,
+                          (float)j->alpha, (const float *)j->a.data + a, j->a.leading,
+                          (const float *)j->b.data + b, j->b.leading, (float)j->beta,
+                          (float *)j->c + c, j->c_leading);
+}
+
 /* m rows and n columns of a product; a, b, c: elements from the start of the operands. What oneDNN
- * refuses is OpenBLAS's. */
-static void gemm(const job *j, int64_t m, int64_t n, int64_t a, int64_t b, int64_t c) {
-    if (j->onednn && ct_onednn_gemm(j->a.transpose == CblasTrans, j->b.transpose == CblasTrans, m,
-                                    n, j->k, (float)j->alpha, (const float *)j->a.data + a,
-                                    j->a.leading, (const float *)j->b.data + b, j->b.leading,
-                                    (float)j->beta, (float *)j->c + c, j->c_leading)) {
-        return;
-    }
+ * refuses is OpenBLAS's. False where there is no memory. */
+static bool gemm(const job *j, int64_t m, int64_t n, int64_t a, int64_t b, int64_t c) {
+    ct_onednn_end end = by_onednn(j, m, n, a, b, c);
+    if (end != CT_ONEDNN_REFUSED) return end == CT_ONEDNN_DONE;
     if (j->f32) {
         cblas_sgemm(CblasRowMajor, j->a.transpose, j->b.transpose, (int)m, (int)n, (int)j->k,
                     (float)j->alpha, (const float *)j->a.data + a, (int)j->a.leading,
@@ -81,6 +86,7 @@ static void gemm(const job *j, int64_t m, int64_t n, int64_t a, int64_t b, int64
                     (const double *)j->b.data + b, (int)j->b.leading, j->beta, (double *)j->c + c,
                     (int)j->c_leading);
     }
+    return true;
 }
 
 /* Where part i of n begins, at multiples of what BLAS kernels take at a time. */
@@ -89,8 +95,8 @@ static int64_t part_start(int64_t size, int parts, int64_t i) {
     return i == parts ? size : size * i / parts / STEP * STEP;
 }
 
-/* Task number `task`: one part of one product. */
-static void gemm_task(const job *j, int64_t task) {
+/* Task number `task`: one part of one product. False where there is no memory. */
+static bool gemm_task(const job *j, int64_t task) {
     int64_t part = task % (j->parts_m * j->parts_n), batch = task / (j->parts_m * j->parts_n);
     int64_t row = part_start(j->m, j->parts_m, part / j->parts_n);
     int64_t rows = part_start(j->m, j->parts_m, part / j->parts_n + 1) - row;
@@ -107,7 +113,7 @@ static void gemm_task(const job *j, int64_t task) {
         at_c += here * c->stride[i];
         batch /= c->shape.dim[i];
     }
-    if (rows && columns) gemm(j, rows, columns, at_a, at_b, at_c);
+    return !rows || !columns || gemm(j, rows, columns, at_a, at_b, at_c);
 }
 
 /* Cuts each product into parts if the batch alone does not occupy the threads evenly; the shape of
@@ -131,24 +137,27 @@ static void choose_parts(job *j, int64_t count, int threads) {
  * the BLAS was built with (two OpenMP runtimes in one process can even wait for each other
  * forever).
  */
-static void gemm_all(job *j, int64_t count) {
+static bool gemm_all(job *j, int64_t count) {
     enum { WORTH_THREADS = 1 << 19 }; /* multiplications: some microseconds of work */
     double one = (double)j->m * (double)j->n * (double)j->k, work = one * (double)count;
     int available = omp_get_max_threads();
     int threads = work < WORTH_THREADS || omp_in_parallel() ? 1 : available;
+    bool done = true;
     j->onednn = j->f32 && one >= ct_onednn_least_product();
+    if (!ct_ok()) return false;
     ct_blas_on_one_thread();
     choose_parts(j, count, threads);
     int64_t tasks = count * j->parts_m * j->parts_n;
     if (threads > tasks) threads = (int)tasks;
     if (threads == 1) {
         omp_set_num_threads(1);
-        for (int64_t i = 0; i < tasks; i++) gemm_task(j, i);
+        for (int64_t i = 0; i < tasks && done; i++) done = gemm_task(j, i);
         omp_set_num_threads(available);
-        return;
+    } else {
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(&& : done)
+        for (int64_t i = 0; i < tasks; i++) done = gemm_task(j, i) && done;
     }
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t i = 0; i < tasks; i++) gemm_task(j, i);
+    return done || ct_fail_bool("matmul: out of memory");
 }
 
 /* c *= beta, where nothing is added; beta = 0 also overwrites NaN */
@@ -218,8 +227,7 @@ static bool multiply(ct_tensor *c, double alpha, const ct_tensor *a, const ct_te
         return ct_fail_bool("matmul: a size or stride of %s x %s is beyond the BLAS's 2^31",
                             ct_tensor_text(a), ct_tensor_text(b));
     }
-    gemm_all(&j, ct_count(c) / (m * n));
-    return true;
+    return gemm_all(&j, ct_count(c) / (m * n));
 }
 
 bool CT_CPU(matmul)(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b,

@@ -6,6 +6,7 @@
 #include "tensor/cpu/onednn.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,27 +16,67 @@
 #ifdef CT_HAS_ONEDNN
 #include <dnnl.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
-static dnnl_engine_t engine; /* NULL: there is none */
-static char version[32];
+static struct {
+    pthread_mutex_t lock;
+    _Atomic bool asked;
+    dnnl_engine_t engine; /* NULL: there is none */
+    char version[32];
+} library = {.lock = PTHREAD_MUTEX_INITIALIZER};
 static _Atomic bool forbidden;
 
-/* Once. */
-static void open_engine(void) {
+/* What the library makes first, its kernels in pages of their own, it makes without asking whether
+ * there is memory for it, and ends the program where there is none. */
+static bool has_room(void) {
+    enum { SMALL = 1 << 12, ROOM = 32 << 20 };
+    void *small = malloc(SMALL);
+    void *room = mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool has = small && room != MAP_FAILED;
+    free(small);
+    if (room != MAP_FAILED) munmap(room, ROOM);
+    return has || ct_fail_bool("oneDNN: out of memory");
+}
+
+/* Where a call ends well; without memory an error: another library's bits would be others. */
+static bool well(dnnl_status_t status) {
+    if (status == dnnl_out_of_memory) ct_fail("oneDNN: out of memory");
+    return status == dnnl_success;
+}
+
+/* Its kernels for products are made with the first of them. */
+static bool make_kernels(void) {
+    float one = 1, product = 0;
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    bool made = well(dnnl_sgemm('N', 'N', 1, 1, 1, 1, &one, 1, &one, 1, 0, &product, 1));
+    omp_set_num_threads(threads);
+    return made;
+}
+
+/* With the lock. Whether it is there is known then; not if there was no memory to find out. */
+static bool ask(void) {
     const char *wanted = getenv("CT_ONEDNN");
-    if (wanted && strcmp(wanted, "off") == 0) return;
-    if (dnnl_engine_create(&engine, dnnl_cpu, 0) != dnnl_success) engine = NULL;
+    if (wanted && strcmp(wanted, "off") == 0) return true;
+    if (!has_room()) return false;
+    bool made = well(dnnl_engine_create(&library.engine, dnnl_cpu, 0)) && make_kernels();
+    if (!made) library.engine = NULL;
     const dnnl_version_t *v = dnnl_version();
-    snprintf(version, sizeof version, "%d.%d.%d", v->major, v->minor, v->patch);
+    snprintf(library.version, sizeof library.version, "%d.%d.%d", v->major, v->minor, v->patch);
+    return ct_ok();
 }
 
+/* False with an error where there is no memory. */
 static bool is_there(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, open_engine);
-    return engine && !atomic_load(&forbidden);
+    if (!atomic_load(&library.asked)) {
+        pthread_mutex_lock(&library.lock);
+        if (!library.asked && ask()) atomic_store(&library.asked, true);
+        pthread_mutex_unlock(&library.lock);
+    }
+    return library.asked && library.engine && !atomic_load(&forbidden);
 }
 
-const char *ct_onednn_version(void) { return is_there() ? version : NULL; }
+const char *ct_onednn_version(void) { return is_there() ? library.version : NULL; }
 
 void ct_onednn_allow(bool allowed) { atomic_store(&forbidden, !allowed); }
 
@@ -48,11 +89,13 @@ double ct_onednn_least_product(void) {
     return (isa & dnnl_cpu_isa_avx2) == dnnl_cpu_isa_avx2 ? 1 << 15 : INFINITY;
 }
 
-bool ct_onednn_gemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k,
-                    float alpha, const float *a, int64_t a_leading, const float *b,
-                    int64_t b_leading, float beta, float *c, int64_t c_leading) {
-    return dnnl_sgemm(a_transposed ? 'T' : 'N', b_transposed ? 'T' : 'N', m, n, k, alpha, a,
-                      a_leading, b, b_leading, beta, c, c_leading) == dnnl_success;
+ct_onednn_end ct_onednn_gemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k,
+                             float alpha, const float *a, int64_t a_leading, const float *b,
+                             int64_t b_leading, float beta, float *c, int64_t c_leading) {
+    dnnl_status_t end = dnnl_sgemm(a_transposed ? 'T' : 'N', b_transposed ? 'T' : 'N', m, n, k,
+                                   alpha, a, a_leading, b, b_leading, beta, c, c_leading);
+    if (end == dnnl_out_of_memory) return CT_ONEDNN_NO_MEMORY;
+    return end == dnnl_success ? CT_ONEDNN_DONE : CT_ONEDNN_REFUSED;
 }
 
 /* ---- one convolution -------------------------------------------------------------------- */
@@ -107,13 +150,13 @@ static bool describe(work *w, direction what, const layouts *any, bool biased,
     dnnl_status_t made = dnnl_dilated_convolution_forward_desc_init(
         &forward, what == FORWARD ? dnnl_forward_inference : dnnl_forward_training, direct, &any->x,
         &any->weight, biased ? &any->bias : NULL, &any->y, strides, dilates, before, after);
-    if (made != dnnl_success) return false;
+    if (!well(made)) return false;
     if (what == FORWARD) {
-        made = dnnl_primitive_desc_create(&w->description, &forward, NULL, engine, NULL);
-        return made == dnnl_success;
+        made = dnnl_primitive_desc_create(&w->description, &forward, NULL, library.engine, NULL);
+        return well(made);
     }
-    made = dnnl_primitive_desc_create(&w->forward, &forward, NULL, engine, NULL);
-    if (made != dnnl_success) return false;
+    made = dnnl_primitive_desc_create(&w->forward, &forward, NULL, library.engine, NULL);
+    if (!well(made)) return false;
     made = what == GRADIENT_OF_X
                ? dnnl_dilated_convolution_backward_data_desc_init(&gradient, direct, &any->x,
                                                                   &any->weight, &any->y, strides,
@@ -121,8 +164,8 @@ static bool describe(work *w, direction what, const layouts *any, bool biased,
                : dnnl_dilated_convolution_backward_weights_desc_init(
                      &gradient, direct, &any->x, &any->weight, NULL, &any->y, strides, dilates,
                      before, after);
-    return made == dnnl_success && dnnl_primitive_desc_create(&w->description, &gradient, NULL,
-                                                              engine, w->forward) == dnnl_success;
+    return well(made) && well(dnnl_primitive_desc_create(&w->description, &gradient, NULL,
+                                                         library.engine, w->forward));
 }
 
 static bool reorder(dnnl_stream_t stream, const dnnl_memory_desc_t *from_layout, void *from,
@@ -130,14 +173,14 @@ static bool reorder(dnnl_stream_t stream, const dnnl_memory_desc_t *from_layout,
     dnnl_primitive_desc_t description = NULL;
     dnnl_primitive_t primitive = NULL;
     dnnl_memory_t a = NULL, b = NULL;
-    bool ok = dnnl_reorder_primitive_desc_create(&description, from_layout, engine, to_layout,
-                                                 engine, NULL) == dnnl_success &&
-              dnnl_primitive_create(&primitive, description) == dnnl_success &&
-              dnnl_memory_create(&a, from_layout, engine, from) == dnnl_success &&
-              dnnl_memory_create(&b, to_layout, engine, to) == dnnl_success;
+    bool ok = well(dnnl_reorder_primitive_desc_create(&description, from_layout, library.engine,
+                                                      to_layout, library.engine, NULL)) &&
+              well(dnnl_primitive_create(&primitive, description)) &&
+              well(dnnl_memory_create(&a, from_layout, library.engine, from)) &&
+              well(dnnl_memory_create(&b, to_layout, library.engine, to));
     const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, a}, {DNNL_ARG_TO, b}};
-    ok = ok && dnnl_primitive_execute(primitive, stream, 2, arguments) == dnnl_success &&
-         dnnl_stream_wait(stream) == dnnl_success;
+    ok = ok && well(dnnl_primitive_execute(primitive, stream, 2, arguments)) &&
+         well(dnnl_stream_wait(stream));
     if (a) dnnl_memory_destroy(a);
     if (b) dnnl_memory_destroy(b);
     if (primitive) dnnl_primitive_destroy(primitive);
@@ -181,11 +224,11 @@ static bool execute(const work *w, operand *o, int count) {
             ok = ok &&
                  reorder(w->stream, &o[i].plain, ct_cpu_data(o[i].tensor), o[i].layout, o[i].data);
         }
-        ok = ok && dnnl_memory_create(&o[i].memory, o[i].layout, engine, o[i].data) == dnnl_success;
+        ok = ok && well(dnnl_memory_create(&o[i].memory, o[i].layout, library.engine, o[i].data));
         arguments[i] = (dnnl_exec_arg_t){o[i].argument, o[i].memory};
     }
-    ok = ok && dnnl_primitive_execute(w->primitive, w->stream, count, arguments) == dnnl_success &&
-         dnnl_stream_wait(w->stream) == dnnl_success;
+    ok = ok && well(dnnl_primitive_execute(w->primitive, w->stream, count, arguments)) &&
+         well(dnnl_stream_wait(w->stream));
     for (int i = 0; i < count; i++) {
         if (o[i].memory) dnnl_memory_destroy(o[i].memory);
         if (o[i].written && moves(&o[i])) {
@@ -203,21 +246,21 @@ static bool convolve(direction what, const layouts *any, bool biased,
     work w = {0};
     CT_SCOPE {
         if (!describe(&w, what, any, biased, options) ||
-            dnnl_primitive_create(&w.primitive, w.description) != dnnl_success ||
-            dnnl_stream_create(&w.stream, engine, dnnl_stream_default_flags) != dnnl_success) {
+            !well(dnnl_primitive_create(&w.primitive, w.description)) ||
+            !well(dnnl_stream_create(&w.stream, library.engine, dnnl_stream_default_flags))) {
             break;
         }
         for (int i = 0; memory && i < count; i++) memory = place(&w, &o[i]);
         *done = memory && execute(&w, o, count);
     }
     finish_work(&w);
-    return memory;
+    return ct_ok();
 }
 
 bool ct_onednn_conv2d(ct_tensor *y, const ct_tensor *x, const ct_tensor *weight,
                       const ct_tensor *bias, ct_tensor_conv2d_options options, bool *done) {
     *done = false;
-    if (!is_there()) return true;
+    if (!is_there()) return ct_ok();
     const layouts plain = layouts_of(y, x, weight, options.groups, false);
     const layouts any = layouts_of(y, x, weight, options.groups, true);
     operand o[MOST_OPERANDS] = {{DNNL_ARG_SRC, x, plain.x, .written = false},
@@ -231,7 +274,7 @@ bool ct_onednn_conv2d(ct_tensor *y, const ct_tensor *x, const ct_tensor *weight,
 bool ct_onednn_conv2d_grad_x(ct_tensor *gx, const ct_tensor *g, const ct_tensor *weight,
                              ct_tensor_conv2d_options options, bool *done) {
     *done = false;
-    if (!is_there()) return true;
+    if (!is_there()) return ct_ok();
     const layouts plain = layouts_of(g, gx, weight, options.groups, false);
     const layouts any = layouts_of(g, gx, weight, options.groups, true);
     operand o[] = {{DNNL_ARG_DIFF_DST, g, plain.y, .written = false},
@@ -243,7 +286,7 @@ bool ct_onednn_conv2d_grad_x(ct_tensor *gx, const ct_tensor *g, const ct_tensor 
 bool ct_onednn_conv2d_grad_weight(ct_tensor *gweight, const ct_tensor *g, const ct_tensor *x,
                                   ct_tensor_conv2d_options options, bool *done) {
     *done = false;
-    if (!is_there()) return true;
+    if (!is_there()) return ct_ok();
     const layouts plain = layouts_of(g, x, gweight, options.groups, false);
     const layouts any = layouts_of(g, x, gweight, options.groups, true);
     operand o[] = {{DNNL_ARG_DIFF_DST, g, plain.y, .written = false},
@@ -260,12 +303,12 @@ void ct_onednn_allow(bool allowed) { (void)allowed; }
 
 double ct_onednn_least_product(void) { return INFINITY; }
 
-bool ct_onednn_gemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k,
-                    float alpha, const float *a, int64_t a_leading, const float *b,
-                    int64_t b_leading, float beta, float *c, int64_t c_leading) {
+ct_onednn_end ct_onednn_gemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k,
+                             float alpha, const float *a, int64_t a_leading, const float *b,
+                             int64_t b_leading, float beta, float *c, int64_t c_leading) {
     (void)a_transposed, (void)b_transposed, (void)m, (void)n, (void)k, (void)alpha, (void)a;
     (void)a_leading, (void)b, (void)b_leading, (void)beta, (void)c, (void)c_leading;
-    return false;
+    return CT_ONEDNN_REFUSED;
 }
 
 bool ct_onednn_conv2d(ct_tensor *y, const ct_tensor *x, const ct_tensor *weight,

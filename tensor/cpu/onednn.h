@@ -11,15 +11,18 @@ const char *ct_onednn_version(void);
 /* For tests and comparisons: whether it is asked at all, from now on. */
 void ct_onednn_allow(bool allowed);
 
-/* Which f32 products are oneDNN's: those of so many multiplications and more, by what was measured
+/* (An error may be set there, and below, where there is no memory to open the library.)
+ *
+ * Which f32 products are oneDNN's: those of so many multiplications and more, by what was measured
  * on the instruction set that it uses (docs/performance.md, "Products"). INFINITY: none. */
 double ct_onednn_least_product(void);
 /* c = alpha a b + beta c as cblas_sgemm does it on row-major matrices, on the threads that OpenMP
- * grants here: one inside a parallel region. False, and nothing done, where it refuses. The same
- * bits for the same sizes, strides and number of threads. */
-bool ct_onednn_gemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k,
-                    float alpha, const float *a, int64_t a_leading, const float *b,
-                    int64_t b_leading, float beta, float *c, int64_t c_leading);
+ * grants here: one inside a parallel region. Nothing is done where it refuses, and no error set
+ * where there is no memory. The same bits for the same sizes, strides and number of threads. */
+typedef enum { CT_ONEDNN_DONE, CT_ONEDNN_REFUSED, CT_ONEDNN_NO_MEMORY } ct_onednn_end;
+ct_onednn_end ct_onednn_gemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k,
+                             float alpha, const float *a, int64_t a_leading, const float *b,
+                             int64_t b_leading, float beta, float *c, int64_t c_leading);
 
 /* y = conv2d(x, weight) + bias, f32 on the CPU, contiguous, with elements; bias may be NULL. Sets
  * *done; where it cannot nothing is an error and *done is false. False with an error where there is

@@ -127,6 +127,13 @@ static char *resolve(const char *path) {
     return real;
 }
 
+int ct_file_is_at(int file, const char *path) {
+    struct stat opened, named;
+    if (fstat(file, &opened) != 0) return -1;
+    if (stat(path, &named) != 0) return errno == ENOENT ? 0 : -1;
+    return opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
+}
+
 /* The fd of the partial file, locked and empty; -1 with an error. A killed run may have left
  * one: it is taken over. If another writer renamed it away before the lock was ours, a new one is
  * made. Some network file systems have no locks: there it goes without. */
@@ -134,16 +141,16 @@ static int open_partial(const char *partial) {
     for (;;) {
         int fd = open(partial, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
         if (fd < 0) break;
-        struct stat opened, named;
         if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
             ct_fail("%s: another writer is writing this file", partial);
             close(fd);
             return -1;
         }
-        if (fstat(fd, &opened) == 0 && stat(partial, &named) == 0 &&
-            opened.st_ino == named.st_ino && opened.st_dev == named.st_dev) {
-            if (ftruncate(fd, 0) == 0) return fd;
+        int there = ct_file_is_at(fd, partial);
+        if (there == 1 && ftruncate(fd, 0) == 0) return fd;
+        if (there != 0) {
             fail_path(partial, "cannot write");
+            if (there == 1) unlink(partial); /* before the lock goes */
             close(fd);
             return -1;
         }

@@ -21,6 +21,10 @@ void ct_mapping_release(void *mapping); /* a ct_mapping; void for ct_from_memory
  * they are aligned for their dtype, else a copy. */
 ct_tensor *ct_mapping_tensor(ct_mapping *mapping, size_t offset, ct_dtype dtype, ct_shape shape);
 
+/* Whether an open file is the one at a path (1), which another or none may be (0) meanwhile; -1,
+ * with errno, if that cannot be told. */
+int ct_file_is_at(int file, const char *path);
+
 /* A file that appears under its path, whole and on the disk, when it is committed. Until then it is
  * `path.partial` in the same folder, locked against a second writer; the file that was there
  * before stays. A failing write is remembered, and makes the commit fail. */

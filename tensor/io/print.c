@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tensor/core/convert.h"
+#include "tensor/io/text_stream.h"
 #include "tensor/tensor.h"
 
 enum {
@@ -247,9 +248,8 @@ static bool print_values(FILE *out, const ct_tensor *x) {
 }
 
 char *ct_print_text(const ct_tensor *x) {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
+    ct_text_stream stream;
+    FILE *out = ct_text_stream_open(&stream);
     if (!out) return ct_fail("print: out of memory");
     bool printed = true;
     CT_SCOPE {
@@ -257,11 +257,11 @@ char *ct_print_text(const ct_tensor *x) {
         if (x) fprintf(out, "\n%s on %s\n", ct_tensor_text(x), ct_device_name(x->device));
         else fputs("NULL\n", out);
     }
-    bool written = !ferror(out);
-    written = fclose(out) == 0 && written;
-    if (printed && written) return text;
+    char *text = ct_text_stream_close(&stream, out);
+    if (!text) ct_fail("print: out of memory");
+    if (printed && ct_ok()) return text;
     free(text);
-    return printed ? ct_fail("print: out of memory") : NULL;
+    return NULL;
 }
 
 bool ct_print(FILE *file, const ct_tensor *x) {

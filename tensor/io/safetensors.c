@@ -14,6 +14,7 @@
 
 #include "tensor/device/backend.h"
 #include "tensor/io/file.h"
+#include "tensor/io/json.h"
 
 enum { PREFIX = 8, LONGEST_HEADER = 100000000 };
 static const char metadata_key[] = "__metadata__";
@@ -228,7 +229,7 @@ static bool parse_header(ct_safetensors *file) {
                             file->path);
     }
     json_error_t error;
-    file->header = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &error);
+    file->header = ct_json_read(text, (size_t)length, JSON_REJECT_DUPLICATES, &error);
     if (!file->header) {
         return ct_fail_bool("%s: header is not valid JSON: %s (byte %d of the header)", file->path,
                             error.text, error.position);
@@ -355,7 +356,7 @@ static bool add_metadata(const char *path, json_t *header, const char *const *me
 
 /* Length and padded text. */
 static bool write_header(ct_output *output, const json_t *header) {
-    char *text = json_dumps(header, JSON_COMPACT);
+    char *text = ct_json_text(header, JSON_COMPACT);
     if (!text) return ct_fail_bool("%s: out of memory", ct_output_path(output));
     size_t used = strlen(text);
     uint64_t length = (used + 7) / 8 * 8;

@@ -44,7 +44,7 @@ static void write_json(ct_event_file *file, int64_t step, const char *text) {
 }
 
 static void write_steps(const char *folder, int64_t from_step, int first, int last) {
-    ct_event_file *file = ct_event_file_open(folder, from_step);
+    ct_event_file *file = ct_event_file_open(folder, (ct_log_position){from_step, false});
     assert_no_error();
     for (int step = first; step <= last; step++) {
         char text[64];
@@ -67,7 +67,7 @@ static void check_steps(const char *folder, const int *steps, int count) {
 
 START_TEST(begins_as_tensorflow_writes_it) {
     char *folder = folder_make();
-    ct_event_file_close(ct_event_file_open(folder, 0));
+    ct_event_file_close(ct_event_file_open(folder, (ct_log_position){0}));
     events e = read_events(folder);
     /* every event file of TensorFlow starts so: 24 bytes follow, and the masked CRC-32C of "24" */
     static const uint8_t head[12] = {0x18, 0, 0, 0, 0, 0, 0, 0, 0xa3, 0x7f, 0x4b, 0x22};
@@ -82,7 +82,7 @@ END_TEST
 
 START_TEST(numbers_become_scalars) {
     char *folder = folder_make();
-    ct_event_file *file = ct_event_file_open(folder, 0);
+    ct_event_file *file = ct_event_file_open(folder, (ct_log_position){0});
     write_json(file, 70,
                "{\"step\": 70, \"loss\": 2.5, \"zero\": 0, \"best\": true, \"name\": \"x\","
                " \"dev\": {\"i2t\": {\"r1\": 50, \"step\": 3}, \"rsum\": 300.25}}");
@@ -141,7 +141,7 @@ START_TEST(a_damaged_end_is_cut_off) {
 END_TEST
 
 START_TEST(a_folder_that_is_not_there_is_an_error) {
-    ck_assert_ptr_null(ct_event_file_open("/nowhere/at/all", 0));
+    ck_assert_ptr_null(ct_event_file_open("/nowhere/at/all", (ct_log_position){0}));
     assert_error("/nowhere/at/all/" CT_EVENT_FILE_NAME);
 }
 END_TEST

@@ -8,6 +8,7 @@
 #include <unistr.h>
 
 #include "tensor/core/nearest.h"
+#include "tensor/io/text_stream.h"
 #include "train/config/config_keys.h"
 #include "train/config/ini.h"
 #include "train/data/text.h"
@@ -353,11 +354,11 @@ static void write_text(FILE *out, const reader *r) {
 }
 
 static bool make_text(reader *r) {
-    size_t size;
-    FILE *out = open_memstream(&r->config->text, &size);
-    if (!out) return ct_fail_bool("config: out of memory");
-    write_text(out, r);
-    return fclose(out) == 0 || ct_fail_bool("config: out of memory");
+    ct_text_stream stream;
+    FILE *out = ct_text_stream_open(&stream);
+    if (out) write_text(out, r);
+    r->config->text = ct_text_stream_close(&stream, out);
+    return r->config->text || ct_fail_bool("config: out of memory");
 }
 
 static bool read_all(reader *r, char *text, size_t bytes, const char *const *overrides, int count) {

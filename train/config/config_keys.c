@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tensor/io/text_stream.h"
 #include "train/config/config_keys.h"
 
 #include <errno.h>
@@ -261,11 +262,10 @@ const char *ct_config_store(ct_config *config, const ct_config_key *key, const c
 }
 
 static char *list_value(char *const *list) {
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
+    ct_text_stream stream;
+    FILE *out = ct_text_stream_open(&stream);
     for (int i = 0; out && list[i]; i++) fprintf(out, "%s%s", i ? ", " : "", list[i]);
-    return out && fclose(out) == 0 ? text : NULL;
+    return ct_text_stream_close(&stream, out);
 }
 
 /* As short as comes back to the same bits. */

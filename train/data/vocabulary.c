@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/io/json.h"
 #include "train/data/data.h"
 #include "train/data/text.h"
 #include "train/data/word_table.h"
@@ -60,7 +61,7 @@ static bool order_words(const char *path, const json_t *word2idx, const char **w
     json_object_foreach((json_t *)word2idx, word, value) {
         json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
         if (id < 0 || (size_t)id >= count) {
-            char *given = json_dumps(value, JSON_ENCODE_ANY);
+            char *given = ct_json_text(value, JSON_ENCODE_ANY);
             ct_fail("%s: word2idx gives '%s' the id %s, expected a whole number from 0 to %zu",
                     path, word, given ? given : "?", count - 1);
             free(given);
@@ -129,7 +130,7 @@ ct_vocabulary *ct_vocabulary_read(const char *path) {
     ct_vocabulary *v = create();
     char *text = v ? ct_text_read(path, &size) : NULL;
     json_error_t error;
-    json_t *root = text ? json_loadb(text, size, JSON_REJECT_DUPLICATES, &error) : NULL;
+    json_t *root = text ? ct_json_read(text, size, JSON_REJECT_DUPLICATES, &error) : NULL;
     if (text && !root) ct_fail("%s:%d: %s", path, error.line, error.text);
     bool done = root && take_words(v, path, root);
     json_decref(root);
@@ -240,7 +241,7 @@ static bool fill_json(const ct_vocabulary *v, json_t *root) {
 bool ct_vocabulary_write(const ct_vocabulary *v, const char *path) {
     if (!v) return ct_ok() ? ct_fail_bool("%s: no vocabulary to write", path) : false;
     json_t *root = json_object();
-    char *text = root && fill_json(v, root) ? json_dumps(root, JSON_INDENT(1)) : NULL;
+    char *text = root && fill_json(v, root) ? ct_json_text(root, JSON_INDENT(1)) : NULL;
     if (!text) ct_fail("%s: out of memory", path);
     bool done = text && ct_file_write(path, text, strlen(text));
     free(text);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tensor/core/excuse.h"
 #include "train/data/data.h"
 #include "train/data/text.h"
 #include "train/data/word_table.h"
@@ -196,7 +197,7 @@ static ct_tensor *read_cache(const char *path, int64_t words, uint8_t **known) {
         }
         ct_safetensors_close(file);
     }
-    ct_error_clear();
+    ct_error_excuse();
     return vectors;
 }
 
@@ -206,7 +207,7 @@ static void write_cache(const char *path, const ct_tensor *vectors, const uint8_
         ct_named_tensor tensors[] = {{"vectors", vectors}, {"known", flags}};
         if (flags) ct_safetensors_save(path, tensors, 2, NULL);
     }
-    ct_error_clear();
+    ct_error_excuse();
 }
 
 /* ---- both -------------------------------------------------------------------------------- */

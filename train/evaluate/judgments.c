@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tensor/core/nearest.h"
+#include "tensor/io/json.h"
 #include "train/data/distinct.h"
 
 /* ---- reading ----------------------------------------------------------------------------- */
@@ -96,7 +97,7 @@ bool ct_judgments_read(ct_judgments *j, const char *path, int64_t images, int64_
     size_t bytes = 0;
     char *text = ct_file_read(path, &bytes);
     if (!text) return false;
-    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = ct_json_read(text, bytes, JSON_REJECT_DUPLICATES, &error);
     free(text);
     if (!root) return ct_fail_bool("%s:%d: %s", path, error.line, error.text);
     const char *name = json_string_value(json_object_get(root, "name"));
@@ -294,7 +295,9 @@ static json_t *direction_json(const ct_judged_recalls *r) {
 json_t *ct_judgments_json(const ct_judgments *j, const ct_judged_recalls *i2t,
                           const ct_judged_recalls *t2i) {
     json_t *object = json_pack("{s:s}", "name", j->name);
-    if (i2t->queries) json_object_set_new(object, "i2t", direction_json(i2t));
-    if (t2i->queries) json_object_set_new(object, "t2i", direction_json(t2i));
-    return object;
+    bool whole = object && (!i2t->queries || ct_json_set(object, "i2t", direction_json(i2t))) &&
+                 (!t2i->queries || ct_json_set(object, "t2i", direction_json(t2i)));
+    if (whole) return object;
+    json_decref(object);
+    return ct_fail("out of memory");
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/core/excuse.h"
 #include "train/report/html.h"
 #include "train/evaluate/observed.h"
 #include "train/evaluate/regions.h"
@@ -117,7 +118,7 @@ static bool read_picture(const ct_findings *f, int64_t image, ct_picture *pictur
     const char *path = ct_findings_picture(f, image);
     const ct_picture_view *view = f->experiment->pictures ? &f->experiment->view : NULL;
     bool read = path && ct_picture_small(path, view, SIDE, picture);
-    ct_error_clear(); /* one that cannot be read is not drawn over */
+    ct_error_excuse(); /* one that cannot be read is not drawn over */
     return read;
 }
 

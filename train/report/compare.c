@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tensor/io/json.h"
 #include "train/config/config_keys.h"
 #include "train/report/html.h"
 #include "train/report/tables.h"
@@ -127,7 +128,7 @@ void ct_compare_recalls(FILE *page, ct_run_record *const *runs, int count, const
         json_t *value;
         json_object_foreach(runs[i]->results, split, value) {
             if (!json_object_get(value, "rsum") || json_object_get(written, split)) continue;
-            json_object_set_new(written, split, json_true());
+            ct_json_set(written, split, json_true());
             write_split(page, runs, count, group, split);
         }
     }

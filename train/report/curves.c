@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/io/json.h"
 #include "train/report/plot.h"
 
 /* ---- what there is ----------------------------------------------------------------------- */
@@ -204,7 +205,7 @@ static bool write_others(FILE *page, const selection *s) {
                 if (!json_is_number(value) || is_known(key) || json_object_get(written, key)) {
                     continue;
                 }
-                json_object_set_new(written, key, json_true());
+                ct_json_set(written, key, json_true());
                 write_figure(page, s, &(figure){key, "", {key}, {NULL}, false});
             }
         }

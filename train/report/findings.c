@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tensor/core/excuse.h"
 #include "train/report/findings.h"
 
 #include <stdlib.h>

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/io/text_stream.h"
 #include "tensor/tensor.h"
 #include "train/report/html.h"
 
@@ -20,19 +21,17 @@ static const char *copy_to(FILE *page, const char *at, const char *mark) {
 
 bool ct_page_save(const char *path, const char *title, bool (*body)(FILE *page, void *context),
                   void *context) {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *page = open_memstream(&text, &size);
+    ct_text_stream stream;
+    FILE *page = ct_text_stream_open(&stream);
     if (!page) return ct_fail_bool("%s: out of memory", path);
     const char *rest = copy_to(page, template, "{{title}}");
     ct_html(page, title);
     rest = copy_to(page, rest, "{{body}}");
     bool done = body(page, context);
     fputs(rest, page);
-    bool wrong = ferror(page) != 0;
-    wrong = fclose(page) != 0 || wrong;
-    if (wrong && done) done = ct_fail_bool("%s: out of memory", path);
-    done = done && ct_file_write(path, text, size);
+    char *text = ct_text_stream_close(&stream, page);
+    if (done && !text) done = ct_fail_bool("%s: out of memory", path);
+    done = done && ct_ok() && ct_file_write(path, text, stream.size);
     free(text);
     return done;
 }

@@ -6,6 +6,7 @@
 
 #include <jpeglib.h>
 
+#include "tensor/core/excuse.h"
 #include "train/report/html.h"
 
 enum { QUALITY = 88 };
@@ -118,7 +119,7 @@ bool ct_picture_small(const char *path, const ct_picture_view *view, int side, c
 bool ct_picture_write(FILE *page, const char *path, int side, const char *alternative) {
     ct_picture picture;
     if (!ct_picture_small(path, NULL, side, &picture)) {
-        ct_error_clear();
+        if (!ct_error_excuse()) return false;
         fputs("<span class=\"missing\">picture cannot be read</span>", page);
         return true;
     }

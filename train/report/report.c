@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tensor/core/excuse.h"
 #include "train/report/attention.h"
 #include "train/report/compare.h"
 #include "train/report/curves.h"
@@ -32,8 +33,7 @@ typedef struct {
 /* What cannot be had is left out, and the page says why. */
 static bool leave_out(char **why) {
     *why = strdup(ct_error());
-    ct_error_clear();
-    return *why || ct_fail_bool("out of memory");
+    return ct_error_excuse() && (*why || ct_fail_bool("out of memory"));
 }
 
 static bool open_model(report *r) {

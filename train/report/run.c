@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tensor/io/json.h"
 #include "train/config/ini.h"
 #include "train/run/experiment.h"
 
@@ -14,8 +15,8 @@
 static bool take_line(json_t *lines, const char *path, int number, const char *line,
                       size_t length) {
     json_error_t wrong;
-    json_t *object = json_loadb(line, length, 0, &wrong);
-    if (json_is_object(object)) return json_array_append_new(lines, object) == 0;
+    json_t *object = ct_json_read(line, length, 0, &wrong);
+    if (json_is_object(object)) return ct_json_append(lines, object);
     json_decref(object);
     return ct_fail_bool("%s:%d: %s, expected a JSON object a line", path, number,
                         object ? "something else" : wrong.text);
@@ -25,6 +26,7 @@ static json_t *read_lines(const char *path) {
     size_t bytes = 0;
     char *text = ct_file_read(path, &bytes);
     json_t *lines = text ? json_array() : NULL;
+    if (text && !lines) ct_fail("%s: out of memory", path);
     int number = 1;
     for (const char *at = text; lines && ct_ok(); number++) {
         const char *end = memchr(at, '\n', bytes - (size_t)(at - text));
@@ -43,7 +45,7 @@ static json_t *read_results(const char *path) {
     size_t bytes = 0;
     char *text = ct_file_read(path, &bytes);
     json_error_t wrong = {0};
-    json_t *results = text ? json_loadb(text, bytes, 0, &wrong) : NULL;
+    json_t *results = text ? ct_json_read(text, bytes, 0, &wrong) : NULL;
     free(text);
     if (json_is_object(results) || !ct_ok()) return results;
     json_decref(results);

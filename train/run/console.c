@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tensor/io/json.h"
 #include "train/run/console.h"
 
 #include <errno.h>
@@ -223,7 +224,8 @@ void ct_console_step_line(const ct_console_step *step, int64_t number, double lr
 void ct_console_lines_aside(void) { lines_aside = true; }
 
 bool ct_console_json(json_t *object) {
-    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    bool whole = object && ct_ok();
+    char *text = whole ? ct_json_text(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(object);
     if (!text) return ct_fail_bool("out of memory");
     puts(text);

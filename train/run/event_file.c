@@ -67,35 +67,52 @@ static bool write_event(ct_event_file *events, Ct__Event *event) {
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-/* Size of the record at `at`, if it is whole and of a step up to `from_step`; else 0. */
-static size_t kept_record(const uint8_t *at, size_t left, int64_t from_step) {
+static bool is_of_validation(const Ct__Event *event) {
+    const Ct__Summary *summary =
+        event->what_case == CT__EVENT__WHAT_SUMMARY ? event->summary : NULL;
+    for (size_t i = 0; summary && i < summary->n_value; i++) {
+        const char *tag = summary->value[i]->tag;
+        if (tag && strncmp(tag, "dev/", 4) == 0) return true;
+    }
+    return false;
+}
+
+static bool is_kept(const Ct__Event *event, ct_log_position from) {
+    bool again = from.validation_due && is_of_validation(event);
+    return event->step < from.step || (event->step == from.step && !again);
+}
+
+/* Size of the record at `at`, if it is whole and kept; else 0, with an error without memory. */
+static size_t kept_record(const char *path, const uint8_t *at, size_t left, ct_log_position from) {
     if (left < HEAD + TAIL || get(at + 8, 4) != checksum(at, 8)) return 0;
     uint64_t size = get(at, 8);
     if (size > left - HEAD - TAIL ||
         get(at + HEAD + size, 4) != checksum(at + HEAD, (size_t)size)) {
         return 0;
     }
+    errno = 0;
     Ct__Event *event = ct__event__unpack(NULL, (size_t)size, at + HEAD);
-    bool keep = event && event->step <= from_step;
+    bool keep = event && is_kept(event, from);
+    if (!event && errno == ENOMEM) ct_fail("%s: out of memory", path);
     if (event) ct__event__free_unpacked(event, NULL);
     return keep ? HEAD + (size_t)size + TAIL : 0;
 }
 
-static bool cut_events(const char *path, int64_t from_step) {
+static bool cut_events(const char *path, ct_log_position from) {
     size_t bytes = 0, kept = 0, size;
-    char *data = from_step > 0 && access(path, F_OK) == 0 ? ct_file_read(path, &bytes) : NULL;
+    char *data = from.step > 0 && access(path, F_OK) == 0 ? ct_file_read(path, &bytes) : NULL;
     if (!ct_ok()) return false;
-    while ((size = kept_record((uint8_t *)data + kept, bytes - kept, from_step))) kept += size;
-    bool cut = ct_file_write(path, data ? data : "", kept);
+    while ((size = kept_record(path, (uint8_t *)data + kept, bytes - kept, from))) kept += size;
+    bool cut = ct_ok() && ct_file_write(path, data ? data : "", kept);
     free(data);
     return cut;
 }
 
-ct_event_file *ct_event_file_open(const char *folder, int64_t from_step) {
+ct_event_file *ct_event_file_open(const char *folder, ct_log_position from) {
     ct_event_file *events = calloc(1, sizeof *events);
     if (!events) return ct_fail("out of memory");
     events->path = ct_path(folder, CT_EVENT_FILE_NAME);
-    if (events->path && cut_events(events->path, from_step)) {
+    if (events->path && cut_events(events->path, from)) {
         events->file = fopen(events->path, "a");
         if (!events->file) ct_fail("%s: cannot be opened: %s", events->path, strerror(errno));
     }

@@ -17,9 +17,16 @@ enum { CT_EVENT_MOST_VALUES = 128 }; /* of one event; more are left out */
 
 typedef struct ct_event_file ct_event_file;
 
-/* Opens FOLDER/events.out.tfevents.cotangent; `from_step` above 0 keeps the events up to that step,
- * as far as they are whole, else the file starts empty. */
-ct_event_file *ct_event_file_open(const char *folder, int64_t from_step);
+/* Where a run goes on: what logs have of later steps it writes again, and of the step itself its
+ * validation, if that is due. Step 0 or below: nothing is kept. */
+typedef struct {
+    int64_t step;
+    bool validation_due;
+} ct_log_position;
+
+/* Opens FOLDER/events.out.tfevents.cotangent, of which the events before `from` are kept, as far as
+ * they are whole. */
+ct_event_file *ct_event_file_open(const char *folder, ct_log_position from);
 void ct_event_file_close(ct_event_file *events);
 /* Writes the numbers in `object` as one event and gives it to the file system. Those of objects in
  * it have tags like "dev/i2t/r1"; "step" and what is no number are left out. */

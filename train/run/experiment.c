@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tensor/core/excuse.h"
 #include "train/data/text.h"
 #include "train/run/console.h"
 #include "train/run/front.h"
@@ -172,7 +173,7 @@ static bool open_device(ct_experiment *e) {
     }
     char reason[1024]; /* "cuda: ..." */
     snprintf(reason, sizeof reason, "%s", ct_error());
-    ct_error_clear();
+    if (!ct_error_excuse()) return false;
     return strcmp(wanted, "auto") == 0 ||
            ct_fail_bool("[run] device = %s; cpu and auto run without", reason);
 }

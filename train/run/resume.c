@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/core/excuse.h"
+#include "tensor/io/json.h"
+#include "tensor/io/text_stream.h"
 #include "train/config/config_keys.h"
 #include "train/run/checkpoint.h"
 #include "train/run/console.h"
@@ -96,11 +99,10 @@ static void write_essence(FILE *out, const char *value) {
 }
 
 static char *essence(const char *value) {
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
+    ct_text_stream stream;
+    FILE *out = ct_text_stream_open(&stream);
     if (out) write_essence(out, value);
-    return out && fclose(out) == 0 ? text : NULL;
+    return ct_text_stream_close(&stream, out);
 }
 
 /* 1: equal, 0: not, -1: out of memory. */
@@ -133,14 +135,16 @@ static bool compare_entry(const resumption *r, const ct_description_entry *like,
 
 /* The names of a chain's modules in their order, from malloc. */
 static char *chain_of(const ct_description *model, const char *section) {
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
+    ct_text_stream stream;
+    FILE *out = ct_text_stream_open(&stream);
+    const char *between = "";
     for (int i = 0; out && i < model->count; i++) {
         const ct_description_entry *e = &model->entries[i];
-        if (strcmp(e->section, section) == 0) fprintf(out, "%s%s", ftell(out) ? ", " : "", e->key);
+        if (strcmp(e->section, section) != 0) continue;
+        fprintf(out, "%s%s", between, e->key);
+        between = ", ";
     }
-    return out && fclose(out) == 0 ? text : NULL;
+    return ct_text_stream_close(&stream, out);
 }
 
 static bool compare_chain(const resumption *r, const ct_description *then, const char *section) {
@@ -193,13 +197,13 @@ static const struct {
 static void add_number(json_t *to, const char *prefix, const char *member, int64_t value) {
     char name[64];
     snprintf(name, sizeof name, "%s%s", prefix, member);
-    json_object_set_new(to, name, json_sprintf("%" PRId64, value));
+    ct_json_set(to, name, json_sprintf("%" PRId64, value));
 }
 
 static void add_hash(json_t *to, const char *prefix, const char *member, uint64_t value) {
     char name[64];
     snprintf(name, sizeof name, "%s%s", prefix, member);
-    json_object_set_new(to, name, json_sprintf("%016" PRIx64, value));
+    ct_json_set(to, name, json_sprintf("%016" PRIx64, value));
 }
 
 static bool add_split(json_t *to, const char *prefix, const ct_split *split) {
@@ -247,15 +251,16 @@ char *ct_resume_data(const ct_prepared *p) {
     }
     if (vocabulary) add_hash(data, "", "vocabulary", hash);
     add_number(data, "", "batches", ct_batches_count(p->batches));
-    char *text = done ? json_dumps(data, JSON_COMPACT) : NULL;
+    char *text = done && ct_ok() ? ct_json_text(data, JSON_COMPACT) : NULL;
     json_decref(data);
     return text || !done ? text : ct_fail("resume: out of memory");
 }
 
 /* A member that either has not is not compared. */
 static bool compare_data(const resumption *r, const char *now_text, const char *then_text) {
-    json_t *now = json_loads(now_text, 0, NULL), *then = json_loads(then_text, 0, NULL);
-    bool good = true;
+    json_t *now = ct_json_read(now_text, strlen(now_text), 0, NULL);
+    json_t *then = ct_json_read(then_text, strlen(then_text), 0, NULL);
+    bool good = ct_ok();
     for (size_t i = 0; good && i < sizeof facts / sizeof *facts; i++) {
         const char *a = json_string_value(json_object_get(now, facts[i].member));
         const char *b = json_string_value(json_object_get(then, facts[i].member));
@@ -275,8 +280,7 @@ static bool compare_configs(const resumption *r, const char *then_text) {
     ct_config *then = ct_config_read_text(r->last, then_text);
     if (!then) {
         ct_console_line("%s: its configuration is not compared: %s", r->last, ct_error());
-        ct_error_clear();
-        return true;
+        return ct_error_excuse();
     }
     bool good = compare_keys(r, then) && compare_models(r, &then->model);
     ct_config_destroy(then);

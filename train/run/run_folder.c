@@ -16,17 +16,20 @@ static const char *const run_files[] = {"last.safetensors", "best.safetensors", 
 
 enum { RUN_FILES = sizeof run_files / sizeof *run_files };
 
-/* Where an earlier run's files wait until the new one has saved something. */
-#define REPLACED "replaced"
+const char *ct_run_folder_file(int i) { return i < RUN_FILES ? run_files[i] : NULL; }
 
-/* What is done to one of a run's files: `path` in the run folder, `aside` in that of the replaced.
- */
+/* Where an earlier run's files wait until the new one has saved something; and what that folder is
+ * called while they go there or come back: then what is beside it is the earlier run's, too. */
+#define REPLACED "replaced"
+#define MOVING "replaced.partial"
+
+/* What is done to one of a run's files: `path` in the run folder, `aside` in a folder there. */
 typedef bool file_action(const char *folder, const char *path, const char *aside);
 
-static bool each_file(const char *folder, file_action *action) {
+static bool each_file(const char *folder, const char *where, file_action *action) {
     for (int i = 0; i < RUN_FILES; i++) {
         char aside_name[64];
-        snprintf(aside_name, sizeof aside_name, REPLACED "/%s", run_files[i]);
+        snprintf(aside_name, sizeof aside_name, "%s/%s", where, run_files[i]);
         char *path = ct_path(folder, run_files[i]), *aside = ct_path(folder, aside_name);
         bool done = path && aside && action(folder, path, aside);
         free(path);
@@ -65,31 +68,43 @@ static bool drop_aside(const char *folder, const char *path, const char *aside) 
     return delete (aside);
 }
 
-static bool put_back(const char *folder, const char *path, const char *aside) {
+static bool drop_new(const char *folder, const char *path, const char *aside) {
     (void)folder;
-    return delete (path) && move(aside, path);
+    (void)aside;
+    return delete (path);
 }
 
-/* Ends the replacing of a run: its files have gone back, or go. */
-static bool end_replacing(const char *folder, file_action *action) {
-    char *aside = ct_path(folder, REPLACED);
+static bool put_back(const char *folder, const char *path, const char *aside) {
+    (void)folder;
+    return move(aside, path);
+}
+
+/* Does it with each file, if the folder `where` is there, which goes then, or becomes `next`. */
+static bool empty_aside(const char *folder, const char *where, file_action *action,
+                        const char *next) {
+    char *aside = ct_path(folder, where), *other = next ? ct_path(folder, next) : NULL;
     bool is_there = aside && access(aside, F_OK) == 0;
-    bool ended = aside && (!is_there || each_file(folder, action));
-    if (ended && is_there) rmdir(aside);
+    bool ended = aside && (other || !next) && (!is_there || each_file(folder, where, action));
+    if (ended && is_there && other) ended = move(aside, other);
+    else if (ended && is_there) rmdir(aside);
     free(aside);
+    free(other);
     return ended;
 }
 
 bool ct_run_folder_keep(const ct_config *config) {
-    return end_replacing(config->run_folder, drop_aside);
+    return empty_aside(config->run_folder, REPLACED, drop_aside, NULL);
 }
 
+/* Each step can be ended by a kill, and done again. */
 bool ct_run_folder_restore(const ct_config *config) {
-    return end_replacing(config->run_folder, put_back);
+    return empty_aside(config->run_folder, REPLACED, drop_new, MOVING) &&
+           empty_aside(config->run_folder, MOVING, put_back, NULL);
 }
 
 /* What a run that was killed left half replaced: it counts if it has saved something. */
 static bool settle(const ct_config *config) {
+    if (!empty_aside(config->run_folder, MOVING, put_back, NULL)) return false;
     char *last = ct_path(config->run_folder, "last.safetensors");
     bool saved = last && access(last, F_OK) == 0;
     free(last);
@@ -97,8 +112,10 @@ static bool settle(const ct_config *config) {
 }
 
 static bool begin_replacing(const char *folder) {
-    char *aside = ct_path(folder, REPLACED);
-    bool begun = aside && ct_make_folders(aside) && each_file(folder, set_aside);
+    char *moving = ct_path(folder, MOVING), *aside = ct_path(folder, REPLACED);
+    bool begun = moving && aside && ct_make_folders(moving) &&
+                 each_file(folder, MOVING, set_aside) && move(moving, aside);
+    free(moving);
     free(aside);
     return begun;
 }
@@ -110,7 +127,7 @@ static bool none_waits(const char *folder, const char *path, const char *aside) 
 }
 
 bool ct_run_folder_replaces(const ct_config *config) {
-    return !each_file(config->run_folder, none_waits);
+    return !each_file(config->run_folder, REPLACED, none_waits);
 }
 
 static bool is_free(const char *folder, const char *path, const char *aside) {
@@ -118,14 +135,15 @@ static bool is_free(const char *folder, const char *path, const char *aside) {
 }
 
 bool ct_run_folder_is_taken(const ct_config *config) {
-    return !each_file(config->run_folder, is_free);
+    return !each_file(config->run_folder, REPLACED, is_free) ||
+           !each_file(config->run_folder, MOVING, none_waits);
 }
 
 bool ct_run_folder_prepare(const ct_config *config, ct_run_mode mode) {
     const char *folder = config->run_folder;
     if (!ct_make_folders(folder) || !settle(config)) return false;
     if (mode == CT_RUN_RESUME) return true;
-    return mode == CT_RUN_NEW ? each_file(folder, refuse) : begin_replacing(folder);
+    return mode == CT_RUN_NEW ? each_file(folder, REPLACED, refuse) : begin_replacing(folder);
 }
 
 /* The part of the path that is there. */

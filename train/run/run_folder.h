@@ -13,6 +13,8 @@ typedef enum {
 
 /* Whether files can be written in a folder that is there, or it can be made; nothing is. */
 bool ct_run_folder_can_be(const char *folder);
+/* Name i of the files of a run; NULL beyond the last. */
+const char *ct_run_folder_file(int i);
 /* Whether a run is there that a new one would not go beside. */
 bool ct_run_folder_is_taken(const ct_config *config);
 

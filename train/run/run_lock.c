@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "tensor/io/file.h"
 #include "train/run/console.h"
 #include "train/run/experiment.h"
 
@@ -34,14 +34,8 @@ static void write_owner(int file) {
     if (ftruncate(file, 0) < 0 || pwrite(file, owner, (size_t)length, 0) < 0) return;
 }
 
-/* Whether the file is still the one at the path: its owner removes it when it ends. */
-static bool is_at(int file, const char *path) {
-    struct stat opened, there;
-    return fstat(file, &opened) == 0 && stat(path, &there) == 0 && opened.st_dev == there.st_dev &&
-           opened.st_ino == there.st_ino;
-}
-
-/* The file, locked; -1 and an error otherwise. */
+/* The file, locked; -1 and an error otherwise. Its owner removes it when it ends: then a new one is
+ * made. */
 static int open_locked(const char *folder, const char *path) {
     for (;;) {
         int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -62,8 +56,11 @@ static int open_locked(const char *folder, const char *path) {
             ct_console_line("%s: cannot be locked (%s): nothing keeps another run out", path,
                             strerror(wrong));
         }
-        if (is_at(file, path)) return file;
+        int there = ct_file_is_at(file, path);
+        if (there == 1) return file;
+        if (there < 0) ct_fail("%s: cannot be read: %s", path, strerror(errno));
         close(file);
+        if (there < 0) return -1;
     }
 }
 

@@ -13,9 +13,9 @@
 typedef struct ct_run_log ct_run_log;
 
 /* Opens FOLDER/metrics.jsonl and, for `tensorboard`, an event file with the same numbers
- * (train/run/event_file.h). `from_step` above 0 keeps what is there up to that step (a resumed run
- * writes the later steps again), 0 or below starts empty files. */
-ct_run_log *ct_run_log_open(const char *folder, int64_t from_step, bool tensorboard);
+ * (train/run/event_file.h). What is there is kept up to `from`: a resumed run writes the later
+ * steps again. */
+ct_run_log *ct_run_log_open(const char *folder, ct_log_position from, bool tensorboard);
 void ct_run_log_close(ct_run_log *log);
 /* The event file, which the log closes; NULL without one. */
 ct_event_file *ct_run_log_events(const ct_run_log *log);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "tensor/core/excuse.h"
 #include "train/run/console.h"
 
 /* Steps that a recording serves: of one shape, computing the same. */
@@ -91,13 +92,15 @@ static bool drop_gradient(void *context, const char *name, ct_tensor *tensor, bo
     return true;
 }
 
-/* A model that cannot be recorded is trained all the same. */
-static void give_up_recording(ct_steps *steps) {
+/* A model that cannot be recorded is trained all the same; false with the error where memory is
+ * short. */
+static bool give_up_recording(ct_steps *steps) {
     ct_console_line("steps are not recorded: %s", ct_error());
-    ct_error_clear();
+    if (!ct_error_excuse()) return false;
     ct_module_visit(ct_model_module(steps->config.experiment->model), drop_gradient, NULL);
     forget_all(steps);
     steps->records = false;
+    return true;
 }
 
 static ct_capture *record(const ct_steps *steps, const ct_batch *batch, ct_progress *progress) {
@@ -148,8 +151,7 @@ static bool take_recorded(ct_steps *steps, const ct_batch *batch, ct_progress *p
     }
     if (!entry->capture) entry->capture = record(steps, batch, progress);
     if (entry->capture) return repeat(steps, entry->capture, progress);
-    give_up_recording(steps);
-    return take_as_it_comes(steps, batch, progress);
+    return give_up_recording(steps) && take_as_it_comes(steps, batch, progress);
 }
 
 bool ct_steps_take(ct_steps *steps, const ct_batch *batch, ct_progress *progress) {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "autograd/profile.h"
+#include "tensor/io/json.h"
 #include "train/data/batches.h"
 #include "train/run/blame.h"
 #include "train/run/console.h"
@@ -93,7 +94,8 @@ static bool set_up(trainer *t) {
         return false;
     }
     if (!ct_run_folder_describe(t->in.experiment)) return false;
-    t->log = ct_run_log_open(c->run_folder, t->progress.step, c->tensorboard);
+    ct_log_position from = {t->progress.step, t->progress.validation_due};
+    t->log = ct_run_log_open(c->run_folder, from, c->tensorboard);
     t->interval = ct_interval_create(t->in.experiment->device);
     if (c->tensorboard && c->histograms && t->in.dev) {
         t->watched = ct_watched_create(t->in.experiment);
@@ -236,15 +238,15 @@ static bool log_interval(trainer *t) {
                   "pairs_per_second", s.pairs_per_second);
     for (int i = CT_LOSS_TOTAL + 1; i < CT_LOSS_COUNT; i++) {
         if (t->means.term[i] == 0) continue;
-        json_object_set_new(line, ct_loss_name((ct_loss_term)i), json_real(t->means.term[i]));
+        ct_json_set(line, ct_loss_name((ct_loss_term)i), json_real(t->means.term[i]));
     }
     if (t->means.reward > 0) {
-        json_object_set_new(line, "reward", json_real(t->means.reward));
-        json_object_set_new(line, "reward_spread", json_real(t->means.reward_spread));
+        ct_json_set(line, "reward", json_real(t->means.reward));
+        ct_json_set(line, "reward_spread", json_real(t->means.reward_spread));
     }
     ct_device device = t->in.experiment->device;
     if (device != CT_CPU) {
-        json_object_set_new(line, "device_bytes", json_integer(ct_memory_in_use(device)));
+        ct_json_set(line, "device_bytes", json_integer(ct_memory_in_use(device)));
     }
     return ct_run_log_write(t->log, line);
 }
@@ -316,13 +318,14 @@ static void end_epoch(trainer *t) {
     t->progress.batch = 0;
 }
 
-/* The run was ended before it had validated: the losses before that are not known any more. */
+/* The run was ended before it had validated, or begun the next epoch: the losses before that are
+ * not known any more. */
 static bool catch_up(trainer *t) {
-    if (!t->progress.validation_due) return true;
+    bool due = t->progress.validation_due;
     t->means.term[CT_LOSS_TOTAL] = NAN;
-    if (!validate(t)) return false;
+    if (due && !validate(t)) return false;
     end_epoch(t);
-    return save_last(t);
+    return !due || save_last(t);
 }
 
 /* ---- the loop ---------------------------------------------------------------------------- */
@@ -333,11 +336,11 @@ static bool after_step(trainer *t) {
     bool epoch_ends = t->progress.batch == ct_batches_count(t->in.batches);
     bool validates = validates_after(t, t->progress.step, t->progress.batch);
     bool logs = t->progress.step % c->log_every == 0 || epoch_ends;
+    t->progress.validation_due = validates && t->in.dev;
     if ((logs || validates) && !read_means(t)) return false;
     ct_console_step step = console_step(t);
     ct_console_progress(&step);
     if (logs && !log_interval(t)) return false;
-    t->progress.validation_due = validates && t->in.dev;
     if (t->progress.validation_due && !(save_last(t) && validate(t))) return false;
     if (logs && !start_interval(t)) return false;
     end_epoch(t);

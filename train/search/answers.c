@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "tensor/io/json.h"
 #include "train/run/console.h"
 
 /* What is shown of an answer; NULL: it has none. */
@@ -45,11 +46,11 @@ json_t *ct_text_json(const char *text) {
 static json_t *answer_json(const ct_index_split *s, ct_index_side side, const ct_answer *answer) {
     shown a = show(s, side, answer->row);
     json_t *object = json_object();
-    json_object_set_new(object, "score", json_real(answer->score));
-    json_object_set_new(object, "split", ct_text_json(s->name));
-    json_object_set_new(object, "image", json_integer(a.image));
-    if (a.picture) json_object_set_new(object, "picture", ct_text_json(a.picture));
-    if (a.caption) json_object_set_new(object, "caption", ct_text_json(a.caption));
+    ct_json_set(object, "score", json_real(answer->score));
+    ct_json_set(object, "split", ct_text_json(s->name));
+    ct_json_set(object, "image", json_integer(a.image));
+    if (a.picture) ct_json_set(object, "picture", ct_text_json(a.picture));
+    if (a.caption) ct_json_set(object, "caption", ct_text_json(a.caption));
     return object;
 }
 
@@ -58,7 +59,7 @@ json_t *ct_answers_json(const ct_index *index, ct_index_side side, const ct_answ
     json_t *list = json_array();
     for (int64_t i = 0; i < count; i++) {
         const ct_index_split *s = &index->splits[answers[i].split];
-        json_array_append_new(list, answer_json(s, side, &answers[i]));
+        ct_json_append(list, answer_json(s, side, &answers[i]));
     }
     return list;
 }

@@ -11,7 +11,8 @@
  * caption that was found. */
 void ct_answers_print(const ct_index *index, ct_index_side side, const ct_answer *answers,
                       int64_t count);
-/* [{"score", "split", "image", "picture", "caption"}, ...], without what there is not. */
+/* [{"score", "split", "image", "picture", "caption"}, ...], without what there is not; an error
+ * where there is no memory for it. */
 json_t *ct_answers_json(const ct_index *index, ct_index_side side, const ct_answer *answers,
                         int64_t count);
 

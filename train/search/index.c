@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "tensor/core/excuse.h"
 #include "train/run/console.h"
 #include "train/search/index_parts.h"
 
@@ -158,15 +159,21 @@ static void free_split(ct_index_split *s) {
     *s = (ct_index_split){0};
 }
 
-ct_index *ct_index_create(const ct_experiment *e, int splits) {
+bool ct_index_model_of(const ct_experiment *e, ct_index_model *model) {
+    *model =
+        (ct_index_model){.measure = ct_model_measure(e->model), .width = ct_model_width(e->model)};
+    return ct_index_fingerprint(e, model->fingerprint);
+}
+
+ct_index *ct_index_create(const ct_index_model *model, int splits) {
     ct_index *index = calloc(1, sizeof *index);
     if (!index) return ct_fail("out of memory");
-    index->measure = ct_model_measure(e->model);
+    index->measure = model->measure;
+    memcpy(index->fingerprint, model->fingerprint, sizeof index->fingerprint);
     index->splits = calloc((size_t)splits + 1, sizeof *index->splits);
-    if (!index->splits) ct_fail("out of memory");
-    if (ct_ok() && ct_index_fingerprint(e, index->fingerprint)) return index;
+    if (index->splits) return index;
     ct_index_close(index);
-    return NULL;
+    return ct_fail("out of memory");
 }
 
 static void take_out(ct_searched_splits *splits, int at) {
@@ -177,7 +184,9 @@ static void take_out(ct_searched_splits *splits, int at) {
 }
 
 ct_index *ct_index_make(const ct_experiment *e, ct_searched_splits *splits, bool captions) {
-    ct_index *index = ct_index_create(e, splits->count);
+    ct_index_model model;
+    bool known = ct_index_model_of(e, &model);
+    ct_index *index = known ? ct_index_create(&model, splits->count) : NULL;
     while (index && ct_ok() && index->count < splits->count) {
         ct_index_split *s = &index->splits[index->count];
         if (make_split(s, e, splits->names[index->count], captions)) {
@@ -185,7 +194,7 @@ ct_index *ct_index_make(const ct_experiment *e, ct_searched_splits *splits, bool
             continue;
         }
         free_split(s);
-        if (!splits->all || ct_experiment_is_recorded(e)) break;
+        if (!splits->all || ct_experiment_is_recorded(e) || ct_error_is_of_memory()) break;
         ct_console_line("left out: %s", ct_error());
         ct_error_clear();
         take_out(splits, index->count);

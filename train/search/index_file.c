@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistr.h>
 
+#include "tensor/io/text_stream.h"
 #include "train/data/text.h"
 #include "train/run/weight_file.h"
 #include "train/search/index_parts.h"
@@ -102,15 +103,15 @@ static bool list_split(listed *list, const ct_index_split *s, const char *path) 
 
 /* The names of the splits, a line each; from malloc. */
 static char *join_names(const ct_index *index, const char *path) {
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
+    ct_text_stream stream;
+    FILE *out = ct_text_stream_open(&stream);
     if (!out) return ct_fail("%s: out of memory", path);
     for (int i = 0; i < index->count; i++) {
         fprintf(out, "%s%s", i ? "\n" : "", index->splits[i].name);
         if (strchr(index->splits[i].name, '\n')) ct_fail("%s: a line break in a name", path);
     }
-    if (fclose(out) != 0 && ct_ok()) ct_fail("%s: out of memory", path);
+    char *text = ct_text_stream_close(&stream, out);
+    if (!text) ct_fail("%s: out of memory", path);
     if (ct_ok()) return text;
     free(text);
     return NULL;
@@ -254,10 +255,14 @@ static int count_lines(const char *text) {
 }
 
 ct_index *ct_index_open(const ct_experiment *e, const char *path) {
-    reading r = {
-        .path = path, .file = ct_safetensors_open(path), .width = ct_model_width(e->model)};
+    ct_index_model model;
+    return ct_index_model_of(e, &model) ? ct_index_read(&model, path) : NULL;
+}
+
+ct_index *ct_index_read(const ct_index_model *model, const char *path) {
+    reading r = {.path = path, .file = ct_safetensors_open(path), .width = model->width};
     const char *names = r.file ? ct_safetensors_metadata(r.file, SPLITS) : NULL;
-    ct_index *index = r.file ? ct_index_create(e, names ? count_lines(names) : 0) : NULL;
+    ct_index *index = r.file ? ct_index_create(model, names ? count_lines(names) : 0) : NULL;
     if (!index) {
         ct_safetensors_close(r.file);
         return NULL;

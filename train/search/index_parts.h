@@ -5,8 +5,18 @@
 
 #include "train/search/index.h"
 
-/* One with the model's measure and fingerprint, and room for so many splits; it has none. */
-ct_index *ct_index_create(const ct_experiment *experiment, int splits);
+/* What of a model an index is of. */
+typedef struct {
+    ct_measure measure;
+    int64_t width;
+    char fingerprint[24];
+} ct_index_model;
+
+bool ct_index_model_of(const ct_experiment *experiment, ct_index_model *model);
+/* One of a model, with room for so many splits; it has none. */
+ct_index *ct_index_create(const ct_index_model *model, int splits);
+/* As ct_index_open. */
+ct_index *ct_index_read(const ct_index_model *model, const char *path);
 /* "0123456789abcdef": of the model's graph, vocabulary, parameters and buffers, and of the settings
  * that change its embeddings. */
 bool ct_index_fingerprint(const ct_experiment *experiment, char text[24]);
