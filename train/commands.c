@@ -28,6 +28,8 @@ bool ct_export_command(ct_config *config, const char *path, ct_weights weights) 
 
 /* ---- embeddings -------------------------------------------------------------------------- */
 
+const char *const ct_embedding_files[2] = {"img_embs.npy", "cap_embs.npy"};
+
 static bool save_tensor(const char *folder, const char *name, const ct_tensor *x) {
     char *path = ct_path(folder, name);
     bool saved = path && ct_npy_save(path, x);
@@ -39,8 +41,8 @@ static bool save_tensor(const char *folder, const char *name, const ct_tensor *x
 /* captions NULL: the split has none. */
 static bool save_embeddings(const char *folder, const char *split, const ct_tensor *images,
                             const ct_tensor *captions) {
-    static const char name[] = "cap_embs.npy";
-    if (!save_tensor(folder, "img_embs.npy", images)) return false;
+    const char *name = ct_embedding_files[1];
+    if (!save_tensor(folder, ct_embedding_files[0], images)) return false;
     if (captions) return save_tensor(folder, name, captions);
     char *path = ct_path(folder, name);
     bool earlier = path && access(path, F_OK) == 0;

@@ -30,6 +30,8 @@ bool ct_evaluate_command(ct_config *config, const char *split, ct_weights weight
  * the released code's; a line says what has no name there. */
 bool ct_export_command(ct_config *config, const char *path, ct_weights weights);
 
+/* The two names below. */
+extern const char *const ct_embedding_files[2];
 /* Writes FOLDER/img_embs.npy (a row an image) and, if the split has captions, cap_embs.npy (a row a
  * caption), as rankings take them, in the configured dtype. The folder is made if it is not there.
  * With recorded batches the split is "recorded": the first of them, a row a pair. */

@@ -12,6 +12,7 @@
 #include "train/commands.h"
 #include "train/report/report.h"
 #include "train/run/console.h"
+#include "train/run/output_path.h"
 #include "train/run/restart.h"
 #include "train/run/terminal.h"
 #include "train/run/trainer.h"
@@ -411,6 +412,34 @@ static bool command_is_search(const arguments *a) {
     return a->query.sentence || a->query.picture || a->query.file || a->query.interactive;
 }
 
+/* The paths that are given of what a command writes, none of which may be what it reads. */
+static bool check_outputs(const arguments *a, const ct_config *config) {
+    const char *inputs[3 * MOST_REPEATS + 4];
+    int count = 0;
+    for (int i = 0; i < a->weights_count; i++) inputs[count++] = a->weights[i];
+    for (int i = 0; i < a->compare_count; i++) inputs[count++] = a->compare[i];
+    for (int i = 0; i < a->evaluation.judgment_count; i++) inputs[count++] = a->judgments[i];
+    inputs[count] = NULL;
+    char *embeddings[2] = {NULL, NULL};
+    if (a->embed && a->out) {
+        for (int i = 0; i < 2; i++) embeddings[i] = ct_path(a->out, ct_embedding_files[i]);
+        if (!ct_ok()) return false;
+    }
+    const struct {
+        const char *option, *path;
+    } outputs[] = {{"--index", a->index},
+                   {"--export", a->export},
+                   {"--out", a->embed ? NULL : a->out},
+                   {"--embed", embeddings[0]},
+                   {"--embed", embeddings[1]}};
+    for (size_t i = 0; i < sizeof outputs / sizeof *outputs && ct_ok(); i++) {
+        if (outputs[i].path) ct_output_may_be(config, outputs[i].option, outputs[i].path, inputs);
+    }
+    free(embeddings[0]);
+    free(embeddings[1]);
+    return ct_ok();
+}
+
 static bool run(const arguments *a, ct_config *config, int *status) {
     ct_set_threads((int)config->threads);
     ct_train_options training = {a->mode, a->init, a->other_graph, a->steps, a->dump_steps};
@@ -535,7 +564,7 @@ int main(int argc, char **argv) {
     }
     int status = 0;
     ct_config *config = read_config(&a);
-    bool done = config && run(&a, config, &status);
+    bool done = config && check_outputs(&a, config) && run(&a, config, &status);
     ct_config_destroy(config);
     if (done) return status;
     ct_console_end_progress();

@@ -9,7 +9,8 @@
 
 /* As json_loadb; the thread's error is set only where there is no memory. */
 json_t *ct_json_read(const char *text, size_t bytes, size_t flags, json_error_t *error);
-/* As json_dumps: from malloc. NULL, without an error, where `root` is NULL or there is no memory. */
+/* As json_dumps: from malloc. NULL, without an error, where `root` is NULL or there is no memory.
+ */
 char *ct_json_text(const json_t *root, size_t flags);
 
 /* Take over `value`. False with an error where it is NULL, or there is no memory. */
