@@ -150,6 +150,23 @@ def results_seeds():
     yield "ends", b'{"parameters":1e300,"steps":-1e300,"train_seconds":1e300,"peak_memory_bytes":1.7e308,"versions":{}}'
 
 
+def index_seeds():
+    def index(tensors, splits, measure="cosine"):
+        return safetensors(tensors, {"cotangent.index": "1", "cotangent.model": "0123456789abcdef",
+                                     "cotangent.measure": measure, "cotangent.splits": splits})
+    rows = {"0.images": ("F16", [2, 2], bytes(8)), "0.captions": ("F16", [3, 2], bytes(12)),
+            "0.image_of": ("I64", [3], i64(0, 0, 1)), "0.caption_text": ("U8", [12], b"a\nb b\nc\xc3\xa9 d\n")}
+    yield "captions", index(rows, "test")
+    pictures = {"1.images": ("F16", [1, 2], bytes(4)), "1.picture_text": ("U8", [8], b"a/b.png\n")}
+    yield "two", index({**rows, **pictures}, "test\npictures")
+
+
+def judgments_seeds():
+    yield "both", json.dumps({"name": "made up", "image_to_text": {"0": [0, 1], "2": [5]},
+                              "text_to_image": {"3": [1], "0": [2, 0, 1]}}).encode()
+    yield "one", b'{"name": "\xc3\xa9", "text_to_image": {"1": [0]}}'
+
+
 def checksum(data):
     """TFRecord's: CRC-32C, masked."""
     crc = 0xffffffff
@@ -190,7 +207,7 @@ READERS = {"npy": npy_seeds, "safetensors": safetensors_seeds, "vocabulary": voc
            "configuration": configuration_seeds, "captions": captions_seeds, "ids": ids_seeds,
            "word_vectors": word_vectors_seeds, "pictures": pictures_seeds, "recorded": recorded_seeds,
            "training": training_seeds, "metrics": metrics_seeds, "results": results_seeds, "events": events_seeds,
-           "requests": requests_seeds}
+           "requests": requests_seeds, "index": index_seeds, "judgments": judgments_seeds}
 
 
 def main():
