@@ -2,9 +2,10 @@
 /* What the two halves of the preloaded library share: which of the counted events fails.
  *
  * CT_FAULT says it: "KIND NUMBER once|on|kill [ERRNO]", the NUMBER-th (from 1) of a kind alone,
- * or it and all after it, or it ends the process as kill -9 does. CT_FAULT_LOG names a file to which a
- * line goes for each event, "KIND HASH LIBRARY" with a hash of the calls that led there and who asked,
- * or, where something is to fail, for the first that did. Counted is from the beginning of main. */
+ * or it and all after it, or it ends the process as kill -9 does. CT_FAULT_LOG names a file to
+ * which a line goes for each event, "KIND HASH LIBRARY" with a hash of the calls that led there and
+ * who asked, or, where something is to fail, for the first that did. Counted is from the beginning
+ * of main. */
 #ifndef CT_FAULTS_H
 #define CT_FAULTS_H
 

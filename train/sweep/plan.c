@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/io/text_stream.h"
 #include "train/config/config_keys.h"
 #include "train/config/difference.h"
 #include "train/config/ini.h"
@@ -197,18 +198,17 @@ static void put_plain(FILE *out, const char *value) {
 
 /* "lr=1e-3,seed=1" */
 static char *name_values(const ct_sweep *s, const ct_sweep_run *run, bool with_seed) {
-    char *name = NULL;
-    size_t size;
-    FILE *out = open_memstream(&name, &size);
+    ct_text_stream stream;
+    FILE *out = ct_text_stream_open(&stream);
+    const char *between = "";
     for (int k = 0; out && k < s->key_count; k++) {
         if (!with_seed && strcmp(s->keys[k].name, "run.seed") == 0) continue;
-        if (ftell(out) > 0) fputc(',', out);
-        fprintf(out, "%s=", short_name(s, k));
+        fprintf(out, "%s%s=", between, short_name(s, k));
         put_plain(out, run->value[k]);
+        between = ",";
     }
-    if (out && fclose(out) == 0 && name) return name;
-    free(name);
-    return ct_fail("--sweep: out of memory");
+    char *name = ct_text_stream_close(&stream, out);
+    return name ? name : ct_fail("--sweep: out of memory");
 }
 
 char *ct_sweep_setting_name(const ct_sweep *s, const ct_sweep_run *run) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/io/json.h"
 #include "train/report/compare.h"
 #include "train/report/report.h"
 #include "train/run/console.h"
@@ -27,7 +28,7 @@ static void add_splits(json_t *splits, const json_t *results) {
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)results, name, value) {
-        if (json_object_get(value, "rsum")) json_object_set_new(splits, name, json_true());
+        if (json_object_get(value, "rsum")) ct_json_set(splits, name, json_true());
     }
 }
 
@@ -118,7 +119,7 @@ static json_t *values_json(const ct_sweep *sweep, const ct_sweep_run *run, bool 
     json_t *object = json_object();
     for (int k = 0; k < sweep->key_count; k++) {
         if (!with_seed && strcmp(sweep->keys[k].name, "run.seed") == 0) continue;
-        json_object_set_new(object, sweep->keys[k].name, json_string(run->value[k]));
+        ct_json_set(object, sweep->keys[k].name, json_string(run->value[k]));
     }
     return object;
 }
@@ -127,13 +128,14 @@ static json_t *run_json(const finished *f, const ct_job *job) {
     static const char *const states[] = {"waits", "interrupted", "done", "failed"};
     json_t *object = json_pack("{s:s, s:o, s:s}", "folder", job->run->name, "settings",
                                values_json(f->sweep, job->run, true), "state", states[job->state]);
-    if (job->why) json_object_set_new(object, "why", json_string(job->why));
+    if (job->why) ct_json_set(object, "why", json_string(job->why));
     for (int i = 0; i < f->count; i++) {
         const char *split;
         json_t *unused;
         if (f->run[i] != job->run) continue;
         json_object_foreach(f->splits, split, unused) {
-            json_object_set(object, split, json_object_get(f->record[i]->results, split));
+            json_t *of_run = json_object_get(f->record[i]->results, split);
+            if (of_run) ct_json_set(object, split, json_incref(of_run));
         }
     }
     return object;
@@ -155,12 +157,12 @@ static json_t *split_json(const finished *f, int group, const char *split) {
         for (int k = 0; k < 3; k++) {
             char path[16];
             snprintf(path, sizeof path, "%s/%s", ways[way], recalls[k]);
-            json_object_set_new(one, recalls[k], spread_json(f, group, split, path, &runs));
+            ct_json_set(one, recalls[k], spread_json(f, group, split, path, &runs));
         }
-        json_object_set_new(object, ways[way], one);
+        ct_json_set(object, ways[way], one);
     }
-    json_object_set_new(object, "rsum", spread_json(f, group, split, "rsum", &runs));
-    json_object_set_new(object, "runs", json_integer(runs));
+    ct_json_set(object, "rsum", spread_json(f, group, split, "rsum", &runs));
+    ct_json_set(object, "runs", json_integer(runs));
     return object;
 }
 
@@ -170,19 +172,18 @@ static json_t *setting_json(const finished *f, int group) {
     const char *split;
     json_t *unused;
     json_object_foreach(f->splits, split, unused) {
-        json_object_set_new(object, split, split_json(f, group, split));
+        ct_json_set(object, split, split_json(f, group, split));
     }
     return object;
 }
 
 static bool write_json(const finished *f, const ct_job *jobs, const char *folder) {
     json_t *runs = json_array(), *settings = json_array();
-    for (int i = 0; i < f->sweep->run_count; i++)
-        json_array_append_new(runs, run_json(f, &jobs[i]));
-    for (int g = 0; g < f->groups; g++) json_array_append_new(settings, setting_json(f, g));
+    for (int i = 0; i < f->sweep->run_count; i++) ct_json_append(runs, run_json(f, &jobs[i]));
+    for (int g = 0; g < f->groups; g++) ct_json_append(settings, setting_json(f, g));
     json_t *root =
         json_pack("{s:s, s:o, s:o}", "sweep", f->sweep->text, "settings", settings, "runs", runs);
-    char *text = root ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
+    char *text = ct_ok() ? ct_json_text(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
     char *path = ct_path(folder, "sweep.json");
     bool done = path && (text ? ct_file_write(path, text, strlen(text))
                               : ct_fail_bool("%s: out of memory", path));
