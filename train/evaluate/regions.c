@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tensor/core/excuse.h"
 #include "train/evaluate/regions.h"
 
 #include <inttypes.h>
@@ -46,11 +47,12 @@ bool ct_region_find(const ct_experiment *e, const ct_tensor *boxes, int64_t imag
 ct_images *ct_region_pictures(const ct_split *split) {
     char *list = NULL;
     if (split->images->picture) return NULL;
-    if (asprintf(&list, "%s/%s_pictures.txt", split->folder, split->name) < 0) return NULL;
+    if (asprintf(&list, "%s/%s_pictures.txt", split->folder, split->name) < 0)
+        return ct_fail("out of memory");
     ct_picture_view view = ct_picture_view_defaults(64);
     ct_images *shown = access(list, F_OK) == 0 ? ct_images_open_pictures(list, &view, 1) : NULL;
     free(list);
-    ct_error_clear();
+    ct_error_excuse();
     if (!shown || shown->count == split->image_count + split->images_left_out) return shown;
     ct_images_close(shown);
     return NULL;

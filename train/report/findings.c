@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tensor/core/excuse.h"
 #include "train/report/findings.h"
 
 #include <stdlib.h>

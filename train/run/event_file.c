@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "event.pb-c.h"
+#include "tensor/io/text_stream.h"
 #include "train/config/config_keys.h"
 #include "train/run/experiment.h"
 
@@ -257,18 +258,18 @@ static bool write_plugin(ct_event_file *events, int64_t step, const char *plugin
 
 /* Texts are Markdown there: four spaces before a line leave it as it is. */
 static bool write_text(ct_event_file *events, const ct_config *config) {
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
+    ct_text_stream stream;
+    FILE *out = ct_text_stream_open(&stream);
     if (!out) return ct_fail_bool("%s: out of memory", events->path);
     fputs("    ", out);
     for (const char *at = config->text; *at; at++) {
         fputc(*at, out);
         if (*at == '\n' && at[1]) fputs("    ", out);
     }
-    bool written = fclose(out) == 0 ? write_plugin(events, 0, "text", "configuration",
-                                                   (ProtobufCBinaryData){0}, text)
-                                    : ct_fail_bool("%s: out of memory", events->path);
+    char *text = ct_text_stream_close(&stream, out);
+    bool written =
+        text ? write_plugin(events, 0, "text", "configuration", (ProtobufCBinaryData){0}, text)
+             : ct_fail_bool("%s: out of memory", events->path);
     free(text);
     return written;
 }

@@ -408,13 +408,14 @@ static int evaluate_all(const trainer *t, ct_retrieval *dev, ct_retrieval *rows)
 /* The recalls of the end, as "results/test/rsum", and that it is one. */
 static bool end_events(const trainer *t, const ct_results *results) {
     ct_event_file *events = ct_run_log_events(t->log);
-    json_t *object = events ? json_object() : NULL, *splits = json_object();
+    if (!events) return true;
+    json_t *object = json_object(), *splits = json_object();
     for (int i = 0; i < results->count; i++) {
-        json_object_set_new(splits, results->names[i], ct_retrieval_json(&results->rows[i]));
+        ct_json_set(splits, results->names[i], ct_retrieval_json(&results->rows[i]));
     }
-    json_object_set_new(object, "results", splits);
-    bool written = !events || (ct_event_file_write(events, results->steps, object) &&
-                               ct_event_file_end(events, results->steps));
+    bool written = ct_json_set(object, "results", splits) &&
+                   ct_event_file_write(events, results->steps, object) &&
+                   ct_event_file_end(events, results->steps);
     json_decref(object);
     return written;
 }
