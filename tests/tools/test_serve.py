@@ -303,6 +303,29 @@ class Serve(unittest.TestCase):
                 server.ask("/api/search-image", method="POST", body=bytes(changed))
             server.answers()
 
+    def test_pictures_that_are_gone_by_now(self) -> None:
+        file, kept = self.folder / "data" / "dev4.png", self.folder / "kept.png"
+        for run in (self.features, self.pictures):
+            with Server(run, "--serve", "0") as server:
+                file.rename(kept)
+                try:
+                    for put, status in ((lambda: None, 404), (lambda: os.mkfifo(file), 404), (lambda: file.mkdir(), 404),
+                                        (lambda: file.write_text("no picture"), 500)):
+                        put()
+                        server.json("/pictures/4", status)
+                        image = server.json("/api/images/4")  # what is known of it stays
+                        self.assertEqual(image["captions"], ["a green circle", "circle green"])
+                        self.assertEqual("attention" in image, run == self.features)
+                        if file.is_dir():
+                            file.rmdir()
+                        else:
+                            file.unlink(missing_ok=True)
+                finally:
+                    kept.rename(file)
+                self.assertEqual(server.ask("/pictures/4")[0], 200)
+                self.assertIn("attention", server.json("/api/images/4"))
+                server.answers()
+
     def test_bodies_are_bounded(self) -> None:
         with Server(self.pictures, "--serve", "0") as server:
             post = "POST /api/search-image HTTP/1.1"

@@ -128,14 +128,24 @@ static ct_tensor *look_at_features(const ct_experiment *e, const ct_split *split
     return done ? y : NULL;
 }
 
+/* What is wrong with a picture that can no longer be read, /pictures/ID says. */
+static ct_tensor *look_at_file(const ct_served *served, const char *path, json_t *object) {
+    ct_picture picture;
+    struct stat file;
+    if (!ct_served_is_file(path, &file)) return NULL;
+    if (!ct_picture_read(path, CT_PICTURE_MOST_PIXELS, &picture)) {
+        ct_error_clear();
+        return NULL;
+    }
+    ct_tensor *y = ct_look_at_picture(served, &picture, path, object);
+    ct_picture_free(&picture);
+    return y;
+}
+
 ct_tensor *ct_look_at_image(const ct_served *served, int split, int64_t image, json_t *object) {
     const ct_experiment *e = served->experiment;
     const ct_split *features = served->splits[split].split;
     if (!e->pictures) return features ? look_at_features(e, features, image, object) : NULL;
     const char *path = ct_served_picture(served, split, image);
-    ct_picture picture;
-    if (!path || !ct_picture_read(path, CT_PICTURE_MOST_PIXELS, &picture)) return NULL;
-    ct_tensor *y = ct_look_at_picture(served, &picture, path, object);
-    ct_picture_free(&picture);
-    return y;
+    return path ? look_at_file(served, path, object) : NULL;
 }

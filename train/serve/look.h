@@ -20,7 +20,7 @@ ct_tensor *ct_look_at_sentence(const ct_served *served, const char *sentence, js
 ct_tensor *ct_look_at_picture(const ct_served *served, const ct_picture *picture, const char *name,
                               json_t *object);
 /* The same of an image that is searched: of its picture, or of its features where they are there.
- * NULL without an error, and nothing added, where neither is. */
+ * NULL without an error, and nothing added, where neither is, or the picture cannot be read. */
 ct_tensor *ct_look_at_image(const ct_served *served, int split, int64_t image, json_t *object);
 
 #endif

@@ -57,3 +57,7 @@ const char *ct_served_picture(const ct_served *served, int split, int64_t image)
     if (s->picture) return s->picture[image];
     return shown ? shown->picture[image] : NULL;
 }
+
+bool ct_served_is_file(const char *path, struct stat *file) {
+    return stat(path, file) == 0 && S_ISREG(file->st_mode);
+}

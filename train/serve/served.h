@@ -4,6 +4,8 @@
 #ifndef CT_SERVED_H
 #define CT_SERVED_H
 
+#include <sys/stat.h>
+
 #include "train/pictures/picture.h"
 #include "train/search/search.h"
 
@@ -31,5 +33,8 @@ void ct_served_close(ct_served *served);
 bool ct_served_find(const ct_served *served, int64_t id, int *split, int64_t *image);
 /* The file of an image's picture, or NULL. */
 const char *ct_served_picture(const ct_served *served, int split, int64_t image);
+/* Whether that file is still one: to read from what may have been put in its place (a pipe, a
+ * device) could take for ever. */
+bool ct_served_is_file(const char *path, struct stat *file);
 
 #endif
