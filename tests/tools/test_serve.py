@@ -453,9 +453,10 @@ class Serve(unittest.TestCase):
         with Server(self.features, "--serve", "0", "--address", "0.0.0.0") as server:
             self.assertEqual(server.ask("/api/about", headers={"Host": "my.host"})[0], 200)
         if socket.has_ipv6 and Path("/proc/net/if_inet6").exists() and Path("/proc/net/if_inet6").read_text():
-            with Server(self.features, "--serve", "0", "--address", "::1") as server:
-                server.answers()
-                self.assertEqual(server.ask("/api/about", headers={"Host": "my.host"})[0], 421)
+            for address in ("::1", "::ffff:127.0.0.1"):
+                with Server(self.features, "--serve", "0", "--address", address) as server:
+                    server.answers()
+                    self.assertEqual(server.ask("/api/about", headers={"Host": "my.host"})[0], 421)
 
 
 if __name__ == "__main__":
