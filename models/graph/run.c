@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Running a chain of modules: each in a scope of its own, so that only what its gradient needs
  * stays, or not even that. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "models/graph/graph.h"
 
 int ct_graph_start(const ct_graph_chain *chain, const ct_tensor *images, int64_t features) {
@@ -122,6 +125,19 @@ static ct_tensor *sum_of(const ct_graph_node *node, const ct_graph_state *state,
     return ct_add(x, pools || !x ? y : laid(state, y, ct_ndim(x) == 2));
 }
 
+/* Anomaly mode names an operation: here it is known of which module. */
+static ct_tensor *fail_in(const ct_graph_chain *chain, const ct_graph_node *node) {
+    static const char anomaly[] = "anomaly: ";
+    size_t length = sizeof anomaly - 1;
+    if (!ct_error() || strncmp(ct_error(), anomaly, length) != 0) return NULL;
+    char *what = strdup(ct_error() + length);
+    if (!what) return NULL;
+    ct_error_clear();
+    ct_fail("%sat [%s] %s (%s): %s", anomaly, chain->section, node->name, node->kind->name, what);
+    free(what);
+    return NULL;
+}
+
 ct_tensor *ct_graph_forward(const ct_graph_chain *chain, ct_graph_state *state, ct_tensor *x) {
     return ct_graph_forward_part(chain, 0, chain->nodes, state, x);
 }
@@ -135,7 +151,7 @@ ct_tensor *ct_graph_forward_part(const ct_graph_chain *chain, int first, int end
         bool twice = node->checkpointed && ct_grad_enabled();
         ct_tensor *y = (twice ? run_twice : run)(node, state, input_of(node, state, input));
         x = node->adds ? sum_of(node, state, x, y) : y;
-        if (!x) return NULL;
+        if (!x) return fail_in(chain, node);
     }
     return x;
 }

@@ -130,5 +130,27 @@ START_TEST(all_images_far_from_1) {
 }
 END_TEST
 
+/* No sample is to blame: said are the step, the parameter, the loss's term, and of the step
+ * computed again the module and its operation; what was saved before can be gone on from. */
+START_TEST(a_rate_that_is_too_high) {
+    static const char *const texts[] = {"train: step ",
+                                        ": optimizer_step: the gradient of '",
+                                        "' is not finite; computed again: the ",
+                                        " loss is not finite; anomaly: at [",
+                                        "output 0 of '",
+                                        NULL};
+    char *folder = tiny_experiment(), said[OUTPUT_SIZE], arguments[1024];
+    train(folder, "--set train.epochs=1");
+    snprintf(arguments, sizeof arguments, "%s/tiny.ini --resume --set train.lr=1e6", folder);
+    ck_assert_int_eq(run_train(arguments, said), 2);
+    for (const char *at = said, *const *text = texts; *text; text++) {
+        at = strstr(at, *text);
+        ck_assert_msg(at, "'%s' not in its place in:\n%s", *text, said);
+    }
+    train(folder, "--resume");
+    folder_remove(folder);
+}
+END_TEST
+
 TEST_MAIN("numbers", a_feature_that_is_0_in_all_regions, an_image_of_zeros, one_image_out_of_range,
-          all_images_far_from_1)
+          all_images_far_from_1, a_rate_that_is_too_high)

@@ -88,15 +88,61 @@ static bool find_largest(const ct_experiment *e, const ct_batch *batch, char *te
     return true;
 }
 
-void ct_blame_batch(const ct_experiment *e, const ct_batch *batch) {
-    char *before = ct_error() ? strdup(ct_error()) : NULL, text[1024 + 64];
-    if (!before) return;
+/* The step's losses as they were: with the noise and the numbers that were drawn. */
+static ct_losses losses_again(const ct_experiment *e, const ct_batch *batch,
+                              const ct_progress *before) {
+    ct_rng rng = before->rng;
+    if (!ct_recorded_replay(e->recorded, before->step, &rng)) return (ct_losses){0};
+    return ct_model_losses(e->model, batch, before->epoch, &rng);
+}
+
+/* The first term of the loss that is not finite; NULL: none is, or they cannot be computed. */
+static const char *first_term(const ct_experiment *e, const ct_batch *batch,
+                              const ct_progress *before) {
+    const char *name = NULL;
+    CT_SCOPE {
+        ct_losses losses = losses_again(e, batch, before);
+        for (int i = CT_LOSS_TOTAL + 1; i < CT_LOSS_COUNT && ct_ok() && !name; i++) {
+            bool is_finite = !losses.term[i] || !ct_tensor_has_nonfinite(losses.term[i]);
+            if (!is_finite) name = ct_loss_name((ct_loss_term)i);
+        }
+    }
+    return name;
+}
+
+/* "the retrieval loss is not finite; anomaly: at [image] fc (linear): output 0 of 'linear' has
+ * ...";
+ * "" if anomaly mode finds nothing. */
+static void compute_again(const ct_experiment *e, const ct_batch *batch, const ct_progress *before,
+                          char *text, size_t size) {
+    const char *term = first_term(e, batch, before);
+    ct_error_clear();
+    ct_set_anomaly_mode(true);
+    CT_SCOPE {
+        ct_losses losses = losses_again(e, batch, before);
+        if (ct_ok()) ct_backward(losses.term[CT_LOSS_TOTAL]);
+    }
+    ct_set_anomaly_mode(false);
+    const char *found = ct_error() ? strstr(ct_error(), "anomaly: ") : NULL;
+    *text = '\0';
+    if (found && term) snprintf(text, size, "the %s loss is not finite; %s", term, ct_error());
+    else if (found) snprintf(text, size, "%s", ct_error());
+    ct_error_clear();
+}
+
+void ct_blame_step(const ct_experiment *e, const ct_batch *batch, const ct_progress *before) {
+    char *error = ct_error() ? strdup(ct_error()) : NULL, text[1024 + 64];
+    if (!error) return;
     ct_error_clear();
     bool found = find(e, batch, text, sizeof text) || find_largest(e, batch, text, sizeof text);
     ct_error_clear();
-    if (found) ct_fail("%s; %s", text, before);
-    else ct_fail("%s", before);
-    free(before);
+    if (found) {
+        ct_fail("%s; %s", text, error);
+    } else {
+        compute_again(e, batch, before, text, sizeof text);
+        ct_fail("%s%s%s", error, *text ? "; computed again: " : "", text);
+    }
+    free(error);
 }
 
 /* ---- embeddings -------------------------------------------------------------------------- */

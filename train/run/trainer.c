@@ -131,10 +131,20 @@ static double learning_rate(const trainer *t) {
 static bool read_means(trainer *t) {
     if (!ct_interval_read(t->interval, &t->means)) return false;
     if (isfinite(t->means.term[CT_LOSS_TOTAL])) return true;
-    return ct_fail_bool("the loss is not finite at step %lld%s: lower [train] lr, or set [train] "
+    return ct_fail_bool("step %lld%s: the loss is not finite: lower [train] lr, or set [train] "
                         "clip_norm",
                         (long long)t->progress.step,
                         t->in.experiment->device == CT_CPU ? "" : " or shortly before");
+}
+
+/* Says of which step the error is. */
+static bool fail_step(const trainer *t) {
+    char *why = ct_error() ? strdup(ct_error()) : NULL;
+    if (!why) return false;
+    ct_error_clear();
+    ct_fail("step %lld: %s", (long long)t->progress.step + 1, why);
+    free(why);
+    return false;
 }
 
 /* With --verbose, where the time of this process's second step goes: the first one loads libraries.
@@ -164,7 +174,7 @@ static bool take(trainer *t, const ct_batch *batch) {
     if (profiled) ct_profile_start(CT_CPU);
     bool taken = ct_steps_take(t->steps, batch, &t->progress);
     if (profiled && !say_profile()) return false;
-    if (!taken) return false;
+    if (!taken) return fail_step(t);
     t->progress.step++;
     t->progress.batch++;
     bool reads = t->in.experiment->device == CT_CPU || t->progress.step == t->first_step + 1;
@@ -186,8 +196,9 @@ static bool train_step(trainer *t) {
         ct_batch batch;
         if (!ct_batches_next(t->in.batches, &batch)) return false;
         t->within_step = true;
+        ct_progress before = t->progress;
         if (!take(t, &batch)) {
-            ct_blame_batch(t->in.experiment, &batch);
+            ct_blame_step(t->in.experiment, &batch, &before);
             return false;
         }
         t->interval_pairs += ct_dim(batch.images, 0);
