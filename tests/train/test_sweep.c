@@ -135,6 +135,21 @@ START_TEST(given_again_it_runs_what_is_not_done) {
 }
 END_TEST
 
+START_TEST(a_wide_spread_is_printed_whole) {
+    char *folder = tiny_experiment();
+    static char output[OUTPUT_SIZE];
+    ck_assert_int_eq(train(folder, "--sweep run.seed=1,2", NULL), 0);
+    for (int seed = 1; seed <= 2; seed++) {
+        static const char edit[] =
+            "sed -i 's/\"rsum\": [0-9.]*/\"rsum\": %s/' %s/run/seed=%d/results.json";
+        ck_assert_int_eq(shell(edit, seed == 1 ? "100.0" : "600.0", folder, seed), 0);
+    }
+    ck_assert_int_eq(train(folder, "--sweep run.seed=1,2", output), 0);
+    ck_assert_msg(strstr(output, "  350.0 ± 353.6\n") != NULL, "%s", output);
+    folder_remove(folder);
+}
+END_TEST
+
 static const char long_sweep[] = "--sweep run.seed=1,2 --set train.epochs=12";
 
 /* Waits for the first run's first checkpoint. */
@@ -308,8 +323,8 @@ START_TEST(values_in_quotes) {
 END_TEST
 
 TEST_MAIN("sweep", every_combination_is_run_as_it_would_be_alone,
-          given_again_it_runs_what_is_not_done, interrupted_it_goes_on,
-          one_that_fails_is_named_and_the_rest_goes_on, one_that_cannot_be_started_is_named_too,
-          a_run_that_has_just_begun_is_stopped_too,
+          given_again_it_runs_what_is_not_done, a_wide_spread_is_printed_whole,
+          interrupted_it_goes_on, one_that_fails_is_named_and_the_rest_goes_on,
+          one_that_cannot_be_started_is_named_too, a_run_that_has_just_begun_is_stopped_too,
           started_with_ignored_ends_of_children_it_sees_them,
           wrong_sweeps_are_refused_before_anything_runs, values_in_quotes)

@@ -73,7 +73,7 @@ static int spread_of(const finished *f, int group, const char *split, const char
 static void print_setting(const finished *f, int group, const char *split, int width) {
     static const char *const paths[] = {"i2t/r1", "i2t/r5",  "i2t/r10", "t2i/r1",
                                         "t2i/r5", "t2i/r10", "rsum"};
-    enum { PATHS = sizeof paths / sizeof *paths, CELL = 16 };
+    enum { PATHS = sizeof paths / sizeof *paths, CELL = 20 };
     char cells[PATHS * CELL + 1] = "", *name = ct_sweep_setting_name(f->sweep, first_of(f, group));
     int runs = 0;
     for (int i = 0; i < PATHS; i++) {
