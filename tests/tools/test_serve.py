@@ -443,6 +443,7 @@ class Serve(unittest.TestCase):
         again = Server(self.features, f"--serve={server.port}")  # free at once
         self.assertEqual(again.end(), 130)
         self.assertIn("--serve=70000: expected a port", self.refused(self.features, "--serve=70000"))
+        self.assertIn("--top 1001: expected 1 to 1000", self.refused(self.features, "--serve=0", "--top", "1001"))
         self.assertIn("--address nowhere: ", self.refused(self.features, "--serve", "--address", "nowhere"))
         self.assertIn("192.0.2.1, port 0: ", self.refused(self.features, "--serve=0", "--address", "192.0.2.1"))
         self.assertIn("--address is for --serve", self.refused(self.features, "--query", "a", "--address", "::1"))

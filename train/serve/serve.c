@@ -114,6 +114,9 @@ static bool serve_model(void *context, int model, const ct_experiment *e) {
 /* The port is taken first: that it is in use is said before anything is embedded. */
 bool ct_serve_command(ct_config *config, const ct_serve_options *options, ct_weights weights) {
     serving s = {.options = options, .listener = -1};
+    if (options->top > CT_SERVE_MOST_TOP)
+        return ct_fail_bool("--top %d: expected 1 to %d, what --serve answers at most",
+                            options->top, CT_SERVE_MOST_TOP);
     bool done = (options->index || ct_searched_splits_find(&s.splits, config, options->splits,
                                                            options->split_count)) &&
                 listen_at(&s);
