@@ -226,8 +226,9 @@ ct_tensor *ct_softmax(ct_tensor *x, int axis);
 ct_tensor *ct_log_softmax(ct_tensor *x, int axis);
 ct_tensor *ct_l2_normalize(ct_tensor *x, int axis);
 ct_tensor *ct_layer_norm_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, double eps);
-/* Batch statistics. mean and variance (C, biased) are given back without gradient, for running
- * statistics; both pointers may be NULL. */
+/* Batch statistics, within CT_OVER_RANKS (tensor/ranks/ranks.h) those of all ranks' rows, of which
+ * each rank may have another number. mean and variance (C, biased) are given back without gradient,
+ * for running statistics; both pointers may be NULL. */
 ct_tensor *ct_batch_norm_with(ct_tensor *x, int axis, ct_tensor *weight, ct_tensor *bias,
                               double eps, ct_tensor **mean, ct_tensor **variance);
 /* Given statistics (C). */
@@ -278,6 +279,14 @@ ct_tensor *ct_adaptive_avg_pool2d(ct_tensor *x, int64_t rows, int64_t columns);
 /* logits (...,V), labels (...) i64 -> row losses (...), 0 at ignore_index */
 ct_tensor *ct_cross_entropy_rows(ct_tensor *logits, ct_tensor *labels, int64_t ignore_index,
                                  double smoothing);
+
+/* ---- ranks (tensor/ranks/ranks.h) --------------------------------------------------------- */
+
+/* For losses of which every rank computes a share, the whole being the sum of all ranks': gradients
+ * are the whole's. All ranks run forward and backward over the same operations in the same order.
+ * With one rank a copy. */
+ct_tensor *ct_all_gather(ct_tensor *x); /* (B,..) of each rank -> (N B,..) */
+ct_tensor *ct_all_reduce(ct_tensor *x); /* the sum of all ranks', in x's shape */
 
 /* ---- without a gradient of their own ---------------------------------------------------- */
 

@@ -196,7 +196,10 @@ typedef struct {
 
 /* Text encoder first, then image, reward, losses. `epoch` (from 0) decides options that change
  * with time: `retrieval = hinge negatives=hardest sum_epochs=1` sums over all negatives in the
- * first epoch. */
+ * first epoch.
+ * Within CT_OVER_RANKS (tensor/ranks/ranks.h) `batch` has this rank's rows, as many as every other
+ * rank's and captions as wide; the terms are its shares of the whole batch's, which add up to them;
+ * reward and advantage are the whole batch's. Terms of one's own are then an error. */
 ct_losses ct_model_losses(ct_model *model, const ct_batch *batch, int64_t epoch, ct_rng *rng);
 
 /* Steps of epochs with the same number compute the same, in one shape of batch. */

@@ -502,6 +502,11 @@ bool ct_optimizer_step(ct_optimizer *optimizer);
 bool ct_optimizer_prepare(ct_optimizer *optimizer);
 bool ct_optimizer_update(ct_optimizer *optimizer);
 void ct_optimizer_count(ct_optimizer *optimizer);
+/* Between backward and the step, where ranks share a batch (tensor/ranks/ranks.h): each gradient
+ * by which something is updated becomes the sum of all ranks'. The same parameters have gradients
+ * on all of them. With one rank nothing to do; false and an error if the ranks are not reached, or
+ * parameters not on the CPU. */
+bool ct_optimizer_all_reduce(ct_optimizer *optimizer);
 /* Total gradient norm seen by the last step, before clipping; read from the device, for which this
  * waits. */
 double ct_optimizer_grad_norm(const ct_optimizer *optimizer);

@@ -32,5 +32,6 @@
 #include "tensor/device/upload.h"
 #include "tensor/io/files.h"
 #include "tensor/io/print.h"
+#include "tensor/ranks/ranks.h"
 
 #endif

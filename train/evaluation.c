@@ -177,17 +177,18 @@ static json_t *by_recall(int64_t resamples, json_t *const values[CT_RECALLS]) {
 
 /* Ranks of one model, or of the mean similarity of several, among all images at once; the block
  * that they are in is *room, from malloc. */
-static bool find_ranks(const evaluation *v, int first, int count, ct_ranks *ranks, int64_t **room) {
+static bool find_ranks(const evaluation *v, int first, int count, ct_query_ranks *ranks,
+                       int64_t **room) {
     ct_retrieval metrics;
     int64_t *block = *room = malloc((size_t)(v->images + v->captions) * sizeof *block);
     if (!block) return ct_fail_bool("out of memory");
     ct_retrieval_details details = {.i2t_rank = block, .t2i_rank = block + v->images};
-    *ranks = (ct_ranks){block, block + v->images, v->image_of, v->images, v->captions};
+    *ranks = (ct_query_ranks){block, block + v->images, v->image_of, v->images, v->captions};
     return ct_evaluate_retrieval(v->models + first, count, v->image_of, &metrics, details);
 }
 
 static bool report_intervals(const ct_config *config, const evaluation *v, json_t *object) {
-    ct_ranks ranks;
+    ct_query_ranks ranks;
     int64_t *room, resamples = v->options->resamples;
     ct_interval x[CT_RECALLS];
     json_t *values[CT_RECALLS];
@@ -231,7 +232,7 @@ static json_t *print_changes(const ct_recall_change *x, int64_t resamples) {
 }
 
 static bool report_changes(const ct_config *config, const evaluation *v, json_t *object) {
-    ct_ranks ranks[2];
+    ct_query_ranks ranks[2];
     int64_t *room[2] = {NULL, NULL};
     int64_t resamples = v->options->resamples ? v->options->resamples : RESAMPLES;
     ct_recall_change changes[CT_RECALLS];

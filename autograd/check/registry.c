@@ -7,9 +7,10 @@
 #include "autograd/graph/graph.h"
 
 static const ct_op *(*const built_in[])(int) = {
-    ct_pointwise_op, ct_select_op,  ct_reduce_op,    ct_matmul_op,   ct_shape_op,     ct_join_op,
-    ct_index_op,     ct_softmax_op, ct_norm_op,      ct_sequence_op, ct_loss_op,      ct_picture_op,
-    ct_ranking_op,   ct_policy_op,  ct_relations_op, ct_convert_op,  ct_checkpoint_op};
+    ct_pointwise_op, ct_select_op,     ct_reduce_op,  ct_matmul_op, ct_shape_op,
+    ct_join_op,      ct_index_op,      ct_softmax_op, ct_norm_op,   ct_sequence_op,
+    ct_loss_op,      ct_picture_op,    ct_ranking_op, ct_policy_op, ct_relations_op,
+    ct_convert_op,   ct_checkpoint_op, ct_ranks_op};
 
 /* Registering is for the whole process: what a library adds, a test in another thread finds. */
 static struct {

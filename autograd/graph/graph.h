@@ -155,6 +155,7 @@ const ct_op *ct_ranking_op(int i);
 const ct_op *ct_policy_op(int i);
 const ct_op *ct_relations_op(int i);
 const ct_op *ct_convert_op(int i);
+const ct_op *ct_ranks_op(int i);
 const ct_op *ct_checkpoint_op(int i);
 
 #endif

@@ -156,12 +156,22 @@ static ct_tensor *next_tokens(const work *w) {
 
 enum { IGNORED = -1 };
 
+/* A mean over this rank's targets, as its share of the mean over those of all ranks. */
+static ct_tensor *share_of(ct_tensor *mean, const ct_tensor *targets, bool ignore) {
+    if (!mean || !ct_over_ranks()) return mean;
+    int64_t own = 0, all;
+    const int64_t *target = ct_data(targets);
+    for (int64_t i = 0; i < ct_count(targets); i++) own += !ignore || target[i] != IGNORED;
+    all = own;
+    return ct_model_whole_count(&all) ? ct_scale(mean, (double)own / (double)all) : NULL;
+}
+
 static ct_tensor *loss_of(const work *w, ct_tensor *states, ct_tensor *targets, bool ignore) {
     ct_cross_entropy_options options = ct_cross_entropy_defaults();
     options.ignore = ignore;
     options.ignore_index = IGNORED;
     ct_tensor *logits = ct_linear(ct_module_child(w->reading.decoder, "output"), states);
-    return ct_cross_entropy(logits, targets, &options);
+    return share_of(ct_cross_entropy(logits, targets, &options), targets, ignore);
 }
 
 /* So many of each caption's positions count, and none behind: what is known on the host, of

@@ -43,6 +43,9 @@ bool ct_loss_read(const ct_description *description, const ct_compat *compat,
                   const ct_graph_chain *image, const ct_graph_chain *text, int64_t images,
                   ct_loss_config *config);
 
+/* *count becomes its sum over all ranks where they share the batch, and stays otherwise. */
+bool ct_model_whole_count(int64_t *count);
+
 /* ---- the released code's: models/released/order.c ------------------------------------------- */
 
 /* CT_ORDER of a (N,D), b (M,D) with NaN gradients where two vectors are equal, as of a square root
@@ -70,7 +73,8 @@ ct_tensor *ct_decoder_states(ct_module *decoder, const ct_loss_config *config, c
                              ct_tensor *embedding, ct_rng *rng);
 /* Mean cross-entropy of the next token over the positions that count, scalar; of captions of more
  * than config->convcap.tokens, the first so many. vectors (B,T,E), or those of the batch's lengths
- * packed, (R,E). */
+ * packed, (R,E). Where ranks share the batch, this one's share of the mean over the positions of
+ * all. */
 ct_tensor *ct_decoder_loss(ct_module *decoder, const ct_loss_config *config,
                            const ct_compat *compat, const ct_batch *batch, ct_tensor *vectors,
                            ct_tensor *embedding, ct_rng *rng);

@@ -25,8 +25,15 @@ typedef struct {
     const ct_batch *batch;
     int64_t epoch;
     ct_graph_state image, text;
-    ct_tensor *images, *captions;
+    ct_tensor *images, *captions;         /* of this rank */
+    ct_tensor *all_images, *all_captions; /* of the whole batch: the same unless ranks share it */
 } ct_step;
+
+/* A mean over the whole batch, which every rank computes, or over as many rows on every rank, as
+ * this rank's share of the whole's: the shares add up to it. */
+static ct_tensor *share_of(ct_tensor *mean) {
+    return ct_over_ranks() ? ct_scale(mean, 1.0 / ct_ranks()) : mean;
+}
 
 enum { PHASE_SUM, PHASE_CONFIGURED };
 
@@ -41,10 +48,12 @@ static ct_tensor *retrieval(const ct_step *step) {
     if (step->model->loss.ignore_same_image) {
         if (!step->batch->classes)
             return ct_fail("model: 'same_image=ignored' needs the batch's classes");
-        options.left_out = ct_same_images(step->batch->classes);
+        const ct_tensor *classes = step->batch->classes;
+        options.left_out =
+            ct_same_images(ct_over_ranks() ? ct_tensor_all_gather(classes) : classes);
         if (!options.left_out) return NULL;
     }
-    return ct_ranking_loss(step->images, step->captions, &options);
+    return share_of(ct_ranking_loss(step->all_images, step->all_captions, &options));
 }
 
 /* ---- policies ------------------------------------------------------------------------------- */
@@ -52,7 +61,7 @@ static ct_tensor *retrieval(const ct_step *step) {
 static bool reward(const ct_step *step, ct_losses *losses) {
     bool cosine = step->model->compat.released[CT_COMPAT_COSINE_REWARD];
     CT_NO_GRAD {
-        ct_tensor *similarity = ct_similarity(step->images, step->captions,
+        ct_tensor *similarity = ct_similarity(step->all_images, step->all_captions,
                                               cosine ? CT_COSINE : step->model->loss.measure);
         losses->reward = ct_retrieval_reward(similarity);
         losses->advantage = ct_reward_advantage(losses->reward, step->model->loss.leave_one_out,
@@ -61,15 +70,34 @@ static bool reward(const ct_step *step, ct_losses *losses) {
     return losses->advantage != NULL;
 }
 
+bool ct_model_whole_count(int64_t *count) {
+    if (!ct_over_ranks()) return true;
+    bool added = false;
+    CT_SCOPE {
+        ct_tensor *sum = ct_from_data(CT_I64, CT_CPU, CT_SCALAR_SHAPE, count);
+        added = sum && ct_tensor_all_reduce(sum) && ct_read(sum, count);
+    }
+    return added;
+}
+
+/* Those of the whole batch that are this rank's. */
+static ct_tensor *own_rows(ct_tensor *x) {
+    if (!x || !ct_over_ranks()) return x;
+    int64_t rows = ct_dim(x, 0) / ct_ranks(), first = ct_rank() * rows;
+    return ct_tensor_slice(x, 0, first, first + rows, 1);
+}
+
 /* - sum over heads of the mean over samples and steps of log_probability * advantage */
 static ct_tensor *policy_loss(const ct_policy_output *policy, ct_tensor *log_probability,
-                              const ct_tensor *advantage) {
+                              ct_tensor *advantage) {
     if (!log_probability || !advantage) return NULL;
-    ct_tensor *weight = ct_tensor_reshape(advantage, CT_SHAPE(-1, 1, 1));
+    ct_tensor *weight = ct_tensor_reshape(own_rows(advantage), CT_SHAPE(-1, 1, 1));
     if (policy->valid) weight = ct_tensor_mul(policy->valid, weight);
     ct_tensor *sum = ct_sum_all(ct_mul(log_probability, weight));
-    if (policy->steps != CT_STEPS_ON_DEVICE) return ct_scale(sum, -1.0 / (double)policy->steps);
-    return ct_div(ct_neg(sum), ct_tensor_reduce(CT_SUM, policy->valid, CT_ALL_AXES, false));
+    if (policy->steps == CT_STEPS_ON_DEVICE)
+        return ct_div(ct_neg(sum), ct_tensor_reduce(CT_SUM, policy->valid, CT_ALL_AXES, false));
+    int64_t steps = policy->steps;
+    return ct_model_whole_count(&steps) ? ct_scale(sum, -1.0 / (double)steps) : NULL;
 }
 
 static ct_tensor *last_head(ct_tensor *log_probability) {
@@ -107,7 +135,7 @@ static bool policies(const ct_step *step, ct_losses *losses) {
 static ct_tensor *instance(const ct_model *model, ct_tensor *embedding, ct_tensor *classes) {
     ct_tensor *hidden = ct_relu(ct_linear(ct_module_child(model->classifier, "hidden"), embedding));
     ct_tensor *logits = ct_linear(ct_module_child(model->classifier, "output"), hidden);
-    return ct_cross_entropy(logits, classes, NULL);
+    return share_of(ct_cross_entropy(logits, classes, NULL));
 }
 
 /* ---- decoder -------------------------------------------------------------------------------- */
@@ -189,6 +217,10 @@ static ct_tensor *weighted_sum(const ct_loss_config *config, const ct_losses *lo
 
 static bool own_terms(const ct_step *step, ct_losses *losses) {
     const ct_loss_config *config = &step->model->loss;
+    if (config->owns && ct_over_ranks())
+        return ct_fail("model: loss %s is not the library's own: it is not known how ranks would "
+                       "share it",
+                       config->own[0].key) != NULL;
     ct_loss_input input = {.batch = step->batch,
                            .images = step->images,
                            .captions = step->captions,
@@ -215,7 +247,10 @@ static bool embed(ct_step *step, ct_losses *losses) {
                        (long long)ct_dim(losses->caption_embeddings, 0)) != NULL;
     step->images = ct_model_ranked(model, losses->image_embeddings);
     step->captions = ct_model_ranked(model, losses->caption_embeddings);
-    return step->images && step->captions;
+    bool shared = ct_over_ranks();
+    step->all_images = shared ? ct_all_gather(step->images) : step->images;
+    step->all_captions = shared ? ct_all_gather(step->captions) : step->captions;
+    return step->all_images && step->all_captions;
 }
 
 static bool run(ct_step *step, ct_losses *losses) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Batch, layer and l2 normalisation. */
+#include "autograd/ops/norm.h"
 #include "nn/core/module.h"
 
 /* ---- batch norm (Ioffe and Szegedy 2015) ------------------------------------------------- */
@@ -62,16 +63,18 @@ static bool track(ct_module *norm, const ct_tensor *mean, const ct_tensor *varia
     return false;
 }
 
-/* Batch statistics, and the running ones moved towards them. count: values a channel. */
+/* Batch statistics, and the running ones moved towards them. */
 static ct_tensor *normalise_batch(ct_module *norm, const ct_batch_norm_options *options,
-                                  ct_tensor *x, int64_t count) {
+                                  ct_tensor *x) {
     CT_SCOPE {
         ct_tensor *mean, *variance;
-        ct_tensor *y =
-            ct_batch_norm_with(x, options->axis, ct_module_own(norm, "weight"),
-                               ct_module_own(norm, "bias"), options->eps, &mean, &variance);
-        double unbiased = (double)count / (double)(count - 1);
-        if (y && track(norm, mean, variance, unbiased)) return ct_escape(y);
+        int64_t count;
+        ct_tensor *y = ct_batch_norm_counted(x, options->axis, ct_module_own(norm, "weight"),
+                                             ct_module_own(norm, "bias"), options->eps, &mean,
+                                             &variance, &count);
+        if (y && track(norm, mean, variance, (double)count / (double)(count - 1))) {
+            return ct_escape(y);
+        }
     }
     return NULL;
 }
@@ -123,21 +126,27 @@ ct_tensor *ct_batch_norm(ct_module *norm, ct_tensor *x) {
     if (axis < 0) return NULL;
     if (!takes_batch_statistics(norm)) return normalise_fixed(norm, x, axis);
     int64_t count = ct_count(x) / x->shape.dim[axis];
-    if (count < 2) {
+    if (count < 2 && !ct_over_ranks()) {
         return ct_fail("batch_norm: %s has %lld values a channel, batch statistics need two",
                        ct_tensor_text(x), (long long)count);
     }
-    return normalise_batch(norm, ct_module_self(norm), x, count);
+    return normalise_batch(norm, ct_module_self(norm), x);
+}
+
+/* A sum over the rows of x, within CT_OVER_RANKS over those of all ranks. */
+static ct_tensor *sum_of_rows(ct_tensor *x) {
+    ct_tensor *sum = ct_sum(x, 0);
+    return ct_over_ranks() ? ct_all_reduce(sum) : sum;
 }
 
 /* Plain operations, of which every sum is f64 and every row that is masked out a zero. */
 static ct_tensor *normalise_masked(ct_module *norm, ct_tensor *x, ct_tensor *mask) {
     const ct_batch_norm_options *options = ct_module_self(norm);
     ct_tensor *zero = ct_scalar(x->dtype, x->device, 0);
-    ct_tensor *count = ct_tensor_reduce(CT_SUM, ct_tensor_cast(mask, x->dtype), CT_ALL_AXES, false);
-    ct_tensor *mean = ct_div(ct_sum(ct_where(mask, x, zero), 0), count);
+    ct_tensor *count = sum_of_rows(ct_tensor_cast(mask, x->dtype));
+    ct_tensor *mean = ct_div(sum_of_rows(ct_where(mask, x, zero)), count);
     ct_tensor *distance = ct_where(mask, ct_sub(x, mean), zero);
-    ct_tensor *variance = ct_div(ct_sum(ct_square(distance), 0), count);
+    ct_tensor *variance = ct_div(sum_of_rows(ct_square(distance)), count);
     ct_tensor *rstd = ct_unary(CT_UNARY_rsqrt, ct_add_scalar(variance, options->eps), 0, 0);
     ct_tensor *others = ct_tensor_unary(CT_UNARY_add_scalar, count, -1, 0);
     ct_tensor *unbiased = ct_tensor_mul(variance, ct_tensor_div(count, others));

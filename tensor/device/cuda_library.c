@@ -7,9 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define LIBRARY "libcotangent_cuda.so"
+#include "tensor/device/library.h"
 
 static const ct_host_functions host = {
     .version = CT_CUDA_LIBRARY_VERSION,
@@ -20,33 +19,6 @@ static const ct_host_functions host = {
     .tensor_text = ct_tensor_text,
 };
 
-enum { PATH_LENGTH = 4096 };
-
-/* The folder of the program or shared library that this code is in, `up` folders above it, and the
- * CUDA library's name; false if there is no such file. */
-static bool beside_us(int up, char path[PATH_LENGTH]) {
-    Dl_info us;
-    if (!dladdr((void *)&host, &us) || !us.dli_fname) return false;
-    char *real = realpath(us.dli_fname, NULL);
-    if (!real) return false;
-    for (int i = 0; i <= up; i++) {
-        char *slash = strrchr(real, '/');
-        if (slash) *slash = 0;
-    }
-    int length = snprintf(path, PATH_LENGTH, "%s/%s", real, LIBRARY);
-    free(real);
-    return length < PATH_LENGTH && access(path, R_OK) == 0;
-}
-
-/* Where the library is: as CT_CUDA_LIBRARY says; beside the program; in the build folder, for the
- * programs in its folders; where it was installed; else where the loader looks. */
-static const char *find(char path[PATH_LENGTH]) {
-    const char *given = getenv("CT_CUDA_LIBRARY");
-    if (given && *given) return given;
-    if (beside_us(0, path) || beside_us(1, path)) return path;
-    return access(CT_LIBDIR "/" LIBRARY, R_OK) == 0 ? CT_LIBDIR "/" LIBRARY : LIBRARY;
-}
-
 /* Without a driver CUDA's large libraries are not even opened. */
 static bool find_driver(void) {
     void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
@@ -55,8 +27,8 @@ static bool find_driver(void) {
 }
 
 static const ct_backend *open_library(void) {
-    char path[PATH_LENGTH];
-    const char *name = find(path);
+    char path[CT_LIBRARY_PATH];
+    const char *name = ct_library_find("libcotangent_cuda.so", "CT_CUDA_LIBRARY", path);
     if (name != getenv("CT_CUDA_LIBRARY") && !find_driver()) return NULL;
     void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     if (!library) return ct_fail("cuda: the CUDA backend was not loaded (%s)", dlerror());

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Batch norm, layer norm, division by the norm: shapes and allocation. */
 #include "tensor/fused/check.h"
+#include "tensor/fused/norm.h"
 
 /* x as a dense (outer, channels, inner) view, with axis resolved; NULL with an error. */
 static ct_tensor *around(const char *op, const ct_tensor *x, int axis) {
@@ -40,8 +41,7 @@ static ct_tensor *apply(const char *op, const ct_tensor *x, int axis, const ct_t
                : NULL;
 }
 
-ct_norm_result ct_tensor_batch_norm(const ct_tensor *x, int axis, const ct_tensor *weight,
-                                    const ct_tensor *bias, double eps) {
+ct_norm_result ct_batch_norm_statistics(const ct_tensor *x, int axis, double eps) {
     ct_norm_result none = {0}, result = {0};
     CT_SCOPE {
         ct_tensor *view = around("batch norm", x, axis);
@@ -59,6 +59,18 @@ ct_norm_result ct_tensor_batch_norm(const ct_tensor *x, int axis, const ct_tenso
                                                              result.rstd, view, eps)) {
             return none;
         }
+        ct_escape_all((ct_tensor **const[]){&result.mean, &result.variance, &result.rstd}, 3);
+        return result;
+    }
+    return none;
+}
+
+ct_norm_result ct_tensor_batch_norm(const ct_tensor *x, int axis, const ct_tensor *weight,
+                                    const ct_tensor *bias, double eps) {
+    ct_norm_result none = {0};
+    CT_SCOPE {
+        ct_norm_result result = ct_batch_norm_statistics(x, axis, eps);
+        if (!result.rstd) return none;
         result.y = apply("batch norm", x, axis, result.mean, result.rstd, weight, bias);
         if (!result.y) return none;
         ct_escape_all(

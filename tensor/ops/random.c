@@ -2,9 +2,11 @@
 /* Drawing: state, replay, and the draws made on the host. */
 #include "tensor/ops/random.h"
 
+#include "tensor/core/shape.h"
 #include "tensor/device/backend.h"
 #include "tensor/ops/draws.h"
 #include "tensor/ops/philox.h"
+#include "tensor/ranks/ranks.h"
 
 ct_rng ct_rng_create(uint64_t seed, uint64_t stream) {
     return (ct_rng){.seed = seed, .stream = stream};
@@ -33,7 +35,8 @@ static bool check_rng(const char *op, const ct_rng *rng) {
 
 typedef enum { UNIFORM, NORMAL } distribution;
 
-/* New numbers of a distribution. */
+/* New numbers of a distribution: all, or of those of a batch that ranks share, which lie rank after
+ * rank, this one's. The generator goes on behind all. */
 static ct_tensor *draw(const char *op, ct_rng *rng, const char *name, distribution of,
                        ct_dtype dtype, ct_device device, ct_shape shape) {
     const ct_backend *backend = ct_backend_of(device);
@@ -41,17 +44,23 @@ static ct_tensor *draw(const char *op, ct_rng *rng, const char *name, distributi
     if (dtype != CT_F32 && dtype != CT_F64) {
         return ct_fail("%s '%s': expected f32 or f64, got %s", op, name, ct_dtype_name(dtype));
     }
-    ct_tensor *y = ct_empty(dtype, device, shape);
+    bool shared = ct_over_ranks();
+    if (shared && !ct_check_sizes(op, shape, dtype)) return NULL;
+    int64_t count = ct_shape_count(shape), per_counter = dtype == CT_F64 ? 2 : 4;
+    int64_t first = shared ? ct_rank() * count : 0, all = shared ? ct_ranks() * count : count;
+    int64_t skipped = first % per_counter; /* of the first counter */
+    ct_tensor *y = ct_empty(dtype, device, skipped ? CT_SHAPE(skipped + count) : shape);
     if (!y) return NULL;
-    uint64_t count = (uint64_t)ct_count(y), per_counter = dtype == CT_F64 ? 2 : 4;
-    uint64_t counters = (count + per_counter - 1) / per_counter;
+    uint64_t counters = (uint64_t)((all + per_counter - 1) / per_counter);
     ct_rng at;
     if (!ct_draws_next(rng, counters, &at)) return NULL;
-    if (!(of == NORMAL ? backend->normal : backend->uniform)(y, at.seed, at.stream, at.offset)) {
+    uint64_t offset = at.offset + (uint64_t)(first / per_counter);
+    if (!(of == NORMAL ? backend->normal : backend->uniform)(y, at.seed, at.stream, offset)) {
         return NULL;
     }
     ct_draws_taken(rng, &at, counters);
-    return y;
+    return skipped ? ct_tensor_reshape(ct_tensor_slice(y, 0, skipped, skipped + count, 1), shape)
+                   : y;
 }
 
 /* The recorded values of a draw. The state stays: nothing is drawn. */

@@ -25,6 +25,7 @@ static const exception exceptions[] = {
     {"select", true, false, NULL},
     {"pad", true, false, NULL},
     {"concat", true, false, NULL},
+    {"all_gather", true, false, NULL},
     {"where", true, false, NULL},
     {"cast", true, false, NULL},
     {"to_device", true, false, NULL},

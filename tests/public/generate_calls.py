@@ -22,6 +22,7 @@ NOT_CALLED = {
     "ct_fail_bool": "variadic: no C function can tell whether its arguments fit",
     "ct_scope_cleanup": "called by the compiler at the end of a CT_SCOPE, with its variable",
     "ct_restore_grad_mode": "called by the compiler at the end of a CT_NO_GRAD, with its variable",
+    "ct_restore_over_ranks": "called by the compiler at the end of a CT_OVER_RANKS, with its variable",
 }
 # Pointers that may be NULL without an error: what was looked for is not there, or NULL goes through.
 MAY_BE_NULL = {

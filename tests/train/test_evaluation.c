@@ -116,14 +116,14 @@ END_TEST
 
 /* ---- intervals and pairs ----------------------------------------------------------------- */
 
-static ct_ranks ranks_of(const golden *g, const char *model) {
+static ct_query_ranks ranks_of(const golden *g, const char *model) {
     char name[16];
     snprintf(name, sizeof name, "%s.i2t", model);
     const ct_tensor *i2t = golden_stored(g, name);
     snprintf(name, sizeof name, "%s.t2i", model);
     const ct_tensor *t2i = golden_stored(g, name);
-    return (ct_ranks){ct_data(i2t), ct_data(t2i), ct_data(golden_stored(g, "image_of")),
-                      ct_dim(i2t, 0), ct_dim(t2i, 0)};
+    return (ct_query_ranks){ct_data(i2t), ct_data(t2i), ct_data(golden_stored(g, "image_of")),
+                            ct_dim(i2t, 0), ct_dim(t2i, 0)};
 }
 
 /* A sample's quantile at 2.5% spreads by sqrt(0.025 * 0.975 / N) / 0.0584 standard deviations
@@ -140,7 +140,7 @@ static void check_interval(const double want[3], const ct_interval *got, int k) 
 START_TEST(intervals_as_numpy_draws_them) {
     CT_SCOPE {
         golden g = golden_open("evaluation", CT_F64);
-        ct_ranks ranks = ranks_of(&g, "a");
+        ct_query_ranks ranks = ranks_of(&g, "a");
         const double *want = ct_data(golden_stored(&g, "intervals"));
         ct_interval got[CT_RECALLS], again[CT_RECALLS], other[CT_RECALLS];
         ck_assert(ct_recall_intervals(&ranks, RESAMPLES, 5, got));
@@ -159,7 +159,7 @@ END_TEST
 START_TEST(pairs_as_scipy_tests_them) {
     CT_SCOPE {
         golden g = golden_open("evaluation", CT_F64);
-        ct_ranks a = ranks_of(&g, "a"), b = ranks_of(&g, "b");
+        ct_query_ranks a = ranks_of(&g, "a"), b = ranks_of(&g, "b");
         const double *want = ct_data(golden_stored(&g, "changes"));
         const double *p = ct_data(golden_stored(&g, "p"));
         ct_recall_change got[CT_RECALLS];

@@ -21,7 +21,7 @@ typedef struct {
 /* ---- sums -------------------------------------------------------------------------------- */
 
 /* (images), from malloc. */
-static share *share_out(const ct_ranks *r) {
+static share *share_out(const ct_query_ranks *r) {
     share *shares = calloc((size_t)r->images + 1, sizeof *shares);
     if (!shares) return ct_fail("resample: out of memory");
     for (int64_t i = 0; i < r->images; i++) {
@@ -124,7 +124,7 @@ static bool intervals_of(const share *a, const share *b, int64_t images, int64_t
 
 /* ---- one model --------------------------------------------------------------------------- */
 
-bool ct_recall_intervals(const ct_ranks *ranks, int64_t resamples, uint64_t seed,
+bool ct_recall_intervals(const ct_query_ranks *ranks, int64_t resamples, uint64_t seed,
                          ct_interval intervals[CT_RECALLS]) {
     share *shares = share_out(ranks);
     if (!shares) return false;
@@ -178,8 +178,8 @@ static bool change_all(const share *a, const share *b, int64_t images, int64_t r
     return true;
 }
 
-bool ct_recall_changes(const ct_ranks *a, const ct_ranks *b, int64_t resamples, uint64_t seed,
-                       ct_recall_change changes[CT_RECALLS]) {
+bool ct_recall_changes(const ct_query_ranks *a, const ct_query_ranks *b, int64_t resamples,
+                       uint64_t seed, ct_recall_change changes[CT_RECALLS]) {
     if (a->images != b->images || a->captions != b->captions) {
         return ct_fail_bool("resample: the models were not ranked on the same split");
     }

@@ -18,14 +18,14 @@ typedef struct {
     const int64_t *i2t_rank, *t2i_rank; /* (images): -1 without a caption; (captions) */
     const int64_t *image_of;            /* (captions) */
     int64_t images, captions;
-} ct_ranks;
+} ct_query_ranks;
 
 typedef struct {
     double value, low, high; /* in percent: the recall, and the ends of its interval */
 } ct_interval;
 
 /* 95% intervals by the percentiles of `resamples` bootstrap samples of the images. */
-bool ct_recall_intervals(const ct_ranks *ranks, int64_t resamples, uint64_t seed,
+bool ct_recall_intervals(const ct_query_ranks *ranks, int64_t resamples, uint64_t seed,
                          ct_interval intervals[CT_RECALLS]);
 
 typedef struct {
@@ -35,7 +35,7 @@ typedef struct {
 
 /* Two models on one split. p by `resamples` random exchanges of both models' answers for an image
  * and its captions: (1 + how often the difference is as large) / (1 + resamples). */
-bool ct_recall_changes(const ct_ranks *a, const ct_ranks *b, int64_t resamples, uint64_t seed,
-                       ct_recall_change changes[CT_RECALLS]);
+bool ct_recall_changes(const ct_query_ranks *a, const ct_query_ranks *b, int64_t resamples,
+                       uint64_t seed, ct_recall_change changes[CT_RECALLS]);
 
 #endif

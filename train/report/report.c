@@ -99,8 +99,8 @@ static bool write_recalls(FILE *page, const report *r) {
     const ct_findings *f = r->findings;
     ct_interval intervals[CT_RECALLS];
     if (f) {
-        ct_ranks ranks = {f->detail.i2t_rank, f->detail.t2i_rank, f->split->image_of,
-                          f->split->image_count, f->split->caption_count};
+        ct_query_ranks ranks = {f->detail.i2t_rank, f->detail.t2i_rank, f->split->image_of,
+                                f->split->image_count, f->split->caption_count};
         if (!ct_recall_intervals(&ranks, RESAMPLES, (uint64_t)r->config->seed, intervals)) {
             return false;
         }

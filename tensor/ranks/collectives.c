@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Collectives on tensors. A sum is made in two halves, as of large ones is the least to move: every
+ * rank adds up a part of its own, of all ranks in their order, and gathers the others' parts. What
+ * is moved at once is bounded, and so are MPI's counts, which are ints. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tensor/core/check.h"
+#include "tensor/core/error.h"
+#include "tensor/core/scope.h"
+#include "tensor/core/tensor.h"
+#include "tensor/core/view.h"
+#include "tensor/ops/ops.h"
+#include "tensor/ranks/ranks.h"
+#include "tensor/ranks/transport.h"
+
+enum { MOST_BYTES = 1 << 25 }; /* of all ranks' at once */
+
+bool ct_transport_went_well(const char *op, const char *error) {
+    return !error || ct_fail_bool("%s: MPI says: %s", op, error);
+}
+
+bool ct_ranks_wait(void) {
+    const ct_mpi *mpi = ct_transport();
+    return !mpi || ct_transport_went_well("ranks_wait", mpi->wait());
+}
+
+/* ---- bytes ------------------------------------------------------------------------------------
+ */
+
+/* How many bytes of each rank are moved at once, a multiple of 8. */
+static int64_t piece_of(const ct_mpi *mpi, int64_t bytes) {
+    int64_t most = MOST_BYTES / mpi->ranks / 8 * 8;
+    if (most < 8) most = 8;
+    return bytes < most ? bytes : most;
+}
+
+/* Room for so many bytes of each rank, twice. */
+static char *room_for(const char *op, const ct_mpi *mpi, int64_t piece) {
+    char *room = malloc(2 * (size_t)mpi->ranks * (size_t)piece + 1);
+    return room ? room : ct_fail("%s: out of memory", op);
+}
+
+/* `bytes` of each rank to all, in order. */
+static bool gather_bytes(const char *op, const void *mine, void *all, int64_t bytes) {
+    const ct_mpi *mpi = ct_transport();
+    int64_t piece = piece_of(mpi, bytes);
+    if (piece == bytes) return ct_transport_went_well(op, mpi->gather(mine, all, (int)bytes));
+    char *room = room_for(op, mpi, piece);
+    bool ok = room != NULL;
+    for (int64_t at = 0; ok && at < bytes; at += piece) {
+        size_t size = (size_t)(bytes - at < piece ? bytes - at : piece);
+        ok = ct_transport_went_well(op, mpi->gather((const char *)mine + at, room, (int)size));
+        for (int r = 0; ok && r < mpi->ranks; r++) {
+            memcpy((char *)all + r * bytes + at, room + (size_t)r * size, size);
+        }
+    }
+    free(room);
+    return ok;
+}
+
+/* ---- sums -------------------------------------------------------------------------------------
+ */
+
+/* theirs: `count` elements of each rank, one rank after the other. */
+static void add_up(ct_dtype dtype, const void *theirs, int ranks, int64_t count, void *sum) {
+    for (int64_t i = 0; i < count; i++) {
+        double real = 0;
+        int64_t whole = 0;
+        for (int64_t at = i, r = 0; r < ranks; r++, at += count) {
+            if (dtype == CT_F32) real += (double)((const float *)theirs)[at];
+            else if (dtype == CT_F64) real += ((const double *)theirs)[at];
+            else whole += ((const int64_t *)theirs)[at];
+        }
+        if (dtype == CT_F32) ((float *)sum)[i] = (float)real;
+        else if (dtype == CT_F64) ((double *)sum)[i] = real;
+        else ((int64_t *)sum)[i] = whole;
+    }
+}
+
+/* Part k of `mine`, `count` elements, the last one's behind element `all` zeros, is what is added
+ * up on rank k, into `sum`. */
+static bool add_parts(const char *op, ct_dtype dtype, const char *mine, int64_t all, int64_t count,
+                      char *sum) {
+    const ct_mpi *mpi = ct_transport();
+    int64_t size = (int64_t)ct_dtype_size(dtype), piece = piece_of(mpi, count * size) / size;
+    char *room = room_for(op, mpi, piece * size);
+    char *theirs = room ? room + mpi->ranks * piece * size : NULL;
+    bool ok = room != NULL;
+    for (int64_t at = 0; ok && at < count; at += piece) {
+        int64_t now = count - at < piece ? count - at : piece;
+        for (int64_t k = 0; k < mpi->ranks; k++) {
+            int64_t from = k * count + at, there = all - from < now ? all - from : now;
+            if (there < 0) there = 0;
+            char *part = room + k * now * size;
+            memcpy(part, mine + (there ? from : 0) * size, (size_t)(there * size));
+            memset(part + there * size, 0, (size_t)((now - there) * size));
+        }
+        ok = ct_transport_went_well(op, mpi->exchange(room, theirs, (int)(now * size)));
+        if (ok) add_up(dtype, theirs, mpi->ranks, now, sum + at * size);
+    }
+    free(room);
+    return ok;
+}
+
+/* Few elements go to all ranks at once, which all add them up. */
+static bool add_few(const char *op, ct_dtype dtype, char *x, int64_t count) {
+    const ct_mpi *mpi = ct_transport();
+    int64_t bytes = count * (int64_t)ct_dtype_size(dtype);
+    char *theirs = room_for(op, mpi, bytes);
+    bool ok = theirs && gather_bytes(op, x, theirs, bytes);
+    if (ok) add_up(dtype, theirs, mpi->ranks, count, x);
+    free(theirs);
+    return ok;
+}
+
+static bool add_many(const char *op, ct_dtype dtype, char *x, int64_t count) {
+    int64_t size = (int64_t)ct_dtype_size(dtype), ranks = ct_ranks();
+    int64_t part = (count + ranks - 1) / ranks;
+    char *sum = malloc((size_t)(part * size)), *all = malloc((size_t)(ranks * part * size));
+    bool ok = sum && all ? true : ct_fail_bool("%s: out of memory", op);
+    ok = ok && add_parts(op, dtype, x, count, part, sum) && gather_bytes(op, sum, all, part * size);
+    if (ok) memcpy(x, all, (size_t)(count * size));
+    free(sum);
+    free(all);
+    return ok;
+}
+
+/* ---- tensors ----------------------------------------------------------------------------------
+ */
+
+static bool is_on_cpu(const char *op, const ct_tensor *x) {
+    if (!ct_check_input(op, x)) return false;
+    return x->device == CT_CPU || ct_fail_bool("%s: %s is on %s; ranks share what is on the CPU",
+                                               op, ct_tensor_text(x), ct_device_name(x->device));
+}
+
+static bool can_be_added(const char *op, const ct_tensor *x) {
+    if (!is_on_cpu(op, x)) return false;
+    return x->dtype == CT_F32 || x->dtype == CT_F64 || x->dtype == CT_I64 ||
+           ct_fail_bool("%s: expected f32, f64 or i64, got %s", op, ct_tensor_text(x));
+}
+
+static bool is_contiguous(const char *op, const ct_tensor *x) {
+    return ct_is_contiguous(x) || ct_fail_bool("%s: %s is not contiguous", op, ct_tensor_text(x));
+}
+
+bool ct_tensor_all_reduce(ct_tensor *x) {
+    static const char op[] = "all_reduce";
+    enum { FEW = 4096 }; /* bytes: a message's latency, not its length, is what it takes */
+    if (!can_be_added(op, x) || !is_contiguous(op, x)) return false;
+    int64_t count = ct_count(x), bytes = count * (int64_t)ct_dtype_size(x->dtype);
+    if (!ct_transport() || count == 0) return true;
+    return (bytes <= FEW ? add_few : add_many)(op, x->dtype, ct_data(x), count);
+}
+
+/* x's shape with `rows` rows; an error for a scalar. */
+static bool with_rows(const char *op, const ct_tensor *x, int64_t rows, ct_shape *shape) {
+    *shape = x->shape;
+    if (shape->ndim < 1) return ct_fail_bool("%s: %s has no rows", op, ct_tensor_text(x));
+    shape->dim[0] = rows;
+    return true;
+}
+
+ct_tensor *ct_tensor_all_gather(const ct_tensor *x) {
+    static const char op[] = "all_gather";
+    ct_shape shape;
+    if (!is_on_cpu(op, x)) return NULL;
+    if (!with_rows(op, x, ct_ranks() * (x->shape.ndim ? x->shape.dim[0] : 0), &shape)) return NULL;
+    if (!ct_transport()) return ct_tensor_copy(x);
+    CT_SCOPE {
+        const ct_tensor *dense = ct_tensor_contiguous(x);
+        ct_tensor *all = dense ? ct_empty(x->dtype, CT_CPU, shape) : NULL;
+        if (!all) return NULL;
+        int64_t bytes = ct_count(x) * (int64_t)ct_dtype_size(x->dtype);
+        if (bytes && !gather_bytes(op, ct_data(dense), ct_data(all), bytes)) return NULL;
+        return ct_escape(all);
+    }
+    return NULL;
+}
+
+ct_tensor *ct_tensor_reduce_scatter(const ct_tensor *x) {
+    static const char op[] = "reduce_scatter";
+    ct_shape shape;
+    if (!can_be_added(op, x)) return NULL;
+    int64_t ranks = ct_ranks(), rows = x->shape.ndim ? x->shape.dim[0] : 0;
+    if (!with_rows(op, x, rows / ranks, &shape)) return NULL;
+    if (rows % ranks) {
+        return ct_fail("%s: the rows of %s are no multiple of %lld ranks", op, ct_tensor_text(x),
+                       (long long)ranks);
+    }
+    if (!ct_transport()) return ct_tensor_copy(x);
+    CT_SCOPE {
+        const ct_tensor *dense = ct_tensor_contiguous(x);
+        ct_tensor *sum = dense ? ct_empty(x->dtype, CT_CPU, shape) : NULL;
+        if (!sum) return NULL;
+        int64_t all = ct_count(x);
+        if (all && !add_parts(op, x->dtype, ct_data(dense), all, all / ranks, ct_data(sum))) {
+            return NULL;
+        }
+        return ct_escape(sum);
+    }
+    return NULL;
+}
+
+bool ct_tensor_broadcast(ct_tensor *x, int from) {
+    static const char op[] = "broadcast";
+    if (!is_on_cpu(op, x) || !is_contiguous(op, x)) return false;
+    if (from < 0 || from >= ct_ranks()) {
+        return ct_fail_bool("%s: from rank %d, expected 0 to %d", op, from, ct_ranks() - 1);
+    }
+    const ct_mpi *mpi = ct_transport();
+    int64_t bytes = ct_count(x) * (int64_t)ct_dtype_size(x->dtype);
+    bool ok = true;
+    for (int64_t at = 0; mpi && ok && at < bytes; at += MOST_BYTES) {
+        int64_t now = bytes - at < MOST_BYTES ? bytes - at : MOST_BYTES;
+        ok = ct_transport_went_well(op, mpi->broadcast((char *)ct_data(x) + at, (int)now, from));
+    }
+    return ok;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* MPI is reached through a shared library of its own (tensor/mpi/), loaded under mpirun or srun
+ * alone, so that programs start on machines without an MPI. This is all that the two sides know of
+ * each other. Internal to tensor/.
+ */
+#ifndef CT_MPI_LIBRARY_H
+#define CT_MPI_LIBRARY_H
+
+#include <stddef.h>
+
+/* Raised with every change of ct_mpi. */
+enum { CT_MPI_LIBRARY_VERSION = 1 };
+
+/* What is moved is bytes, as many on all ranks; each function is called by all of them, in the same
+ * order, from one thread. They return NULL, or what MPI says is wrong, valid until the next call.
+ */
+typedef struct {
+    int rank, ranks;
+    const char *host;
+    /* `mine` of each rank, in their order, on all of them: ranks * bytes. */
+    const char *(*gather)(const void *mine, void *all, int bytes);
+    /* Part k of `mine` (ranks * bytes) goes to rank k, whose part of rank r is part r of `theirs`.
+     */
+    const char *(*exchange)(const void *mine, void *theirs, int bytes);
+    const char *(*broadcast)(void *data, int bytes, int from);
+    const char *(*wait)(void); /* until all are here */
+    void (*abort)(int status); /* ends all ranks; does not return */
+    void (*end)(void);
+} ct_mpi;
+
+/* The library's symbols: "ct_mpi_version", an int, CT_MPI_LIBRARY_VERSION when it was built; and
+ * "ct_mpi_open", which joins the ranks, once a process; NULL with a reason. */
+typedef const ct_mpi *ct_mpi_open_function(const char **why);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Joining the ranks that mpirun or srun started. */
+#include "tensor/ranks/ranks.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include "tensor/core/check.h"
+#include "tensor/core/error.h"
+#include "tensor/device/library.h"
+#include "tensor/ranks/transport.h"
+
+static const ct_mpi *transport;
+static bool started, ended;
+
+const ct_mpi *ct_transport(void) { return transport; }
+
+/* How many processes were started together, as Open MPI's mpirun, MPICH's and srun say; 1 where
+ * none of them did. PMIx says that it did, not how many. */
+static bool started_together(int *count) {
+    const char *open_mpi = getenv("OMPI_COMM_WORLD_SIZE"), *pmi = getenv("PMI_SIZE");
+    const char *size = open_mpi ? open_mpi : pmi;
+    *count = size ? atoi(size) : 0;
+    return *count > 1 || (!size && getenv("PMIX_RANK"));
+}
+
+static const ct_mpi *join(void) {
+    char path[CT_LIBRARY_PATH];
+    const char *why = NULL;
+    const char *name = ct_library_find("libcotangent_mpi.so", "CT_MPI_LIBRARY", path);
+    void *library = dlopen(name, RTLD_NOW | RTLD_GLOBAL); /* MPI's plugins look for its symbols */
+    if (!library) {
+        return ct_fail("ranks: started by mpirun or srun, but MPI support was not loaded (%s); it "
+                       "is built where mpicc is found",
+                       dlerror());
+    }
+    ct_mpi_open_function *open = (ct_mpi_open_function *)dlsym(library, "ct_mpi_open");
+    const int *version = dlsym(library, "ct_mpi_version");
+    if (!open || !version || *version != CT_MPI_LIBRARY_VERSION) {
+        return ct_fail("ranks: %s is of another version of this program: build it again", name);
+    }
+    const ct_mpi *mpi = open(&why);
+    return mpi ? mpi : ct_fail("ranks: MPI did not start: %s", why);
+}
+
+bool ct_ranks_start(void) {
+    int count;
+    if (started || !started_together(&count)) return true;
+    const ct_mpi *mpi = join();
+    if (!mpi) return false;
+    started = true;
+    if (count && mpi->ranks != count) {
+        return ct_fail_bool("ranks: mpirun started %d processes, but MPI knows of %d: mpirun and "
+                            "the library MPI support was built with (mpicc) are not of one MPI",
+                            count, mpi->ranks);
+    }
+    transport = mpi->ranks > 1 ? mpi : NULL;
+    return true;
+}
+
+void ct_ranks_end(void) {
+    if (transport && !ended) transport->end();
+    ended = true;
+    transport = NULL;
+}
+
+int ct_rank(void) { return transport ? transport->rank : 0; }
+int ct_ranks(void) { return transport ? transport->ranks : 1; }
+const char *ct_rank_host(void) { return transport ? transport->host : ""; }
+
+void ct_ranks_abort(int status) {
+    if (transport) transport->abort(status);
+}
+
+/* ---- what a whole batch is ------------------------------------------------------------------- */
+
+static _Thread_local bool over_ranks;
+
+bool ct_over_ranks(void) { return over_ranks && transport; }
+
+bool ct_set_over_ranks(bool over) {
+    bool was = over_ranks;
+    over_ranks = over;
+    return was;
+}

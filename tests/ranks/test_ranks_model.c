@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Training steps of N ranks with B/N rows each, against those of one with B rows: every rank
+ * computes both. */
+#include "tests/ranks/ranks_test.h"
+
+#include "tests/models/model_fixture.h"
+
+/* A batch of 12 is shared by 1, 2, 3 and 4 ranks; each has captions of other lengths. */
+enum { B = 12, N = 4, F = 6, V = 12, T = 9, IMAGES = 9, STEPS = 20 };
+static const ct_model_sizes sizes = {
+    .regions = N, .features = F, .vocabulary = V, .images = IMAGES};
+static const int64_t lengths_of[B] = {9, 3, 5, 4, 6, 3, 3, 8, 4, 4, 7, 3};
+
+#define IMAGE(first, policy)                                                                       \
+    "[image]\nfc = linear width=8\n" first "norm = l2norm\ngcn = gcn x 2\nnorm2 = l2norm\n" policy \
+    "pool = mean + gru\nbn = batchnorm momentum=0.5\n"
+#define DROPOUT "drop = dropout p=0.2\n"
+#define TEXT(policy)                                                                      \
+    "[text]\nembed = words width=6\nbnw = batchnorm\nenc = transformer heads=2 hidden=5 " \
+    "dropout=0.1\n" policy "pool = gru\nbn = batchnorm\n"
+#define POLICY "attend = policy_attention actions=5\n"
+#define LOSSES(ranking)                                                                            \
+    "[loss]\nretrieval = hinge margin=0.3 negatives=hardest intra_modal=yes sum_epochs=1 " ranking \
+    "\ninstance = classifier hidden=7\ndecoder = convcap width=4 hidden=3 layers=2 kernel=3 "      \
+    "dropout=0.1\ndiscrete_policy = 1\ncontinuous_policy = 1\n"
+#define FULL IMAGE(DROPOUT, POLICY) TEXT(POLICY) LOSSES("")
+
+static const char *const descriptions[] = {
+    FULL,
+    IMAGE(DROPOUT, POLICY) TEXT(POLICY)
+        LOSSES("same_image=ignored") "baseline = leave_one_out\nmeasure = order\n",
+    IMAGE("", POLICY) TEXT(POLICY) LOSSES("") "[compat]\npreset = released\n",
+    IMAGE(DROPOUT, "attend = policy_attention discrete=none\n")
+        TEXT("attend = policy_attention actions=5 continuous=no\n")
+            LOSSES("") "[compat]\ndecoder_targets = words_and_pad\n",
+    IMAGE("", "") TEXT("") "[loss]\nretrieval = hinge negatives=sum\n",
+};
+
+/* Step s's batch, the same on all ranks. */
+static ct_batch whole_batch(ct_dtype dtype, int step) {
+    ct_rng rng = ct_rng_create(7, (uint64_t)step);
+    int64_t classes[B], lengths[B], words[B * T] = {0};
+    for (int64_t b = 0; b < B; b++) {
+        classes[b] = (int64_t)ct_random_below(&rng, IMAGES);
+        lengths[b] = lengths_of[(b + step) % B];
+        for (int64_t t = 0; t < lengths[b]; t++) {
+            int64_t word = 3 + (int64_t)ct_random_below(&rng, V - 3);
+            words[b * T + t] = t == 0 ? 1 : t == lengths[b] - 1 ? 2 : word;
+        }
+    }
+    return (ct_batch){
+        .images = ct_random_normal(&rng, "images", dtype, CT_CPU, CT_SHAPE(B, N, F)),
+        .words = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(B, T), words),
+        .lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(B), lengths),
+        .classes = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(B), classes),
+    };
+}
+
+static ct_batch own_batch(const ct_batch *whole) {
+    return (ct_batch){.images = ct_tensor_contiguous(own_part(whole->images)),
+                      .words = ct_tensor_contiguous(own_part(whole->words)),
+                      .lengths = ct_tensor_contiguous(own_part(whole->lengths)),
+                      .classes = ct_tensor_contiguous(own_part(whole->classes))};
+}
+
+typedef struct {
+    ct_model *model;
+    ct_optimizer *optimizer;
+    ct_rng rng;
+    bool decoder_fixed;
+} training;
+
+/* The batch norms in the graph convolutions start at gain 0: moved, so that all takes part. */
+static bool shake(void *context, const char *name, ct_tensor *tensor, bool buffer) {
+    if (buffer || !strstr(name, ".W.1.")) return true;
+    return ct_init_uniform(tensor, 0.2, 0.8, context);
+}
+
+static training training_of(const char *text, ct_dtype dtype) {
+    ct_seed(5);
+    training t = {fixture_model(text, sizes), NULL, ct_rng_create(2, 1),
+                  strstr(text, "preset = released") != NULL};
+    assert_no_error();
+    ct_module *module = ct_model_module(t.model);
+    ct_rng rng = ct_rng_create(6, 0);
+    ck_assert(ct_module_to_dtype(module, dtype));
+    ck_assert(ct_module_visit(module, shake, &rng));
+    /* not Adam: of a gradient that is rounding noise it makes a whole step */
+    ct_sgd_options options = ct_sgd_defaults();
+    options.momentum = 0.9;
+    t.optimizer = ct_sgd_create(module, &options);
+    ct_optimizer_set_lr(t.optimizer, 0.002);
+    ct_optimizer_clip_norm(t.optimizer, 0.5); /* which clips */
+    ck_assert(ct_model_group_parameters(t.model, t.optimizer));
+    return t;
+}
+
+static void training_end(training *t) {
+    ct_optimizer_destroy(t->optimizer);
+    ct_model_destroy(t->model);
+}
+
+static bool find_largest(void *context, const char *name, ct_tensor *tensor, bool buffer) {
+    (void)name;
+    double *largest = context;
+    const ct_tensor *grad = buffer ? NULL : ct_grad(tensor);
+    for (int64_t i = 0; grad && i < ct_count(grad); i++)
+        *largest = fmax(*largest, fabs(ct_get(grad, i)));
+    return true;
+}
+
+static double largest_gradient(training *t) {
+    double largest = 0;
+    ck_assert(ct_module_visit(ct_model_module(t->model), find_largest, &largest));
+    return largest;
+}
+
+typedef struct {
+    training *other;
+    bool gradients;
+    bool shares; /* the decoder's gradients are shares: nothing is updated by them */
+    double relative, absolute;
+    int compared;
+} comparison;
+
+static bool compare_tensor(void *context, const char *name, ct_tensor *tensor, bool buffer) {
+    comparison *c = context;
+    ct_tensor *other = ct_module_tensor(ct_model_module(c->other->model), name);
+    if (c->gradients && (buffer || !ct_grad(other))) return true;
+    CT_SCOPE {
+        if (c->gradients) tensor = ct_tensor_copy(ct_grad(tensor)), other = ct_grad(other);
+        if (c->gradients && c->shares && strncmp(name, "decoder.", 8) == 0)
+            ck_assert(ct_tensor_all_reduce(tensor));
+        assert_close(tensor, other, c->relative, c->absolute, name);
+    }
+    c->compared++;
+    return true;
+}
+
+static void compare(training *shared, training *alone, bool gradients, double relative,
+                    double absolute) {
+    comparison c = {alone, gradients, shared->decoder_fixed, relative, absolute, 0};
+    ck_assert(ct_module_visit(ct_model_module(shared->model), compare_tensor, &c));
+    ck_assert_int_gt(c.compared, 20);
+}
+
+static void compare_terms(const ct_losses *shared, const ct_losses *alone, double relative) {
+    int compared = 0;
+    for (int i = 0; i < CT_LOSS_COUNT; i++) {
+        ck_assert(!shared->term[i] == !alone->term[i]);
+        if (!alone->term[i]) continue;
+        ct_tensor *sum = ct_tensor_copy(shared->term[i]);
+        ck_assert(ct_tensor_all_reduce(sum));
+        assert_close(sum, alone->term[i], relative, 1e-3 * relative, ct_loss_name(i));
+        compared++;
+    }
+    ck_assert_int_ge(compared, 2);
+    if (!alone->reward) return;
+    assert_close(shared->reward, alone->reward, 0, 0, "reward"); /* made of ranks */
+    assert_close(shared->advantage, alone->advantage, relative, relative, "advantage");
+}
+
+static ct_losses losses_of(training *t, const ct_batch *batch, int step) {
+    ct_losses losses = ct_model_losses(t->model, batch, step < STEPS / 2 ? 0 : 1, &t->rng);
+    assert_no_error();
+    ck_assert(ct_backward(losses.term[CT_LOSS_TOTAL]));
+    return losses;
+}
+
+/* A gradient that is 0 in exact arithmetic, of a bias before a batch norm, is noise in both:
+ * `noise` of the largest there are. */
+static void compare_step(training *shared, training *alone, ct_dtype dtype, int step,
+                         double relative, double noise) {
+    CT_SCOPE {
+        ct_batch whole = whole_batch(dtype, step), own = own_batch(&whole);
+        ct_losses apart = losses_of(alone, &whole, step), together = {0};
+        CT_OVER_RANKS { together = losses_of(shared, &own, step); }
+        ck_assert(ct_optimizer_all_reduce(shared->optimizer));
+        compare_terms(&together, &apart, relative);
+        compare(shared, alone, true, relative, noise * largest_gradient(alone));
+        ck_assert(shared->rng.offset == alone->rng.offset);
+        ck_assert(ct_optimizer_step(shared->optimizer) && ct_optimizer_step(alone->optimizer));
+        compare(shared, alone, false, relative, noise);
+    }
+}
+
+/* 1e-10 over 20 steps is what docs/scaling.md says of f64. In f32 one step, of which nothing
+ * has grown yet, to the 1e-4 that golden values are held to: of the largest gradient, since
+ * elements are sums of numbers of its size that cancel. */
+START_TEST(ranks_train_as_one_does) {
+    training shared = training_of(descriptions[_i], CT_F64);
+    training alone = training_of(descriptions[_i], CT_F64);
+    for (int step = 0; step < STEPS; step++) {
+        compare_step(&shared, &alone, CT_F64, step, 1e-10, 1e-13);
+    }
+    training_end(&shared);
+    training_end(&alone);
+}
+END_TEST
+
+START_TEST(ranks_train_as_one_does_in_f32) {
+    training shared = training_of(descriptions[_i], CT_F32);
+    training alone = training_of(descriptions[_i], CT_F32);
+    compare_step(&shared, &alone, CT_F32, 0, 1e-4, 1e-4);
+    training_end(&shared);
+    training_end(&alone);
+}
+END_TEST
+
+/* Modules that are run again in backward do their collectives again, on all ranks alike. */
+START_TEST(ranks_run_modules_again_alike) {
+    training shared = training_of(descriptions[0], CT_F64);
+    training alone = training_of(descriptions[0], CT_F64);
+    ck_assert(ct_model_checkpoint(shared.model, "gcn"));
+    ck_assert(ct_model_checkpoint(shared.model, "decoder"));
+    for (int step = 0; step < 3; step++) {
+        compare_step(&shared, &alone, CT_F64, step, 1e-10, 1e-13);
+    }
+    training_end(&shared);
+    training_end(&alone);
+}
+END_TEST
+
+enum { DESCRIPTIONS = sizeof descriptions / sizeof *descriptions };
+
+RANKS_MAIN("ranks model", {ranks_train_as_one_does, DESCRIPTIONS},
+           {ranks_train_as_one_does_in_f32, DESCRIPTIONS}, {ranks_run_modules_again_alike, 1})
