@@ -129,14 +129,16 @@ static bool add_many(const char *op, ct_dtype dtype, char *x, int64_t count) {
 /* ---- tensors ----------------------------------------------------------------------------------
  */
 
-static bool is_on_cpu(const char *op, const ct_tensor *x) {
+/* One rank alone copies, wherever x is. */
+static bool can_be_shared(const char *op, const ct_tensor *x) {
     if (!ct_check_input(op, x)) return false;
-    return x->device == CT_CPU || ct_fail_bool("%s: %s is on %s; ranks share what is on the CPU",
-                                               op, ct_tensor_text(x), ct_device_name(x->device));
+    return !ct_transport() || x->device == CT_CPU ||
+           ct_fail_bool("%s: %s is on %s; ranks share what is on the CPU", op, ct_tensor_text(x),
+                        ct_device_name(x->device));
 }
 
 static bool can_be_added(const char *op, const ct_tensor *x) {
-    if (!is_on_cpu(op, x)) return false;
+    if (!can_be_shared(op, x)) return false;
     return x->dtype == CT_F32 || x->dtype == CT_F64 || x->dtype == CT_I64 ||
            ct_fail_bool("%s: expected f32, f64 or i64, got %s", op, ct_tensor_text(x));
 }
@@ -165,7 +167,7 @@ static bool with_rows(const char *op, const ct_tensor *x, int64_t rows, ct_shape
 ct_tensor *ct_tensor_all_gather(const ct_tensor *x) {
     static const char op[] = "all_gather";
     ct_shape shape;
-    if (!is_on_cpu(op, x)) return NULL;
+    if (!can_be_shared(op, x)) return NULL;
     if (!with_rows(op, x, ct_ranks() * (x->shape.ndim ? x->shape.dim[0] : 0), &shape)) return NULL;
     if (!ct_transport()) return ct_tensor_copy(x);
     CT_SCOPE {
@@ -205,7 +207,7 @@ ct_tensor *ct_tensor_reduce_scatter(const ct_tensor *x) {
 
 bool ct_tensor_broadcast(ct_tensor *x, int from) {
     static const char op[] = "broadcast";
-    if (!is_on_cpu(op, x) || !is_contiguous(op, x)) return false;
+    if (!can_be_shared(op, x) || !is_contiguous(op, x)) return false;
     if (from < 0 || from >= ct_ranks()) {
         return ct_fail_bool("%s: from rank %d, expected 0 to %d", op, from, ct_ranks() - 1);
     }

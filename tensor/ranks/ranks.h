@@ -3,11 +3,11 @@
  * its rows, rank r on those after rank r-1's (docs/scaling.md).
  *
  * Without ct_ranks_start, or started alone, a process is rank 0 of 1, and the collectives below are
- * copies. Each of them is called by all ranks, in the same order, with tensors of the same shape
- * and dtype on the CPU, from the thread that called ct_ranks_start. Sums are in the order of ranks,
- * f32 in f64: the same bits on all ranks, whenever as many ranks compute. Results belong to the
- * innermost scope. NULL or false, with an error, for NULL, for what is not on the CPU, of another
- * dtype or not contiguous where that is asked, or if the ranks are not reached.
+ * copies, on any device. Each of them is called by all ranks, in the same order, with tensors of
+ * the same shape and dtype on the CPU, from the thread that called ct_ranks_start. Sums are in the
+ * order of ranks, f32 in f64: the same bits on all ranks, whenever as many ranks compute. Results
+ * belong to the innermost scope. NULL or false, with an error, for NULL, for what is not on the
+ * CPU, of another dtype or not contiguous where that is asked, or if the ranks are not reached.
  */
 #ifndef CT_RANKS_H
 #define CT_RANKS_H
