@@ -2,6 +2,7 @@
 /* Matrix products by OpenBLAS and oneDNN: which call, on which operands, by which threads. */
 #include <limits.h>
 #include <omp.h>
+#include <stdatomic.h>
 
 #include "tensor/cpu/blas.h"
 #include "tensor/cpu/cpu.h"
@@ -142,7 +143,7 @@ static bool gemm_all(job *j, int64_t count) {
     double one = (double)j->m * (double)j->n * (double)j->k, work = one * (double)count;
     int available = omp_get_max_threads();
     int threads = work < WORTH_THREADS || omp_in_parallel() ? 1 : available;
-    bool done = true;
+    atomic_bool done = true;
     j->onednn = j->f32 && one >= ct_onednn_least_product();
     if (!ct_ok()) return false;
     ct_blas_on_one_thread();
@@ -154,8 +155,10 @@ static bool gemm_all(job *j, int64_t count) {
         for (int64_t i = 0; i < tasks && done; i++) done = gemm_task(j, i);
         omp_set_num_threads(available);
     } else {
-#pragma omp parallel for num_threads(threads) schedule(static) reduction(&& : done)
-        for (int64_t i = 0; i < tasks; i++) done = gemm_task(j, i) && done;
+#pragma omp parallel for num_threads(threads) schedule(static)
+        for (int64_t i = 0; i < tasks; i++) {
+            if (!gemm_task(j, i)) done = false;
+        }
     }
     return done || ct_fail_bool("matmul: out of memory");
 }
