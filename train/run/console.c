@@ -170,7 +170,7 @@ void ct_console_end_progress(void) {
 
 /* ---- lines ------------------------------------------------------------------------------- */
 
-static void print(const char *format, va_list arguments) {
+__attribute__((nonnull(1))) static void print(const char *format, va_list arguments) {
     ct_console_end_progress();
     FILE *to = lines_aside ? stderr : stdout;
     vfprintf(to, format, arguments);
