@@ -123,6 +123,16 @@ static void add_bar(pieces *p, int64_t done, int64_t all) {
     add(p, 4, "[%.*s]", WIDTH, bar);
 }
 
+/* Of a device, or of the process, as far as it is in memory. */
+static double bytes_in_use(ct_device device) {
+    if (device != CT_CPU) return (double)ct_memory_in_use(device);
+    long long all, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file && fscanf(file, "%lld %lld", &all, &resident) != 2) resident = 0;
+    if (file) fclose(file);
+    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
 static void add_bytes(pieces *p, int importance, double bytes) {
     if (bytes >= 1e9) add(p, importance, "%.2f GB", 1e-9 * bytes);
     else add(p, importance, "%.0f MB", 1e-6 * bytes);
@@ -143,7 +153,7 @@ void ct_console_progress(const ct_console_step *step) {
     }
     if (step->reward > 0) add(&p, 2, "reward %.3g", step->reward);
     add(&p, 6, "%.0f pairs/s", step->pairs_per_second);
-    add_bytes(&p, 3, step->bytes);
+    add_bytes(&p, 3, bytes_in_use(step->device));
     add(&p, 7, "%s left", left);
     draw(&p);
 }
@@ -192,13 +202,6 @@ void ct_console_line(const char *format, ...) {
     va_end(arguments);
 }
 
-void ct_console_detail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    if (detail >= CT_CONSOLE_VERBOSE) print(format, arguments);
-    va_end(arguments);
-}
-
 void ct_console_set_level(ct_console_level level) { detail = level; }
 bool ct_console_is_verbose(void) { return detail == CT_CONSOLE_VERBOSE; }
 
@@ -218,7 +221,7 @@ void ct_console_step_line(const ct_console_step *step, int64_t number, double lr
     }
     ct_console_line("step %lld  lr %.4g  loss %.5g%s%s  gradient %.4g  %.0f pairs/s  %.0f MB",
                     (long long)number, lr, step->term[CT_LOSS_TOTAL], terms, reward, grad_norm,
-                    step->pairs_per_second, 1e-6 * step->bytes);
+                    step->pairs_per_second, 1e-6 * bytes_in_use(step->device));
 }
 
 void ct_console_lines_aside(void) { lines_aside = true; }

@@ -26,7 +26,7 @@ typedef struct {
     double term[CT_LOSS_COUNT], reward, reward_spread;
     double pairs_per_second;
     double seconds_left; /* of the whole training */
-    double bytes;        /* memory in use: the process's, or the device's */
+    ct_device device;    /* whose memory is said: of the CPU, the process's */
 } ct_console_step;
 
 /* Draws the line of progress again in its place (a terminal that can, ten times a second at most),
@@ -37,11 +37,9 @@ void ct_console_progress_of_runs(int done, int all, const char *at_work, double 
 /* Takes that line away, so that what follows begins a line. */
 void ct_console_end_progress(void);
 
-/* A line that is said unless it is to be quiet; a result, which always is; and what only --verbose
- * says. */
+/* A line that is said unless it is to be quiet; a result, which always is. */
 void ct_console_line(const char *format, ...) __attribute__((format(printf, 1, 2), nonnull(1)));
 void ct_console_result(const char *format, ...) __attribute__((format(printf, 1, 2), nonnull(1)));
-void ct_console_detail(const char *format, ...) __attribute__((format(printf, 1, 2), nonnull(1)));
 
 /* From now on lines go to stderr: what is printed is for a program. */
 void ct_console_lines_aside(void);

@@ -8,7 +8,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "autograd/profile.h"
 #include "tensor/io/json.h"
@@ -209,16 +208,6 @@ static bool train_step(trainer *t) {
 
 /* ---- reporting --------------------------------------------------------------------------- */
 
-/* Of a device, or of the process, as far as it is in memory. */
-static double bytes_in_use(ct_device device) {
-    if (device != CT_CPU) return (double)ct_memory_in_use(device);
-    long long all, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file && fscanf(file, "%lld %lld", &all, &resident) != 2) resident = 0;
-    if (file) fclose(file);
-    return (double)resident * (double)sysconf(_SC_PAGESIZE);
-}
-
 static ct_console_step console_step(const trainer *t) {
     double elapsed = now() - t->started, interval = now() - t->interval_start;
     int64_t done = t->progress.step - t->first_step,
@@ -232,7 +221,7 @@ static ct_console_step console_step(const trainer *t) {
         .reward_spread = t->means.reward_spread,
         .pairs_per_second = interval > 0 ? (double)t->interval_pairs / interval : 0,
         .seconds_left = done > 0 ? elapsed / (double)done * (double)left : 0,
-        .bytes = bytes_in_use(t->in.experiment->device),
+        .device = t->in.experiment->device,
     };
     memcpy(step.term, t->means.term, sizeof step.term);
     return step;
