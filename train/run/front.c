@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "autograd/profile.h"
 #include "train/run/console.h"
 #include "train/run/weight_file.h"
 
@@ -115,14 +115,8 @@ ct_tensor *ct_front_of(const ct_experiment *e, ct_tensor *images) {
 typedef struct {
     const char *split;
     int64_t done, all, skipped;
-    struct timespec start;
+    double start; /* of ct_profile_clock */
 } progress;
-
-static double seconds_since(const struct timespec *start) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)(now.tv_sec - start->tv_sec) + 1e-9 * (double)(now.tv_nsec - start->tv_nsec);
-}
 
 enum { AT_ONCE = 32 }; /* always the same ones together: the same bits */
 
@@ -180,10 +174,9 @@ static bool make_parts(const ct_experiment *e, const ct_images *images, const ch
 }
 
 static bool make_features(const ct_experiment *e, const ct_split *split, const char *folder) {
-    progress p = {.split = split->name, .all = split->images->count};
-    clock_gettime(CLOCK_MONOTONIC, &p.start);
+    progress p = {.split = split->name, .all = split->images->count, .start = ct_profile_clock()};
     if (!ct_make_folders(folder) || !make_parts(e, split->images, folder, &p)) return false;
-    double seconds = seconds_since(&p.start);
+    double seconds = ct_profile_clock() - p.start;
     if (p.done == p.skipped) return true;
     if (isatty(STDOUT_FILENO)) printf("\r\033[K");
     ct_console_line("%s: features of %" PRId64 " pictures computed, %.0f a second, and kept in %s",

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "autograd/profile.h"
 #include "tensor/io/json.h"
@@ -47,12 +46,6 @@ typedef struct {
     double started;     /* this process; progress.seconds holds earlier ones */
     int64_t first_step; /* of this process, for the rate */
 } trainer;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- setting up -------------------------------------------------------------------------- */
 
@@ -102,7 +95,7 @@ static bool set_up(trainer *t) {
     t->steps = ct_steps_create(
         (ct_steps_options){t->in.experiment, t->in.optimizer, t->interval, t->dump, t->watched});
     if (!ct_ok() || !begin_events(t)) return false;
-    t->started = t->interval_start = now();
+    t->started = t->interval_start = ct_profile_clock();
     t->first_step = t->saved_step = t->progress.step;
     return true;
 }
@@ -209,7 +202,8 @@ static bool train_step(trainer *t) {
 /* ---- reporting --------------------------------------------------------------------------- */
 
 static ct_console_step console_step(const trainer *t) {
-    double elapsed = now() - t->started, interval = now() - t->interval_start;
+    double elapsed = ct_profile_clock() - t->started,
+           interval = ct_profile_clock() - t->interval_start;
     int64_t done = t->progress.step - t->first_step,
             left = ct_prepared_steps(&t->in) - t->progress.step;
     ct_console_step step = {
@@ -253,7 +247,7 @@ static bool log_interval(trainer *t) {
 
 static bool start_interval(trainer *t) {
     t->interval_pairs = 0;
-    t->interval_start = now();
+    t->interval_start = ct_profile_clock();
     return ct_interval_reset(t->interval);
 }
 
@@ -274,7 +268,7 @@ static void say_written(const char *path) {
 /* Without a dev split, the best model that is known is the last one. */
 static bool save_last(trainer *t) {
     ct_progress p = t->progress;
-    p.seconds += now() - t->started;
+    p.seconds += ct_profile_clock() - t->started;
     ct_experiment *e = t->in.experiment;
     ct_weight_notes notes;
     t->saved_step = p.step; /* or what is wrong now would be so again */
@@ -431,8 +425,8 @@ static bool write_results(const trainer *t, const ct_retrieval *dev, const ct_re
         .best_step = t->progress.best_step,
         .steps = t->progress.step,
         .parameters = ct_module_parameter_count(ct_model_module(t->in.experiment->model)),
-        .wall_seconds = now() - t->started,
-        .train_seconds = t->progress.seconds + now() - t->started,
+        .wall_seconds = ct_profile_clock() - t->started,
+        .train_seconds = t->progress.seconds + ct_profile_clock() - t->started,
         .peak_bytes = peak_bytes(),
     };
     char *path = ct_path(c->run_folder, "results.json");

@@ -7,8 +7,9 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "autograd/profile.h"
 
 enum {
     MOST_CONNECTIONS = 256, /* above SPARED the one that has waited longest goes */
@@ -43,19 +44,13 @@ typedef struct {
 
 /* ---- connections ------------------------------------------------------------------------- */
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static void take_out(ct_http *http, connection *c) {
     *(c->previous ? &c->previous->next : &http->first) = c->next;
     *(c->next ? &c->next->previous : &http->last) = c->previous;
 }
 
 static void put_last(ct_http *http, connection *c) {
-    *c = (connection){http->last, NULL, c->socket, now()};
+    *c = (connection){http->last, NULL, c->socket, ct_profile_clock()};
     *(http->last ? &http->last->next : &http->first) = c;
     http->last = c;
 }
@@ -91,7 +86,7 @@ static void notify_connection(void *context, struct MHD_Connection *connected, v
 
 /* Those whose request takes too long; of one that is cut off the library says the end. */
 static void cut_off_late(ct_http *http) {
-    double late = now() - MOST_SECONDS;
+    double late = ct_profile_clock() - MOST_SECONDS;
     for (connection *c = http->first; c && c->since < late; c = c->next) cut_off(c);
 }
 
