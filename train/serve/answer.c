@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistr.h>
 
+#include "tensor/io/json.h"
 #include "train/report/pictures.h"
 #include "train/search/answers.h"
 #include "train/serve/look.h"
@@ -18,7 +19,7 @@ enum { OK = 200, NOT_MODIFIED = 304, BAD = 400, NOT_FOUND = 404, UNREADABLE = 42
 /* ---- replies ----------------------------------------------------------------------------- */
 
 static void reply_json(ct_reply *reply, int status, json_t *object) {
-    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    char *text = ct_json_text(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(object);
     *reply = (ct_reply){.status = status, .type = "application/json"};
     reply->bytes = text;
@@ -38,10 +39,14 @@ ct_reply ct_reply_error(int status, const char *format, ...) {
     return reply;
 }
 
-/* The thread's error as a reply. */
-static void reply_failed(ct_reply *reply, int status) {
-    *reply = ct_reply_error(status, "%s", ct_ok() ? "failed" : ct_error());
-    ct_error_clear();
+/* The object, which it takes; or the thread's error, as that status. */
+static void reply_made(ct_reply *reply, json_t *object, int otherwise) {
+    if (ct_ok()) {
+        reply_json(reply, OK, object);
+        return;
+    }
+    json_decref(object);
+    *reply = ct_reply_error(otherwise, "%s", ct_error());
 }
 
 /* ---- arguments --------------------------------------------------------------------------- */
@@ -73,11 +78,11 @@ static int64_t take_top(const ct_served *served, const ct_request *request, ct_r
 /* What an image is asked for by. */
 static void add_id(json_t *object, const ct_served *served, int split, int64_t image) {
     int64_t id = served->splits[split].first + image;
-    json_object_set_new(object, "id", json_integer(id));
+    ct_json_set(object, "id", json_integer(id));
     if (!ct_served_picture(served, split, image)) return;
     char url[40];
     snprintf(url, sizeof url, "/pictures/%" PRId64, id);
-    json_object_set_new(object, "url", json_string(url));
+    ct_json_set(object, "url", json_string(url));
 }
 
 /* NULL and an error otherwise. */
@@ -107,23 +112,23 @@ static void about(const ct_served *served, const ct_request *request, ct_reply *
     for (int i = 0; i < served->index->count; i++) {
         const ct_index_split *s = &served->index->splits[i];
         json_t *split = json_object();
-        json_object_set_new(split, "split", ct_text_json(s->name));
-        json_object_set_new(split, "images", json_integer(s->images));
-        json_object_set_new(split, "captions", json_integer(s->captions));
-        json_object_set_new(split, "first_id", json_integer(served->splits[i].first));
-        json_array_append_new(splits, split);
+        ct_json_set(split, "split", ct_text_json(s->name));
+        ct_json_set(split, "images", json_integer(s->images));
+        ct_json_set(split, "captions", json_integer(s->captions));
+        ct_json_set(split, "first_id", json_integer(served->splits[i].first));
+        ct_json_append(splits, split);
     }
-    json_object_set_new(object, "version", json_string(ct_version()));
-    json_object_set_new(object, "run", ct_text_json(e->config->run_folder));
-    json_object_set_new(object, "model", json_string(served->index->fingerprint));
-    json_object_set_new(object, "images", json_integer(served->images));
-    json_object_set_new(object, "captions", json_integer(served->captions));
-    json_object_set_new(object, "splits", splits);
-    json_object_set_new(object, "search_image", json_boolean(e->pictures));
-    json_object_set_new(object, "top", json_integer(served->top));
-    json_object_set_new(object, "most_top", json_integer(CT_SERVE_MOST_TOP));
-    json_object_set_new(object, "most_bytes", json_integer(CT_SERVE_MOST_BODY));
-    reply_json(reply, OK, object);
+    ct_json_set(object, "version", json_string(ct_version()));
+    ct_json_set(object, "run", ct_text_json(e->config->run_folder));
+    ct_json_set(object, "model", json_string(served->index->fingerprint));
+    ct_json_set(object, "images", json_integer(served->images));
+    ct_json_set(object, "captions", json_integer(served->captions));
+    ct_json_set(object, "splits", splits);
+    ct_json_set(object, "search_image", json_boolean(e->pictures));
+    ct_json_set(object, "top", json_integer(served->top));
+    ct_json_set(object, "most_top", json_integer(CT_SERVE_MOST_TOP));
+    ct_json_set(object, "most_bytes", json_integer(CT_SERVE_MOST_BODY));
+    reply_made(reply, object, FAILED);
 }
 
 /* ---- /api/search ------------------------------------------------------------------------- */
@@ -145,38 +150,32 @@ static void search_sentence(const ct_served *served, const ct_request *request, 
     int64_t top = take_top(served, request, reply);
     if (!top || !check_sentence(request->q, reply)) return;
     json_t *object = json_object();
-    json_object_set_new(object, "query", ct_text_json(request->q));
+    ct_json_set(object, "query", ct_text_json(request->q));
     int status = UNREADABLE;
     CT_SCOPE {
         ct_tensor *y = ct_look_at_sentence(served, request->q, object);
         if (y) status = FAILED;
         json_t *images = y ? search(served, y, CT_INDEX_IMAGES, top) : NULL;
-        if (images) json_object_set_new(object, "images", images);
+        if (images) ct_json_set(object, "images", images);
     }
-    if (ct_ok()) {
-        reply_json(reply, OK, object);
-        return;
-    }
-    json_decref(object);
-    reply_failed(reply, status);
+    reply_made(reply, object, status);
 }
 
 /* ---- /api/search-image ------------------------------------------------------------------- */
 
 static const char *const side_names[] = {"images", "captions"};
 
-/* False and an error; *status then says whose it is. */
-static bool search_decoded(const ct_served *served, const ct_picture *picture, int64_t top,
+/* Of an error *status says whose it is. */
+static void search_decoded(const ct_served *served, const ct_picture *picture, int64_t top,
                            json_t *object, int *status) {
     CT_SCOPE {
         ct_tensor *y = ct_look_at_picture(served, picture, "the picture", object);
         if (y) *status = FAILED;
         for (int side = CT_INDEX_IMAGES; y && side <= CT_INDEX_CAPTIONS; side++) {
             json_t *list = search(served, y, (ct_index_side)side, top);
-            if (list) json_object_set_new(object, side_names[side], list);
+            if (list) ct_json_set(object, side_names[side], list);
         }
     }
-    return ct_ok();
 }
 
 static void search_picture(const ct_served *served, const ct_request *request, ct_reply *reply) {
@@ -185,17 +184,13 @@ static void search_picture(const ct_served *served, const ct_request *request, c
     ct_picture picture;
     int status = UNREADABLE;
     json_t *object = json_object();
-    json_object_set_new(object, "query_image", json_string("the picture"));
-    bool done = ct_picture_decode("the picture", request->body, request->size, CT_SERVE_MOST_PIXELS,
-                                  &picture) &&
-                search_decoded(served, &picture, top, object, &status);
-    ct_picture_free(&picture);
-    if (done) {
-        reply_json(reply, OK, object);
-        return;
+    ct_json_set(object, "query_image", json_string("the picture"));
+    if (ct_picture_decode("the picture", request->body, request->size, CT_SERVE_MOST_PIXELS,
+                          &picture)) {
+        search_decoded(served, &picture, top, object, &status);
     }
-    json_decref(object);
-    reply_failed(reply, status);
+    ct_picture_free(&picture);
+    reply_made(reply, object, status);
 }
 
 /* ---- /api/images/ID, /pictures/ID -------------------------------------------------------- */
@@ -212,7 +207,7 @@ static bool take_image(const ct_served *served, const char *path, int *split, in
 static json_t *captions_of(const ct_index_split *s, int64_t image) {
     json_t *list = json_array();
     for (int64_t c = 0; s->caption && c < s->captions; c++) {
-        if (s->image_of[c] == image) json_array_append_new(list, ct_text_json(s->caption[c]));
+        if (s->image_of[c] == image) ct_json_append(list, ct_text_json(s->caption[c]));
     }
     return list;
 }
@@ -223,17 +218,12 @@ static void show_image(const ct_served *served, const ct_request *request, ct_re
     if (!take_image(served, request->path, &split, &image, reply)) return;
     const ct_index_split *s = &served->index->splits[split];
     json_t *object = json_object();
-    json_object_set_new(object, "split", ct_text_json(s->name));
-    json_object_set_new(object, "image", json_integer(image));
+    ct_json_set(object, "split", ct_text_json(s->name));
+    ct_json_set(object, "image", json_integer(image));
     add_id(object, served, split, image);
-    json_object_set_new(object, "captions", captions_of(s, image));
+    ct_json_set(object, "captions", captions_of(s, image));
     CT_SCOPE ct_look_at_image(served, split, image, object);
-    if (ct_ok()) {
-        reply_json(reply, OK, object);
-        return;
-    }
-    json_decref(object);
-    reply_failed(reply, FAILED);
+    reply_made(reply, object, FAILED);
 }
 
 /* Another one when the file changes, or how it is shown. */
@@ -271,7 +261,7 @@ static void send_picture(const ct_served *served, const ct_request *request, ct_
                 ct_picture_to_jpeg(&picture, &bytes, &reply->size);
     ct_picture_free(&picture);
     reply->bytes = bytes;
-    if (!done) reply_failed(reply, FAILED);
+    if (!done) reply_made(reply, NULL, FAILED);
 }
 
 /* ---- the routes -------------------------------------------------------------------------- */

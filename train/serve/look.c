@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/serve/look.h"
 
+#include "tensor/io/json.h"
 #include "train/evaluate/observed.h"
 #include "train/evaluate/regions.h"
 #include "train/search/answers.h"
@@ -12,8 +13,8 @@ static json_t *weights_json(const ct_seen_weights *w) {
     for (int64_t head = 0; head < w->heads; head++) {
         json_t *steps = json_array();
         for (int64_t s = 0; s < w->length[0]; s++)
-            json_array_append_new(steps, json_real(ct_seen_weight(w, 0, s, head)));
-        json_array_append_new(heads, steps);
+            ct_json_append(steps, json_real(ct_seen_weight(w, 0, s, head)));
+        ct_json_append(heads, steps);
     }
     return heads;
 }
@@ -35,6 +36,7 @@ static json_t *boxes_json(const place *p, int64_t regions) {
     for (int64_t r = 0; ct_ok() && r < regions; r++) {
         ct_region at;
         if (!ct_region_find(p->experiment, boxes, p->image, r, regions, &at)) break;
+        /* of numbers that JSON has not there is no list, and then none of the boxes */
         json_array_append_new(list,
                               json_pack("[ffff]", left + at.left * across, top + at.top * down,
                                         left + at.right * across, top + at.bottom * down));
@@ -50,13 +52,13 @@ static bool add_attention(json_t *object, const ct_observations *seen, const pla
     for (int i = 0; i < seen->count; i++) {
         const ct_seen_weights *w = &seen->weights[i];
         json_t *module = json_object();
-        json_object_set_new(module, "module", ct_text_json(w->path));
-        json_object_set_new(module, "weights", weights_json(w));
+        ct_json_set(module, "module", ct_text_json(w->path));
+        ct_json_set(module, "weights", weights_json(w));
         json_t *boxes = p ? boxes_json(p, w->length[0]) : NULL;
-        if (boxes) json_object_set_new(module, "boxes", boxes);
-        json_array_append_new(list, module);
+        if (boxes) ct_json_set(module, "boxes", boxes);
+        ct_json_append(list, module);
     }
-    json_object_set_new(object, "attention", list);
+    ct_json_set(object, "attention", list);
     return ct_ok();
 }
 
@@ -66,9 +68,8 @@ static bool add_unknown(json_t *object, const ct_experiment *e, const char *sent
     int count = 0, words = 0;
     char **unknown = ct_encoder_unknown(e->encoder, sentence, &count, &words);
     json_t *list = json_array();
-    for (int i = 0; unknown && i < count; i++)
-        json_array_append_new(list, ct_text_json(unknown[i]));
-    json_object_set_new(object, "unknown", list);
+    for (int i = 0; unknown && i < count; i++) ct_json_append(list, ct_text_json(unknown[i]));
+    ct_json_set(object, "unknown", list);
     if (unknown) ct_tokens_free(unknown);
     return unknown != NULL;
 }
@@ -76,8 +77,8 @@ static bool add_unknown(json_t *object, const ct_experiment *e, const char *sent
 static void add_words(json_t *object, const ct_experiment *e, const ct_caption *caption) {
     json_t *words = json_array();
     for (int64_t s = 0; s < caption->length; s++)
-        json_array_append_new(words, ct_text_json(ct_step_word(e, caption, s)));
-    json_object_set_new(object, "words", words);
+        ct_json_append(words, ct_text_json(ct_step_word(e, caption, s)));
+    ct_json_set(object, "words", words);
 }
 
 ct_tensor *ct_look_at_sentence(const ct_served *served, const char *sentence, json_t *object) {
