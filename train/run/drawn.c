@@ -105,18 +105,27 @@ static bool draw(const drawing *d, ct_event_file *events, int64_t step, int64_t 
     return done;
 }
 
-bool ct_drawn_write(ct_event_file *events, int64_t step, const ct_experiment *e,
-                    const ct_split *split, const ct_seen_weights *seen) {
-    ct_images *shown = ct_region_pictures(split);
+static bool write_module(ct_event_file *events, int64_t step, drawing *d) {
+    const ct_seen_weights *seen = d->seen;
     bool done = true;
-    if (!shown && !split->images->picture) return true;
     CT_SCOPE {
-        drawing d = {e, split, seen, shown, ct_region_boxes(e, split, seen->length[0])};
+        d->boxes = ct_region_boxes(d->experiment, d->split, seen->length[0]);
         int64_t count = seen->rows < SHOWN ? seen->rows : SHOWN;
         ct_error_clear(); /* boxes that are wrong are none: no reason to end a training */
         for (int64_t k = 0; done && k < count; k++) {
-            done = draw(&d, events, step, ct_spread(k, count, seen->rows));
+            done = draw(d, events, step, ct_spread(k, count, seen->rows));
         }
+    }
+    return done;
+}
+
+bool ct_drawn_write(ct_event_file *events, int64_t step, const ct_experiment *e,
+                    const ct_split *split, const ct_observations *seen) {
+    ct_images *shown = seen->count ? ct_region_pictures(split) : NULL;
+    bool done = true;
+    for (int i = 0; done && i < seen->count && (shown || split->images->picture); i++) {
+        drawing d = {e, split, &seen->weights[i], shown, NULL};
+        done = write_module(events, step, &d);
     }
     ct_images_close(shown);
     return done;

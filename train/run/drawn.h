@@ -6,10 +6,10 @@
 #include "train/evaluate/observed.h"
 #include "train/run/event_file.h"
 
-/* Of up to four of the images seen, evenly spread, a picture a head, side by side: the stronger a
- * region's weight among its image's, the more of it is red. Nothing where the images have no
- * pictures, or it is not known where their regions are. */
+/* For each module, of up to four of the images seen, evenly spread, a picture a head, side by side:
+ * the stronger a region's weight among its image's, the more of it is red. Nothing where the images
+ * have no pictures, or it is not known where their regions are. */
 bool ct_drawn_write(ct_event_file *events, int64_t step, const ct_experiment *experiment,
-                    const ct_split *split, const ct_seen_weights *seen);
+                    const ct_split *split, const ct_observations *seen);
 
 #endif

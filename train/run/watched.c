@@ -106,9 +106,9 @@ static bool write_attention(const ct_watched *w, ct_event_file *events, int64_t 
     ct_observations seen = {0};
     bool done = ct_observe(w->experiment, split, captions, ROWS, &seen);
     for (int i = 0; done && i < seen.count; i++) {
-        done = write_weights(events, step, &seen.weights[i]) &&
-               (captions || ct_drawn_write(events, step, w->experiment, split, &seen.weights[i]));
+        done = write_weights(events, step, &seen.weights[i]);
     }
+    if (done && !captions) done = ct_drawn_write(events, step, w->experiment, split, &seen);
     ct_observations_free(&seen);
     return done;
 }
