@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/core/excuse.h"
 #include "tensor/io/json.h"
 #include "tensor/io/text_stream.h"
 #include "train/commands.h"
@@ -127,11 +128,7 @@ static ct_tensor *embed_question(question *q, const asking *a, const ct_experime
 
 /* An error of one of a file's sentences says which. */
 static bool fail_line(const asking *a, int64_t line) {
-    char what[512];
-    if (!a->options->file) return false;
-    snprintf(what, sizeof what, "%s", ct_error());
-    ct_error_clear();
-    return ct_fail_bool("%s:%lld: %s", a->options->file, (long long)line + 1, what);
+    return a->options->file && ct_error_prefix("%s:%lld: ", a->options->file, (long long)line + 1);
 }
 
 /* Where the index's rows are. */

@@ -28,6 +28,20 @@ bool ct_error_excuse(void) {
     return !failed;
 }
 
+bool ct_error_prefix(const char *format, ...) {
+    char before[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(before, sizeof before, format, arguments);
+    va_end(arguments);
+    size_t length = strlen(before), room = sizeof message - 1 - length;
+    if (!failed) return false;
+    message[room] = '\0';
+    memmove(message + length, message, strlen(message) + 1);
+    memcpy(message, before, length);
+    return false;
+}
+
 static void set_first(const char *format, va_list arguments) {
     if (failed) return;
     vsnprintf(message, sizeof message, format, arguments);

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "tensor/core/storage.h"
+#include "tensor/core/excuse.h"
 #include "tests/test.h"
 
 /* ---- scopes ----------------------------------------------------------------------------- */
@@ -351,6 +352,22 @@ START_TEST(reading_errors) {
 }
 END_TEST
 
+/* Of an error that fills all the room there is the end goes. */
+START_TEST(errors_get_a_prefix) {
+    ck_assert(!ct_error_prefix("line %d: ", 1) && ct_ok());
+    ct_fail("wrong");
+    ck_assert(!ct_error_prefix("line %d: ", 1));
+    ck_assert_str_eq(ct_error(), "line 1: wrong");
+    ct_error_clear();
+    ct_fail("%020000d", 0);
+    size_t room = strlen(ct_error());
+    ct_error_prefix("line 1: ");
+    ck_assert_uint_eq(strlen(ct_error()), room);
+    ck_assert(strncmp(ct_error(), "line 1: 0", 9) == 0);
+    ct_error_clear();
+}
+END_TEST
+
 START_TEST(first_error_stays) {
     CT_SCOPE {
         ct_tensor *x = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 3));
@@ -570,7 +587,7 @@ TEST_MAIN("tensor", scope_frees_at_its_end, scope_closes_however_it_is_left,
           view_keeps_its_storage, no_scope_is_an_error, wrong_close_is_an_error,
           many_tensors_in_one_scope, autograd_part_is_freed_once, threads_have_scopes_of_their_own,
           large_blocks_come_and_go, too_large_is_an_error, creation, reads_views_in_order,
-          writes_host_memory, borrowed_memory_is_given_back, reading_errors, first_error_stays,
-          instruction_set_by_name, number_of_threads, no_cuda_without_its_backend, reshape_of_views,
-          reshape_shares_memory_where_it_can, reshape_errors, slices, writing_through_a_view,
-          permutations_and_dimensions, expands)
+          writes_host_memory, borrowed_memory_is_given_back, reading_errors, errors_get_a_prefix,
+          first_error_stays, instruction_set_by_name, number_of_threads,
+          no_cuda_without_its_backend, reshape_of_views, reshape_shares_memory_where_it_can,
+          reshape_errors, slices, writing_through_a_view, permutations_and_dimensions, expands)

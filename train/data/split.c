@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tensor/core/excuse.h"
 #include "train/data/data.h"
 #include "train/data/text.h"
 
@@ -250,11 +251,7 @@ bool ct_split_encode(ct_split *split, const ct_encoder *encoder) {
     if (!split->encoded) return ct_fail_bool("%s: out of memory", split->folder);
     for (int64_t i = 0; i < split->caption_count; i++) {
         if (!ct_encode(encoder, split->captions[i], &split->encoded[i])) {
-            char why[256];
-            snprintf(why, sizeof why, "%s", ct_error());
-            ct_error_clear();
-            return ct_fail_bool("%s:%" PRId64 ": %s", name_file(split, "caps.txt").path, i + 1,
-                                why);
+            return ct_error_prefix("%s:%" PRId64 ": ", name_file(split, "caps.txt").path, i + 1);
         }
         if (split->encoded[i].length > split->longest) split->longest = split->encoded[i].length;
     }

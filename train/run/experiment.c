@@ -196,10 +196,7 @@ static bool set_checkpoints(const ct_experiment *e) {
     const ct_config *c = e->config;
     for (int i = 0; i < c->checkpoint_count; i++) {
         if (ct_model_checkpoint(e->model, c->checkpoint[i])) continue;
-        char reason[256];
-        snprintf(reason, sizeof reason, "%s", ct_error());
-        ct_error_clear();
-        return ct_fail_bool("%s: [train] %s", c->file, reason);
+        return ct_error_prefix("%s: [train] ", c->file);
     }
     return true;
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "autograd/profile.h"
+#include "tensor/core/excuse.h"
 #include "tensor/io/json.h"
 #include "train/data/batches.h"
 #include "train/run/blame.h"
@@ -129,16 +130,6 @@ static bool read_means(trainer *t) {
                         t->in.experiment->device == CT_CPU ? "" : " or shortly before");
 }
 
-/* Says of which step the error is. */
-static bool fail_step(const trainer *t) {
-    char *why = ct_error() ? strdup(ct_error()) : NULL;
-    if (!why) return false;
-    ct_error_clear();
-    ct_fail("step %lld: %s", (long long)t->progress.step + 1, why);
-    free(why);
-    return false;
-}
-
 /* With --verbose, where the time of this process's second step goes: the first one loads libraries.
  * Of a device each operation would have to be waited for, and a recorded step has none. */
 static bool is_profiled(const trainer *t) {
@@ -166,7 +157,7 @@ static bool take(trainer *t, const ct_batch *batch) {
     if (profiled) ct_profile_start(CT_CPU);
     bool taken = ct_steps_take(t->steps, batch, &t->progress);
     if (profiled && !say_profile()) return false;
-    if (!taken) return fail_step(t);
+    if (!taken) return ct_error_prefix("step %lld: ", (long long)t->progress.step + 1);
     t->progress.step++;
     t->progress.batch++;
     bool reads = t->in.experiment->device == CT_CPU || t->progress.step == t->first_step + 1;
