@@ -92,14 +92,6 @@ static bool copy_text(char **out, const char *text) {
     return true;
 }
 
-static int find_key(const char *section, const char *name) {
-    for (int i = 0; i < ct_config_key_count; i++) {
-        const ct_config_key *key = &ct_config_keys[i];
-        if (strcmp(key->section, section) == 0 && strcmp(key->name, name) == 0) return i;
-    }
-    return -1;
-}
-
 static int find_entry(const reader *r, const char *section, const char *name) {
     for (int i = 0; i < r->entry_count; i++) {
         if (strcmp(r->entries[i].section, section) == 0 && strcmp(r->entries[i].key, name) == 0) {
@@ -188,7 +180,7 @@ static bool set(reader *r, origin from, const char *section, const char *name, c
                        LONGEST_NAME);
     }
     if (ct_model_section(section)) return set_entry(r, from, section, name, value);
-    int i = find_key(section, name);
+    int i = ct_config_find_key(section, name);
     return i < 0 ? unknown_key(from, section, name) : set_key(r, from, i, value);
 }
 
@@ -298,16 +290,16 @@ static bool is_empty(const reader *r, int i) {
 static const char *default_of(const reader *r, const ct_config_key *key) {
     if (!key->fallback) {
         /* recorded batches take the place of the one key that must be given, [data] folder */
-        return is_empty(r, find_key("recorded", "file")) ? NULL : "";
+        return is_empty(r, ct_config_find_key("recorded", "file")) ? NULL : "";
     }
-    const char *optimizer = r->value[find_key("train", "optimizer")];
+    const char *optimizer = r->value[ct_config_find_key("train", "optimizer")];
     bool adamw = optimizer && strcmp(optimizer, "adamw") == 0;
     return adamw && strcmp(key->name, "weight_decay") == 0 ? "0.01" : key->fallback;
 }
 
 static bool fill_defaults(reader *r) {
     origin from = {.file = r->config->file};
-    int run_folder = find_key("run", "folder");
+    int run_folder = ct_config_find_key("run", "folder");
     if (is_empty(r, run_folder)) {
         char *folder = default_run_folder(r->config->file);
         from.setting = "run.folder";

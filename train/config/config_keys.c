@@ -277,6 +277,14 @@ static char *number_value(double value) {
     return strdup(text);
 }
 
+int ct_config_find_key(const char *section, const char *name) {
+    for (int i = 0; i < ct_config_key_count; i++) {
+        const ct_config_key *key = &ct_config_keys[i];
+        if (strcmp(key->section, section) == 0 && strcmp(key->name, name) == 0) return i;
+    }
+    return -1;
+}
+
 char *ct_config_value(const ct_config *config, const ct_config_key *key) {
     const void *at = (const char *)config + key->offset;
     char whole[24];

@@ -40,6 +40,8 @@ typedef struct {
 enum { CT_CONFIG_MAX_KEYS = 64 };
 extern const ct_config_key ct_config_keys[];
 extern const int ct_config_key_count;
+/* The key's place in the table; -1: there is none. */
+int ct_config_find_key(const char *section, const char *name);
 
 /* Converts `text` and stores it. NULL, or what was expected in a per-thread buffer. */
 const char *ct_config_store(ct_config *config, const ct_config_key *key, const char *text);

@@ -120,20 +120,16 @@ static bool take_values(ct_sweep_key *key, const char **text) {
 
 /* A key under whose values runs would be one and the same, or none. */
 static bool can_be_swept(const char *name) {
-    for (int i = 0; i < ct_config_key_count; i++) {
-        const ct_config_key *key = &ct_config_keys[i];
-        size_t section = strlen(key->section);
-        bool is = strncmp(name, key->section, section) == 0 && name[section] == '.' &&
-                  strcmp(name + section + 1, key->name) == 0;
-        if (!is) continue;
-        if (strcmp(name, "run.folder") == 0) {
-            return ct_fail_bool("--sweep run.folder: each run has a folder of its own, below "
-                                "[run] folder");
-        }
-        return key->change != CT_CHANGE_SILENT ||
-               ct_fail_bool("--sweep %s: it changes nothing that is computed", name);
+    char section[64];
+    const char *own = strchr(name, '.') + 1;
+    snprintf(section, sizeof section, "%.*s", (int)(own - 1 - name), name);
+    int i = ct_config_find_key(section, own);
+    if (strcmp(name, "run.folder") == 0) {
+        return ct_fail_bool("--sweep run.folder: each run has a folder of its own, below "
+                            "[run] folder");
     }
-    return true;
+    return i < 0 || ct_config_keys[i].change != CT_CHANGE_SILENT ||
+           ct_fail_bool("--sweep %s: it changes nothing that is computed", name);
 }
 
 static bool is_free(const ct_sweep *s, const char *name, const char *const *overrides, int count) {
