@@ -130,6 +130,14 @@ static inline int run_train(const char *arguments, char output[OUTPUT_SIZE]) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+static inline void assert_said(const char *output, const char *text) {
+    ck_assert_msg(strstr(output, text) != NULL, "'%s' not in\n%s", text, output);
+}
+
+static inline void assert_unsaid(const char *output, const char *text) {
+    ck_assert_msg(strstr(output, text) == NULL, "'%s' in\n%s", text, output);
+}
+
 /* Runs with `options`; expects status 2 and one line on stderr with every one of the texts. */
 static inline void expect_refusal(const char *folder, const char *options,
                                   const char *const *texts) {

@@ -81,10 +81,6 @@ static const char *train(const char *folder, const char *options) {
     return output;
 }
 
-static void assert_said(const char *output, const char *text) {
-    ck_assert_msg(strstr(output, text) != NULL, "'%s' not in\n%s", text, output);
-}
-
 /* ---- trained from scratch ---------------------------------------------------------------- */
 
 START_TEST(trains_from_pictures_alone) {

@@ -23,10 +23,6 @@ static char *train(const char *folder, const char *format, ...) {
     return to;
 }
 
-static void assert_said(const char *said, const char *text) {
-    ck_assert_msg(strstr(said, text) != NULL, "'%s' not in:\n%s", text, said);
-}
-
 static const char *in_index(const char *folder, const char *name) {
     static char options[8][600];
     static int next;

@@ -91,9 +91,7 @@ START_TEST(every_combination_is_run_as_it_would_be_alone) {
                                        " ± ",
                                        "/run/sweep.json",
                                        "/run/sweep.html"};
-    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
-        ck_assert_msg(strstr(output, said[i]) != NULL, "'%s' not in\n%s", said[i], output);
-    }
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) assert_said(output, said[i]);
     check_summary(folder);
     snprintf(options, sizeof options,
              "--set train.lr=5e-3 --set run.seed=2 --set run.folder=%s/alone", folder);
@@ -201,9 +199,7 @@ START_TEST(one_that_fails_is_named_and_the_rest_goes_on) {
         "gcnn",
         "3/3  gcn=gcn_x_1  test rsum ",
         "train: --sweep: 1 of 3 runs failed, gcn=gcnn_x_2: the same sweep again runs what"};
-    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
-        ck_assert_msg(strstr(output, said[i]) != NULL, "'%s' not in\n%s", said[i], output);
-    }
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) assert_said(output, said[i]);
     json_t *root = read_json(in_folder(folder, "run/sweep.json"));
     const json_t *failed = json_array_get(json_object_get(root, "runs"), 1);
     ck_assert_str_eq(text_at(failed, "state"), "failed");
@@ -224,9 +220,7 @@ START_TEST(one_that_cannot_be_started_is_named_too) {
         "1/2  seed=1  (0:00)  failed: ", "/run/seed=1/log.txt: cannot be opened: Is a directory\n",
         "2/2  seed=2  test rsum ",
         "train: --sweep: 1 of 2 runs failed, seed=1: the same sweep again runs what"};
-    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
-        ck_assert_msg(strstr(output, said[i]) != NULL, "'%s' not in\n%s", said[i], output);
-    }
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) assert_said(output, said[i]);
     folder_remove(folder);
 }
 END_TEST
@@ -292,7 +286,7 @@ START_TEST(wrong_sweeps_are_refused_before_anything_runs) {
         static char output[OUTPUT_SIZE];
         snprintf(arguments, sizeof arguments, "--sweep %s", rows[i][0]);
         ck_assert_msg(train(folder, arguments, output) == 2, "%s:\n%s", rows[i][0], output);
-        ck_assert_msg(strstr(output, rows[i][1]) != NULL, "'%s' not in: %s", rows[i][1], output);
+        assert_said(output, rows[i][1]);
     }
     ck_assert_int_ne(access(in_folder(folder, "run"), F_OK), 0);
     folder_remove(folder);

@@ -37,14 +37,6 @@ static const char *on_terminal(const char *folder, int columns, const char *kind
     return output;
 }
 
-static void expect(const char *output, const char *text) {
-    ck_assert_msg(strstr(output, text) != NULL, "'%s' not in\n%s", text, output);
-}
-
-static void expect_none(const char *output, const char *text) {
-    ck_assert_msg(strstr(output, text) == NULL, "'%s' in\n%s", text, output);
-}
-
 /* The first line of progress, between the carriage return and the sequence that clears the rest. */
 static void first_progress(const char *output, char line[512]) {
     const char *end = strstr(output, "left\033[K");
@@ -62,10 +54,10 @@ START_TEST(progress_is_drawn_in_its_place) {
     static const char *const parts[] = {
         "epoch 1/3  [", "/6  loss ",  "  retrieval ", "  discrete_image ",
         "  reward ",    " pairs/s  ", " MB  "};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) expect(line, parts[i]);
-    expect(output, "\r\033[Kepoch  1/3  step "); /* it makes room for a line that stays */
-    expect(output, "\033[32m  best\033[0m");
-    expect(output, "results.json\r\n");
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) assert_said(line, parts[i]);
+    assert_said(output, "\r\033[Kepoch  1/3  step "); /* it makes room for a line that stays */
+    assert_said(output, "\033[32m  best\033[0m");
+    assert_said(output, "results.json\r\n");
     folder_remove(folder);
 }
 END_TEST
@@ -86,9 +78,9 @@ START_TEST(it_fits_its_terminal) {
             if (drawn > 1) continue;
             if (columns[i] >= 60 && at > begin) {
                 snprintf(line, sizeof line, "%.*s", (int)(at - begin), begin);
-                expect(line, "epoch 1/1  ");
-                expect(line, "loss ");
-                expect(line, " left");
+                assert_said(line, "epoch 1/1  ");
+                assert_said(line, "loss ");
+                assert_said(line, " left");
             }
         }
         ck_assert_int_gt(drawn, 0);
@@ -101,13 +93,13 @@ START_TEST(colours_and_drawing_can_be_unwanted) {
     char *folder = tiny_experiment(), line[512];
     const char *output = on_terminal(folder, 100, "xterm", "1", "");
     first_progress(output, line);
-    expect_none(output, "\033[32m");
-    expect_none(output, "\033[0m");
-    expect(on_terminal(folder, 100, "xterm", "", ""), "\033[32m  best"); /* empty is not set */
+    assert_unsaid(output, "\033[32m");
+    assert_unsaid(output, "\033[0m");
+    assert_said(on_terminal(folder, 100, "xterm", "", ""), "\033[32m  best"); /* empty is not set */
     output = on_terminal(folder, 100, "dumb", NULL, "");
-    expect_none(output, "\033");
-    expect(output, "epoch  3/3  step ");
-    expect_none(output, "\repoch");
+    assert_unsaid(output, "\033");
+    assert_said(output, "epoch  3/3  step ");
+    assert_unsaid(output, "\repoch");
     folder_remove(folder);
 }
 END_TEST
@@ -117,10 +109,10 @@ START_TEST(plain_lines_elsewhere) {
     static char output[OUTPUT_SIZE];
     setenv("TERM", "xterm", 1);
     ck_assert_int_eq(train(folder, "", output), 0);
-    expect(output, "\nepoch  1/3  step ");
-    expect(output, "  best  (");
-    expect_none(output, "\033");
-    expect_none(output, "\r");
+    assert_said(output, "\nepoch  1/3  step ");
+    assert_said(output, "  best  (");
+    assert_unsaid(output, "\033");
+    assert_unsaid(output, "\r");
     ck_assert_int_eq(train(folder, "--overwrite --set train.epoch=3", output), 2);
     ck_assert_msg(strncmp(output, "train: ", 7) == 0, "%s", output);
     folder_remove(folder);
@@ -136,21 +128,21 @@ START_TEST(quiet_is_the_result_alone) {
         const char *text = terminal ? on_terminal(folder, 100, "xterm", NULL, "--quiet") : output;
         while (*text == '\r' || *text == '\n') text++;
         ck_assert_msg(strncmp(text, "best model: epoch ", 18) == 0, "%s", text);
-        expect(text, "test ");
-        expect(text, "/run/results.json");
-        expect_none(text, "\033");
-        expect_none(text, "epoch  ");
+        assert_said(text, "test ");
+        assert_said(text, "/run/results.json");
+        assert_unsaid(text, "\033");
+        assert_unsaid(text, "epoch  ");
     }
     ck_assert_int_eq(train(folder, "--quiet", output), 2); /* errors are said */
-    expect(output, "already holds a run");
+    assert_said(output, "already holds a run");
     ck_assert_int_eq(train(folder, "--quiet --verbose", output), 2);
-    expect(output, "--quiet and --verbose: one of them");
+    assert_said(output, "--quiet and --verbose: one of them");
     ck_assert_int_eq(train(folder, "--evaluate test --quiet", output), 2);
-    expect(output, "--quiet is for training, --sweep, not for --evaluate");
+    assert_said(output, "--quiet is for training, --sweep, not for --evaluate");
     ck_assert_int_eq(train(folder, "--quiet --sweep run.seed=1..2", output), 0);
-    expect(output, "\ntest ");
-    expect_none(output, "2 runs in");
-    expect_none(output, "1/2");
+    assert_said(output, "\ntest ");
+    assert_unsaid(output, "2 runs in");
+    assert_unsaid(output, "1/2");
     folder_remove(folder);
 }
 END_TEST
@@ -164,7 +156,7 @@ START_TEST(verbose_says_more) {
     ck_assert_int_eq(train(folder, "--overwrite --verbose --set train.log_every=2", output), 0);
     for (int step = 2; step <= 18; step += 2) {
         snprintf(name, sizeof name, "\nstep %d  lr ", step);
-        expect(output, name);
+        assert_said(output, name);
     }
     static const char *const said[] = {
         "  retrieval ",
@@ -177,7 +169,7 @@ START_TEST(verbose_says_more) {
         "run/best.safetensors, ",
         "\na step's time by operation, in ms: calls, forward, backward\n",
         "\n  gru "};
-    for (size_t i = 0; i < sizeof said / sizeof *said; i++) expect(output, said[i]);
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) assert_said(output, said[i]);
     assert_same_file(in_folder(folder, "run/best.safetensors"), in_folder(folder, "plain"));
     folder_remove(folder);
 }
@@ -187,9 +179,9 @@ END_TEST
 START_TEST(a_sweep_says_how_far_it_is) {
     char *folder = tiny_experiment();
     const char *output = on_terminal(folder, 100, "xterm", NULL, "--sweep run.seed=1..2");
-    expect(output, "\r0/2 done  [....................]  at work: seed=1\033[K");
-    expect(output, "\r\033[K1/2  seed=1  test rsum ");
-    expect(output, "\r1/2 done  [##########..........]  at work: seed=2  ");
+    assert_said(output, "\r0/2 done  [....................]  at work: seed=1\033[K");
+    assert_said(output, "\r\033[K1/2  seed=1  test rsum ");
+    assert_said(output, "\r1/2 done  [##########..........]  at work: seed=2  ");
     folder_remove(folder);
 }
 END_TEST

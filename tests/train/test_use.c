@@ -25,14 +25,6 @@ static void shell(const char *format, ...) {
     ck_assert_msg(system(command) == 0, "%s", command);
 }
 
-static void assert_said(const char *said, const char *text) {
-    ck_assert_msg(strstr(said, text) != NULL, "'%s' not in:\n%s", text, said);
-}
-
-static void assert_unsaid(const char *said, const char *text) {
-    ck_assert_msg(strstr(said, text) == NULL, "'%s' in:\n%s", text, said);
-}
-
 /* Vectors of all words but "star". */
 static void write_vectors(const char *folder) {
     static const char *const words[] = {"a",    "red",    "green",  "blue", "white",
