@@ -129,27 +129,34 @@ END_TEST
 /* ---- gradients of collectives -----------------------------------------------------------------
  */
 
-/* L = sum over ranks of sum(w_r (all x)^2), of which each computes its own term. */
+/* L = sum over ranks of sum(w_r y^2), y what the collective made of all x, of which each rank
+ * computes its own term. */
+static ct_tensor *gradient_through(ct_tensor *(*collective)(ct_tensor *), ct_tensor *x,
+                                   ct_tensor **y, double *weights) {
+    ct_require_grad(x);
+    *y = collective(x);
+    ct_backward(ct_scale(ct_sum_all(ct_square(*y)), ct_rank() + 1.0));
+    *weights = 0;
+    for (int r = 0; r < ct_ranks(); r++) *weights += r + 1;
+    return ct_grad(x);
+}
+
 START_TEST(gradients_of_what_is_gathered_are_the_whole_losss) {
     CT_SCOPE {
-        ct_tensor *x = ct_require_grad(own_values(CT_F64, 6));
-        ct_tensor *all = ct_all_gather(x);
-        ct_backward(ct_scale(ct_sum_all(ct_square(all)), ct_rank() + 1.0));
-        double weights = 0;
-        for (int r = 0; r < ct_ranks(); r++) weights += r + 1;
-        assert_close(ct_grad(x), ct_tensor_scale(x, 2 * weights), 1e-15, 0, "gathered");
+        ct_tensor *x = own_values(CT_F64, 6), *all;
+        double weights;
+        ct_tensor *grad = gradient_through(ct_all_gather, x, &all, &weights);
+        assert_close(grad, ct_tensor_scale(x, 2 * weights), 1e-15, 0, "gathered");
     }
 }
 END_TEST
 
 START_TEST(gradients_of_what_is_added_are_the_whole_losss) {
     CT_SCOPE {
-        ct_tensor *x = ct_require_grad(own_values(CT_F64, 6));
-        ct_tensor *sum = ct_all_reduce(x);
-        ct_backward(ct_scale(ct_sum_all(ct_square(sum)), ct_rank() + 1.0));
-        double weights = 0;
-        for (int r = 0; r < ct_ranks(); r++) weights += r + 1;
-        assert_close(ct_grad(x), ct_tensor_scale(sum, 2 * weights), 1e-15, 0, "added");
+        ct_tensor *x = own_values(CT_F64, 6), *sum;
+        double weights;
+        ct_tensor *grad = gradient_through(ct_all_reduce, x, &sum, &weights);
+        assert_close(grad, ct_tensor_scale(sum, 2 * weights), 1e-15, 0, "added");
     }
 }
 END_TEST

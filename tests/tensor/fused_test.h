@@ -47,6 +47,30 @@ static inline ct_tensor *test_packed(const ct_tensor *x, const ct_tensor *length
     return ct_tensor_index_select(rows, 0, ct_packed_positions(lengths, x->shape.dim[1], CT_CPU));
 }
 
+/* What a GRU or an LSTM (which has a c_last) gives of rows that are packed beforehand, and its
+ * gradients: the same bits as of the padded batch. Where all lengths are T, that one is not packed,
+ * and sums of weights' gradients have another order. */
+typedef struct {
+    ct_recurrent_result result;
+    ct_recurrent_grad grad;
+} test_recurrent;
+static inline void assert_same_packed(const ct_recurrent_inputs *in, test_recurrent padded,
+                                      test_recurrent packed) {
+    const ct_recurrent_result *y = &packed.result, *expected = &padded.result;
+    const ct_recurrent_grad *g = &packed.grad, *expected_g = &padded.grad;
+    assert_close(y->y, test_packed(expected->y, in->lengths), 0, 0, "y");
+    assert_close(y->h_last, expected->h_last, 0, 0, "h_last");
+    ck_assert(!y->c_last == !expected->c_last);
+    if (y->c_last) assert_close(y->c_last, expected->c_last, 0, 0, "c_last");
+    assert_close(g->x, test_packed(expected_g->x, in->lengths), 0, 0, "x");
+    assert_close(g->w_ih, expected_g->w_ih, 1e-12, 1e-15, "w_ih");
+    assert_close(g->w_hh, expected_g->w_hh, 1e-12, 1e-15, "w_hh");
+    if (in->h0) assert_close(g->h0, expected_g->h0, 0, 0, "h0");
+    if (in->c0) assert_close(g->c0, expected_g->c0, 0, 0, "c0");
+    if (in->b_ih) assert_close(g->b_hh, expected_g->b_hh, 1e-12, 1e-15, "b_hh");
+    assert_no_error();
+}
+
 /* sum a*b of contiguous f64 tensors; 0 where one is NULL */
 static inline double test_dot(const ct_tensor *a, const ct_tensor *b) {
     double sum = 0;
