@@ -5,12 +5,10 @@
  * be mapped and its pages faulted in anew, which costs more than most kernels that then run on it;
  * so freed large blocks are kept for the next request of their size class or of a smaller one, down
  * to half: captions of another length want a little more or less of everything. Kept blocks and
- * blocks in use together stay below 5/4 of the most that was ever in use, plus 64 MiB, where a
- * block counts as what malloc made of it (2 MiB more than asked for, at most, for one on huge
- * pages).
+ * blocks in use together stay below 5/4 of the most that was ever in use, plus 64 MiB.
  */
-#include <malloc.h>
 #include <pthread.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,9 +35,10 @@ enum {
     SLACK = 64 << 20,
 };
 
-/* A kept block begins with this. */
+/* Stands before a large block's data. */
 typedef struct block {
-    struct block *next;
+    alignas(ALIGNMENT) int index; /* of its class, which may be larger than what it serves */
+    struct block *next;           /* while it is kept */
 } block;
 
 static struct {
@@ -48,13 +47,12 @@ static struct {
     size_t bytes_kept, bytes_used, bytes_used_peak;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* Rounds a size up to its class: 4, 5, 6 or 7 quarters of a power of two. */
-static size_t class_size(size_t bytes, int *index) {
+/* The smallest class that holds so many bytes: 4, 5, 6 or 7 quarters of a power of two. */
+static int class_index(size_t bytes) {
     int octave = 63 - __builtin_clzll((unsigned long long)bytes);
     size_t quarter = (size_t)1 << (octave - 2);
     size_t quarters = (bytes + quarter - 1) / quarter; /* 4..8 */
-    *index = 4 * octave + (int)quarters - 4;           /* 8 quarters: the next octave's first */
-    return quarters * quarter;
+    return 4 * octave + (int)quarters - 4;             /* 8 quarters: the next octave's first */
 }
 
 static size_t class_bytes(int index) {
@@ -62,13 +60,7 @@ static size_t class_bytes(int index) {
     return octave + (size_t)(index % 4) * (octave / 4);
 }
 
-/* The largest class that a block can serve. malloc may have added to what it was asked for: of
- * blocks with an alignment as much as that. */
-static int block_class(void *data) {
-    size_t usable = malloc_usable_size(data);
-    int octave = 63 - __builtin_clzll((unsigned long long)usable);
-    return 4 * octave + (int)(usable >> (octave - 2)) - 4;
-}
+static block *block_of(void *data) { return (block *)data - 1; }
 
 static block *take_first(int index) {
     block *first = pool.kept[index];
@@ -90,40 +82,43 @@ static void trim_to_bound(void) {
     trim(limit - pool.bytes_used);
 }
 
-static void *map_large(size_t size) {
+static block *map_large(int index) {
+    size_t size = sizeof(block) + class_bytes(index);
     void *data = NULL;
     if (posix_memalign(&data, size >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT, size) != 0) return NULL;
 #ifdef MADV_HUGEPAGE
     if (size >= HUGE_PAGE) madvise(data, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
 #endif
-    return data;
+    block *mapped = data;
+    mapped->index = index;
+    return mapped;
 }
 
 /* The smallest kept block of a class from `index` up to the double, or NULL. */
-static void *take_kept(int index) {
+static block *take_kept(int index) {
     enum { DOUBLE = 4 };
     int most = index + DOUBLE < CLASSES ? index + DOUBLE : CLASSES - 1;
     pthread_mutex_lock(&pool.lock);
     while (index < most && !pool.kept[index]) index++;
-    block *data = pool.kept[index] ? take_first(index) : NULL;
+    block *kept = pool.kept[index] ? take_first(index) : NULL;
     pthread_mutex_unlock(&pool.lock);
-    return data;
+    return kept;
 }
 
-static void count_used(void *data) {
+static void count_used(const block *used) {
     pthread_mutex_lock(&pool.lock);
-    pool.bytes_used += class_bytes(block_class(data));
+    pool.bytes_used += class_bytes(used->index);
     if (pool.bytes_used > pool.bytes_used_peak) pool.bytes_used_peak = pool.bytes_used;
     trim_to_bound();
     pthread_mutex_unlock(&pool.lock);
 }
 
 /* After malloc refused: everything kept goes back first. */
-static void *allocate_after_trim(size_t size) {
+static block *allocate_after_trim(int index) {
     pthread_mutex_lock(&pool.lock);
     trim(0);
     pthread_mutex_unlock(&pool.lock);
-    return map_large(size);
+    return map_large(index);
 }
 
 static void *fail_allocate(size_t bytes) {
@@ -138,13 +133,13 @@ void *ct_cpu_try_allocate(size_t bytes) {
         return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
     }
     if (bytes >> 47) return NULL; /* beyond what a process can address */
-    int index;
-    size_t size = class_size(bytes, &index);
-    void *data = take_kept(index);
-    if (!data) data = map_large(size);
-    if (!data) data = allocate_after_trim(size);
-    if (data) count_used(data);
-    return data;
+    int index = class_index(bytes);
+    block *large = take_kept(index);
+    if (!large) large = map_large(index);
+    if (!large) large = allocate_after_trim(index);
+    if (!large) return NULL;
+    count_used(large);
+    return large + 1;
 }
 
 void *ct_cpu_allocate(size_t bytes) {
@@ -157,18 +152,17 @@ void ct_cpu_free(void *data, size_t bytes) {
         free(data);
         return;
     }
-    int index = block_class(data);
-    size_t size = class_bytes(index);
+    block *large = block_of(data);
+    size_t size = class_bytes(large->index);
     pthread_mutex_lock(&pool.lock);
     pool.bytes_used -= size;
     if (KEEP_BLOCKS) {
-        block *first = data;
-        first->next = pool.kept[index];
-        pool.kept[index] = first;
+        large->next = pool.kept[large->index];
+        pool.kept[large->index] = large;
         pool.bytes_kept += size;
         trim_to_bound();
     } else {
-        free(data);
+        free(large);
     }
     pthread_mutex_unlock(&pool.lock);
 }

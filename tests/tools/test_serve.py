@@ -7,6 +7,7 @@ Needs $CT_TRAIN, the program.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -89,8 +90,10 @@ class Server:
                 connection.shutdown(socket.SHUT_WR)
                 while part := connection.recv(1 << 16):
                     answer += part
-            except ConnectionError:
-                pass  # it may stop listening before all is said
+            except OSError as error:
+                # It may stop listening, and close, before all is said.
+                if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                    raise
             return answer
 
     def answers(self) -> None:
