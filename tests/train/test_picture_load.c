@@ -81,25 +81,34 @@ START_TEST(sees_thin_pictures) {
 }
 END_TEST
 
-/* large.jpg, 89 x 61 pixels, with EXIF that says this orientation. */
-static const char *write_turned(int orientation) {
-    uint8_t exif[] = "\xff\xe1\0\x22"
-                     "Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\0\0\0\0\0\0\0";
-    exif[28] = (uint8_t)orientation;
+/* large.jpg, 89 x 61 pixels, with these segments behind its first marker. */
+static const char *write_with(const void *segments, size_t more) {
     golden g = golden_open("pictures", CT_F32);
     const char *path = in_test_folder("turned.jpg");
     CT_SCOPE {
         const ct_tensor *large = recorded(&g, "file", "large.jpg");
-        size_t size = (size_t)ct_count(large), more = 2 + 0x22;
+        size_t size = (size_t)ct_count(large);
         uint8_t *bytes = malloc(size + more);
         memcpy(bytes, ct_data(large), 2);
-        memcpy(bytes + 2, exif, more);
+        memcpy(bytes + 2, segments, more);
         memcpy(bytes + 2 + more, (const uint8_t *)ct_data(large) + 2, size - 2);
         put_file(path, bytes, size + more);
         free(bytes);
     }
     golden_close(&g);
     return path;
+}
+
+/* EXIF of one tag, whose value is at [28]. */
+#define EXIF_OF(tag) \
+    "\xff\xe1\0\x22" \
+    "Exif\0\0II*\0\x08\0\0\0\1\0" tag "\3\0\1\0\0\0\0\0\0\0\0\0\0"
+
+/* With EXIF that says this orientation. */
+static const char *write_turned(int orientation) {
+    uint8_t exif[] = EXIF_OF("\x12\1");
+    exif[28] = (uint8_t)orientation;
+    return write_with(exif, 2 + 0x22);
 }
 
 static double mean_difference(const float *a, const float *b, int count) {
@@ -129,6 +138,44 @@ START_TEST(sees_the_same_of_reduced_pictures) {
             ck_assert_msg(i % 4 != 0 || other > 15, "%d: %g off the one before", i, other);
         }
         if (i % 4 == 0) memcpy(before, reduced, sizeof before);
+    }
+}
+END_TEST
+
+/* XMP, then EXIF whose only tag has the value 3: the orientation's, or another. */
+static const char *write_xmp(const char *tag, const char *text) {
+    uint8_t segments[256] = "\xff\xe1\0\0http://ns.adobe.com/xap/1.0/", exif[] = EXIF_OF("\x12\1");
+    size_t length = 4 + 29 + strlen(text);
+    memcpy(segments + 4 + 29, text, strlen(text));
+    segments[3] = (uint8_t)(length - 2);
+    memcpy(exif + 20, tag, 2);
+    exif[28] = 3;
+    memcpy(segments + length, exif, 2 + 0x22);
+    return write_with(segments, length + 2 + 0x22);
+}
+
+/* As Pillow: where EXIF says no orientation that of XMP counts, an attribute or an element. */
+START_TEST(turns_as_xmp_says_where_exif_does_not) {
+    static const struct {
+        const char *tag, *xmp;
+        int orientation;
+    } cases[] = {
+        {"\x12\1", "<x tiff:Orientation=\"6\"/>", 3},
+        {"\x1a\1", "<x tiff:Orientation=\"6\"/>", 6},
+        {"\x1a\1", "<tiff:Orientation>8</tiff:Orientation>", 8},
+        {"\x1a\1", "<x tiff:Orientation=\"9\"/>", 1},
+        {"\x1a\1", "<x tiff:Orientations=\"2\" tiff:Orientation=\"5\"/>", 5},
+        {"\x1a\1", "<x tiff:Orientation=\"", 1},
+        {"\x1a\1", "", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ct_picture turned, expected;
+        ck_assert(ct_picture_read(write_turned(cases[i].orientation), 1 << 20, &expected));
+        ck_assert(ct_picture_read(write_xmp(cases[i].tag, cases[i].xmp), 1 << 20, &turned));
+        ck_assert_int_eq(turned.width, expected.width);
+        ck_assert_msg(!memcmp(turned.rgb, expected.rgb, 89 * 61 * 3), "case %zu", i);
+        ct_picture_free(&turned);
+        ct_picture_free(&expected);
     }
 }
 END_TEST
@@ -411,7 +458,8 @@ START_TEST(refuses_wrong_use) {
 END_TEST
 
 TEST_MAIN("loading pictures", stretches_to_the_square, pads_on_both_sides, sees_thin_pictures,
-          sees_the_same_of_reduced_pictures, flips_half_of_them, crops_within_scale_and_ratio,
-          changes_colours_as_torchvision_does, draws_by_seed_epoch_and_number,
-          loads_the_same_with_any_number_of_threads, names_the_first_that_cannot_be_loaded,
-          skips_broken_ones_if_asked, refuses_views_that_make_no_sense, refuses_wrong_use)
+          sees_the_same_of_reduced_pictures, turns_as_xmp_says_where_exif_does_not,
+          flips_half_of_them, crops_within_scale_and_ratio, changes_colours_as_torchvision_does,
+          draws_by_seed_epoch_and_number, loads_the_same_with_any_number_of_threads,
+          names_the_first_that_cannot_be_loaded, skips_broken_ones_if_asked,
+          refuses_views_that_make_no_sense, refuses_wrong_use)

@@ -16,7 +16,7 @@ typedef struct {
     int (*reduce)(void *context, int width, int height);
     void *context;
     int reduced;     /* what they were divided by */
-    int orientation; /* of EXIF, 1 to 8; 1 is upright */
+    int orientation; /* of EXIF, or a JPEG's XMP, 1 to 8; 1 is upright */
     bool broken;     /* the error is the file's: no picture, or not a whole one */
 } ct_picture_source;
 
@@ -46,9 +46,11 @@ extern const ct_picture_format ct_picture_jpeg, ct_picture_png, ct_picture_webp;
  * of these. Always false. */
 bool ct_picture_other(ct_picture_source *source);
 
-/* The orientation in a block of EXIF, with or without "Exif\0\0" before it; 1 if it says none that
- * can be understood. */
+/* The orientation in a block of EXIF, with or without "Exif\0\0" before it, or of XMP, which is
+ * looked at where EXIF says none, as by Pillow; 1 for a value that there is not, 0 if none is said.
+ */
 int ct_exif_orientation(const uint8_t *exif, size_t size);
+int ct_xmp_orientation(const uint8_t *xmp, size_t size);
 /* Turns the pixels as the orientation says; false and an error without memory. */
 bool ct_picture_turn(ct_picture *picture, int orientation);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which way up a picture is: EXIF's orientation, and turning by it. */
+/* Which way up a picture is: EXIF's or XMP's orientation, and turning by it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,9 +35,9 @@ int ct_exif_orientation(const uint8_t *exif, size_t size) {
     static const char head[6] = "Exif\0";
     bool named = size >= sizeof head && memcmp(exif, head, sizeof head) == 0;
     block b = {exif + (named ? sizeof head : 0), size - (named ? sizeof head : 0), false};
-    if (b.size < 8) return 1;
+    if (b.size < 8) return 0;
     b.big = memcmp(b.bytes, "MM\0*", 4) == 0;
-    if (!b.big && memcmp(b.bytes, "II*\0", 4) != 0) return 1;
+    if (!b.big && memcmp(b.bytes, "II*\0", 4) != 0) return 0;
     size_t list = number(&b, 4, 4);
     size_t count = number(&b, list, 2);
     for (size_t i = 0; i < count && list + 2 + (i + 1) * ENTRY <= b.size; i++) {
@@ -46,7 +46,20 @@ int ct_exif_orientation(const uint8_t *exif, size_t size) {
         uint32_t value = entry_value(&b, entry);
         return value >= 1 && value <= 8 ? (int)value : 1;
     }
-    return 1;
+    return 0;
+}
+
+int ct_xmp_orientation(const uint8_t *xmp, size_t size) {
+    static const char name[] = "tiff:Orientation";
+    enum { LENGTH = sizeof name - 1, TAIL = 3 }; /* ="6 or >6< */
+    for (size_t i = 0; i + LENGTH + TAIL <= size; i++) {
+        if (memcmp(xmp + i, name, LENGTH) != 0) continue;
+        const uint8_t *value = xmp + i + LENGTH;
+        if (value[0] == '=' && value[1] == '"') value++;
+        else if (value[0] != '>') continue;
+        return value[1] >= '1' && value[1] <= '8' ? value[1] - '0' : 1;
+    }
+    return 0;
 }
 
 /* Orientations 2, 3, 7, 8 have the file's columns from right to left, 3, 4, 6, 7 its rows from the

@@ -80,13 +80,24 @@ static void ink_to_rgb(const uint8_t *cmyk, int width, uint8_t *rgb) {
     }
 }
 
+static const struct {
+    const char *head;
+    size_t length;
+    int (*orientation)(const uint8_t *bytes, size_t size);
+} orienting[] = {{"Exif\0", 6, ct_exif_orientation},
+                 {"http://ns.adobe.com/xap/1.0/", 29, ct_xmp_orientation}};
+
 static void read_orientation(reader *r) {
-    static const char head[6] = "Exif\0";
-    for (jpeg_saved_marker_ptr m = r->info.marker_list; m; m = m->next) {
-        if (m->data_length < sizeof head || memcmp(m->data, head, sizeof head) != 0) continue;
-        r->source->orientation = ct_exif_orientation(m->data, m->data_length);
-        return;
+    int said = 0;
+    for (int i = 0; i < 2 && said == 0; i++) {
+        jpeg_saved_marker_ptr m = r->info.marker_list;
+        while (m && (m->data_length < orienting[i].length ||
+                     memcmp(m->data, orienting[i].head, orienting[i].length) != 0)) {
+            m = m->next;
+        }
+        if (m) said = orienting[i].orientation(m->data, m->data_length);
     }
+    if (said) r->source->orientation = said;
 }
 
 static bool choose_colours(reader *r) {

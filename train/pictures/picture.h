@@ -27,8 +27,8 @@ typedef struct {
  * bomb. Asked before anything is allocated for them. */
 enum { CT_PICTURE_MOST_PIXELS = 178956970 };
 
-/* Of the file `path`, upright as its EXIF orientation says. On an error false, and *picture is
- * empty; else the caller's, for ct_picture_free. */
+/* Of the file `path`, upright as EXIF's orientation says, or a JPEG's XMP. On an error false, and
+ * *picture is empty; else the caller's, for ct_picture_free. */
 bool ct_picture_read(const char *path, int64_t most_pixels, ct_picture *picture);
 /* The same of a file's `size` bytes; `name` is for messages. */
 bool ct_picture_decode(const char *name, const void *bytes, size_t size, int64_t most_pixels,

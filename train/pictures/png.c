@@ -67,7 +67,8 @@ static void read_orientation(reader *r) {
     png_byte *exif = NULL;
     png_uint_32 size = 0;
     if (png_get_eXIf_1(r->png, r->info, &size, &exif)) {
-        r->source->orientation = ct_exif_orientation(exif, size);
+        int said = ct_exif_orientation(exif, size);
+        if (said) r->source->orientation = said;
     }
 }
 

@@ -57,7 +57,8 @@ static void read_orientation(ct_picture_source *source) {
     WebPDemuxer *file = WebPDemux(&data);
     WebPChunkIterator chunk;
     if (file && WebPDemuxGetChunk(file, "EXIF", 1, &chunk)) {
-        source->orientation = ct_exif_orientation(chunk.chunk.bytes, chunk.chunk.size);
+        int said = ct_exif_orientation(chunk.chunk.bytes, chunk.chunk.size);
+        if (said) source->orientation = said;
         WebPDemuxReleaseChunkIterator(&chunk);
     }
     WebPDemuxDelete(file);
