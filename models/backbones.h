@@ -26,6 +26,10 @@ CT_BEGIN_DECLS
 
 typedef struct {
     int64_t classes; /* of the classifier, 0 to 2^31 - 1; 0: without one; default 0 */
+    /* Stochastic depth in training (nn/nn.h, ct_drop_path_with), timm's drop_path_rate: what a
+     * residual block adds is left out with a probability that grows from 0 at the first block to
+     * this at the last. 0 <= drop_path < 1, default 0; of efficientnet_lite0 and ViT alone. */
+    double drop_path;
 } ct_backbone_options;
 ct_backbone_options ct_backbone_defaults(void); /* the defaults above */
 
@@ -63,6 +67,11 @@ const char *ct_backbone_name(int i);
 /* The last feature map as regions: pictures (B,3,H,W) -> (B,N,F), F numbers at each of its N = h*w
  * places, row after row. Also the net's forward (ct_forward). NULL on error. */
 ct_tensor *ct_backbone_regions(ct_module *net, ct_tensor *pictures);
+/* What drop_path leaves out is drawn from rng, NULL: the default generator, under "drop_path". */
+ct_tensor *ct_backbone_regions_from(ct_module *net, ct_tensor *pictures, ct_rng *rng);
+/* The places of any map as regions: (B,F,h,w) -> (B,h*w,F), row after row, contiguous. NULL on
+ * error. */
+ct_tensor *ct_map_regions(ct_tensor *map);
 /* Pictures (B,3,H,W) -> logits (B,classes); NULL and an error if the net has no classifier. */
 ct_tensor *ct_backbone_logits(ct_module *net, ct_tensor *pictures);
 /* F, the numbers of a region; 0 and an error if net is no backbone. */

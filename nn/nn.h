@@ -267,6 +267,10 @@ ct_module *ct_layer_norm_create(int64_t width, const ct_layer_norm_options *opti
 ct_tensor *ct_layer_norm(ct_module *norm, ct_tensor *x);
 ct_module *ct_dropout_create(double p);
 ct_tensor *ct_dropout(ct_module *dropout, ct_tensor *x);
+/* Stochastic depth (Huang et al. 2016), timm's drop_path: each sample of x (B,...) is 0 with
+ * probability p, 0 to 1, else x/(1-p). Drawn from rng, NULL: the default generator, under `name`;
+ * p = 0 is x itself. NULL and an error for another p, or x that is no float or one number. */
+ct_tensor *ct_drop_path_with(ct_tensor *x, double p, ct_rng *rng, const char *name);
 /* x / |x| along an axis; no parameters */
 ct_module *ct_l2_normalize_create(int axis);
 

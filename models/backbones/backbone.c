@@ -15,7 +15,7 @@ typedef struct {
 
 typedef struct {
     const ct_backbone_network *network;
-    int64_t classes;
+    ct_backbone_options options;
     int64_t blocks; /* the stem included */
     int64_t frozen; /* so many of the first are */
     part *parts;
@@ -54,18 +54,27 @@ static const ct_backbone_network *find(const char *name) {
     return name ? network : NULL;
 }
 
+static bool check_options(const ct_backbone_network *network, const ct_backbone_options *o) {
+    if (o->classes < 0 || o->classes > INT32_MAX) {
+        return ct_fail_bool("%s: classes is %lld, expected 0 to %d", network->name,
+                            (long long)o->classes, INT32_MAX);
+    }
+    if (o->drop_path == 0 || (o->drop_path > 0 && o->drop_path < 1 && network->dropped_most)) {
+        return true;
+    }
+    return ct_fail_bool("%s: drop_path is %g, expected %s", network->name, o->drop_path,
+                        network->dropped_most ? "0 <= drop_path < 1" : "0, of such a network");
+}
+
 ct_module *ct_backbone_create(const char *name, const ct_backbone_options *options) {
     ct_backbone_options o = options ? *options : ct_backbone_defaults();
     const ct_backbone_network *network = find(name);
     if (!network) return unknown(name);
-    if (o.classes < 0 || o.classes > INT32_MAX) {
-        return ct_fail("%s: classes is %lld, expected 0 to %d", name, (long long)o.classes,
-                       INT32_MAX);
-    }
+    if (!check_options(network, &o)) return NULL;
     ct_module *net = ct_module_create(network->name);
     if (!net) return NULL;
     backbone *own = calloc(1, sizeof *own);
-    if (own) *own = (backbone){.network = network, .classes = o.classes};
+    if (own) *own = (backbone){.network = network, .options = o};
     ct_module_set_self(net, own, release);
     ct_module_set_forward(net, ct_backbone_regions);
     bool ok = own || ct_fail_bool("%s: out of memory", name);
@@ -143,8 +152,16 @@ static const backbone *taking(const char *op, ct_module *net, const ct_tensor *p
     return fits ? ct_module_self(net) : NULL;
 }
 
+/* As timm grades it: 0 at the first block behind the stem. */
+static double drop_of(const backbone *own, const part *now) {
+    if (now->block == 0 || !own->network->dropped_most || !ct_module_training(now->module))
+        return 0;
+    double deep = (double)(now->block - 1) / (double)(own->network->dropped_most - 1);
+    return own->options.drop_path * deep;
+}
+
 /* A block's result is let go when the next one has taken it, unless it is on the graph. */
-static ct_tensor *features(ct_module *net, const backbone *own, ct_tensor *pictures) {
+static ct_tensor *features(ct_module *net, const backbone *own, ct_tensor *pictures, ct_rng *rng) {
     for (int i = 0; i < own->count; i++) {
         if (own->parts[i].block < own->frozen) evaluate(own->parts[i].module);
     }
@@ -152,29 +169,36 @@ static ct_tensor *features(ct_module *net, const backbone *own, ct_tensor *pictu
     for (int i = 0; i < own->count; i++) {
         const part *now = &own->parts[i];
         if (i > 0 && own->parts[i - 1].block == now->block) continue;
+        ct_backbone_step step = {now->block, now->module, drop_of(own, now), rng};
         ct_tensor *y = NULL;
-        CT_SCOPE { y = ct_keep(own->network->run(net, now->block, now->module, x)); }
+        CT_SCOPE { y = ct_keep(own->network->run(net, &step, x)); }
         ct_release(x);
         x = y;
     }
     return ct_adopt(x);
 }
 
-ct_tensor *ct_backbone_regions(ct_module *net, ct_tensor *pictures) {
+ct_tensor *ct_backbone_regions_from(ct_module *net, ct_tensor *pictures, ct_rng *rng) {
     const backbone *own = taking("backbone_regions", net, pictures);
     if (!own) return NULL;
-    CT_SCOPE { return ct_escape(own->network->regions(net, features(net, own, pictures))); }
+    ct_tensor *(*regions)(ct_tensor *) = own->network->regions;
+    if (!regions) regions = ct_map_regions;
+    CT_SCOPE { return ct_escape(regions(features(net, own, pictures, rng))); }
     return NULL;
+}
+
+ct_tensor *ct_backbone_regions(ct_module *net, ct_tensor *pictures) {
+    return ct_backbone_regions_from(net, pictures, NULL);
 }
 
 ct_tensor *ct_backbone_logits(ct_module *net, ct_tensor *pictures) {
     const backbone *own = taking("backbone_logits", net, pictures);
     if (!own) return NULL;
-    if (own->classes == 0) {
+    if (own->options.classes == 0) {
         return ct_fail("backbone_logits: the %s has no classifier (it was made with classes = 0)",
                        own->network->name);
     }
-    CT_SCOPE { return ct_escape(own->network->logits(net, features(net, own, pictures))); }
+    CT_SCOPE { return ct_escape(own->network->logits(net, features(net, own, pictures, NULL))); }
     return NULL;
 }
 

@@ -15,6 +15,14 @@ typedef struct {
     bool (*name)(const ct_backbone_network *network, const char *ours, char *theirs, size_t size);
 } ct_backbone_names;
 
+/* A block that is run. */
+typedef struct {
+    int64_t block;
+    ct_module *part; /* its first */
+    double drop;     /* the probability of ct_drop_path_with for what it adds; 0 in evaluation */
+    ct_rng *rng;
+} ct_backbone_step;
+
 /* A network: one record. */
 struct ct_backbone_network {
     const char *name;               /* "resnet50"; NULL ends a list */
@@ -23,13 +31,16 @@ struct ct_backbone_network {
     const char *classifier;         /* how the names of the classifier's tensors begin: "fc." */
     const ct_backbone_names *other; /* in files of another program, or NULL */
     int64_t multiple; /* of which height and width of pictures are multiples; 0: of none */
+    /* The block at which drop_path is whole, 0 at block 1; 0: there is none. */
+    int64_t dropped_most;
     /* Adds the modules to a new net, those of its blocks by ct_backbone_part. */
     bool (*build)(ct_module *net, const ct_backbone_network *network, int64_t classes);
-    /* Runs a block, of which `part` is the first part: block 0 takes pictures (B,3,H,W), each other
-     * what the one before gave, and the last gives what regions and logits are made of. */
-    ct_tensor *(*run)(ct_module *net, int64_t block, ct_module *part, ct_tensor *x);
-    ct_tensor *(*regions)(ct_module *net, ct_tensor *features); /* (B,N,F) */
-    ct_tensor *(*logits)(ct_module *net, ct_tensor *features);  /* (B,classes) */
+    /* Runs a block: block 0 takes pictures (B,3,H,W), each other what the one before gave, and the
+     * last gives what regions and logits are made of. */
+    ct_tensor *(*run)(ct_module *net, const ct_backbone_step *step, ct_tensor *x);
+    /* (B,N,F); NULL: every place of a map (B,F,h,w) is one. */
+    ct_tensor *(*regions)(ct_tensor *features);
+    ct_tensor *(*logits)(ct_module *net, ct_tensor *features); /* (B,classes) */
     /* How many regions stand below one another in a picture of this height, or side by side in one
      * of this width; 0: it is too small. */
     int64_t (*grid)(const ct_backbone_network *network, int64_t size);
@@ -63,8 +74,8 @@ bool ct_backbone_draw_conv(ct_module *conv);
 /* ct_conv2d_norm of two of the module's children. */
 ct_tensor *ct_backbone_conv_norm(ct_module *module, const char *conv, const char *norm,
                                  ct_tensor *x, ct_tensor *added, ct_activation activation);
-/* (B,F,h,w) -> (B,h*w,F) */
-ct_tensor *ct_backbone_map_regions(ct_module *net, ct_tensor *map);
+/* What a block adds to what it was given, without what is dropped of it. */
+ct_tensor *ct_backbone_drop(const ct_backbone_step *step, ct_tensor *y);
 /* (B,F,h,w) -> (B,F), the mean over its places. */
 ct_tensor *ct_backbone_map_mean(ct_tensor *map);
 

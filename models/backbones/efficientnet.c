@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* EfficientNet-Lite (Tan and Le 2019, and their Lite variant): inverted residuals with depthwise
- * convolutions, relu6, no squeeze-and-excitation. Stochastic depth, with which they were trained,
- * is left out. */
+ * convolutions, relu6, no squeeze-and-excitation. */
 #include <stdio.h>
 #include <string.h>
 
@@ -67,7 +66,9 @@ static bool build_block(ct_module *block, int64_t in, stage s) {
            ct_module_add(block, "_bn2", norm_create(s.out));
 }
 
-static ct_tensor *run_block(ct_module *block, ct_tensor *x, int64_t kernel, int64_t stride) {
+static ct_tensor *run_block(const ct_backbone_step *step, ct_tensor *x, int64_t kernel,
+                            int64_t stride) {
+    ct_module *block = step->part;
     ct_tensor *wide = x;
     if (ct_module_child(block, "_expand_conv")) {
         wide = ct_backbone_conv_norm(block, "_expand_conv", "_bn0", x, NULL, CT_RELU6);
@@ -76,8 +77,10 @@ static ct_tensor *run_block(ct_module *block, ct_tensor *x, int64_t kernel, int6
     wide = ct_backbone_conv_norm(block, "_depthwise_conv", "_bn1", wide, NULL, CT_RELU6);
     const ct_tensor *weight = ct_module_tensor(block, "_project_conv.weight");
     bool residual = stride == 1 && x && ct_dim(x, 1) == ct_dim(weight, 0);
-    return ct_backbone_conv_norm(block, "_project_conv", "_bn2", wide, residual ? x : NULL,
-                                 CT_NO_ACTIVATION);
+    bool drops = residual && step->drop > 0;
+    ct_tensor *y = ct_backbone_conv_norm(block, "_project_conv", "_bn2", wide,
+                                         residual && !drops ? x : NULL, CT_NO_ACTIVATION);
+    return drops ? ct_add(x, ct_backbone_drop(step, y)) : y;
 }
 
 /* ---- the network ----------------------------------------------------------------------------- */
@@ -118,14 +121,14 @@ static stage stage_of(const shape *of, int64_t number) {
     return found;
 }
 
-static ct_tensor *run(ct_module *net, int64_t block, ct_module *part, ct_tensor *x) {
-    if (block == 0)
+static ct_tensor *run(ct_module *net, const ct_backbone_step *step, ct_tensor *x) {
+    if (step->block == 0)
         return ct_backbone_conv_norm(net, "_conv_stem", "_bn0", same(x, 3, 2), NULL, CT_RELU6);
-    if (part == ct_module_child(net, "_conv_head")) {
+    if (step->part == ct_module_child(net, "_conv_head")) {
         return ct_backbone_conv_norm(net, "_conv_head", "_bn1", x, NULL, CT_RELU6);
     }
-    stage s = stage_of(ct_backbone_network_of(net)->shape, block);
-    return run_block(part, x, s.kernel, s.stride);
+    stage s = stage_of(ct_backbone_network_of(net)->shape, step->block);
+    return run_block(step, x, s.kernel, s.stride);
 }
 
 static ct_tensor *logits(ct_module *net, ct_tensor *map) {
@@ -207,7 +210,7 @@ const ct_backbone_network ct_efficientnets[] = {
      .other = &timm,
      .build = build,
      .run = run,
-     .regions = ct_backbone_map_regions,
+     .dropped_most = 17,
      .logits = logits,
      .grid = grid},
     {.name = NULL},

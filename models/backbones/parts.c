@@ -31,9 +31,17 @@ static ct_tensor *flat(ct_tensor *map) {
     return ct_reshape(map, CT_SHAPE(dim[0], dim[1], dim[2] * dim[3]));
 }
 
-ct_tensor *ct_backbone_map_regions(ct_module *net, ct_tensor *map) {
-    (void)net;
-    return ct_transpose(flat(map), 1, 2);
+ct_tensor *ct_map_regions(ct_tensor *map) {
+    if (!map) return ct_ok() ? ct_fail("map_regions: the map is NULL") : NULL;
+    if (map->shape.ndim != 4) {
+        return ct_fail("map_regions: the map is %s, expected (B,F,h,w)", ct_tensor_text(map));
+    }
+    CT_SCOPE { return ct_escape(ct_contiguous(ct_transpose(flat(map), 1, 2))); }
+    return NULL;
 }
 
 ct_tensor *ct_backbone_map_mean(ct_tensor *map) { return ct_mean(flat(map), 2); }
+
+ct_tensor *ct_backbone_drop(const ct_backbone_step *step, ct_tensor *y) {
+    return ct_drop_path_with(y, step->drop, step->rng, "drop_path");
+}

@@ -42,8 +42,8 @@ static bool build(ct_module *net, const ct_backbone_network *network, int64_t cl
     return ok && (classes == 0 || ct_module_add(net, "fc", ct_linear_create(in, classes, true)));
 }
 
-static ct_tensor *run(ct_module *net, int64_t block, ct_module *part, ct_tensor *x) {
-    if (block > 0) return ct_residual_block(part, x);
+static ct_tensor *run(ct_module *net, const ct_backbone_step *step, ct_tensor *x) {
+    if (step->block > 0) return ct_residual_block(step->part, x);
     const ct_tensor_max_pool2d_options pool = {
         .kernel = 3, .stride = 2, .padding = 1, .dilation = 1};
     x = ct_backbone_conv_norm(net, "conv1", "bn1", x, NULL, CT_RELU);
@@ -66,7 +66,7 @@ static int64_t grid(const ct_backbone_network *network, int64_t size) {
     {                                                                              \
         .name = "resnet" #layers, .shape = &(const shape){expansion, __VA_ARGS__}, \
         .width = 512 * expansion, .classifier = "fc.", .build = build, .run = run, \
-        .regions = ct_backbone_map_regions, .logits = logits, .grid = grid         \
+        .logits = logits, .grid = grid                                             \
     }
 
 const ct_backbone_network ct_resnets[] = {

@@ -69,10 +69,11 @@ static bool pool_follows(const shape *of, int64_t block) {
     return layer[1] == POOL;
 }
 
-static ct_tensor *run(ct_module *net, int64_t block, ct_module *part, ct_tensor *x) {
+static ct_tensor *run(ct_module *net, const ct_backbone_step *step, ct_tensor *x) {
     const ct_tensor_max_pool2d_options pool = {.kernel = 2, .stride = 2, .dilation = 1};
-    x = ct_relu(ct_conv2d(part, x));
-    return pool_follows(ct_backbone_network_of(net)->shape, block) ? ct_max_pool2d(x, pool) : x;
+    const shape *of = ct_backbone_network_of(net)->shape;
+    x = ct_relu(ct_conv2d(step->part, x));
+    return pool_follows(of, step->block) ? ct_max_pool2d(x, pool) : x;
 }
 
 static ct_tensor *hidden(ct_module *classifier, const char *linear, const char *dropout,
@@ -108,7 +109,6 @@ const ct_backbone_network ct_vggs[] = {
      .classifier = "classifier.",
      .build = build,
      .run = run,
-     .regions = ct_backbone_map_regions,
      .logits = logits,
      .grid = grid},
     {.name = NULL},

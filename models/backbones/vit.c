@@ -53,13 +53,16 @@ static ct_tensor *attend(ct_module *attention, ct_tensor *x, int heads) {
     return ct_attention_with(x, x, x, NULL, parameters, (ct_attention_options){.heads = heads});
 }
 
-static ct_tensor *run_block(ct_module *block, ct_tensor *x, int heads) {
+static ct_tensor *run_block(const ct_backbone_step *step, ct_tensor *x, int heads) {
+    ct_module *block = step->part;
     ct_tensor *seen = ct_layer_norm(ct_module_child(block, "norm1"), x);
-    x = ct_add(x, attend(ct_module_child(block, "attn"), seen, heads));
+    ct_tensor *attended = attend(ct_module_child(block, "attn"), seen, heads);
+    x = ct_add(x, ct_backbone_drop(step, attended));
     ct_module *mlp = ct_module_child(block, "mlp");
     ct_tensor *hidden =
         ct_linear(ct_module_child(mlp, "fc1"), ct_layer_norm(ct_module_child(block, "norm2"), x));
-    return ct_add(x, ct_linear(ct_module_child(mlp, "fc2"), ct_gelu(hidden)));
+    ct_tensor *y = ct_linear(ct_module_child(mlp, "fc2"), ct_gelu(hidden));
+    return ct_add(x, ct_backbone_drop(step, y));
 }
 
 /* ---- positions ------------------------------------------------------------------------------- */
@@ -145,15 +148,14 @@ static ct_tensor *run_stem(ct_module *net, ct_module *patches, ct_tensor *pictur
     return ct_add(ct_concat2(token, x, 1), positions(net, size[2] / PATCH, size[3] / PATCH));
 }
 
-static ct_tensor *run(ct_module *net, int64_t block, ct_module *part, ct_tensor *x) {
-    if (block == 0) return run_stem(net, part, x);
+static ct_tensor *run(ct_module *net, const ct_backbone_step *step, ct_tensor *x) {
+    if (step->block == 0) return run_stem(net, step->part, x);
     const shape *of = ct_backbone_network_of(net)->shape;
-    x = run_block(part, x, of->heads);
-    return block == DEPTH ? ct_layer_norm(ct_module_child(net, "norm"), x) : x;
+    x = run_block(step, x, of->heads);
+    return step->block == DEPTH ? ct_layer_norm(ct_module_child(net, "norm"), x) : x;
 }
 
-static ct_tensor *regions(ct_module *net, ct_tensor *tokens) {
-    (void)net;
+static ct_tensor *regions(ct_tensor *tokens) {
     return tokens ? ct_slice(tokens, 1, 1, tokens->shape.dim[1], 1) : NULL;
 }
 
@@ -171,8 +173,8 @@ static int64_t grid(const ct_backbone_network *network, int64_t size) {
 #define VIT(kind, columns, of)                                                                     \
     {                                                                                              \
         .name = "vit_" kind, .shape = &(const shape){of}, .width = columns, .classifier = "head.", \
-        .multiple = PATCH, .build = build, .run = run, .regions = regions, .logits = logits,       \
-        .grid = grid                                                                               \
+        .multiple = PATCH, .dropped_most = DEPTH, .build = build, .run = run, .regions = regions,  \
+        .logits = logits, .grid = grid                                                             \
     }
 
 const ct_backbone_network ct_vits[] = {

@@ -11,9 +11,10 @@
 static bool trains_alone(const char *kind, const char *option) {
     static const char *const names[][2] = {{"dropout", "p"},
                                            {"attention", "dropout"},
+                                           {"transformer", "dropout"},
                                            {"batchnorm", "momentum"},
                                            {"policy_attention", "temperature"}};
-    if (!strcmp(option, "finetune")) return true; /* of any backbone */
+    if (!strcmp(option, "finetune") || !strcmp(option, "drop_path")) return true; /* of backbones */
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(kind, names[i][0]) && !strcmp(option, names[i][1])) return true;
     return false;

@@ -3,7 +3,7 @@
  * and what makes regions of them. */
 #include <string.h>
 
-#include "models/backbones/backbone.h"
+#include "models/backbones.h"
 #include "models/modules/modules.h"
 #include "tensor/core/check.h"
 
@@ -258,8 +258,8 @@ const ct_graph_kind ct_kind_avgpool2d = {.name = "avgpool2d",
  */
 
 static ct_tensor *regions_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
-    (void)state;
-    return ct_contiguous(ct_backbone_map_regions(node->module, x));
+    (void)node, (void)state;
+    return ct_map_regions(x);
 }
 
 const ct_graph_kind ct_kind_regions = {.name = "regions",

@@ -296,6 +296,90 @@ START_TEST(vit_takes_whole_patches) {
 }
 END_TEST
 
+/* ---- stochastic depth ------------------------------------------------------------------------ */
+
+static ct_module *dropping_net(const char *name, double drop_path) {
+    ct_backbone_options options = {.drop_path = drop_path};
+    ct_module *net = ct_backbone_create(name, &options);
+    assert_no_error();
+    ct_module_to_dtype(net, CT_F64);
+    formula_fill(net, false);
+    return net;
+}
+
+static ct_tensor *attend(ct_module *attention, ct_tensor *x) {
+    ct_attention_parameters parameters = {
+        ct_module_tensor(attention, "qkv.weight"), ct_module_tensor(attention, "qkv.bias"),
+        ct_module_tensor(attention, "proj.weight"), ct_module_tensor(attention, "proj.bias")};
+    return ct_attention_with(x, x, x, NULL, parameters, (ct_attention_options){.heads = 3});
+}
+
+/* A branch's samples times 0 or 1/(1-p), as the generator says. */
+static ct_tensor *branch(ct_tensor *y, double p, ct_rng *rng) {
+    const ct_tensor *kept =
+        ct_random_bernoulli(rng, "drop_path", 1 - p, CT_F64, CT_CPU, CT_SHAPE(ct_dim(y, 0), 1, 1));
+    return ct_mul(y, ct_tensor_scale(kept, 1 / (1 - p)));
+}
+
+/* Block i of twelve drops each of its two branches with probability drop_path * i / 11. */
+START_TEST(vit_drops_branches_as_they_are_deep) {
+    const double drop_path = 0.5;
+    ct_module *net = dropping_net("vit_tiny", drop_path);
+    ct_rng rng = ct_rng_create(3, 0), again = rng;
+    CT_SCOPE {
+        ct_tensor *pictures = ct_tensor_cast(pictures_of(4, 32, 16), CT_F64);
+        ct_tensor *given = ct_backbone_regions_from(net, pictures, &rng);
+        ct_tensor *x = ct_backbone_network_of(net)->run(
+            net, &(ct_backbone_step){.part = ct_module_child(net, "patch_embed")}, pictures);
+        for (int i = 0; i < 12; i++) {
+            char name[8];
+            snprintf(name, sizeof name, "%d", i);
+            ct_module *block = ct_module_child(ct_module_child(net, "blocks"), name);
+            ct_tensor *seen = ct_layer_norm(ct_module_child(block, "norm1"), x);
+            ct_tensor *y = attend(ct_module_child(block, "attn"), seen);
+            double p = drop_path * i / 11;
+            x = ct_add(x, i ? branch(y, p, &again) : y);
+            seen = ct_layer_norm(ct_module_child(block, "norm2"), x);
+            ct_module *mlp = ct_module_child(block, "mlp");
+            y = ct_gelu(ct_linear(ct_module_child(mlp, "fc1"), seen));
+            y = ct_linear(ct_module_child(mlp, "fc2"), y);
+            x = ct_add(x, i ? branch(y, p, &again) : y);
+        }
+        x = ct_slice(ct_layer_norm(ct_module_child(net, "norm"), x), 1, 1, 3, 1);
+        assert_close(given, x, 1e-12, 1e-12, "regions");
+        ck_assert_uint_eq(rng.offset, again.offset);
+    }
+    ct_module_destroy(net);
+}
+END_TEST
+
+/* In evaluation, and of blocks that are frozen, nothing is dropped and nothing drawn. */
+START_TEST(drops_in_training_alone) {
+    ct_module *plain = dropping_net(smallest, 0), *drops = dropping_net(smallest, 0.9);
+    ct_rng rng = ct_rng_create(3, 0);
+    CT_SCOPE {
+        ct_tensor *x = ct_tensor_cast(pictures_of(2, 64, 64), CT_F64);
+        ct_tensor *expected = ct_backbone_regions(plain, x);
+        ck_assert(!same(ct_backbone_regions_from(drops, x, &rng), expected));
+        ck_assert_uint_gt(rng.offset, 0);
+        ct_module_train(plain, false);
+        ct_module_train(drops, false);
+        formula_fill(plain, true);
+        formula_fill(drops, true);
+        rng = ct_rng_create(3, 0);
+        expected = ct_backbone_regions(plain, x);
+        ck_assert(same(ct_backbone_regions_from(drops, x, &rng), expected));
+        ct_module_train(drops, true);
+        ck_assert(ct_backbone_finetune(drops, 0));
+        assert_close(ct_backbone_regions_from(drops, x, &rng), expected, 1e-12, 1e-12, "frozen");
+        ck_assert_uint_eq(rng.offset, 0);
+        assert_no_error();
+    }
+    ct_module_destroy(plain);
+    ct_module_destroy(drops);
+}
+END_TEST
+
 START_TEST(refuses_what_makes_no_sense) {
     ck_assert_ptr_null(ct_backbone_create("efficientnet_light0", NULL));
     assert_error("unknown network 'efficientnet_light0', expected one of");
@@ -303,8 +387,16 @@ START_TEST(refuses_what_makes_no_sense) {
     assert_error("expected one of");
     ck_assert_ptr_null(ct_backbone_create(smallest, &(ct_backbone_options){.classes = -1}));
     assert_error("classes is -1");
+    ck_assert_ptr_null(ct_backbone_create(smallest, &(ct_backbone_options){.drop_path = 1}));
+    assert_error("efficientnet_lite0: drop_path is 1, expected 0 <= drop_path < 1");
+    ck_assert_ptr_null(ct_backbone_create("resnet18", &(ct_backbone_options){.drop_path = 0.1}));
+    assert_error("resnet18: drop_path is 0.1, expected 0, of such a network");
     ct_module *net = small_net(0), *linear = ct_linear_create(3, 3, true);
     CT_SCOPE {
+        ck_assert_ptr_null(ct_map_regions(NULL));
+        assert_error("map_regions: the map is NULL");
+        ck_assert_ptr_null(ct_map_regions(ct_zeros(CT_F32, CT_CPU, CT_SHAPE(1, 4, 9))));
+        assert_error("map_regions: the map is f32 (1,4,9), expected (B,F,h,w)");
         ck_assert_ptr_null(ct_backbone_logits(net, pictures_of(1, 32, 32)));
         assert_error("efficientnet_lite0 has no classifier");
         ck_assert_ptr_null(
@@ -338,4 +430,5 @@ LOOPED_TEST_MAIN("backbone", {trains_the_last_blocks_alone, 6}, {thaws_again, 1}
                  {names_file_and_tensor_that_do_not_fit, 1},
                  {reads_names_of_data_parallel_and_old_files, 1}, {reads_the_names_of_timm, 1},
                  {names_the_way_out_of_a_checkpoint, 1}, {counts_regions, 1},
-                 {vit_takes_whole_patches, 1}, {refuses_what_makes_no_sense, 1})
+                 {vit_takes_whole_patches, 1}, {vit_drops_branches_as_they_are_deep, 1},
+                 {drops_in_training_alone, 1}, {refuses_what_makes_no_sense, 1})

@@ -104,10 +104,31 @@ START_TEST(a_front_that_stays_as_it_is_may_be_run_apart) {
 }
 END_TEST
 
+/* Of blocks that are trained alone, and drawn from the generator that is given. */
+START_TEST(stochastic_depth_is_of_training) {
+#define NET "[image]\npixels = pictures size=40\nnet = efficientnet drop_path=0.5 "
+#define REST "\nfc = linear width=5\npool = mean\n" CAPTIONS RANKING
+    ck_assert_ptr_null(fixture_model(NET "weights=a" REST, sizes));
+    assert_error("drop_path is of blocks that are trained: expected finetune=yes or a number of "
+                 "blocks");
+    ct_model *model = model_of(NET "finetune=yes" REST, CT_F64);
+    assert_no_error();
+    ct_rng rng = ct_rng_create(3, 0), other = *ct_default_rng();
+    CT_SCOPE {
+        ct_model_embed_images(model, made_up(40), &rng);
+        ck_assert_uint_gt(rng.offset, 0);
+        ck_assert_uint_eq(ct_default_rng()->offset, other.offset);
+    }
+    assert_no_error();
+    ct_model_destroy(model);
+}
+END_TEST
+
 /* Of a model that is in use, which file it began with and what was trained do not matter. */
 START_TEST(its_text_is_what_embeddings_are_computed_by) {
     char *text[2];
-    static const char *const net[] = {"weights=a.safetensors", "weights=\"b c\" finetune=2"};
+    static const char *const net[] = {"weights=a.safetensors",
+                                      "weights=\"b c\" finetune=2 drop_path=0.2"};
     for (int i = 0; i < 2; i++) {
         char ini[512];
         snprintf(ini, sizeof ini,
@@ -127,4 +148,4 @@ END_TEST
 
 TEST_MAIN("model_pictures", a_chain_of_convolutions_runs_and_learns,
           pictures_are_normalised_by_colour, a_front_that_stays_as_it_is_may_be_run_apart,
-          its_text_is_what_embeddings_are_computed_by)
+          stochastic_depth_is_of_training, its_text_is_what_embeddings_are_computed_by)

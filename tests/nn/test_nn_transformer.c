@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What transformers are made of: attention of given parameters, positions, patches. PyTorch's
- * values are in suite golden. */
+/* What transformers are made of: attention of given parameters, positions, patches, branches left
+ * out at random. PyTorch's values are in suite golden. */
 #include "nn/nn.h"
 #include "tests/test.h"
 
@@ -105,5 +105,35 @@ START_TEST(transformer_layer_drops_in_training) {
 }
 END_TEST
 
+/* Each sample whole or not at all; its gradient is what it was multiplied by. */
+START_TEST(drop_path_drops_samples) {
+    CT_SCOPE {
+        ct_rng rng = ct_rng_create(3, 0);
+        ct_tensor *x = ct_random_normal(&rng, "x", CT_F64, CT_CPU, CT_SHAPE(1000, 2, 3));
+        ct_require_grad(x);
+        ct_tensor *y = ct_drop_path_with(x, 0.2, &rng, "path");
+        ck_assert(ct_backward(ct_sum_all(y)));
+        int zeros = 0;
+        for (int i = 0; i < 6000; i++) {
+            double factor = ct_get(ct_grad(x), i);
+            ck_assert(factor == 0 || fabs(factor - 1.25) < 1e-15);
+            ck_assert(factor == ct_get(ct_grad(x), i / 6 * 6));
+            ck_assert_double_eq(ct_get(y, i), factor * ct_get(x, i));
+            zeros += factor == 0;
+        }
+        /* 1200 expected, standard deviation 6 * 12.6 */
+        ck_assert_int_gt(zeros, 840);
+        ck_assert_int_lt(zeros, 1560);
+        ck_assert_ptr_eq(ct_drop_path_with(x, 0, &rng, "path"), x);
+        ck_assert_ptr_null(ct_drop_path_with(x, 1.5, NULL, "path"));
+        assert_error("probability 1.5");
+        ck_assert_ptr_null(ct_drop_path_with(ct_scalar(CT_F64, CT_CPU, 1), 0.5, NULL, "path"));
+        assert_error("drop_path: x is f64 (), expected (B,...)");
+        ck_assert_ptr_null(ct_drop_path_with(NULL, 0.5, NULL, "path"));
+        assert_error("drop_path: x is NULL");
+    }
+}
+END_TEST
+
 TEST_MAIN("nn transformer", attention_with_given_parameters, sinusoids_are_their_formula,
-          positions_are_added, transformer_layer_drops_in_training)
+          positions_are_added, transformer_layer_drops_in_training, drop_path_drops_samples)
