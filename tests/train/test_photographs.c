@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whole runs on a folder of pictures. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <png.h>
+#include <sys/file.h>
 
 #include "models/backbones.h"
-#include "tests/train/program.h"
+#include "tests/train/job.h"
 
 enum { SIDE = 32 };
 
@@ -73,7 +75,7 @@ static const char small_network[] = "pixels = pictures size=16 fit=stretch\n"
                                     "spread = regions\n"
                                     "fc = linear width=12\n";
 
-static const char *train(const char *folder, const char *options) {
+static const char *output_of(const char *folder, const char *options) {
     char arguments[2048];
     static char output[OUTPUT_SIZE];
     snprintf(arguments, sizeof arguments, "%s/tiny.ini %s", folder, options);
@@ -85,11 +87,11 @@ static const char *train(const char *folder, const char *options) {
 
 START_TEST(trains_from_pictures_alone) {
     char *folder = experiment(small_network);
-    assert_said(train(folder, "--dry-run"), "24 images of 16 x 16 pixels");
-    train(folder, "");
-    assert_said(train(folder, "--evaluate test"), "test");
+    assert_said(output_of(folder, "--dry-run"), "24 images of 16 x 16 pixels");
+    output_of(folder, "");
+    assert_said(output_of(folder, "--evaluate test"), "test");
     /* what is asked for is among the first: a model that learned nothing names one by chance */
-    const char *output = train(folder, "--query 'a red square' --split test --top 1");
+    const char *output = output_of(folder, "--query 'a red square' --split test --top 1");
     assert_said(output, "/data/pictures/test ");
     folder_remove(folder);
 }
@@ -104,7 +106,7 @@ START_TEST(changes_are_drawn_in_training) {
                  run < 2 ? "--set data.augment_crop=0.5 --set data.augment_flip=yes "
                            "--set data.augment_jitter=0.3"
                          : "");
-        train(folder, options);
+        output_of(folder, options);
     }
     assert_same_file(in_folder(folder, "0/best.safetensors"),
                      in_folder(folder, "1/best.safetensors"));
@@ -122,11 +124,11 @@ START_TEST(an_interrupted_run_goes_on_to_the_same_bits) {
     char *folder = experiment(small_network), options[512];
     const char *changed = "--set data.augment_crop=0.5 --set data.augment_flip=yes";
     snprintf(options, sizeof options, "%s --set run.folder=%s/whole", changed, folder);
-    train(folder, options);
+    output_of(folder, options);
     snprintf(options, sizeof options, "%s --steps 8", changed);
-    train(folder, options);
+    output_of(folder, options);
     snprintf(options, sizeof options, "%s --resume", changed);
-    train(folder, options);
+    output_of(folder, options);
     assert_same_file(in_folder(folder, "run/best.safetensors"),
                      in_folder(folder, "whole/best.safetensors"));
     folder_remove(folder);
@@ -140,11 +142,11 @@ START_TEST(broken_pictures_are_named_or_left_out) {
     write_text(in_folder(folder, "data/pictures/train 5.png"), "<html>not found</html>");
     write_text(in_folder(folder, "data/pictures/test 3.png"), "");
     REFUSED(folder, "", "data/pictures/test 3.png: ");
-    const char *output = train(folder, "--set data.broken_pictures=skip --set train.epochs=1");
+    const char *output = output_of(folder, "--set data.broken_pictures=skip --set train.epochs=1");
     assert_said(output, "train: 1 of 24 pictures cannot be read and are left out, with 3 captions "
                         "([data] broken_pictures = skip); the first is ");
     assert_said(output, "test: 1 of 12 pictures");
-    output = train(folder, "--resume --set data.broken_pictures=skip --set train.epochs=2");
+    output = output_of(folder, "--resume --set data.broken_pictures=skip --set train.epochs=2");
     assert_said(output, "train: 1 of 24 pictures");
     ck_assert_int_eq(unlink(in_folder(folder, "data/pictures/dev 0.png")), 0);
     REFUSED(folder, "--overwrite",
@@ -159,7 +161,7 @@ END_TEST
 START_TEST(models_of_other_captions_are_not_ranked_together) {
     char *folder = experiment(small_network), options[1024];
     write_text(in_folder(folder, "data/pictures/test 3.png"), "");
-    train(folder, "--set data.broken_pictures=skip --set train.epochs=1");
+    output_of(folder, "--set data.broken_pictures=skip --set train.epochs=1");
     write_split(in_folder(folder, "data"), "train", TINY_IMAGES, 1);
     write_split(in_folder(folder, "data"), "dev", 12, 2);
     write_split(in_folder(folder, "data"), "test", 12, 3);
@@ -167,7 +169,7 @@ START_TEST(models_of_other_captions_are_not_ranked_together) {
              "--set run.folder=%s/features --set train.epochs=1 --set image.pixels= "
              "--set image.conv1= --set image.act1= --set image.pool1= --set image.spread=",
              folder);
-    train(folder, options);
+    output_of(folder, options);
     for (int paired = 0; paired < 2; paired++) {
         const char *way = paired ? "--paired" : "";
         snprintf(options, sizeof options,
@@ -222,15 +224,16 @@ static int count_files(const char *folder) {
 
 START_TEST(features_of_a_frozen_network_are_computed_once) {
     char *folder = frozen_experiment(), options[512];
-    assert_said(train(folder, "--dry-run"), "24 images of 64 x 64 pixels");
+    assert_said(output_of(folder, "--dry-run"), "24 images of 64 x 64 pixels");
     ck_assert_int_eq(count_files(in_folder(folder, "data/cache")), 0); /* it writes nothing */
-    const char *output = train(folder, "--set train.epochs=1");
+    const char *output = output_of(folder, "--set train.epochs=1");
     assert_said(output, "train: features of 24 pictures computed");
     assert_said(output, "test: features of 12 pictures computed");
     ck_assert_int_eq(count_files(in_folder(folder, "data/cache")), 3);
-    assert_said(train(folder, "--dry-run --overwrite"), "24 images of 4 regions x 1280 features");
+    assert_said(output_of(folder, "--dry-run --overwrite"),
+                "24 images of 4 regions x 1280 features");
     snprintf(options, sizeof options, "--set train.epochs=1 --set run.folder=%s/again", folder);
-    output = train(folder, options);
+    output = output_of(folder, options);
     ck_assert_msg(!strstr(output, "computed"), "%s", output);
     assert_same_file(in_folder(folder, "run/best.safetensors"),
                      in_folder(folder, "again/best.safetensors"));
@@ -238,12 +241,32 @@ START_TEST(features_of_a_frozen_network_are_computed_once) {
     ck_assert_int_eq(unlink(in_folder(folder, "net.safetensors")), 0);
     snprintf(options, sizeof options, "rm -r %s/data/cache", folder);
     ck_assert_int_eq(system(options), 0);
-    assert_said(train(folder, "--evaluate test"), "test: features of 12 pictures computed");
-    output = train(folder, "--resume --set train.epochs=2");
+    assert_said(output_of(folder, "--evaluate test"), "test: features of 12 pictures computed");
+    output = output_of(folder, "--resume --set train.epochs=2");
     assert_said(output, "train: features of 24 pictures computed");
     /* another picture: other features */
     write_picture(in_folder(folder, "data/pictures/test 4.png"), 9, 9);
-    assert_said(train(folder, "--evaluate test"), "test: features of 12 pictures computed");
+    assert_said(output_of(folder, "--evaluate test"), "test: features of 12 pictures computed");
+    folder_remove(folder);
+}
+END_TEST
+
+/* Computed by one process, which the test plays, they are waited for by another. */
+START_TEST(features_that_another_computes_are_waited_for) {
+    char *folder = frozen_experiment();
+    output_of(folder, "--steps 1");
+    ck_assert_int_eq(
+        shell("cd %s/data/cache/train-* && rm 00000.npy && pwd > ../../../where", folder), 0);
+    char *where = ct_file_read(in_folder(folder, "where"), NULL), lock[600];
+    snprintf(lock, sizeof lock, "%.*s/lock", (int)strcspn(where, "\n"), where);
+    int file = open(lock, O_RDWR | O_CLOEXEC); /* else the child has it, too */
+    ck_assert(file >= 0 && flock(file, LOCK_EX | LOCK_NB) == 0);
+    pid_t child = start(folder, "--overwrite --steps 1");
+    wait_for(folder, child, "train: features are being computed by another process");
+    close(file);
+    ck_assert_int_eq(end_of(child), 0);
+    assert_printed(folder, "train: features of 24 pictures computed");
+    free(where);
     folder_remove(folder);
 }
 END_TEST
@@ -263,21 +286,21 @@ END_TEST
 
 START_TEST(pictures_of_no_split_are_asked_with_and_searched) {
     char *folder = experiment(small_network), options[1024];
-    train(folder, "");
+    output_of(folder, "");
     ck_assert_int_eq(mkdir(in_folder(folder, "mine"), 0777), 0);
     write_picture(in_folder(folder, "mine/a.png"), 0, 8);
     write_picture(in_folder(folder, "mine/b.PNG"), 5, 8);
     write_text(in_folder(folder, "mine/notes.txt"), "no picture");
     snprintf(options, sizeof options, "--query-image %s/mine/a.png --top 2", folder);
-    const char *output = train(folder, options);
+    const char *output = output_of(folder, options);
     assert_said(output, "captions that fit it\n  1  ");
     assert_said(output, "images like it\n  1  ");
     snprintf(options, sizeof options, "--query 'a red square' --split %s/mine", folder);
-    output = train(folder, options);
+    output = output_of(folder, options);
     assert_said(output, "/mine/a.png");
     assert_said(output, "/mine/b.PNG");
     snprintf(options, sizeof options, "--embed %s/mine/b.PNG --out %s/out", folder, folder);
-    train(folder, options);
+    output_of(folder, options);
     CT_SCOPE {
         ct_tensor *x = ct_npy_open(in_folder(folder, "out/img_embs.npy"));
         ck_assert(x && ct_shape_equal(x->shape, CT_SHAPE(1, 12)));
@@ -285,12 +308,12 @@ START_TEST(pictures_of_no_split_are_asked_with_and_searched) {
     char plain[OUTPUT_SIZE]; /* an index of a split and a folder says the same */
     snprintf(options, sizeof options, "--query-image %s/mine/a.png --split test --split %s/mine",
              folder, folder);
-    snprintf(plain, sizeof plain, "%s", train(folder, options));
+    snprintf(plain, sizeof plain, "%s", output_of(folder, options));
     snprintf(options, sizeof options, "--index %s/both --split test --split %s/mine", folder,
              folder);
-    assert_said(train(folder, options), "/mine, 2 images, 0 captions");
+    assert_said(output_of(folder, options), "/mine, 2 images, 0 captions");
     snprintf(options, sizeof options, "--query-image %s/mine/a.png --in %s/both", folder, folder);
-    ck_assert_str_eq(train(folder, options), plain);
+    ck_assert_str_eq(output_of(folder, options), plain);
     assert_said(plain, "/mine/b.PNG\n");
     snprintf(options, sizeof options, "--query-image %s/mine/notes.txt", folder);
     REFUSED(folder, options, "/mine/notes.txt: ");
@@ -302,7 +325,7 @@ END_TEST
 
 START_TEST(a_model_of_features_takes_no_picture) {
     char *folder = tiny_experiment();
-    train(folder, "--set train.epochs=1");
+    output_of(folder, "--set train.epochs=1");
     REFUSED(folder, "--overwrite --set data.augment_flip=yes",
             "[data] augment_crop, augment_flip and augment_jitter change pictures, but [image]");
     REFUSED(folder, "--query-image x.png", "x.png: this model reads features, not pictures");
@@ -313,5 +336,6 @@ END_TEST
 TEST_MAIN("photographs", trains_from_pictures_alone, changes_are_drawn_in_training,
           an_interrupted_run_goes_on_to_the_same_bits, broken_pictures_are_named_or_left_out,
           models_of_other_captions_are_not_ranked_together,
-          features_of_a_frozen_network_are_computed_once, a_network_without_its_file_is_refused,
+          features_of_a_frozen_network_are_computed_once,
+          features_that_another_computes_are_waited_for, a_network_without_its_file_is_refused,
           pictures_of_no_split_are_asked_with_and_searched, a_model_of_features_takes_no_picture)
