@@ -5,13 +5,16 @@
  * be mapped and its pages faulted in anew, which costs more than most kernels that then run on it;
  * so freed large blocks are kept for the next request of their size class or of a smaller one, down
  * to half: captions of another length want a little more or less of everything. Kept blocks and
- * blocks in use together stay below 5/4 of the most that was ever in use, plus 64 MiB.
+ * blocks in use together stay below the most that was ever in use, plus 32 MiB: what was kept
+ * longest goes back first.
  */
 #include <pthread.h>
 #include <stdalign.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #include "tensor/cpu/cpu.h"
@@ -31,76 +34,111 @@ enum {
     ALIGNMENT = 64,
     SMALLEST_KEPT = 1 << 16,
     HUGE_PAGE = 1 << 21,
-    CLASSES = 4 * 63, /* four an octave */
-    SLACK = 64 << 20,
+    OCTAVE = 8, /* classes from a power of two to the next */
+    CLASSES = OCTAVE * 63,
+    SLACK = 32 << 20,
 };
 
 /* Stands before a large block's data. */
 typedef struct block {
     alignas(ALIGNMENT) int index; /* of its class, which may be larger than what it serves */
-    struct block *next;           /* while it is kept */
+    LIST_ENTRY(block) of_class;   /* while it is kept */
+    TAILQ_ENTRY(block) by_age;    /* while it is kept */
 } block;
 
 static struct {
     pthread_mutex_t lock;
-    block *kept[CLASSES];
+    LIST_HEAD(, block) kept[CLASSES];
+    TAILQ_HEAD(kept_blocks, block) by_age; /* those kept, the newest first */
     size_t bytes_kept, bytes_used, bytes_used_peak;
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .by_age = TAILQ_HEAD_INITIALIZER(pool.by_age)};
 
-/* The smallest class that holds so many bytes: 4, 5, 6 or 7 quarters of a power of two. */
+/* The smallest class that holds so many bytes: a power of two and eighths of it. */
 static int class_index(size_t bytes) {
     int octave = 63 - __builtin_clzll((unsigned long long)bytes);
-    size_t quarter = (size_t)1 << (octave - 2);
-    size_t quarters = (bytes + quarter - 1) / quarter; /* 4..8 */
-    return 4 * octave + (int)quarters - 4;             /* 8 quarters: the next octave's first */
+    size_t step = ((size_t)1 << octave) / OCTAVE;
+    size_t steps = (bytes + step - 1) / step;     /* 8..16 */
+    return OCTAVE * octave + (int)steps - OCTAVE; /* 16: the next octave's first */
 }
 
 static size_t class_bytes(int index) {
-    size_t octave = (size_t)1 << (index / 4);
-    return octave + (size_t)(index % 4) * (octave / 4);
+    size_t octave = (size_t)1 << (index / OCTAVE);
+    return octave + (size_t)(index % OCTAVE) * (octave / OCTAVE);
 }
 
 static block *block_of(void *data) { return (block *)data - 1; }
 
-static block *take_first(int index) {
-    block *first = pool.kept[index];
-    pool.kept[index] = first->next;
-    pool.bytes_kept -= class_bytes(index);
-    return first;
-}
+/* ---- from the system, and back ------------------------------------------------------------ */
 
-/* Gives kept blocks back, largest first, until at most `limit` bytes are kept. With the lock. */
-static void trim(size_t limit) {
-    for (int i = CLASSES - 1; i >= 0 && pool.bytes_kept > limit; i--) {
-        while (pool.kept[i] && pool.bytes_kept > limit) free(take_first(i));
-    }
-}
-
-/* To the bound that is said above. With the lock. */
-static void trim_to_bound(void) {
-    size_t limit = pool.bytes_used_peak + pool.bytes_used_peak / 4 + SLACK;
-    trim(limit - pool.bytes_used);
-}
-
-static block *map_large(int index) {
-    size_t size = sizeof(block) + class_bytes(index);
-    void *data = NULL;
-    if (posix_memalign(&data, size >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT, size) != 0) return NULL;
+/* On huge pages. From the system itself: malloc would keep what is given back, in holes between
+ * what is in use. NULL if there is no memory. */
+static void *map_pages(size_t size) {
+    size_t with_rest = size + HUGE_PAGE;
+    char *data = mmap(NULL, with_rest, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) return NULL;
+    size_t before = -(uintptr_t)data % HUGE_PAGE;
+    if (before) munmap(data, before);
+    munmap(data + before + size, HUGE_PAGE - before);
 #ifdef MADV_HUGEPAGE
-    if (size >= HUGE_PAGE) madvise(data, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+    madvise(data + before, size, MADV_HUGEPAGE);
 #endif
-    block *mapped = data;
-    mapped->index = index;
-    return mapped;
+    return data + before;
+}
+
+/* Of whole pages. */
+static size_t mapped_size(int index) {
+    size_t size = sizeof(block) + class_bytes(index), page = (size_t)sysconf(_SC_PAGESIZE);
+    return (size + page - 1) / page * page;
+}
+
+static bool is_mapped(int index) { return KEEP_BLOCKS && class_bytes(index) >= HUGE_PAGE; }
+
+static block *take_from_system(int index) {
+    size_t size = mapped_size(index);
+    block *taken = is_mapped(index) ? map_pages(size) : aligned_alloc(ALIGNMENT, size);
+    if (taken) taken->index = index;
+    return taken;
+}
+
+static void give_back(block *taken) {
+    if (is_mapped(taken->index)) munmap(taken, mapped_size(taken->index));
+    else free(taken);
+}
+
+/* ---- kept blocks -------------------------------------------------------------------------- */
+
+/* These with the lock. */
+
+static void keep(block *given) {
+    LIST_INSERT_HEAD(&pool.kept[given->index], given, of_class);
+    TAILQ_INSERT_HEAD(&pool.by_age, given, by_age);
+    pool.bytes_kept += class_bytes(given->index);
+}
+
+static block *take(block *kept) {
+    LIST_REMOVE(kept, of_class);
+    TAILQ_REMOVE(&pool.by_age, kept, by_age);
+    pool.bytes_kept -= class_bytes(kept->index);
+    return kept;
+}
+
+/* Gives back those that were kept longest, until at most `limit` bytes are. */
+static void trim(size_t limit) {
+    while (pool.bytes_kept > limit) give_back(take(TAILQ_LAST(&pool.by_age, kept_blocks)));
+}
+
+/* To the bound that is said above. */
+static void trim_to_bound(void) {
+    size_t limit = pool.bytes_used_peak + SLACK;
+    trim(limit - pool.bytes_used);
 }
 
 /* The smallest kept block of a class from `index` up to the double, or NULL. */
 static block *take_kept(int index) {
-    enum { DOUBLE = 4 };
-    int most = index + DOUBLE < CLASSES ? index + DOUBLE : CLASSES - 1;
+    int most = index + OCTAVE < CLASSES ? index + OCTAVE : CLASSES - 1;
     pthread_mutex_lock(&pool.lock);
-    while (index < most && !pool.kept[index]) index++;
-    block *kept = pool.kept[index] ? take_first(index) : NULL;
+    while (index < most && LIST_EMPTY(&pool.kept[index])) index++;
+    block *first = LIST_FIRST(&pool.kept[index]), *kept = first ? take(first) : NULL;
     pthread_mutex_unlock(&pool.lock);
     return kept;
 }
@@ -118,7 +156,7 @@ static block *allocate_after_trim(int index) {
     pthread_mutex_lock(&pool.lock);
     trim(0);
     pthread_mutex_unlock(&pool.lock);
-    return map_large(index);
+    return take_from_system(index);
 }
 
 static void *fail_allocate(size_t bytes) {
@@ -135,7 +173,7 @@ void *ct_cpu_try_allocate(size_t bytes) {
     if (bytes >> 47) return NULL; /* beyond what a process can address */
     int index = class_index(bytes);
     block *large = take_kept(index);
-    if (!large) large = map_large(index);
+    if (!large) large = take_from_system(index);
     if (!large) large = allocate_after_trim(index);
     if (!large) return NULL;
     count_used(large);
@@ -157,12 +195,10 @@ void ct_cpu_free(void *data, size_t bytes) {
     pthread_mutex_lock(&pool.lock);
     pool.bytes_used -= size;
     if (KEEP_BLOCKS) {
-        large->next = pool.kept[large->index];
-        pool.kept[large->index] = large;
-        pool.bytes_kept += size;
+        keep(large);
         trim_to_bound();
     } else {
-        free(large);
+        give_back(large);
     }
     pthread_mutex_unlock(&pool.lock);
 }
