@@ -507,10 +507,24 @@ bool ct_optimizer_prepare(ct_optimizer *optimizer);
 bool ct_optimizer_update(ct_optimizer *optimizer);
 void ct_optimizer_count(ct_optimizer *optimizer);
 /* Between backward and the step, where ranks share a batch (tensor/ranks/ranks.h): each gradient
- * by which something is updated becomes the sum of all ranks'. The same parameters have gradients
- * on all of them. With one rank nothing to do; false and an error if the ranks are not reached, or
- * parameters not on the CPU. */
+ * by which something is updated becomes the sum of all ranks'; one that only some of them have, of
+ * those. Sums are in the order of ranks, f32 in f64, to the same bits on each. Gradients are views
+ * of one buffer afterwards. With one rank nothing to do; false and an error if the ranks are not
+ * reached, or parameters not on the CPU. */
 bool ct_optimizer_all_reduce(ct_optimizer *optimizer);
+/* Before that backward, on all ranks: gradients are handed over as soon as they are complete
+ * (ct_add_hook), and added up while the rest is computed; ct_optimizer_all_reduce finishes it, to
+ * the same bits as alone. Of several backwards before a step, the last one's: a gradient that was
+ * there counts, and one that is added to later is an error. The first time only tells in which
+ * order gradients come. */
+bool ct_optimizer_all_reduce_begin(ct_optimizer *optimizer);
+/* As what gradients travel: CT_F32 or CT_BF16, where that is shorter than they are; CT_F64, the
+ * default: as they are. Each rank's is rounded to it, and so is the sum, made in f64. The same on
+ * all ranks. False and an error for another. */
+bool ct_optimizer_wire(ct_optimizer *optimizer, ct_dtype wire);
+/* So many bytes of gradients, 1 to 2^30, are added up at once; default 4 MiB. The same on all
+ * ranks. */
+bool ct_optimizer_bucket(ct_optimizer *optimizer, int64_t bytes);
 /* Total gradient norm seen by the last step, before clipping; read from the device, for which this
  * waits. */
 double ct_optimizer_grad_norm(const ct_optimizer *optimizer);

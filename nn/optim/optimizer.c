@@ -2,7 +2,7 @@
 /* Optimisers: Adam (Kingma and Ba 2015), AdamW (Loshchilov and Hutter 2019), SGD with momentum.
  * Here: what they are made of, and their parameter groups. The parameter list is fixed when the
  * optimiser is made. */
-#include "nn/optim/optimizer.h"
+#include "nn/optim/reducer.h"
 
 #include <fnmatch.h>
 #include <math.h>
@@ -124,6 +124,7 @@ static void drop_rates(ct_optimizer *optimizer) {
 
 void ct_optimizer_destroy(ct_optimizer *optimizer) {
     if (!optimizer) return;
+    ct_reducer_destroy(optimizer->reducer);
     for (int i = 0; i < optimizer->count; i++) {
         free(optimizer->slots[i].name);
         ct_release(optimizer->slots[i].parameter);

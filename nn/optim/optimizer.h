@@ -18,6 +18,8 @@ typedef struct {
     ct_tensor *moment[2]; /* Adam: exp_avg, exp_avg_sq; SGD: momentum_buffer */
 } ct_optimizer_slot;
 
+typedef struct ct_reducer ct_reducer; /* nn/optim/reducer.h */
+
 struct ct_optimizer {
     ct_optimizer_kind kind;
     ct_module *module;
@@ -31,6 +33,7 @@ struct ct_optimizer {
     ct_tensor *norm;  /* f64 scalar where the parameters are: of the last step */
     ct_tensor *rates; /* f64 (slots * most_updates * rates of one): of the next step */
     double *host_rates;
+    ct_reducer *reducer; /* of gradients over ranks; NULL until it is first asked for */
 };
 
 /* The parameter's moment k, zero if there was none. */

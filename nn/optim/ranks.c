@@ -1,66 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Gradients over ranks, in one message a dtype: many small ones would each wait for all. */
-#include "nn/optim/optimizer.h"
+/* Gradients over ranks: what a program calls. */
+#include "nn/optim/reducer.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-/* Copies the gradients of a dtype one after the other into `flat`, or back; returns how many bytes
- * they are. flat NULL: nothing is copied. */
-static size_t copy_all(const ct_optimizer *optimizer, ct_dtype dtype, char *flat, bool back) {
-    size_t at = 0;
-    for (int i = 0; i < optimizer->count; i++) {
-        const ct_optimizer_slot *s = &optimizer->slots[i];
-        const ct_tensor *grad = s->updates ? ct_grad(s->parameter) : NULL;
-        if (!grad || grad->dtype != dtype) continue;
-        size_t size = (size_t)ct_count(grad) * ct_dtype_size(dtype);
-        if (flat && back) memcpy(ct_data(grad), flat + at, size);
-        else if (flat) memcpy(flat + at, ct_data(grad), size);
-        at += size;
-    }
-    return at;
+/* Whether there is anything to do; *done is what to return where there is not. */
+static bool over_ranks(const char *op, const ct_optimizer *optimizer, bool *done) {
+    *done = ct_check_pointer(op, "the optimizer", optimizer) && ct_ok();
+    return *done && ct_ranks() > 1;
 }
 
-static bool reduce_all(const ct_optimizer *optimizer, ct_dtype dtype) {
-    size_t bytes = copy_all(optimizer, dtype, NULL, false);
-    if (bytes == 0) return true;
-    bool done = false;
-    CT_SCOPE {
-        int64_t count = (int64_t)(bytes / ct_dtype_size(dtype));
-        ct_tensor *flat = ct_empty(dtype, CT_CPU, CT_SHAPE(count));
-        if (!flat) break;
-        copy_all(optimizer, dtype, ct_data(flat), false);
-        done = ct_tensor_all_reduce(flat);
-        if (done) copy_all(optimizer, dtype, ct_data(flat), true);
-    }
-    return done;
-}
-
-/* ct_grad's are contiguous buffers of their own after backward; one that ct_set_grad took is
- * contiguous, too, and may be somebody else's. */
-static bool settle_all(const ct_optimizer *optimizer) {
-    for (int i = 0; i < optimizer->count; i++) {
-        ct_tensor *parameter = optimizer->slots[i].parameter, *grad = ct_grad(parameter);
-        if (grad && grad->device != CT_CPU) {
-            return ct_fail_bool("optimizer_all_reduce: '%s' is on %s; ranks share what is on the "
-                                "CPU",
-                                optimizer->slots[i].name, ct_device_name(grad->device));
-        }
-        if (!grad || ct_is_exclusive(grad)) continue;
-        bool settled = false;
-        CT_SCOPE {
-            ct_tensor *copy = ct_tensor_copy(grad);
-            settled = copy && ct_set_grad(parameter, copy);
-        }
-        if (!settled) return false;
-    }
-    return true;
+bool ct_optimizer_all_reduce_begin(ct_optimizer *optimizer) {
+    bool done;
+    if (!over_ranks("optimizer_all_reduce_begin", optimizer, &done)) return done;
+    ct_reducer *reducer = ct_reducer_of(optimizer);
+    return reducer && ct_reducer_begin(reducer);
 }
 
 bool ct_optimizer_all_reduce(ct_optimizer *optimizer) {
-    if (!optimizer) {
-        return ct_ok() ? ct_fail_bool("optimizer_all_reduce: optimizer is NULL") : false;
+    bool done;
+    if (!over_ranks("optimizer_all_reduce", optimizer, &done)) return done;
+    ct_reducer *reducer = ct_reducer_of(optimizer);
+    return reducer && ct_reducer_end(reducer);
+}
+
+bool ct_optimizer_wire(ct_optimizer *optimizer, ct_dtype wire) {
+    static const char op[] = "optimizer_wire";
+    if (!ct_check_pointer(op, "the optimizer", optimizer)) return false;
+    if (wire != CT_F64 && wire != CT_F32 && wire != CT_BF16) {
+        return ct_fail_bool("%s: gradients travel as f64, f32 or bf16, not as %s", op,
+                            ct_dtype_name(wire));
     }
-    if (ct_ranks() == 1 || !ct_ok()) return ct_ok();
-    return settle_all(optimizer) && reduce_all(optimizer, CT_F32) && reduce_all(optimizer, CT_F64);
+    ct_reducer *reducer = ct_reducer_of(optimizer);
+    if (reducer) ct_reducer_set_wire(reducer, wire);
+    return reducer != NULL;
+}
+
+bool ct_optimizer_bucket(ct_optimizer *optimizer, int64_t bytes) {
+    static const char op[] = "optimizer_bucket";
+    enum { MOST = 1 << 30 };
+    if (!ct_check_pointer(op, "the optimizer", optimizer) ||
+        !ct_nn_option(op, "bytes", (double)bytes, bytes >= 1 && bytes <= MOST, "1 to 2^30")) {
+        return false;
+    }
+    ct_reducer *reducer = ct_reducer_of(optimizer);
+    if (reducer) ct_reducer_set_bucket(reducer, bytes);
+    return reducer != NULL;
 }

@@ -62,20 +62,29 @@ static bool gather_bytes(const char *op, const void *mine, void *all, int64_t by
 /* ---- sums -------------------------------------------------------------------------------------
  */
 
-/* theirs: `count` elements of each rank, one rank after the other. */
-static void add_up(ct_dtype dtype, const void *theirs, int ranks, int64_t count, void *sum) {
-    for (int64_t i = 0; i < count; i++) {
-        double real = 0;
-        int64_t whole = 0;
-        for (int64_t at = i, r = 0; r < ranks; r++, at += count) {
-            if (dtype == CT_F32) real += (double)((const float *)theirs)[at];
-            else if (dtype == CT_F64) real += ((const double *)theirs)[at];
-            else whole += ((const int64_t *)theirs)[at];
-        }
-        if (dtype == CT_F32) ((float *)sum)[i] = (float)real;
-        else if (dtype == CT_F64) ((double *)sum)[i] = real;
-        else ((int64_t *)sum)[i] = whole;
+/* A block of sums at a time, of each rank in turn, so that what is read comes in order. */
+#define ADD_UP(type, wide)                                                               \
+    static void add_up_##type(const type *theirs, int ranks, int64_t count, type *sum) { \
+        enum { BLOCK = 512 };                                                            \
+        for (int64_t at = 0; at < count; at += BLOCK) {                                  \
+            wide block[BLOCK] = {0};                                                     \
+            int64_t now = count - at < BLOCK ? count - at : BLOCK;                       \
+            for (int64_t r = 0; r < ranks; r++) {                                        \
+                const type *own = theirs + r * count + at;                               \
+                for (int64_t i = 0; i < now; i++) block[i] += own[i];                    \
+            }                                                                            \
+            for (int64_t i = 0; i < now; i++) sum[at + i] = (type)block[i];              \
+        }                                                                                \
     }
+ADD_UP(float, double)
+ADD_UP(double, double)
+ADD_UP(int64_t, int64_t)
+
+void ct_add_up(ct_dtype dtype, const void *theirs, int64_t count, void *sum) {
+    int ranks = ct_ranks();
+    if (dtype == CT_F32) add_up_float(theirs, ranks, count, sum);
+    else if (dtype == CT_F64) add_up_double(theirs, ranks, count, sum);
+    else add_up_int64_t(theirs, ranks, count, sum);
 }
 
 /* Part k of `mine`, `count` elements, the last one's behind element `all` zeros, is what is added
@@ -97,7 +106,7 @@ static bool add_parts(const char *op, ct_dtype dtype, const char *mine, int64_t 
             memset(part + there * size, 0, (size_t)((now - there) * size));
         }
         ok = ct_transport_went_well(op, mpi->exchange(room, theirs, (int)(now * size)));
-        if (ok) add_up(dtype, theirs, mpi->ranks, now, sum + at * size);
+        if (ok) ct_add_up(dtype, theirs, now, sum + at * size);
     }
     free(room);
     return ok;
@@ -109,7 +118,7 @@ static bool add_few(const char *op, ct_dtype dtype, char *x, int64_t count) {
     int64_t bytes = count * (int64_t)ct_dtype_size(dtype);
     char *theirs = room_for(op, mpi, bytes);
     bool ok = theirs && gather_bytes(op, x, theirs, bytes);
-    if (ok) add_up(dtype, theirs, mpi->ranks, count, x);
+    if (ok) ct_add_up(dtype, theirs, count, x);
     free(theirs);
     return ok;
 }

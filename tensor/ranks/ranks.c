@@ -8,6 +8,7 @@
 #include "tensor/core/check.h"
 #include "tensor/core/error.h"
 #include "tensor/device/library.h"
+#include "tensor/ranks/begun.h"
 #include "tensor/ranks/transport.h"
 
 static const ct_mpi *transport;
@@ -58,7 +59,9 @@ bool ct_ranks_start(void) {
     return true;
 }
 
+/* The others of a sum that was begun and not ended wait in it for this rank, which failed. */
 void ct_ranks_end(void) {
+    if (transport && !ended && (ct_sums_are_begun() || !ct_ok())) transport->abort(1);
     if (transport && !ended) transport->end();
     ended = true;
     transport = NULL;
@@ -66,6 +69,7 @@ void ct_ranks_end(void) {
 
 int ct_rank(void) { return transport ? transport->rank : 0; }
 int ct_ranks(void) { return transport ? transport->ranks : 1; }
+int64_t ct_ranks_sent(void) { return transport ? transport->sent : 0; }
 const char *ct_rank_host(void) { return transport ? transport->host : ""; }
 
 void ct_ranks_abort(int status) {

@@ -19,10 +19,12 @@ CT_BEGIN_DECLS
 /* Joins the ranks if mpirun or srun started several; nothing to do otherwise, or a second time.
  * False and an error that says what is missing. */
 bool ct_ranks_start(void);
-/* Leaves them, at the program's end; all ranks call it, once. */
+/* Leaves them, at the program's end; all ranks call it, once. With an error that was not cleared,
+ * or a sum that was begun and not ended, it ends them all instead: they wait for this one. */
 void ct_ranks_end(void);
 int ct_rank(void);              /* 0 to ct_ranks() - 1 */
 int ct_ranks(void);             /* 1 or more */
+int64_t ct_ranks_sent(void);    /* bytes that this rank sent to others so far */
 const char *ct_rank_host(void); /* the name of this rank's machine; "" without ct_ranks_start */
 
 /* ---- what a whole batch is ------------------------------------------------------------------- */

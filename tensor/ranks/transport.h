@@ -10,6 +10,9 @@
 const ct_mpi *ct_transport(void);
 /* NULL is true; else an error: "all_gather: MPI says ..." */
 bool ct_transport_went_well(const char *op, const char *error);
+/* theirs: `count` f32, f64 or i64 of each rank, one rank after the other; their sums, f32 in f64.
+ */
+void ct_add_up(ct_dtype dtype, const void *theirs, int64_t count, void *sum);
 
 /* Ends all ranks with a status, at once, where one of them cannot go on: the others may wait for
  * it. Returns where there is one rank. */

@@ -94,7 +94,8 @@ static training training_of(const char *text, ct_dtype dtype) {
     options.momentum = 0.9;
     t.optimizer = ct_sgd_create(module, &options);
     ct_optimizer_set_lr(t.optimizer, 0.002);
-    ct_optimizer_clip_norm(t.optimizer, 0.5); /* which clips */
+    ct_optimizer_clip_norm(t.optimizer, 0.5);          /* which clips */
+    ck_assert(ct_optimizer_bucket(t.optimizer, 2000)); /* several buckets */
     ck_assert(ct_model_group_parameters(t.model, t.optimizer));
     return t;
 }
@@ -178,6 +179,7 @@ static void compare_step(training *shared, training *alone, int step) {
     CT_SCOPE {
         ct_batch whole = whole_batch(CT_F64, step), own = own_batch(&whole);
         ct_losses apart = losses_of(alone, &whole, step), together = {0};
+        ck_assert(ct_optimizer_all_reduce_begin(shared->optimizer));
         CT_OVER_RANKS { together = losses_of(shared, &own, step); }
         ck_assert(ct_optimizer_all_reduce(shared->optimizer));
         compare_terms(&together, &apart, relative);
