@@ -3,11 +3,11 @@
  * of, or, where every channel is a group of its own, a plane at a time without any product. */
 #include <math.h>
 #include <omp.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "tensor/cpu/blas.h"
 #include "tensor/cpu/cpu.h"
-#include "tensor/cpu/onednn.h"
 #include "tensor/cpu/span.h"
 
 typedef struct {
@@ -100,6 +100,7 @@ typedef struct {
     int64_t rows, pictures, parts;
     int64_t of_picture, tasks; /* tiles of a picture; all tasks */
     bool plain;                /* patches are x itself */
+    bool onednn;               /* products are oneDNN's, not OpenBLAS's */
 } tiling;
 
 /* A product costs a pass over its weights beside what it multiplies, so that it should have some
@@ -175,12 +176,24 @@ static bool by_onednn(ct_tensor *y, const ct_tensor *x, const ct_tensor *weight,
     return ct_onednn_conv2d(y, x, weight, f->bias, options, done) && (!*done || activate(y, f));
 }
 
-#define GEMM cblas_sgemm
+/* c (m,n) = a (m,k) b (k,n); false, and no error set, where there is no memory. */
+static bool product_f32(const tiling *t, int64_t m, int64_t n, int64_t k, const float *a,
+                        const float *b, int64_t b_leading, float *c, int64_t c_leading) {
+    return ct_blas_sgemm(t->onednn, CblasNoTrans, CblasNoTrans, m, n, k, 1, a, k, b, b_leading, 0,
+                         c, c_leading);
+}
+
+static bool product_f64(const tiling *t, int64_t m, int64_t n, int64_t k, const double *a,
+                        const double *b, int64_t b_leading, double *c, int64_t c_leading) {
+    (void)t;
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)n, (int)k, 1, a, (int)k, b,
+                (int)b_leading, 0, c, (int)c_leading);
+    return true;
+}
+
 #include "tensor/cpu/real_f32.h"
 #include "tensor/cpu/fused_depthwise_kernels.h"
 #include "tensor/cpu/fused_conv2d_kernels.h"
-#undef GEMM
-#define GEMM cblas_dgemm
 #include "tensor/cpu/real_f64.h"
 #include "tensor/cpu/fused_depthwise_kernels.h"
 #include "tensor/cpu/fused_conv2d_kernels.h"

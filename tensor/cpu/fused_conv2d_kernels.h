@@ -84,7 +84,7 @@ static void REAL_NAME(write_piece)(real *y, const real *from, int64_t pitch, con
 
 CT_PART REAL_NAME(conv_tasks)(ct_part part, ct_tensor *y_tensor, const ct_tensor *x_tensor,
                               const ct_tensor *weight, const finish *f, const conv *c,
-                              const tiling *t, char *room) {
+                              const tiling *t, char *room, atomic_bool *done) {
     real *patches = (real *)room + omp_get_thread_num() * tile_room(c, t);
     const real *x = ct_cpu_data(x_tensor), *matrix = ct_cpu_data(weight);
     real *y = ct_cpu_data(y_tensor);
@@ -104,19 +104,26 @@ CT_PART REAL_NAME(conv_tasks)(ct_part part, ct_tensor *y_tensor, const ct_tensor
             to = y + (p.picture * c->out + p.channel) * places + p.first * c->columns;
             to_pitch = places;
         }
-        GEMM(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)p.channels, (int)p.columns,
-             (int)t->inputs, 1, matrix + p.channel * t->inputs, (int)t->inputs, from, (int)pitch, 0,
-             to, (int)to_pitch);
+        if (!REAL_NAME(product)(t, p.channels, p.columns, t->inputs, matrix + p.channel * t->inputs,
+                                from, pitch, to, to_pitch)) {
+            *done = false;
+            return;
+        }
         if (t->pictures > 1 || f->bias || f->added || f->activation != CT_NO_ACTIVATION) {
             REAL_NAME(write_piece)(y, to, to_pitch, f, c, &p);
         }
     }
 }
 
-/* The BLAS runs on one thread always (cpu/matmul.c says why). */
+/* Either library runs on one thread always (cpu/matmul.c says why). */
 static bool REAL_NAME(by_products)(ct_tensor *y, const ct_tensor *x, const ct_tensor *weight,
                                    const finish *f, const conv *c) {
-    const tiling t = tile(c);
+    tiling t = tile(c);
+    double product = (double)t.inputs * (double)t.outputs / (double)t.parts *
+                     (double)(t.pictures * t.rows * c->columns);
+    t.onednn = y->dtype == CT_F32 && product >= ct_onednn_least_product();
+    if (!ct_ok()) return false;
+    atomic_bool done = true;
     int available = omp_get_max_threads();
     int threads = ct_cpu_threads(ct_count(y) * t.inputs / 16);
     if (threads > t.tasks) threads = (int)t.tasks;
@@ -125,10 +132,11 @@ static bool REAL_NAME(by_products)(ct_tensor *y, const ct_tensor *x, const ct_te
         char *room = room_for(y, threads, tile_room(c, &t));
         if (!room) return false;
         if (threads == 1) omp_set_num_threads(1);
-        CT_IN_PARTS(threads, t.tasks, REAL_NAME(conv_tasks)(part, y, x, weight, f, c, &t, room));
+        CT_IN_PARTS(threads, t.tasks,
+                    REAL_NAME(conv_tasks)(part, y, x, weight, f, c, &t, room, &done));
         omp_set_num_threads(available);
     }
-    return true;
+    return done || ct_fail_bool("conv2d: out of memory");
 }
 
 /* What BLAS can be told the sizes of; of others unfolded parts are smaller. */

@@ -6,7 +6,6 @@
 
 #include "tensor/cpu/blas.h"
 #include "tensor/cpu/cpu.h"
-#include "tensor/cpu/onednn.h"
 
 /* A matrix (or a batch of them) as BLAS takes it: row-major, or its transpose. */
 typedef struct {
@@ -62,31 +61,18 @@ typedef struct {
     int parts_m, parts_n; /* every product is computed in so many parts */
 } job;
 
-static ct_onednn_end by_onednn(const job *j, int64_t m, int64_t n, int64_t a, int64_t b,
-                               int64_t c) {
-    if (!j->onednn) return CT_ONEDNN_REFUSED;
-    return ct_onednn_gemm(j->a.transpose == CblasTrans, j->b.transpose == CblasTrans, m, n, j->k,
-                          (float)j->alpha, (const float *)j->a.data + a, j->a.leading,
-                          (const float *)j->b.data + b, j->b.leading, (float)j->beta,
-                          (float *)j->c + c, j->c_leading);
-}
-
-/* m rows and n columns of a product; a, b, c: elements from the start of the operands. What oneDNN
- * refuses is OpenBLAS's. False where there is no memory. */
+/* m rows and n columns of a product; a, b, c: elements from the start of the operands. False where
+ * there is no memory. */
 static bool gemm(const job *j, int64_t m, int64_t n, int64_t a, int64_t b, int64_t c) {
-    ct_onednn_end end = by_onednn(j, m, n, a, b, c);
-    if (end != CT_ONEDNN_REFUSED) return end == CT_ONEDNN_DONE;
     if (j->f32) {
-        cblas_sgemm(CblasRowMajor, j->a.transpose, j->b.transpose, (int)m, (int)n, (int)j->k,
-                    (float)j->alpha, (const float *)j->a.data + a, (int)j->a.leading,
-                    (const float *)j->b.data + b, (int)j->b.leading, (float)j->beta,
-                    (float *)j->c + c, (int)j->c_leading);
-    } else {
-        cblas_dgemm(CblasRowMajor, j->a.transpose, j->b.transpose, (int)m, (int)n, (int)j->k,
-                    j->alpha, (const double *)j->a.data + a, (int)j->a.leading,
-                    (const double *)j->b.data + b, (int)j->b.leading, j->beta, (double *)j->c + c,
-                    (int)j->c_leading);
+        return ct_blas_sgemm(j->onednn, j->a.transpose, j->b.transpose, m, n, j->k, (float)j->alpha,
+                             (const float *)j->a.data + a, j->a.leading,
+                             (const float *)j->b.data + b, j->b.leading, (float)j->beta,
+                             (float *)j->c + c, j->c_leading);
     }
+    cblas_dgemm(CblasRowMajor, j->a.transpose, j->b.transpose, (int)m, (int)n, (int)j->k, j->alpha,
+                (const double *)j->a.data + a, (int)j->a.leading, (const double *)j->b.data + b,
+                (int)j->b.leading, j->beta, (double *)j->c + c, (int)j->c_leading);
     return true;
 }
 

@@ -250,7 +250,9 @@ START_TEST(onednn_agrees) {
     const conv_case some[] = {{3, 16, 20, 21, 24, 3, 3, {1, 1, 1, 1, 1}},
                               {2, 3, 30, 31, 16, 7, 7, {3, 3, 2, 1, 1}},
                               {5, 40, 7, 7, 32, 1, 1, {0, 0, 1, 1, 1}},
-                              {2, 8, 9, 10, 12, 3, 2, {0, 1, 2, 2, 4}}};
+                              {2, 8, 9, 10, 12, 3, 2, {0, 1, 2, 2, 4}},
+                              /* a product, of more than ct_onednn_least_product */
+                              {1, 64, 20, 21, 64, 1, 1, {0, 0, 1, 1, 1}}};
     CT_SCOPE {
         inputs in = make_inputs(&some[_i]);
         ct_tensor *x = ct_tensor_cast(in.x, CT_F32), *w = ct_tensor_cast(in.weight, CT_F32);
@@ -307,4 +309,4 @@ END_TEST
 
 LOOPED_TEST_MAIN("conv2d", {equals_plain_loop, CASES}, {f32_agrees, CASES}, {in_parts, 1},
                  {activated_is_conv2d_then_the_rest, CASES}, {activated_refuses, 1},
-                 {threads_change_nothing, 4}, {onednn_agrees, 4}, {refusals, 1})
+                 {threads_change_nothing, 4}, {onednn_agrees, 5}, {refusals, 1})
