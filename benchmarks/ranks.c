@@ -3,12 +3,12 @@
  * sends.
  *
  *     mpirun -n 2 build/benchmarks/ranks [--batch 128] [--width 512] [--threads 1] [--steps 10]
- *         [--bucket BYTES] [--wire f64|f32|bf16] [--apart] ...
+ *         [--bucket BYTES] [--wire f64|f32|bf16] [--apart] [--local] ...
  *
  * The model is a compact VSRN (fc, two graph convolutions, a GRU over the regions; words and a GRU;
  * hinge with the hardest negatives) on made-up pairs. --apart: gradients are added up when backward
- * has ended. Rank 0 prints JSON: medians in seconds, of rank 0; bytes that it sent a step, and as
- * many as docs/scaling.md counts.
+ * has ended; --local: each rank ranks its own rows alone. Rank 0 prints JSON: medians in seconds,
+ * of rank 0; bytes that it sent a step, and as many as docs/scaling.md counts.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -25,7 +25,7 @@ typedef struct {
     int64_t batch, width, regions, features, words, vocabulary, bucket;
     int threads, steps, warm_up;
     ct_dtype wire;
-    bool apart;
+    bool apart, local;
 } arguments;
 
 typedef struct {
@@ -92,7 +92,7 @@ static bool open(bench *b) {
     ct_seed(1); /* the same parameters on all ranks */
     ct_set_threads(b->a.threads);
     b->model = create_model(&b->a);
-    if (!b->model || !make_batch(b)) return false;
+    if (!b->model || !ct_model_local_loss(b->model, b->a.local) || !make_batch(b)) return false;
     b->optimizer = ct_adam_create(ct_model_module(b->model), NULL);
     if (!b->optimizer) return false;
     ct_optimizer_set_lr(b->optimizer, 2e-4);
@@ -218,13 +218,15 @@ static bool read_arguments(int argc, char **argv, arguments *a) {
                    {"features", &a->features}, {"words", &a->words}, {"vocabulary", &a->vocabulary},
                    {"bucket", &a->bucket},     {"steps", &steps},    {"warm-up", &warm_up},
                    {"threads", &threads}};
-    enum { NUMBERS = sizeof numbers / sizeof *numbers, WIRE = 'w', APART = 'a' };
-    struct option options[NUMBERS + 3] = {{"wire", required_argument, NULL, WIRE},
-                                          {"apart", no_argument, NULL, APART}};
+    enum { NUMBERS = sizeof numbers / sizeof *numbers, WIRE = 'w', APART = 'a', LOCAL = 'l' };
+    struct option options[NUMBERS + 4] = {{"wire", required_argument, NULL, WIRE},
+                                          {"apart", no_argument, NULL, APART},
+                                          {"local", no_argument, NULL, LOCAL}};
     for (int i = 0; i < NUMBERS; i++)
-        options[2 + i] = (struct option){numbers[i].name, required_argument, NULL, 1000 + i};
+        options[3 + i] = (struct option){numbers[i].name, required_argument, NULL, 1000 + i};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == APART) a->apart = true;
+        else if (option == LOCAL) a->local = true;
         else if (option == WIRE && !read_wire(optarg, &a->wire)) return false;
         else if (option >= 1000) *numbers[option - 1000].value = atoll(optarg);
         else if (option == '?') return false;
@@ -250,7 +252,7 @@ int main(int argc, char **argv) {
     if (!read_arguments(argc, argv, &b.a)) {
         fprintf(stderr, "ranks: [--batch N] [--width N] [--regions N] [--features N] [--words N] "
                         "[--vocabulary N] [--threads N] [--steps N] [--warm-up N] [--bucket BYTES] "
-                        "[--wire f64|f32|bf16] [--apart]\n");
+                        "[--wire f64|f32|bf16] [--apart] [--local]\n");
         return 2;
     }
     if (!ct_ranks_start()) {

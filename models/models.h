@@ -113,6 +113,10 @@ bool ct_compat_key(int i, const char **key, const char **choices, bool *in_prese
 /* True if the sections named belong to a model description: [image], [text], [loss], [compat]. */
 bool ct_model_section(const char *section);
 
+/* Where ranks share a batch (ct_model_losses): whether each ranks its own rows alone against all,
+ * in place of the whole similarity matrix (docs/scaling.md). Terms, gradients, reward and advantage
+ * add up to the same but for rounding. Default false. False and an error for NULL. */
+bool ct_model_local_loss(ct_model *model, bool local);
 /* Activation checkpointing: the modules called `name` ("gcn": all of gcn.0, gcn.1, ..; "image.gcn";
  * "decoder": the text decoder with its loss) keep their inputs alone while training, and are run
  * again in backward: less memory, the same bits, and their forward pass twice. False with an error

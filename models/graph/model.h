@@ -15,6 +15,7 @@ struct ct_model {
     ct_module *classifier; /* hidden, output; or NULL */
     ct_module *decoder;    /* or NULL */
     bool decoder_checkpointed;
+    bool local_loss; /* ct_model_local_loss */
 };
 
 /* Makes the modules of the registered losses: models/losses/own.c */

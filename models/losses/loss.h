@@ -46,6 +46,25 @@ bool ct_loss_read(const ct_description *description, const ct_compat *compat,
 /* *count becomes its sum over all ranks where they share the batch, and stays otherwise. */
 bool ct_model_whole_count(int64_t *count);
 
+/* ---- a rank's own rows against all: models/losses/local.c -----------------------------------
+ *
+ * Within CT_OVER_RANKS: images, captions (b,D) are the rank's, all_images, all_captions (B,D) all
+ * ranks', gathered. What comes out adds up, over ranks, to what the whole matrix gives. */
+
+/* This rank's part of ct_ranking_loss(all_images, all_captions, o): a scalar. o->left_out is (b,B),
+ * its rows alone. */
+ct_tensor *ct_local_ranking_loss(ct_tensor *images, ct_tensor *all_images, ct_tensor *captions,
+                                 ct_tensor *all_captions, const ct_ranking_options *o);
+/* The rank's rows (b,B) of ct_same_images, of its own numbers (b). */
+ct_tensor *ct_local_same_images(const ct_tensor *numbers);
+/* The ranks of all pairs (B), in the embeddings' dtype, of which each rank counts its own. */
+bool ct_local_ranks(ct_tensor *images, ct_tensor *all_images, ct_tensor *captions,
+                    ct_tensor *all_captions, ct_measure measure, ct_tensor **to_captions,
+                    ct_tensor **to_images);
+/* The reward (B) of such ranks: as ct_retrieval_reward of the similarities that they were counted
+ * in. */
+ct_tensor *ct_reward_of_ranks(const ct_tensor *to_captions, const ct_tensor *to_images);
+
 /* ---- the released code's: models/released/order.c ------------------------------------------- */
 
 /* CT_ORDER of a (N,D), b (M,D) with NaN gradients where two vectors are equal, as of a square root

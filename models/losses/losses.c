@@ -35,6 +35,12 @@ static ct_tensor *share_of(ct_tensor *mean) {
     return ct_over_ranks() ? ct_scale(mean, 1.0 / ct_ranks()) : mean;
 }
 
+bool ct_model_local_loss(ct_model *model, bool local) {
+    if (!ct_model_given("model_local_loss", model)) return false;
+    model->local_loss = local;
+    return true;
+}
+
 enum { PHASE_SUM, PHASE_CONFIGURED };
 
 int64_t ct_model_phase(const ct_model *model, int64_t epoch) {
@@ -42,28 +48,44 @@ int64_t ct_model_phase(const ct_model *model, int64_t epoch) {
     return epoch < model->loss.sum_epochs ? PHASE_SUM : PHASE_CONFIGURED;
 }
 
+/* Each rank ranks its own rows alone. */
+static bool is_local(const ct_step *step) { return step->model->local_loss && ct_over_ranks(); }
+
+/* Which pairs are no negatives: of the rows that are ranked here. */
+static ct_tensor *same_images(const ct_step *step) {
+    const ct_tensor *classes = step->batch->classes;
+    if (!classes) return ct_fail("model: 'same_image=ignored' needs the batch's classes");
+    if (is_local(step)) return ct_local_same_images(classes);
+    return ct_same_images(ct_over_ranks() ? ct_tensor_all_gather(classes) : classes);
+}
+
 static ct_tensor *retrieval(const ct_step *step) {
     ct_ranking_options options = step->model->loss.ranking;
     if (ct_model_phase(step->model, step->epoch) == PHASE_SUM) options.hardest = false;
-    if (step->model->loss.ignore_same_image) {
-        if (!step->batch->classes)
-            return ct_fail("model: 'same_image=ignored' needs the batch's classes");
-        const ct_tensor *classes = step->batch->classes;
-        options.left_out =
-            ct_same_images(ct_over_ranks() ? ct_tensor_all_gather(classes) : classes);
-        if (!options.left_out) return NULL;
-    }
+    if (step->model->loss.ignore_same_image && !(options.left_out = same_images(step))) return NULL;
+    if (is_local(step))
+        return ct_local_ranking_loss(step->images, step->all_images, step->captions,
+                                     step->all_captions, &options);
     return share_of(ct_ranking_loss(step->all_images, step->all_captions, &options));
 }
 
 /* ---- policies ------------------------------------------------------------------------------- */
 
-static bool reward(const ct_step *step, ct_losses *losses) {
+/* (B), of the whole batch. */
+static ct_tensor *reward_of(const ct_step *step) {
     bool cosine = step->model->compat.released[CT_COMPAT_COSINE_REWARD];
+    ct_measure measure = cosine ? CT_COSINE : step->model->loss.measure;
+    if (!is_local(step))
+        return ct_retrieval_reward(ct_similarity(step->all_images, step->all_captions, measure));
+    ct_tensor *to_captions, *to_images;
+    bool ranked = ct_local_ranks(step->images, step->all_images, step->captions, step->all_captions,
+                                 measure, &to_captions, &to_images);
+    return ranked ? ct_reward_of_ranks(to_captions, to_images) : NULL;
+}
+
+static bool reward(const ct_step *step, ct_losses *losses) {
     CT_NO_GRAD {
-        ct_tensor *similarity = ct_similarity(step->all_images, step->all_captions,
-                                              cosine ? CT_COSINE : step->model->loss.measure);
-        losses->reward = ct_retrieval_reward(similarity);
+        losses->reward = reward_of(step);
         losses->advantage = ct_reward_advantage(losses->reward, step->model->loss.leave_one_out,
                                                 step->model->loss.baseline_weight);
     }

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reward and advantage of the policies (docs/model.md, "Reward"). Constants: no gradient. Computed
  * on the device of the similarities, without a round trip. */
-#include "models/models.h"
+#include "models/losses/loss.h"
 
 /* 1/(rank+1) of each query plus, for all alike, R@1 + R@5 + R@10 as fractions. */
-static ct_tensor *one_way(const ct_tensor *similarity, bool by_column) {
-    ct_dtype dtype = similarity->dtype;
-    ct_device device = similarity->device;
-    ct_tensor *ranks = ct_tensor_diagonal_ranks(similarity, by_column);
-    ranks = ranks ? ct_tensor_cast(ranks, dtype) : NULL;
+static ct_tensor *one_way(const ct_tensor *ranks) {
     if (!ranks) return NULL;
+    ct_dtype dtype = ranks->dtype;
+    ct_device device = ranks->device;
     ct_tensor *one = ct_scalar(dtype, device, 1);
     ct_tensor *reward = ct_tensor_div(one, ct_tensor_add(ranks, one));
     static const double at[] = {1, 5, 10};
@@ -22,15 +20,24 @@ static ct_tensor *one_way(const ct_tensor *similarity, bool by_column) {
     return reward;
 }
 
+ct_tensor *ct_reward_of_ranks(const ct_tensor *to_captions, const ct_tensor *to_images) {
+    ct_tensor *a = one_way(to_captions), *b = one_way(to_images);
+    return a && b ? ct_tensor_add(a, b) : NULL;
+}
+
+static ct_tensor *ranks_of(const ct_tensor *similarity, bool by_column) {
+    ct_tensor *ranks = ct_tensor_diagonal_ranks(similarity, by_column);
+    return ranks ? ct_tensor_cast(ranks, similarity->dtype) : NULL;
+}
+
 ct_tensor *ct_retrieval_reward(const ct_tensor *similarity) {
     if (!similarity) return ct_ok() ? ct_fail("retrieval_reward: similarity is NULL") : NULL;
     if (ct_ndim(similarity) != 2 || ct_dim(similarity, 0) != ct_dim(similarity, 1))
         return ct_fail("retrieval_reward: similarity is %s, expected (B,B)",
                        ct_tensor_text(similarity));
     CT_SCOPE {
-        ct_tensor *to_captions = one_way(similarity, false);
-        ct_tensor *to_images = one_way(similarity, true);
-        if (to_captions && to_images) return ct_escape(ct_tensor_add(to_captions, to_images));
+        return ct_escape(
+            ct_reward_of_ranks(ranks_of(similarity, false), ranks_of(similarity, true)));
     }
     return NULL;
 }

@@ -258,7 +258,20 @@ START_TEST(ranks_run_modules_again_alike) {
 }
 END_TEST
 
+/* Each rank ranks its own rows alone: in the phase of sums, and in the other. */
+START_TEST(ranks_that_rank_their_own_rows_train_as_one_does) {
+    training shared = training_of(descriptions[_i], CT_F64);
+    training alone = training_of(descriptions[_i], CT_F64);
+    ck_assert(ct_model_local_loss(shared.model, true));
+    const int step[] = {0, steps() - 2, steps() - 1};
+    for (int k = 0; k < 3; k++) compare_step(&shared, &alone, step[k]);
+    training_end(&shared);
+    training_end(&alone);
+}
+END_TEST
+
 enum { DESCRIPTIONS = sizeof descriptions / sizeof *descriptions };
 
 RANKS_MAIN("ranks model", {ranks_train_as_one_does, DESCRIPTIONS},
-           {ranks_step_as_one_does_in_f32, DESCRIPTIONS}, {ranks_run_modules_again_alike, 1})
+           {ranks_step_as_one_does_in_f32, DESCRIPTIONS}, {ranks_run_modules_again_alike, 1},
+           {ranks_that_rank_their_own_rows_train_as_one_does, DESCRIPTIONS})
