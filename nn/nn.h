@@ -522,7 +522,7 @@ bool ct_optimizer_all_reduce_begin(ct_optimizer *optimizer);
  * default: as they are. Each rank's is rounded to it, and so is the sum, made in f64. The same on
  * all ranks. False and an error for another. */
 bool ct_optimizer_wire(ct_optimizer *optimizer, ct_dtype wire);
-/* So many bytes of gradients, 1 to 2^30, are added up at once; default 4 MiB. The same on all
+/* So many bytes of gradients, 1 to 2^30, are added up at once; default 1 MiB. The same on all
  * ranks. */
 bool ct_optimizer_bucket(ct_optimizer *optimizer, int64_t bytes);
 /* Total gradient norm seen by the last step, before clipping; read from the device, for which this

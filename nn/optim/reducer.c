@@ -13,7 +13,7 @@
 #include "tensor/ranks/begun.h"
 
 enum {
-    BUCKET_BYTES = 4 << 20,
+    BUCKET_BYTES = 1 << 20,
     APART = 16, /* elements: where a gradient begins, kernels find their alignment */
 };
 
