@@ -509,18 +509,19 @@ void ct_optimizer_count(ct_optimizer *optimizer);
 /* Between backward and the step, where ranks share a batch (tensor/ranks/ranks.h): each gradient
  * by which something is updated becomes the sum of all ranks'; one that only some of them have, of
  * those. Sums are in the order of ranks, f32 in f64, to the same bits on each. Gradients are views
- * of one buffer afterwards. With one rank nothing to do; false and an error if the ranks are not
- * reached, or parameters not on the CPU. */
+ * of one buffer afterwards. On cuda the same parameters have gradients on all ranks, and they are
+ * added up in place, as tensor/ranks/ranks.h says of sums there; in a capture that is part of it.
+ * With one rank nothing to do; false and an error if the ranks are not reached. */
 bool ct_optimizer_all_reduce(ct_optimizer *optimizer);
 /* Before that backward, on all ranks: gradients are handed over as soon as they are complete
  * (ct_add_hook), and added up while the rest is computed; ct_optimizer_all_reduce finishes it, to
  * the same bits as alone. Of several backwards before a step, the last one's: a gradient that was
  * there counts, and one that is added to later is an error. The first time only tells in which
- * order gradients come. */
+ * order gradients come. On cuda nothing is begun. */
 bool ct_optimizer_all_reduce_begin(ct_optimizer *optimizer);
 /* As what gradients travel: CT_F32 or CT_BF16, where that is shorter than they are; CT_F64, the
  * default: as they are. Each rank's is rounded to it, and so is the sum, made in f64. The same on
- * all ranks. False and an error for another. */
+ * all ranks. False and an error for another; on cuda for any but CT_F64. */
 bool ct_optimizer_wire(ct_optimizer *optimizer, ct_dtype wire);
 /* So many bytes of gradients, 1 to 2^30, are added up at once; default 1 MiB. The same on all
  * ranks. */

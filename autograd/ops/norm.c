@@ -106,7 +106,7 @@ ct_tensor *ct_layer_norm_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias, 
 typedef struct {
     int axis;
     bool batch_statistics;
-    int64_t over_ranks; /* values a channel of all ranks; 0: statistics are of x alone */
+    bool over_ranks; /* of all ranks; how many values a channel has is saved, too */
 } batch_norm_options;
 
 static bool batch_norm_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
@@ -115,7 +115,7 @@ static bool batch_norm_backward(ct_node *node, ct_tensor *const *g, ct_tensor **
     const ct_tensor *weight = ct_saved(node, 3);
     ct_norm_grad grad =
         o->over_ranks
-            ? ct_batch_norm_over_ranks_grad(g[0], x, o->axis, mean, rstd, weight, o->over_ranks)
+            ? ct_batch_norm_over_ranks_grad(g[0], x, o->axis, mean, rstd, weight, ct_saved(node, 4))
             : ct_tensor_batch_norm_grad(g[0], x, o->axis, mean, rstd, weight, o->batch_statistics);
     return hand_out(node, g[0], grad, o->axis, gx);
 }
@@ -175,29 +175,30 @@ static const ct_op batch_norm_fixed_op = {"batch_norm_fixed", batch_norm_backwar
                                           batch_norm_fixed_samples};
 
 static void record_batch_norm(const ct_op *op, ct_tensor *x, int axis, ct_tensor *weight,
-                              ct_tensor *bias, ct_norm_result result, int64_t over_ranks) {
+                              ct_tensor *bias, ct_norm_result result, ct_tensor *count) {
     ct_node *node = ct_record(op, 3, (ct_tensor *[]){x, weight, bias}, 1, &result.y);
     if (!node) return;
     ct_save(node, x);
     ct_save(node, result.mean);
     ct_save(node, result.rstd);
     ct_save(node, weight);
+    if (count) ct_save(node, count);
     batch_norm_options o = {axis < 0 ? axis + x->shape.ndim : axis, op == &batch_norm_op,
-                            over_ranks};
+                            count != NULL};
     ct_save_options(node, &o, sizeof o);
 }
 
 ct_tensor *ct_batch_norm_counted(ct_tensor *x, int axis, ct_tensor *weight, ct_tensor *bias,
                                  double eps, ct_tensor **mean, ct_tensor **variance,
-                                 int64_t *count) {
-    bool over_ranks = ct_over_ranks();
-    ct_norm_result result = over_ranks ? ct_batch_norm_over_ranks(x, axis, weight, bias, eps, count)
-                                       : ct_tensor_batch_norm(x, axis, weight, bias, eps);
+                                 ct_tensor **count) {
+    *count = NULL;
+    ct_norm_result result = ct_over_ranks()
+                                ? ct_batch_norm_over_ranks(x, axis, weight, bias, eps, count)
+                                : ct_tensor_batch_norm(x, axis, weight, bias, eps);
     *mean = result.mean;
     *variance = result.variance;
     if (!result.y) return NULL;
-    if (!over_ranks) *count = ct_count(x) / ct_count(result.mean);
-    record_batch_norm(&batch_norm_op, x, axis, weight, bias, result, over_ranks ? *count : 0);
+    record_batch_norm(&batch_norm_op, x, axis, weight, bias, result, *count);
     ct_trace_end(result.mean);
     ct_trace_end(result.variance);
     return result.y;
@@ -205,8 +206,7 @@ ct_tensor *ct_batch_norm_counted(ct_tensor *x, int axis, ct_tensor *weight, ct_t
 
 ct_tensor *ct_batch_norm_with(ct_tensor *x, int axis, ct_tensor *weight, ct_tensor *bias,
                               double eps, ct_tensor **mean, ct_tensor **variance) {
-    ct_tensor *means, *variances;
-    int64_t count;
+    ct_tensor *means, *variances, *count;
     ct_tensor *y = ct_batch_norm_counted(x, axis, weight, bias, eps, &means, &variances, &count);
     if (mean) *mean = means;
     if (variance) *variance = variances;
@@ -223,7 +223,7 @@ ct_tensor *ct_batch_norm_fixed(ct_tensor *x, int axis, ct_tensor *mean, ct_tenso
     result.rstd = ct_tensor_unary(CT_UNARY_rsqrt,
                                   ct_tensor_unary(CT_UNARY_add_scalar, variance, eps, 0), 0, 0);
     result.y = ct_tensor_batch_norm_apply(x, axis, mean, result.rstd, weight, bias);
-    record_batch_norm(&batch_norm_fixed_op, x, axis, weight, bias, result, 0);
+    record_batch_norm(&batch_norm_fixed_op, x, axis, weight, bias, result, NULL);
     return result.y;
 }
 

@@ -156,22 +156,27 @@ static ct_tensor *next_tokens(const work *w) {
 
 enum { IGNORED = -1 };
 
-/* A mean over this rank's targets, as its share of the mean over those of all ranks. */
-static ct_tensor *share_of(ct_tensor *mean, const ct_tensor *targets, bool ignore) {
-    if (!mean || !ct_over_ranks()) return mean;
-    int64_t own = 0, all;
-    const int64_t *target = ct_data(targets);
-    for (int64_t i = 0; i < ct_count(targets); i++) own += !ignore || target[i] != IGNORED;
-    all = own;
-    return ct_model_whole_count(&all) ? ct_scale(mean, (double)own / (double)all) : NULL;
+/* How many targets of all ranks count: a scalar of the dtype and device of x. */
+static ct_tensor *counted_by_all(const ct_tensor *x, const ct_tensor *targets, bool ignore) {
+    ct_tensor *count = ct_scalar(x->dtype, x->device, (double)ct_count(targets));
+    if (ignore) {
+        ct_tensor *ignored = ct_full(CT_I64, targets->device, CT_SCALAR_SHAPE, IGNORED);
+        ct_tensor *counts = ct_tensor_compare(CT_COMPARE_not_equal, targets, ignored);
+        counts = counts ? ct_tensor_cast(counts, x->dtype) : NULL;
+        count = ct_tensor_reduce(CT_SUM, counts, CT_ALL_AXES, false);
+    }
+    return count && ct_tensor_all_reduce(count) ? count : NULL;
 }
 
 static ct_tensor *loss_of(const work *w, ct_tensor *states, ct_tensor *targets, bool ignore) {
     ct_cross_entropy_options options = ct_cross_entropy_defaults();
     options.ignore = ignore;
     options.ignore_index = IGNORED;
+    bool shared = ct_over_ranks();
+    if (shared) options.reduction = CT_REDUCE_SUM; /* this rank's share of the mean over all */
     ct_tensor *logits = ct_linear(ct_module_child(w->reading.decoder, "output"), states);
-    return share_of(ct_cross_entropy(logits, targets, &options), targets, ignore);
+    ct_tensor *loss = ct_cross_entropy(logits, targets, &options);
+    return loss && shared ? ct_div(loss, counted_by_all(loss, targets, ignore)) : loss;
 }
 
 /* So many of each caption's positions count, and none behind: what is known on the host, of

@@ -43,9 +43,6 @@ bool ct_loss_read(const ct_description *description, const ct_compat *compat,
                   const ct_graph_chain *image, const ct_graph_chain *text, int64_t images,
                   ct_loss_config *config);
 
-/* *count becomes its sum over all ranks where they share the batch, and stays otherwise. */
-bool ct_model_whole_count(int64_t *count);
-
 /* ---- a rank's own rows against all: models/losses/local.c -----------------------------------
  *
  * Within CT_OVER_RANKS: images, captions (b,D) are the rank's, all_images, all_captions (B,D) all

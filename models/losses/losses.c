@@ -92,16 +92,6 @@ static bool reward(const ct_step *step, ct_losses *losses) {
     return losses->advantage != NULL;
 }
 
-bool ct_model_whole_count(int64_t *count) {
-    if (!ct_over_ranks()) return true;
-    bool added = false;
-    CT_SCOPE {
-        ct_tensor *sum = ct_from_data(CT_I64, CT_CPU, CT_SCALAR_SHAPE, count);
-        added = sum && ct_tensor_all_reduce(sum) && ct_read(sum, count);
-    }
-    return added;
-}
-
 /* Those of the whole batch that are this rank's. */
 static ct_tensor *own_rows(ct_tensor *x) {
     if (!x || !ct_over_ranks()) return x;
@@ -113,13 +103,16 @@ static ct_tensor *own_rows(ct_tensor *x) {
 static ct_tensor *policy_loss(const ct_policy_output *policy, ct_tensor *log_probability,
                               ct_tensor *advantage) {
     if (!log_probability || !advantage) return NULL;
+    bool shared = ct_over_ranks();
     ct_tensor *weight = ct_tensor_reshape(own_rows(advantage), CT_SHAPE(-1, 1, 1));
     if (policy->valid) weight = ct_tensor_mul(policy->valid, weight);
     ct_tensor *sum = ct_sum_all(ct_mul(log_probability, weight));
-    if (policy->steps == CT_STEPS_ON_DEVICE)
-        return ct_div(ct_neg(sum), ct_tensor_reduce(CT_SUM, policy->valid, CT_ALL_AXES, false));
-    int64_t steps = policy->steps;
-    return ct_model_whole_count(&steps) ? ct_scale(sum, -1.0 / (double)steps) : NULL;
+    if (!policy->valid && shared) return ct_scale(sum, -1.0 / (double)(policy->steps * ct_ranks()));
+    if (policy->steps != CT_STEPS_ON_DEVICE && !shared)
+        return ct_scale(sum, -1.0 / (double)policy->steps);
+    ct_tensor *steps = ct_tensor_reduce(CT_SUM, policy->valid, CT_ALL_AXES, false);
+    if (!steps || (shared && !ct_tensor_all_reduce(steps))) return NULL;
+    return ct_div(ct_neg(sum), steps);
 }
 
 static ct_tensor *last_head(ct_tensor *log_probability) {

@@ -63,18 +63,26 @@ static bool track(ct_module *norm, const ct_tensor *mean, const ct_tensor *varia
     return false;
 }
 
+/* The unbiased variance over ranks, where how many values there are is known on the device. */
+static ct_tensor *unbiased(const ct_tensor *variance, const ct_tensor *count) {
+    const ct_tensor *n = ct_tensor_cast(count, variance->dtype);
+    const ct_tensor *others = n ? ct_tensor_unary(CT_UNARY_add_scalar, n, -1, 0) : NULL;
+    return ct_tensor_mul(variance, ct_tensor_div(n, others));
+}
+
 /* Batch statistics, and the running ones moved towards them. */
 static ct_tensor *normalise_batch(ct_module *norm, const ct_batch_norm_options *options,
                                   ct_tensor *x) {
     CT_SCOPE {
-        ct_tensor *mean, *variance;
-        int64_t count;
+        ct_tensor *mean, *variance, *whole;
         ct_tensor *y = ct_batch_norm_counted(x, options->axis, ct_module_own(norm, "weight"),
                                              ct_module_own(norm, "bias"), options->eps, &mean,
-                                             &variance, &count);
-        if (y && track(norm, mean, variance, (double)count / (double)(count - 1))) {
-            return ct_escape(y);
-        }
+                                             &variance, &whole);
+        if (!y) return NULL;
+        double count = (double)(ct_count(x) / ct_count(mean));
+        bool tracked = whole ? track(norm, mean, unbiased(variance, whole), 1)
+                             : track(norm, mean, variance, count / (count - 1));
+        if (tracked) return ct_escape(y);
     }
     return NULL;
 }
@@ -148,9 +156,7 @@ static ct_tensor *normalise_masked(ct_module *norm, ct_tensor *x, ct_tensor *mas
     ct_tensor *distance = ct_where(mask, ct_sub(x, mean), zero);
     ct_tensor *variance = ct_div(sum_of_rows(ct_square(distance)), count);
     ct_tensor *rstd = ct_unary(CT_UNARY_rsqrt, ct_add_scalar(variance, options->eps), 0, 0);
-    ct_tensor *others = ct_tensor_unary(CT_UNARY_add_scalar, count, -1, 0);
-    ct_tensor *unbiased = ct_tensor_mul(variance, ct_tensor_div(count, others));
-    if (!unbiased || !track(norm, mean, unbiased, 1)) return NULL;
+    if (!track(norm, mean, unbiased(variance, count), 1)) return NULL;
     return ct_add(ct_mul(ct_mul(distance, rstd), ct_module_own(norm, "weight")),
                   ct_module_own(norm, "bias"));
 }

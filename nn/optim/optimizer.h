@@ -45,4 +45,9 @@ void ct_optimizer_forget(ct_optimizer *optimizer);
 bool ct_optimizer_fits_state(ct_optimizer *optimizer, const char *where, const char *name,
                              const ct_tensor *value);
 
+/* nn/optim/device_gradients.c: whether parameters, all on one device, are on another than the CPU;
+ * ct_optimizer_all_reduce for such. */
+bool ct_optimizer_on_device(const ct_optimizer *optimizer);
+bool ct_optimizer_all_reduce_on_device(const ct_optimizer *optimizer);
+
 #endif

@@ -11,6 +11,7 @@ static bool over_ranks(const char *op, const ct_optimizer *optimizer, bool *done
 bool ct_optimizer_all_reduce_begin(ct_optimizer *optimizer) {
     bool done;
     if (!over_ranks("optimizer_all_reduce_begin", optimizer, &done)) return done;
+    if (ct_optimizer_on_device(optimizer)) return true;
     ct_reducer *reducer = ct_reducer_of(optimizer);
     return reducer && ct_reducer_begin(reducer);
 }
@@ -18,6 +19,7 @@ bool ct_optimizer_all_reduce_begin(ct_optimizer *optimizer) {
 bool ct_optimizer_all_reduce(ct_optimizer *optimizer) {
     bool done;
     if (!over_ranks("optimizer_all_reduce", optimizer, &done)) return done;
+    if (ct_optimizer_on_device(optimizer)) return ct_optimizer_all_reduce_on_device(optimizer);
     ct_reducer *reducer = ct_reducer_of(optimizer);
     return reducer && ct_reducer_end(reducer);
 }
@@ -27,6 +29,10 @@ bool ct_optimizer_wire(ct_optimizer *optimizer, ct_dtype wire) {
     if (!ct_check_pointer(op, "the optimizer", optimizer)) return false;
     if (wire != CT_F64 && wire != CT_F32 && wire != CT_BF16) {
         return ct_fail_bool("%s: gradients travel as f64, f32 or bf16, not as %s", op,
+                            ct_dtype_name(wire));
+    }
+    if (wire != CT_F64 && ct_optimizer_on_device(optimizer)) {
+        return ct_fail_bool("%s: on cuda gradients travel as they are, not as %s", op,
                             ct_dtype_name(wire));
     }
     ct_reducer *reducer = ct_reducer_of(optimizer);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tensor/cpu/cpu.h"
+#include "tensor/fused/moments.h"
 
 enum {
     ROW_CHUNK = 64,    /* rows that are summed by one thread, in one go */

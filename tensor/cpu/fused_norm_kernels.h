@@ -236,6 +236,18 @@ bool REAL_KERNEL(batch_norm_statistics)(ct_tensor *mean, ct_tensor *variance, ct
     return true;
 }
 
+bool REAL_KERNEL(batch_norm_join)(ct_tensor *count, ct_tensor *mean, ct_tensor *variance,
+                                  ct_tensor *rstd, const ct_tensor *parts, double eps) {
+    int64_t channels = mean->shape.dim[0];
+    for (int64_t c = 0; c < channels; c++) {
+        double m, v;
+        *(double *)ct_cpu_data(count) =
+            ct_join_moments(ct_cpu_data(parts), parts->shape.dim[0], channels, c, &m, &v);
+        REAL_NAME(write_statistics)(c, m, v, eps, mean, variance, rstd);
+    }
+    return true;
+}
+
 bool REAL_KERNEL(batch_norm_apply)(ct_tensor *y, const ct_tensor *x, const ct_tensor *mean,
                                    const ct_tensor *rstd, const ct_tensor *weight,
                                    const ct_tensor *bias) {

@@ -110,12 +110,16 @@ static bool fill_blocks(ct_tensor *y, position p, block_function *block) {
     return true;
 }
 
-bool CT_CPU(uniform)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset) {
-    return fill_blocks(y, (position){seed, stream, offset},
+bool CT_CPU(uniform)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset, uint64_t first,
+                     uint64_t counters) {
+    (void)counters;
+    return fill_blocks(y, (position){seed, stream, offset + first},
                        y->dtype == CT_F64 ? uniform_block_f64 : uniform_block_f32);
 }
 
-bool CT_CPU(normal)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset) {
-    return fill_blocks(y, (position){seed, stream, offset},
+bool CT_CPU(normal)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset, uint64_t first,
+                    uint64_t counters) {
+    (void)counters;
+    return fill_blocks(y, (position){seed, stream, offset + first},
                        y->dtype == CT_F64 ? normal_block_f64 : normal_block_f32);
 }

@@ -73,7 +73,10 @@ static struct {
     size_t held, most;                  /* bytes of those within, now and at most */
 } now;
 
-static pieces lost; /* of recordings that failed */
+static pieces lost;    /* of recordings that failed */
+static int recordings; /* that there are */
+
+bool ct_cuda_has_recordings() { return recordings > 0 || lost.count > 0; }
 
 static uint64_t *draw_base; /* on the device: where the draws of a run begin */
 
@@ -223,7 +226,10 @@ static ct_recording *make_runnable(cudaGraph_t graph) {
         return nullptr;
     }
     *r = {graph, nullptr, now.most, now.next != now.first};
-    if (CT_CUDA(cudaGraphInstantiate(&r->runnable, graph, 0))) return r;
+    if (CT_CUDA(cudaGraphInstantiate(&r->runnable, graph, 0))) {
+        recordings++;
+        return r;
+    }
     free(r);
     return nullptr;
 }
@@ -268,6 +274,7 @@ static __global__ void set_base(uint64_t *base, uint64_t offset) {
 
 /* The draws' base comes as a kernel's argument: runs that wait in the stream have each its own. */
 bool ct_cuda_capture_run(ct_recording *r, uint64_t offset) {
+    ct_cuda_take_device();
     if (r->draws && !CT_LAUNCH(set_base, 1, CT_WARP, 0, draw_base, offset)) return false;
     cudaError_t status = cudaGraphLaunch(r->runnable, ct_cuda_stream);
     if (status == cudaErrorMemoryAllocation) {
@@ -281,5 +288,8 @@ bool ct_cuda_capture_run(ct_recording *r, uint64_t offset) {
 void ct_cuda_capture_destroy(ct_recording *r) {
     CT_CUDA(cudaGraphExecDestroy(r->runnable)); /* when its last run is finished */
     CT_CUDA(cudaGraphDestroy(r->graph));
+    pthread_mutex_lock(&lock);
+    recordings--;
+    pthread_mutex_unlock(&lock);
     free(r);
 }

@@ -17,10 +17,13 @@ extern const ct_host_functions *ct_host;
 /* Everything runs in order on one stream. */
 extern cudaStream_t ct_cuda_stream;
 
+/* Makes the device, of which a rank has one, this thread's: to CUDA it is the first in each. */
+void ct_cuda_take_device();
+
 /* ---- statuses --------------------------------------------------------------------------- */
 
 /* True for success; otherwise an error that names the call: CT_CUDA(cudaMemcpyAsync(...)). */
-#define CT_CUDA(call) ct_cuda_ok((call), #call)
+#define CT_CUDA(call) ct_cuda_ok((ct_cuda_take_device(), (call)), #call)
 bool ct_cuda_ok(cudaError_t status, const char *call);
 
 /* ---- launches --------------------------------------------------------------------------- */
@@ -33,6 +36,7 @@ bool ct_cuda_ok(cudaError_t status, const char *call);
 template <typename... Parameter, typename... Argument>
 static inline bool ct_cuda_launch(const char *name, void (*kernel)(Parameter...), dim3 grid,
                                   dim3 block, size_t shared_bytes, Argument &&...argument) {
+    ct_cuda_take_device();
     cudaLaunchConfig_t config = {};
     config.gridDim = grid;
     config.blockDim = block;
@@ -202,5 +206,16 @@ bool ct_cuda_capture_begin(const ct_rng *rng);
 ct_recording *ct_cuda_capture_end(bool keep, const ct_rng *rng);
 bool ct_cuda_capture_run(ct_recording *recording, uint64_t offset);
 void ct_cuda_capture_destroy(ct_recording *recording);
+bool ct_cuda_has_recordings();
+
+/* nccl.cu */
+bool ct_cuda_all_gather(ct_tensor *all, const ct_tensor *x);
+bool ct_cuda_all_reduce(ct_tensor *const *x, int count);
+bool ct_cuda_reduce_scatter(ct_tensor *part, const ct_tensor *x);
+bool ct_cuda_broadcast(ct_tensor *x, int from);
+void ct_cuda_ranks_end();
+/* Until the stream has done what it was told, where ranks were joined: one that was lost is an
+ * error, as it would keep the others waiting. At once where there is one. */
+bool ct_cuda_wait_for_ranks();
 
 #endif

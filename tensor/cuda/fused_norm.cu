@@ -6,6 +6,7 @@
 #include "tensor/cuda/cuda.h"
 #include "tensor/cuda/real.h"
 #include "tensor/cuda/rows.h"
+#include "tensor/fused/moments.h"
 
 /* ---- two sums of every channel ---------------------------------------------------------- */
 
@@ -152,6 +153,31 @@ bool ct_cuda_batch_norm_statistics(ct_tensor *mean, ct_tensor *variance, ct_tens
                      inner, (double)(outer * inner), eps);
 }
 CT_BOTH_REALS(batch_norm_statistics);
+
+template <typename real>
+static __global__ void batch_norm_join(double *count, real *mean, real *variance, real *rstd,
+                                       const double *parts, int64_t of, int64_t channels,
+                                       double eps) {
+    for (int64_t c = ct_first(); c < channels; c += ct_step()) {
+        double m, v, values = ct_join_moments(parts, of, channels, c, &m, &v);
+        if (c == 0) *count = values;
+        mean[c] = (real)m;
+        variance[c] = (real)v;
+        rstd[c] = (real)(1 / sqrt(v + eps));
+    }
+}
+
+template <typename real>
+bool ct_cuda_batch_norm_join(ct_tensor *count, ct_tensor *mean, ct_tensor *variance,
+                             ct_tensor *rstd, const ct_tensor *parts, double eps) {
+    int64_t channels = mean->shape.dim[0];
+    return channels == 0 ||
+           CT_LAUNCH(batch_norm_join<real>, ct_cuda_blocks(channels), CT_THREADS, 0,
+                     ct_cuda_data<double>(count), ct_cuda_data<real>(mean),
+                     ct_cuda_data<real>(variance), ct_cuda_data<real>(rstd),
+                     ct_cuda_data<double>(parts), parts->shape.dim[0], channels, eps);
+}
+CT_BOTH_REALS(batch_norm_join);
 
 /* The channels of W neighbours: neighbours too (channels last), or one and the same. */
 template <typename real> struct channels_of {

@@ -28,7 +28,7 @@ static bool cublas_ok(cublasStatus_t status, const char *call) {
     return ct_host->fail_bool("cuda: %.*s: %s", (int)strcspn(call, "("), call,
                               cublasGetStatusString(status));
 }
-#define CUBLAS(call) cublas_ok((call), #call)
+#define CUBLAS(call) cublas_ok((ct_cuda_take_device(), (call)), #call)
 
 /* With the first product, or before a capture: it takes time, and memory on the device. */
 bool ct_cuda_open_cublas() {

@@ -9,7 +9,8 @@ const ct_host_functions *ct_host;
 cudaStream_t ct_cuda_stream;
 ct_report *ct_cuda_report;
 
-static int processors; /* streaming multiprocessors of the device */
+static int device;     /* where all is */
+static int processors; /* streaming multiprocessors of it */
 
 /* ---- statuses --------------------------------------------------------------------------- */
 
@@ -23,8 +24,21 @@ bool ct_cuda_ok(cudaError_t status, const char *call) {
 
 /* ---- the device ------------------------------------------------------------------------- */
 
+void ct_cuda_take_device() {
+    static thread_local int taken; /* CUDA's own first choice is 0 */
+    if (taken != device && cudaSetDevice(device) == cudaSuccess) taken = device;
+}
+
+/* That which the program made current, or of several ranks on a host each its own. */
+static bool choose_device(int devices) {
+    const ct_mpi *ranks = ct_host->transport();
+    if (!ranks) return CT_CUDA(cudaGetDevice(&device));
+    device = ranks->place % devices;
+    return CT_CUDA(cudaSetDevice(device));
+}
+
 /* Freed memory stays in the pool: the next step asks for it again. */
-static bool keep_pool_memory(int device) {
+static bool keep_pool_memory() {
     cudaMemPool_t pool;
     uint64_t all = UINT64_MAX;
     return CT_CUDA(cudaDeviceGetDefaultMemPool(&pool, device)) &&
@@ -32,7 +46,7 @@ static bool keep_pool_memory(int device) {
 }
 
 /* "cuda (NVIDIA H100 80GB HBM3, 9.0, CUDA 13.0)" */
-static bool name_device(int device, char *name, size_t size) {
+static bool name_device(char *name, size_t size) {
     cudaDeviceProp properties;
     int version = 0;
     if (!CT_CUDA(cudaGetDeviceProperties(&properties, device)) ||
@@ -46,15 +60,15 @@ static bool name_device(int device, char *name, size_t size) {
 }
 
 bool ct_cuda_start(char *name, size_t size) {
-    int devices = 0, device = 0;
+    int devices = 0;
     cudaError_t status = cudaGetDeviceCount(&devices);
     if (status != cudaSuccess || devices == 0) {
         return ct_host->fail_bool("cuda: no NVIDIA GPU can be used (%s)",
                                   cudaGetErrorString(status));
     }
-    return CT_CUDA(cudaGetDevice(&device)) && name_device(device, name, size) &&
+    return choose_device(devices) && name_device(name, size) &&
            CT_CUDA(cudaStreamCreateWithFlags(&ct_cuda_stream, cudaStreamNonBlocking)) &&
-           keep_pool_memory(device) &&
+           keep_pool_memory() &&
            CT_CUDA(
                cudaMallocAsync((void **)&ct_cuda_report, sizeof *ct_cuda_report, ct_cuda_stream)) &&
            CT_CUDA(cudaMemsetAsync(ct_cuda_report, 0, sizeof *ct_cuda_report, ct_cuda_stream));
@@ -77,40 +91,36 @@ void ct_cuda_fail_memory(const char *operation, size_t bytes) {
                   (double)available / mib, (double)total / mib);
 }
 
-static bool default_pool(int *device, cudaMemPool_t *pool) {
-    return CT_CUDA(cudaGetDevice(device)) && CT_CUDA(cudaDeviceGetDefaultMemPool(pool, *device));
-}
-
 static int64_t most_held; /* by the pool and the graphs together; they give nothing back but here */
 
-static void note_held(int device, cudaMemPool_t pool) {
+static bool note_held(cudaMemPool_t *pool) {
     uint64_t pooled = 0, recorded = 0;
-    if (!CT_CUDA(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &pooled)) ||
+    if (!CT_CUDA(cudaDeviceGetDefaultMemPool(pool, device)) ||
+        !CT_CUDA(cudaMemPoolGetAttribute(*pool, cudaMemPoolAttrReservedMemCurrent, &pooled)) ||
         !CT_CUDA(cudaDeviceGetGraphMemAttribute(device, cudaGraphMemAttrReservedMemCurrent,
                                                 &recorded))) {
-        return;
+        return false;
     }
     int64_t held = (int64_t)(pooled + recorded);
     if (held > most_held) most_held = held;
+    return true;
 }
 
 bool ct_cuda_trim() {
-    int device = 0;
     cudaMemPool_t pool;
-    if (!ct_cuda_may_wait("memory_trim") || !default_pool(&device, &pool)) return false;
-    note_held(device, pool);
-    return CT_CUDA(cudaStreamSynchronize(ct_cuda_stream)) && CT_CUDA(cudaMemPoolTrimTo(pool, 0)) &&
+    return ct_cuda_may_wait("memory_trim") && ct_cuda_wait_for_ranks() && note_held(&pool) &&
+           CT_CUDA(cudaStreamSynchronize(ct_cuda_stream)) && CT_CUDA(cudaMemPoolTrimTo(pool, 0)) &&
            CT_CUDA(cudaDeviceGraphMemTrim(device));
 }
 
 int64_t ct_cuda_memory_peak() {
-    int device = 0;
     cudaMemPool_t pool;
-    if (default_pool(&device, &pool)) note_held(device, pool);
+    note_held(&pool);
     return most_held;
 }
 
 static cudaError_t allocate(void **data, size_t bytes) {
+    ct_cuda_take_device();
     cudaError_t status = cudaMallocAsync(data, bytes, ct_cuda_stream);
     if (status != cudaErrorMemoryAllocation || ct_cuda_is_recording()) return status;
     cudaGetLastError(); /* it is no one else's */
@@ -161,7 +171,7 @@ static void fail_reported(const ct_report &found) {
 /* Waits for everything before; false with an error if a kernel reported one. */
 bool ct_cuda_to_host(void *to, const void *from, size_t bytes) {
     ct_report found;
-    if (!ct_cuda_may_wait("to_host")) return false;
+    if (!ct_cuda_may_wait("to_host") || !ct_cuda_wait_for_ranks()) return false;
     if (!CT_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, ct_cuda_stream)) ||
         !CT_CUDA(cudaMemcpyAsync(&found, ct_cuda_report, sizeof found, cudaMemcpyDeviceToHost,
                                  ct_cuda_stream)) ||

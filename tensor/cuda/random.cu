@@ -58,21 +58,26 @@ static __global__ void draw_numbers(typename Draw::real *y, int64_t count, posit
     }
 }
 
-template <typename Draw> static bool draw(ct_tensor *y, position p) {
+template <typename Draw>
+static bool draw(ct_tensor *y, position p, uint64_t first, uint64_t counters) {
     int64_t count = ct_cuda_count(y), each = 16 / (int64_t)sizeof(typename Draw::real);
-    if (count == 0) return true;
-    int64_t counters = (count + each - 1) / each;
-    return ct_cuda_record_draw(p.seed, p.stream, (uint64_t)counters, &p.offset, &p.base) &&
-           CT_LAUNCH(draw_numbers<Draw>, ct_cuda_blocks(counters), CT_THREADS, 0,
-                     ct_cuda_data<typename Draw::real>(y), count, p);
+    if (counters == 0) return true;
+    if (!ct_cuda_record_draw(p.seed, p.stream, counters, &p.offset, &p.base)) return false;
+    p.offset += first;
+    return count == 0 || CT_LAUNCH(draw_numbers<Draw>, ct_cuda_blocks((count + each - 1) / each),
+                                   CT_THREADS, 0, ct_cuda_data<typename Draw::real>(y), count, p);
 }
 
-bool ct_cuda_uniform(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset) {
+bool ct_cuda_uniform(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset, uint64_t first,
+                     uint64_t counters) {
     position p = {seed, stream, offset, nullptr};
-    return y->dtype == CT_F32 ? draw<uniform_f32>(y, p) : draw<uniform_f64>(y, p);
+    return y->dtype == CT_F32 ? draw<uniform_f32>(y, p, first, counters)
+                              : draw<uniform_f64>(y, p, first, counters);
 }
 
-bool ct_cuda_normal(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset) {
+bool ct_cuda_normal(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset, uint64_t first,
+                    uint64_t counters) {
     position p = {seed, stream, offset, nullptr};
-    return y->dtype == CT_F32 ? draw<normal_f32>(y, p) : draw<normal_f64>(y, p);
+    return y->dtype == CT_F32 ? draw<normal_f32>(y, p, first, counters)
+                              : draw<normal_f64>(y, p, first, counters);
 }

@@ -39,6 +39,11 @@ static const ct_backend backend = {
     .capture_end = ct_cuda_capture_end,
     .capture_run = ct_cuda_capture_run,
     .capture_destroy = ct_cuda_capture_destroy,
+    .all_gather = ct_cuda_all_gather,
+    .all_reduce = ct_cuda_all_reduce,
+    .reduce_scatter = ct_cuda_reduce_scatter,
+    .broadcast = ct_cuda_broadcast,
+    .ranks_end = ct_cuda_ranks_end,
 };
 
 extern "C" __attribute__((visibility("default"))) ct_cuda_open_function ct_cuda_open;

@@ -14,6 +14,7 @@ struct upload {
 
 void *ct_cuda_host_allocate(size_t bytes) {
     void *data = nullptr;
+    ct_cuda_take_device();
     cudaError_t status = cudaMallocHost(&data, bytes);
     if (status == cudaSuccess) return data;
     cudaGetLastError(); /* it is no one else's */

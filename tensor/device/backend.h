@@ -57,6 +57,15 @@ typedef struct ct_backend {
     ct_recording *(*capture_end)(bool keep, const ct_rng *rng);
     bool (*capture_run)(ct_recording *recording, uint64_t offset);
     void (*capture_destroy)(ct_recording *recording);
+
+    /* Between ranks (tensor/ranks/ranks.h), of contiguous tensors with elements, in turn with what
+     * else is asked; NULL, all of them: what is shared is in the host's memory. `end`, before the
+     * transport does. */
+    bool (*all_gather)(ct_tensor *all, const ct_tensor *x);
+    bool (*all_reduce)(ct_tensor *const *x, int count);
+    bool (*reduce_scatter)(ct_tensor *part, const ct_tensor *x);
+    bool (*broadcast)(ct_tensor *x, int from);
+    void (*ranks_end)(void);
 } ct_backend;
 
 /* The backend of a device; NULL with an error if this build or machine has none. */

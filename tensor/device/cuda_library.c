@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tensor/device/library.h"
+#include "tensor/ranks/transport.h"
 
 static const ct_host_functions host = {
     .version = CT_CUDA_LIBRARY_VERSION,
@@ -17,6 +18,7 @@ static const ct_host_functions host = {
     .fail_bool = ct_fail_bool,
     .memory_in_use = ct_memory_in_use,
     .tensor_text = ct_tensor_text,
+    .transport = ct_transport,
 };
 
 /* Without a driver CUDA's large libraries are not even opened. */

@@ -7,9 +7,10 @@
 #define CT_CUDA_LIBRARY_H
 
 #include "tensor/device/backend.h"
+#include "tensor/ranks/mpi_library.h"
 
 /* Raised with every change of ct_host_functions, ct_backend or a row of kernels.def. */
-enum { CT_CUDA_LIBRARY_VERSION = 12 };
+enum { CT_CUDA_LIBRARY_VERSION = 13 };
 
 /* What the backend calls of the library that loaded it, whose symbols it does not see. */
 typedef struct {
@@ -20,6 +21,7 @@ typedef struct {
     bool (*fail_bool)(const char *format, ...) __attribute__((format(printf, 1, 2)));
     int64_t (*memory_in_use)(ct_device device);
     const char *(*tensor_text)(const ct_tensor *x);
+    const ct_mpi *(*transport)(void); /* between ranks; NULL where there is one */
 } ct_host_functions;
 
 /* The library's one symbol, "ct_cuda_open": the backend; NULL with an error if there is no device

@@ -91,6 +91,17 @@ static ct_mpi opened = {
     .end = end,
 };
 
+/* Those that may share memory are on one host. */
+static int find_place(void) {
+    MPI_Comm here;
+    int error = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
+    if (error != MPI_SUCCESS) return error;
+    error = MPI_Comm_rank(here, &opened.place);
+    if (error == MPI_SUCCESS) error = MPI_Comm_size(here, &opened.places);
+    MPI_Comm_free(&here);
+    return error;
+}
+
 const ct_mpi *ct_mpi_open(const char **why) {
     int given, length;
     int error = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &given);
@@ -100,6 +111,7 @@ const ct_mpi *ct_mpi_open(const char **why) {
     if (error == MPI_SUCCESS) error = MPI_Comm_rank(MPI_COMM_WORLD, &opened.rank);
     if (error == MPI_SUCCESS) error = MPI_Comm_size(MPI_COMM_WORLD, &opened.ranks);
     if (error == MPI_SUCCESS) error = MPI_Get_processor_name(host, &length);
+    if (error == MPI_SUCCESS) error = find_place();
     *why = said(error);
     return error == MPI_SUCCESS ? &opened : NULL;
 }

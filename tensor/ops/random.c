@@ -54,8 +54,8 @@ static ct_tensor *draw(const char *op, ct_rng *rng, const char *name, distributi
     uint64_t counters = (uint64_t)((all + per_counter - 1) / per_counter);
     ct_rng at;
     if (!ct_draws_next(rng, counters, &at)) return NULL;
-    uint64_t offset = at.offset + (uint64_t)(first / per_counter);
-    if (!(of == NORMAL ? backend->normal : backend->uniform)(y, at.seed, at.stream, offset)) {
+    if (!(of == NORMAL ? backend->normal : backend->uniform)(
+            y, at.seed, at.stream, at.offset, (uint64_t)(first / per_counter), counters)) {
         return NULL;
     }
     ct_draws_taken(rng, &at, counters);

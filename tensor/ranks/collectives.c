@@ -10,6 +10,7 @@
 #include "tensor/core/scope.h"
 #include "tensor/core/tensor.h"
 #include "tensor/core/view.h"
+#include "tensor/device/backend.h"
 #include "tensor/ops/ops.h"
 #include "tensor/ranks/ranks.h"
 #include "tensor/ranks/transport.h"
@@ -23,6 +24,17 @@ bool ct_transport_went_well(const char *op, const char *error) {
 bool ct_ranks_wait(void) {
     const ct_mpi *mpi = ct_transport();
     return !mpi || ct_transport_went_well("ranks_wait", mpi->wait());
+}
+
+bool ct_ranks_agree(bool yes) {
+    const ct_mpi *mpi = ct_transport();
+    if (!mpi) return yes;
+    bool *all = calloc((size_t)mpi->ranks, sizeof *all);
+    bool agreed = all ? ct_transport_went_well("ranks_agree", mpi->gather(&yes, all, sizeof yes))
+                      : ct_fail_bool("ranks_agree: out of memory");
+    for (int r = 0; agreed && r < mpi->ranks; r++) agreed = all[r];
+    free(all);
+    return agreed;
 }
 
 /* ---- bytes ------------------------------------------------------------------------------------
@@ -138,16 +150,13 @@ static bool add_many(const char *op, ct_dtype dtype, char *x, int64_t count) {
 /* ---- tensors ----------------------------------------------------------------------------------
  */
 
-/* One rank alone copies, wherever x is. */
-static bool can_be_shared(const char *op, const ct_tensor *x) {
-    if (!ct_check_input(op, x)) return false;
-    return !ct_transport() || x->device == CT_CPU ||
-           ct_fail_bool("%s: %s is on %s; ranks share what is on the CPU", op, ct_tensor_text(x),
-                        ct_device_name(x->device));
+/* What moves x: its device, or (NULL) the transport between the ranks' hosts. */
+static const ct_backend *mover_of(const ct_tensor *x) {
+    return x->device == CT_CPU ? NULL : ct_backend_of(x->device);
 }
 
 static bool can_be_added(const char *op, const ct_tensor *x) {
-    if (!can_be_shared(op, x)) return false;
+    if (!ct_check_input(op, x)) return false;
     return x->dtype == CT_F32 || x->dtype == CT_F64 || x->dtype == CT_I64 ||
            ct_fail_bool("%s: expected f32, f64 or i64, got %s", op, ct_tensor_text(x));
 }
@@ -162,7 +171,20 @@ bool ct_tensor_all_reduce(ct_tensor *x) {
     if (!can_be_added(op, x) || !is_contiguous(op, x)) return false;
     int64_t count = ct_count(x), bytes = count * (int64_t)ct_dtype_size(x->dtype);
     if (!ct_transport() || count == 0) return true;
+    const ct_backend *mover = mover_of(x);
+    if (mover) return mover->all_reduce(&x, 1);
     return (bytes <= FEW ? add_few : add_many)(op, x->dtype, ct_data(x), count);
+}
+
+bool ct_all_reduce_on_device(const char *op, ct_tensor *const *x, int count) {
+    for (int i = 0; i < count; i++) {
+        if (!can_be_added(op, x[i]) || !is_contiguous(op, x[i])) return false;
+        if (x[i]->device == CT_CPU || x[i]->device != x[0]->device) {
+            return ct_fail_bool("%s: %s is on %s, another device than the rest", op,
+                                ct_tensor_text(x[i]), ct_device_name(x[i]->device));
+        }
+    }
+    return count == 0 || mover_of(x[0])->all_reduce(x, count);
 }
 
 /* x's shape with `rows` rows; an error for a scalar. */
@@ -176,16 +198,18 @@ static bool with_rows(const char *op, const ct_tensor *x, int64_t rows, ct_shape
 ct_tensor *ct_tensor_all_gather(const ct_tensor *x) {
     static const char op[] = "all_gather";
     ct_shape shape;
-    if (!can_be_shared(op, x)) return NULL;
+    if (!ct_check_input(op, x)) return NULL;
     if (!with_rows(op, x, ct_ranks() * (x->shape.ndim ? x->shape.dim[0] : 0), &shape)) return NULL;
     if (!ct_transport()) return ct_tensor_copy(x);
     CT_SCOPE {
         const ct_tensor *dense = ct_tensor_contiguous(x);
-        ct_tensor *all = dense ? ct_empty(x->dtype, CT_CPU, shape) : NULL;
+        ct_tensor *all = dense ? ct_empty(x->dtype, x->device, shape) : NULL;
         if (!all) return NULL;
         int64_t bytes = ct_count(x) * (int64_t)ct_dtype_size(x->dtype);
-        if (bytes && !gather_bytes(op, ct_data(dense), ct_data(all), bytes)) return NULL;
-        return ct_escape(all);
+        const ct_backend *mover = mover_of(x);
+        bool ok = bytes == 0 || (mover ? mover->all_gather(all, dense)
+                                       : gather_bytes(op, ct_data(dense), ct_data(all), bytes));
+        return ok ? ct_escape(all) : NULL;
     }
     return NULL;
 }
@@ -203,27 +227,31 @@ ct_tensor *ct_tensor_reduce_scatter(const ct_tensor *x) {
     if (!ct_transport()) return ct_tensor_copy(x);
     CT_SCOPE {
         const ct_tensor *dense = ct_tensor_contiguous(x);
-        ct_tensor *sum = dense ? ct_empty(x->dtype, CT_CPU, shape) : NULL;
+        ct_tensor *sum = dense ? ct_empty(x->dtype, x->device, shape) : NULL;
         if (!sum) return NULL;
         int64_t all = ct_count(x);
-        if (all && !add_parts(op, x->dtype, ct_data(dense), all, all / ranks, ct_data(sum))) {
-            return NULL;
-        }
-        return ct_escape(sum);
+        const ct_backend *mover = mover_of(x);
+        bool ok = all == 0 ||
+                  (mover ? mover->reduce_scatter(sum, dense)
+                         : add_parts(op, x->dtype, ct_data(dense), all, all / ranks, ct_data(sum)));
+        return ok ? ct_escape(sum) : NULL;
     }
     return NULL;
 }
 
 bool ct_tensor_broadcast(ct_tensor *x, int from) {
     static const char op[] = "broadcast";
-    if (!can_be_shared(op, x) || !is_contiguous(op, x)) return false;
+    if (!ct_check_input(op, x) || !is_contiguous(op, x)) return false;
     if (from < 0 || from >= ct_ranks()) {
         return ct_fail_bool("%s: from rank %d, expected 0 to %d", op, from, ct_ranks() - 1);
     }
     const ct_mpi *mpi = ct_transport();
     int64_t bytes = ct_count(x) * (int64_t)ct_dtype_size(x->dtype);
     bool ok = true;
-    for (int64_t at = 0; mpi && ok && at < bytes; at += MOST_BYTES) {
+    if (!mpi || bytes == 0) return true;
+    const ct_backend *mover = mover_of(x);
+    if (mover) return mover->broadcast(x, from);
+    for (int64_t at = 0; ok && at < bytes; at += MOST_BYTES) {
         int64_t now = bytes - at < MOST_BYTES ? bytes - at : MOST_BYTES;
         ok = ct_transport_went_well(op, mpi->broadcast((char *)ct_data(x) + at, (int)now, from));
     }

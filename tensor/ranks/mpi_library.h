@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* Raised with every change of ct_mpi. */
-enum { CT_MPI_LIBRARY_VERSION = 2 };
+enum { CT_MPI_LIBRARY_VERSION = 3 };
 
 /* What is moved is bytes, as many on all ranks; each function is called by all of them, in the same
  * order, from one thread. They return NULL, or what MPI says is wrong, valid until the next call.
@@ -19,7 +19,8 @@ enum { CT_MPI_LIBRARY_VERSION = 2 };
 typedef struct {
     int rank, ranks;
     const char *host;
-    int64_t sent; /* bytes that this rank gave for the others, of all functions */
+    int place, places; /* this rank's number among those on its host, and how many these are */
+    int64_t sent;      /* bytes that this rank gave for the others, of all functions */
     /* `mine` of each rank, in their order, on all of them: ranks * bytes. */
     const char *(*gather)(const void *mine, void *all, int bytes);
     /* Part k of `mine` (ranks * bytes) goes to rank k, whose part of rank r is part r of `theirs`.

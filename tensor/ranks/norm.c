@@ -6,6 +6,8 @@
 #include "tensor/core/scope.h"
 #include "tensor/core/tensor.h"
 #include "tensor/core/view.h"
+#include "tensor/device/backend.h"
+#include "tensor/fused/check.h"
 #include "tensor/fused/norm.h"
 #include "tensor/ops/create.h"
 #include "tensor/ops/ops.h"
@@ -18,63 +20,34 @@
 static ct_tensor *own_statistics(const ct_tensor *x, int axis, double eps) {
     ct_norm_result own = ct_batch_norm_statistics(x, axis, eps);
     if (!own.mean) return NULL;
-    int64_t channels = ct_count(own.mean);
-    ct_tensor *parts[] = {ct_full(CT_F64, CT_CPU, CT_SHAPE(1), (double)(ct_count(x) / channels)),
+    double count = (double)(ct_count(x) / ct_count(own.mean));
+    ct_tensor *parts[] = {ct_full(CT_F64, x->device, CT_SHAPE(1), count),
                           ct_tensor_cast(own.mean, CT_F64), ct_tensor_cast(own.variance, CT_F64)};
     ct_tensor *all = ct_tensor_concat(parts, 3, 0);
     return all ? ct_tensor_unsqueeze(all, 0) : NULL;
 }
 
-/* The whole's of its parts' (N,1+2C): the variance is the mean of the parts' and of the squared
- * distances of their means (Chan, Golub and LeVeque 1979). Into f64 (1+2C). */
-static void put_together(const double *part, int64_t parts, int64_t channels, double *whole) {
-    int64_t width = 1 + 2 * channels;
-    for (int64_t i = 0; i < width; i++) whole[i] = 0;
-    for (int64_t p = 0; p < parts; p++) whole[0] += part[p * width];
-    for (int64_t c = 1; c <= channels; c++) {
-        for (int64_t p = 0; p < parts; p++) {
-            const double *own = part + p * width;
-            whole[c] += own[0] / whole[0] * own[c];
-        }
-        for (int64_t p = 0; p < parts; p++) {
-            const double *own = part + p * width;
-            double distance = own[c] - whole[c];
-            double spread = own[channels + c] + distance * distance;
-            whole[channels + c] += own[0] / whole[0] * spread;
-        }
-    }
-}
-
-/* f64 (1+2C) */
-static ct_tensor *whole_statistics(const ct_tensor *x, int axis, double eps) {
-    ct_tensor *parts = ct_tensor_all_gather(own_statistics(x, axis, eps));
-    ct_tensor *whole = parts ? ct_empty(CT_F64, CT_CPU, CT_SHAPE(parts->shape.dim[1])) : NULL;
-    if (!whole) return NULL;
-    put_together(ct_data(parts), parts->shape.dim[0], (parts->shape.dim[1] - 1) / 2,
-                 ct_data(whole));
-    return whole;
-}
-
 ct_norm_result ct_batch_norm_over_ranks(const ct_tensor *x, int axis, const ct_tensor *weight,
-                                        const ct_tensor *bias, double eps, int64_t *count) {
-    ct_norm_result none = {0}, result;
+                                        const ct_tensor *bias, double eps, ct_tensor **count) {
+    ct_norm_result none = {0}, result = {0};
     CT_SCOPE {
-        ct_tensor *whole = whole_statistics(x, axis, eps);
-        if (!whole) return none;
-        int64_t channels = (ct_count(whole) - 1) / 2;
-        *count = (int64_t)ct_get(whole, 0);
-        ct_tensor *variance = ct_tensor_slice(whole, 0, 1 + channels, 1 + 2 * channels, 1);
-        ct_tensor *rstd = ct_tensor_unary(
-            CT_UNARY_rsqrt, ct_tensor_unary(CT_UNARY_add_scalar, variance, eps, 0), 0, 0);
-        result.mean = ct_tensor_cast(ct_tensor_slice(whole, 0, 1, 1 + channels, 1), x->dtype);
-        result.variance = ct_tensor_cast(variance, x->dtype);
-        result.rstd = ct_tensor_cast(rstd, x->dtype);
+        ct_tensor *parts = ct_tensor_all_gather(own_statistics(x, axis, eps));
+        if (!parts) return none;
+        ct_shape channels = CT_SHAPE((parts->shape.dim[1] - 1) / 2);
+        *count = ct_empty(CT_F64, x->device, CT_SHAPE(1));
+        result.mean = ct_empty_like(x, channels);
+        result.variance = ct_empty_like(x, channels);
+        result.rstd = ct_empty_like(x, channels);
+        if (!*count || !result.mean || !result.variance || !result.rstd ||
+            !ct_backend_of(x->device)->batch_norm_join(*count, result.mean, result.variance,
+                                                       result.rstd, parts, eps)) {
+            return none;
+        }
         result.y = ct_tensor_batch_norm_apply(x, axis, result.mean, result.rstd, weight, bias);
         if (!result.y) return none;
-        ct_escape(result.y);
-        ct_escape(result.mean);
-        ct_escape(result.variance);
-        ct_escape(result.rstd);
+        ct_escape_all(
+            (ct_tensor **const[]){count, &result.y, &result.mean, &result.variance, &result.rstd},
+            5);
         return result;
     }
     return none;
@@ -101,7 +74,7 @@ static bool add_over_ranks(ct_norm_grad own, ct_tensor **with_x, ct_tensor **alo
  * weight rstd sum(g x') / n for its weight and weight rstd sum(g) / n for its bias. */
 ct_norm_grad ct_batch_norm_over_ranks_grad(const ct_tensor *g, const ct_tensor *x, int axis,
                                            const ct_tensor *mean, const ct_tensor *rstd,
-                                           const ct_tensor *weight, int64_t count) {
+                                           const ct_tensor *weight, const ct_tensor *count) {
     ct_norm_grad none = {0};
     CT_SCOPE {
         const ct_tensor *factor = weight ? weight : ct_full(x->dtype, x->device, mean->shape, 1);
@@ -109,15 +82,13 @@ ct_norm_grad ct_batch_norm_over_ranks_grad(const ct_tensor *g, const ct_tensor *
             factor ? ct_tensor_batch_norm_grad(g, x, axis, mean, rstd, factor, false) : none;
         ct_tensor *with_x, *alone;
         if (!grad.x || !add_over_ranks(grad, &with_x, &alone)) return none;
-        ct_tensor *scale = ct_tensor_mul(factor, rstd);
-        scale = scale ? ct_tensor_scale(scale, 1 / (double)count) : NULL;
+        ct_tensor *n = ct_tensor_cast(count, x->dtype);
+        ct_tensor *scale = ct_tensor_div(ct_tensor_mul(factor, rstd), n);
         ct_tensor *rest = ct_tensor_batch_norm_apply(
             x, axis, mean, rstd, ct_tensor_mul(scale, with_x), ct_tensor_mul(scale, alone));
         if (!rest || !ct_tensor_add_to(grad.x, -1, rest)) return none;
         if (!weight) grad.weight = grad.bias = NULL;
-        ct_escape(grad.x);
-        ct_escape(grad.weight);
-        ct_escape(grad.bias);
+        ct_escape_all((ct_tensor **const[]){&grad.x, &grad.weight, &grad.bias}, 3);
         return grad;
     }
     return none;

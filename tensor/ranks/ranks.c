@@ -7,6 +7,7 @@
 
 #include "tensor/core/check.h"
 #include "tensor/core/error.h"
+#include "tensor/device/cuda_library.h"
 #include "tensor/device/library.h"
 #include "tensor/ranks/begun.h"
 #include "tensor/ranks/transport.h"
@@ -62,6 +63,8 @@ bool ct_ranks_start(void) {
 /* The others of a sum that was begun and not ended wait in it for this rank, which failed. */
 void ct_ranks_end(void) {
     if (transport && !ended && (ct_sums_are_begun() || !ct_ok())) transport->abort(1);
+    const ct_backend *cuda = ct_cuda_backend_if_open();
+    if (transport && cuda) cuda->ranks_end();
     if (transport && !ended) transport->end();
     ended = true;
     transport = NULL;

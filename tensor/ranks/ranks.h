@@ -4,10 +4,11 @@
  *
  * Without ct_ranks_start, or started alone, a process is rank 0 of 1, and the collectives below are
  * copies, on any device. Each of them is called by all ranks, in the same order, with tensors of
- * the same shape and dtype on the CPU, from the thread that called ct_ranks_start. Sums are in the
- * order of ranks, f32 in f64: the same bits on all ranks, whenever as many ranks compute. Results
- * belong to the innermost scope. NULL or false, with an error, for NULL, for what is not on the
- * CPU, of another dtype or not contiguous where that is asked, or if the ranks are not reached.
+ * the same shape, dtype and device, from the thread that called ct_ranks_start. Sums are the same
+ * bits on all ranks: on the CPU in the order of ranks, f32 in f64, whenever as many ranks compute;
+ * on cuda, where collectives are in turn with all else that is asked of it and wait for nothing, in
+ * NCCL's order. Results belong to the innermost scope. NULL or false, with an error, for NULL, for
+ * what is of another dtype or not contiguous where that is asked, or if the ranks are not reached.
  */
 #ifndef CT_RANKS_H
 #define CT_RANKS_H
@@ -24,7 +25,7 @@ bool ct_ranks_start(void);
 void ct_ranks_end(void);
 int ct_rank(void);              /* 0 to ct_ranks() - 1 */
 int ct_ranks(void);             /* 1 or more */
-int64_t ct_ranks_sent(void);    /* bytes that this rank sent to others so far */
+int64_t ct_ranks_sent(void);    /* bytes that this rank sent to others so far, by MPI */
 const char *ct_rank_host(void); /* the name of this rank's machine; "" without ct_ranks_start */
 
 /* ---- what a whole batch is ------------------------------------------------------------------- */
@@ -50,6 +51,9 @@ static inline void ct_restore_over_ranks(const bool *was) { ct_set_over_ranks(*w
 
 /* Waits until all ranks have come here. */
 bool ct_ranks_wait(void);
+/* Whether all say yes: for what all do or none, as running a capture with collectives in it. False
+ * with an error if they are not reached. */
+bool ct_ranks_agree(bool yes);
 /* x, contiguous f32, f64 or i64 of any shape, becomes the sum of all ranks' on each of them. */
 bool ct_tensor_all_reduce(ct_tensor *x);
 /* All ranks' x (B,..) of any dtype, one after the other: (N B,..). */

@@ -14,6 +14,10 @@ bool ct_transport_went_well(const char *op, const char *error);
  */
 void ct_add_up(ct_dtype dtype, const void *theirs, int64_t count, void *sum);
 
+/* ct_tensor_all_reduce of each, at once: contiguous, of elements that can be added, on one device
+ * that is not the CPU. There are several ranks. */
+bool ct_all_reduce_on_device(const char *op, ct_tensor *const *x, int count);
+
 /* Ends all ranks with a status, at once, where one of them cannot go on: the others may wait for
  * it. Returns where there is one rank. */
 void ct_ranks_abort(int status);

@@ -13,6 +13,13 @@ START_TEST(as_many_ranks_as_were_started) {
 }
 END_TEST
 
+START_TEST(ranks_agree_where_all_do) {
+    ck_assert(ct_ranks_agree(true));
+    for (int r = 0; r < ct_ranks(); r++) ck_assert(!ct_ranks_agree(ct_rank() != r));
+    assert_no_error();
+}
+END_TEST
+
 /* ---- collectives ------------------------------------------------------------------------------
  */
 
@@ -26,32 +33,41 @@ static ct_tensor *own_values(ct_dtype dtype, int64_t count) {
     double *at = ct_data(x);
     for (int64_t i = 0; i < count; i++) at[i] = value(ct_rank(), i);
     if (dtype == CT_I64) ct_tensor_scale_in_place(x, 1000);
-    return ct_tensor_cast(x, dtype);
+    return ct_tensor_to_device(ct_tensor_cast(x, dtype), test_device());
 }
 
-/* The sum in the order of ranks, in f64, of element i. */
-static double summed(ct_dtype dtype, int64_t i) {
-    double sum = 0;
+static ct_tensor *on_host(const ct_tensor *x) { return ct_tensor_to_device(x, CT_CPU); }
+
+/* Whether `got` is the sum of elements i: on the CPU that in the order of ranks, in f64, elsewhere
+ * in any order, each addition rounded. */
+static bool is_sum(ct_dtype dtype, double got, int64_t i) {
+    double sum = 0, size = 0;
     for (int r = 0; r < ct_ranks(); r++) {
         double v = value(r, i);
-        sum += dtype == CT_F32 ? (double)(float)v : dtype == CT_I64 ? trunc(1000 * v) : v;
+        v = dtype == CT_F32 ? (double)(float)v : dtype == CT_I64 ? trunc(1000 * v) : v;
+        sum += v;
+        size += fabs(v);
     }
-    return dtype == CT_F32 ? (double)(float)sum : sum;
+    if (dtype == CT_F32) sum = (double)(float)sum;
+    double rounding = dtype == CT_F32 ? 0x1p-23 : dtype == CT_F64 ? 0x1p-52 : 0;
+    if (test_device() == CT_CPU) rounding = 0;
+    return fabs(got - sum) <= ct_ranks() * rounding * size;
 }
 
 static const ct_dtype added[] = {CT_F32, CT_F64, CT_I64};
 /* few and many, no multiples of ranks, and more than one message takes */
 static const int64_t counts[] = {0, 1, 7, 600, 10007, 9000001};
 
-START_TEST(sums_are_in_the_order_of_ranks_to_the_bit) {
+START_TEST(sums_are_of_all_ranks) {
     for (size_t d = 0; d < 3; d++) {
         for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
             CT_SCOPE {
                 ct_tensor *x = own_values(added[d], counts[c]);
-                ck_assert(ct_tensor_all_reduce(x));
+                ck_assert_msg(ct_tensor_all_reduce(x), "%s", ct_error());
+                x = on_host(x);
                 int64_t wrong = 0, step = counts[c] > 100000 ? 997 : 1;
                 for (int64_t i = 0; i < counts[c]; i += step)
-                    wrong += ct_get(x, i) != summed(added[d], i);
+                    wrong += !is_sum(added[d], ct_get(x, i), i);
                 ck_assert_int_eq(wrong, 0);
             }
         }
@@ -65,11 +81,11 @@ START_TEST(rows_are_gathered_in_the_order_of_ranks) {
         for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
             CT_SCOPE {
                 int64_t count = counts[c];
-                ct_tensor *all = ct_tensor_all_gather(own_values(dtypes[d], count));
+                ct_tensor *all = on_host(ct_tensor_all_gather(own_values(dtypes[d], count)));
                 assert_no_error();
                 ck_assert_int_eq(ct_count(all), count * ct_ranks());
                 int64_t wrong = 0, step = count > 100000 ? 99991 : 1;
-                ct_tensor *mine = own_part(all), *own = own_values(dtypes[d], count);
+                ct_tensor *mine = own_part(all), *own = on_host(own_values(dtypes[d], count));
                 for (int64_t i = 0; i < count; i += step)
                     wrong += ct_get(mine, i) != ct_get(own, i);
                 for (int64_t i = 0; dtypes[d] == CT_F64 && i < ct_count(all); i += step)
@@ -86,11 +102,11 @@ START_TEST(a_sum_is_scattered_by_rows) {
         CT_SCOPE {
             int64_t rows = 5, width = 3, count = rows * width * ct_ranks();
             ct_tensor *x = ct_tensor_reshape(own_values(added[d], count), CT_SHAPE(-1, width));
-            ct_tensor *part = ct_tensor_reduce_scatter(x);
+            ct_tensor *part = on_host(ct_tensor_reduce_scatter(x));
             assert_no_error();
             ck_assert_int_eq(ct_dim(part, 0), rows);
             for (int64_t i = 0; i < rows * width; i++)
-                ck_assert(ct_get(part, i) == summed(added[d], ct_rank() * rows * width + i));
+                ck_assert(is_sum(added[d], ct_get(part, i), ct_rank() * rows * width + i));
         }
     }
 }
@@ -109,18 +125,18 @@ END_TEST
 
 START_TEST(what_cannot_be_shared_is_an_error_on_each) {
     CT_SCOPE {
-        ck_assert(!ct_tensor_all_reduce(ct_zeros(CT_U8, CT_CPU, CT_SHAPE(2))));
+        ck_assert(!ct_tensor_all_reduce(ct_zeros(CT_U8, test_device(), CT_SHAPE(2))));
         assert_error("all_reduce: expected f32, f64 or i64, got u8 (2)");
         ck_assert(!ct_tensor_all_reduce(
-            ct_tensor_transpose(ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2, 3)), 0, 1)));
+            ct_tensor_transpose(ct_zeros(CT_F32, test_device(), CT_SHAPE(2, 3)), 0, 1)));
         assert_error("is not contiguous");
-        ck_assert_ptr_null(ct_tensor_all_gather(ct_scalar(CT_F32, CT_CPU, 1)));
+        ck_assert_ptr_null(ct_tensor_all_gather(ct_scalar(CT_F32, test_device(), 1)));
         assert_error("has no rows");
-        ck_assert(!ct_tensor_broadcast(ct_zeros(CT_F32, CT_CPU, CT_SHAPE(2)), ct_ranks()));
+        ck_assert(!ct_tensor_broadcast(ct_zeros(CT_F32, test_device(), CT_SHAPE(2)), ct_ranks()));
         assert_error("broadcast: from rank");
         if (ct_ranks() == 1) continue;
         ck_assert_ptr_null(
-            ct_tensor_reduce_scatter(ct_zeros(CT_F32, CT_CPU, CT_SHAPE(ct_ranks() + 1))));
+            ct_tensor_reduce_scatter(ct_zeros(CT_F32, test_device(), CT_SHAPE(ct_ranks() + 1))));
         assert_error("no multiple of");
     }
 }
@@ -175,9 +191,10 @@ START_TEST(a_rank_draws_its_rows_of_the_wholes) {
         CT_SCOPE {
             ct_rng one = ct_rng_create(3, 4), many = one;
             one.offset = many.offset = 11;
-            ct_tensor *whole = f(&one, "x", dtype, CT_CPU, CT_SHAPE(rows * ct_ranks(), width));
+            ct_tensor *whole =
+                f(&one, "x", dtype, test_device(), CT_SHAPE(rows * ct_ranks(), width));
             ct_tensor *mine = NULL;
-            CT_OVER_RANKS { mine = f(&many, "x", dtype, CT_CPU, CT_SHAPE(rows, width)); }
+            CT_OVER_RANKS { mine = f(&many, "x", dtype, test_device(), CT_SHAPE(rows, width)); }
             assert_close(mine, own_part(whole), 0, 0, "drawn");
             ck_assert(one.offset == many.offset);
         }
@@ -209,7 +226,7 @@ static ct_module *norm_of(int64_t channels, ct_dtype dtype) {
     ct_rng rng = ct_rng_create(8, 0);
     ct_init_normal(ct_module_tensor(norm, "weight"), 1, 0.5, &rng);
     ct_init_normal(ct_module_tensor(norm, "bias"), 0, 0.5, &rng);
-    ck_assert(ct_module_to_dtype(norm, dtype));
+    ck_assert(ct_module_to_dtype(norm, dtype) && ct_module_to_device(norm, test_device()));
     return norm;
 }
 
@@ -245,10 +262,11 @@ static void check_norm(norm_function *f, ct_dtype dtype, ct_shape inner, double 
         ct_rng rng = ct_rng_create(7, 0);
         ct_shape shape = inner;
         shape.dim[0] = rows_before(ct_ranks());
-        ct_tensor *all_x = ct_random_normal(&rng, "x", dtype, CT_CPU, shape);
-        ct_tensor *all_w = ct_random_uniform(&rng, "w", dtype, CT_CPU, shape);
-        ct_tensor *u = ct_random_uniform(&rng, "m", dtype, CT_CPU, CT_SHAPE(shape.dim[0], 1));
-        ct_tensor *all_mask = ct_tensor_compare(CT_COMPARE_less, u, ct_scalar(dtype, CT_CPU, 0.7));
+        ct_tensor *all_x = ct_random_normal(&rng, "x", dtype, test_device(), shape);
+        ct_tensor *all_w = ct_random_uniform(&rng, "w", dtype, test_device(), shape);
+        ct_device device = test_device();
+        ct_tensor *u = ct_random_uniform(&rng, "m", dtype, device, CT_SHAPE(shape.dim[0], 1));
+        ct_tensor *all_mask = ct_tensor_compare(CT_COMPARE_less, u, ct_scalar(dtype, device, 0.7));
         ct_module *whole = norm_of(inner.dim[1], dtype), *mine = norm_of(inner.dim[1], dtype);
         ct_tensor *x = ct_require_grad(ct_tensor_copy(all_x));
         ct_tensor *y = f(whole, x, all_mask);
@@ -285,9 +303,11 @@ START_TEST(gradients_are_added_up_before_a_step) {
     CT_SCOPE {
         ct_seed(3);
         ct_module *net = ct_linear_create(4, 2, true);
+        ck_assert(ct_module_to_device(net, test_device()));
         ct_optimizer *sgd = ct_sgd_create(net, NULL);
         ct_tensor *weight = ct_module_tensor(net, "weight");
-        ck_assert(ct_set_grad(weight, ct_full(CT_F32, CT_CPU, CT_SHAPE(2, 4), ct_rank() + 1)));
+        ck_assert(
+            ct_set_grad(weight, ct_full(CT_F32, test_device(), CT_SHAPE(2, 4), ct_rank() + 1)));
         ck_assert(ct_optimizer_all_reduce(sgd));
         double sum = ct_ranks() * (ct_ranks() + 1) / 2.0;
         for (int64_t i = 0; i < 8; i++) ck_assert(ct_get(ct_grad(weight), i) == sum);
@@ -298,10 +318,10 @@ START_TEST(gradients_are_added_up_before_a_step) {
 }
 END_TEST
 
-RANKS_MAIN("ranks", {as_many_ranks_as_were_started, 1},
-           {sums_are_in_the_order_of_ranks_to_the_bit, 1},
-           {rows_are_gathered_in_the_order_of_ranks, 1}, {a_sum_is_scattered_by_rows, 1},
-           {a_tensor_is_sent_to_all, 1}, {what_cannot_be_shared_is_an_error_on_each, 1},
+RANKS_MAIN("ranks", {as_many_ranks_as_were_started, 1}, {ranks_agree_where_all_do, 1},
+           {sums_are_of_all_ranks, 1}, {rows_are_gathered_in_the_order_of_ranks, 1},
+           {a_sum_is_scattered_by_rows, 1}, {a_tensor_is_sent_to_all, 1},
+           {what_cannot_be_shared_is_an_error_on_each, 1},
            {gradients_of_what_is_gathered_are_the_whole_losss, 1},
            {gradients_of_what_is_added_are_the_whole_losss, 1},
            {a_rank_draws_its_rows_of_the_wholes, 1}, {batch_norm_is_over_all_ranks, 1},

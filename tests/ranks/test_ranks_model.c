@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Training steps of N ranks with B/N rows each, against those of one with B rows: every rank
- * computes both. */
+/* Training steps of N ranks with B/N rows each, on the device that is tested, against those of one
+ * with B rows on the CPU: every rank computes both. */
 #include "tests/ranks/ranks_test.h"
 
 #include "tests/models/model_fixture.h"
@@ -56,16 +56,20 @@ static ct_batch whole_batch(ct_dtype dtype, int step) {
     };
 }
 
+static ct_tensor *own_rows(const ct_tensor *whole) {
+    return ct_tensor_to_device(ct_tensor_contiguous(own_part(whole)), test_device());
+}
+
 static ct_batch own_batch(const ct_batch *whole) {
-    return (ct_batch){.images = ct_tensor_contiguous(own_part(whole->images)),
-                      .words = ct_tensor_contiguous(own_part(whole->words)),
-                      .lengths = ct_tensor_contiguous(own_part(whole->lengths)),
-                      .classes = ct_tensor_contiguous(own_part(whole->classes))};
+    return (ct_batch){.images = own_rows(whole->images),
+                      .words = own_rows(whole->words),
+                      .lengths = own_rows(whole->lengths),
+                      .classes = own_rows(whole->classes)};
 }
 
 /* With two ranks as many as rounding needs to grow; of others, which take longer together than
- * there are processors for, some of either phase. */
-static int steps(void) { return ct_ranks() == 2 ? 20 : 4; }
+ * there are processors for, some of either phase; under the shim one of each. */
+static int steps(void) { return test_device() != CT_CPU ? 2 : ct_ranks() == 2 ? 20 : 4; }
 
 typedef struct {
     ct_model *model;
@@ -80,7 +84,7 @@ static bool shake(void *context, const char *name, ct_tensor *tensor, bool buffe
     return ct_init_uniform(tensor, 0.2, 0.8, context);
 }
 
-static training training_of(const char *text, ct_dtype dtype) {
+static training training_of(const char *text, ct_dtype dtype, ct_device device) {
     ct_seed(5);
     training t = {fixture_model(text, sizes), NULL, ct_rng_create(2, 1),
                   strstr(text, "preset = released") != NULL};
@@ -89,6 +93,7 @@ static training training_of(const char *text, ct_dtype dtype) {
     ct_rng rng = ct_rng_create(6, 0);
     ck_assert(ct_module_to_dtype(module, dtype));
     ck_assert(ct_module_visit(module, shake, &rng));
+    ck_assert(ct_module_to_device(module, device));
     /* not Adam: of a gradient that is rounding noise it makes a whole step */
     ct_sgd_options options = ct_sgd_defaults();
     options.momentum = 0.9;
@@ -191,8 +196,8 @@ static void compare_step(training *shared, training *alone, int step) {
 }
 
 START_TEST(ranks_train_as_one_does) {
-    training shared = training_of(descriptions[_i], CT_F64);
-    training alone = training_of(descriptions[_i], CT_F64);
+    training shared = training_of(descriptions[_i], CT_F64, test_device());
+    training alone = training_of(descriptions[_i], CT_F64, CT_CPU);
     for (int step = 0; step < steps(); step++) {
         compare_step(&shared, &alone, step);
     }
@@ -214,6 +219,7 @@ static bool add_distance(void *context, const char *name, ct_tensor *tensor, boo
     CT_SCOPE {
         ct_tensor *a = ct_tensor_copy(ct_grad(tensor)), *b = ct_grad(other);
         if (d->shares && strncmp(name, "decoder.", 8) == 0) ck_assert(ct_tensor_all_reduce(a));
+        a = ct_tensor_to_device(a, CT_CPU);
         for (int64_t i = 0; i < ct_count(b); i++) {
             d->distance += pow(ct_get(a, i) - ct_get(b, i), 2);
             d->size += pow(ct_get(b, i), 2);
@@ -226,8 +232,8 @@ static bool add_distance(void *context, const char *name, ct_tensor *tensor, boo
  * to; of the gradient, single elements of which are mostly rounding, the distance, in parts of its
  * length: a share that is missing would be some tenths. */
 START_TEST(ranks_step_as_one_does_in_f32) {
-    training shared = training_of(descriptions[_i], CT_F32);
-    training alone = training_of(descriptions[_i], CT_F32);
+    training shared = training_of(descriptions[_i], CT_F32, test_device());
+    training alone = training_of(descriptions[_i], CT_F32, CT_CPU);
     CT_SCOPE {
         ct_batch whole = whole_batch(CT_F32, 0), own = own_batch(&whole);
         ct_losses apart = losses_of(&alone, &whole, 0), together = {0};
@@ -246,11 +252,11 @@ END_TEST
 
 /* Modules that are run again in backward do their collectives again, on all ranks alike. */
 START_TEST(ranks_run_modules_again_alike) {
-    training shared = training_of(descriptions[0], CT_F64);
-    training alone = training_of(descriptions[0], CT_F64);
+    training shared = training_of(descriptions[0], CT_F64, test_device());
+    training alone = training_of(descriptions[0], CT_F64, CT_CPU);
     ck_assert(ct_model_checkpoint(shared.model, "gcn"));
     ck_assert(ct_model_checkpoint(shared.model, "decoder"));
-    for (int step = 0; step < 3; step++) {
+    for (int step = 0; step < steps() && step < 3; step++) {
         compare_step(&shared, &alone, step);
     }
     training_end(&shared);
@@ -260,11 +266,72 @@ END_TEST
 
 /* Each rank ranks its own rows alone: in the phase of sums, and in the other. */
 START_TEST(ranks_that_rank_their_own_rows_train_as_one_does) {
-    training shared = training_of(descriptions[_i], CT_F64);
-    training alone = training_of(descriptions[_i], CT_F64);
+    training shared = training_of(descriptions[_i], CT_F64, test_device());
+    training alone = training_of(descriptions[_i], CT_F64, CT_CPU);
     ck_assert(ct_model_local_loss(shared.model, true));
     const int step[] = {0, steps() - 2, steps() - 1};
     for (int k = 0; k < 3; k++) compare_step(&shared, &alone, step[k]);
+    training_end(&shared);
+    training_end(&alone);
+}
+END_TEST
+
+/* ---- recorded steps -------------------------------------------------------------------------- */
+
+/* What the device is told of a step. */
+static bool compute(training *t, const ct_batch *batch) {
+    bool done = false;
+    CT_SCOPE CT_OVER_RANKS {
+        ct_losses losses = ct_model_losses(t->model, batch, 1, &t->rng);
+        done = ct_backward(losses.term[CT_LOSS_TOTAL]) && ct_optimizer_all_reduce(t->optimizer) &&
+               ct_optimizer_update(t->optimizer);
+    }
+    return done;
+}
+
+/* The first as it comes, the second recorded, which is run then and for the others. */
+static void take(training *t, const ct_batch *batch, int step, ct_capture **recorded) {
+    ck_assert(ct_optimizer_prepare(t->optimizer));
+    if (step == 0) {
+        ck_assert_msg(compute(t, batch), "%s", ct_error());
+    } else {
+        if (!*recorded) {
+            ck_assert(ct_capture_begin(test_device(), &t->rng));
+            compute(t, batch);
+            *recorded = ct_capture_end();
+            ck_assert_msg(*recorded != NULL, "%s", ct_error());
+        }
+        ck_assert_msg(ct_capture_run(*recorded, &t->rng), "%s", ct_error());
+    }
+    ct_optimizer_count(t->optimizer);
+}
+
+static void copy_batch(const ct_batch *to, const ct_batch *from) {
+    ck_assert(ct_tensor_copy_to(to->images, from->images));
+    ck_assert(ct_tensor_copy_to(to->words, from->words));
+    ck_assert(ct_tensor_copy_to(to->lengths, from->lengths));
+    ck_assert(ct_tensor_copy_to(to->classes, from->classes));
+}
+
+START_TEST(ranks_repeat_recorded_steps) {
+    if (!ct_can_capture(test_device())) return;
+    training shared = training_of(descriptions[_i], CT_F64, test_device());
+    training alone = training_of(descriptions[_i], CT_F64, CT_CPU);
+    ct_capture *recorded = NULL;
+    CT_SCOPE {
+        ct_batch first = whole_batch(CT_F64, 0), input = own_batch(&first);
+        for (int step = 0; step < 3; step++) CT_SCOPE {
+                ct_batch whole = whole_batch(CT_F64, step), own = own_batch(&whole);
+                copy_batch(&input, &own);
+                take(&shared, &input, step, &recorded);
+                ct_losses losses = ct_model_losses(alone.model, &whole, 1, &alone.rng);
+                ck_assert(ct_backward(losses.term[CT_LOSS_TOTAL]));
+                ck_assert(ct_optimizer_step(alone.optimizer));
+                compare(&shared, &alone, false, 1e-10, 1e-13);
+                ck_assert(shared.rng.offset == alone.rng.offset);
+            }
+    }
+    ct_capture_destroy(recorded);
     training_end(&shared);
     training_end(&alone);
 }
@@ -274,4 +341,5 @@ enum { DESCRIPTIONS = sizeof descriptions / sizeof *descriptions };
 
 RANKS_MAIN("ranks model", {ranks_train_as_one_does, DESCRIPTIONS},
            {ranks_step_as_one_does_in_f32, DESCRIPTIONS}, {ranks_run_modules_again_alike, 1},
-           {ranks_that_rank_their_own_rows_train_as_one_does, DESCRIPTIONS})
+           {ranks_that_rank_their_own_rows_train_as_one_does, DESCRIPTIONS},
+           {ranks_repeat_recorded_steps, DESCRIPTIONS})

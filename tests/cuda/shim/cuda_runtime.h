@@ -6,8 +6,8 @@
  * Only what the kernels use is here.
  *
  * CT_SHIM_ORDER: order in which threads and blocks run: forward (default), reversed, or a number,
- * the seed of a shuffle. CT_SHIM_MEMORY: MiB of the device (default 4096). CT_SHIM_LOG: file to
- * which the names of launched kernels are added.
+ * the seed of a shuffle. CT_SHIM_MEMORY: MiB of the device (default 4096). CT_SHIM_DEVICES: how
+ * many there are (default 1). CT_SHIM_LOG: file to which the names of launched kernels are added.
  */
 #ifndef CT_SHIM_CUDA_RUNTIME_H
 #define CT_SHIM_CUDA_RUNTIME_H
@@ -205,7 +205,10 @@ typedef enum {
     cudaErrorInvalidValue = 1,
     cudaErrorMemoryAllocation = 2,
     cudaErrorInvalidConfiguration = 9,
+    cudaErrorInvalidDevice = 101,
+    cudaErrorInvalidResourceHandle = 400,
     cudaErrorIllegalState = 401,
+    cudaErrorNotReady = 600,
     cudaErrorNotSupported = 801,
     cudaErrorStreamCaptureUnsupported = 900,
     cudaErrorStreamCaptureInvalidated = 901,
@@ -217,8 +220,12 @@ typedef enum {
     cudaMemcpyDeviceToDevice = 3,
 } cudaMemcpyKind;
 typedef struct {
+    char bytes[16];
+} cudaUUID_t;
+typedef struct {
     char name[256];
     int major, minor, multiProcessorCount;
+    cudaUUID_t uuid;
 } cudaDeviceProp;
 typedef enum {
     cudaMemPoolAttrReleaseThreshold = 4,
@@ -239,6 +246,7 @@ const char *cudaGetErrorName(cudaError_t status);
 cudaError_t cudaGetLastError(void);
 cudaError_t cudaGetDeviceCount(int *count);
 cudaError_t cudaGetDevice(int *device);
+cudaError_t cudaSetDevice(int device);
 cudaError_t cudaRuntimeGetVersion(int *version);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device);
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int device);
@@ -248,6 +256,7 @@ cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, size_t bytes);
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamQuery(cudaStream_t stream);
 cudaError_t cudaMallocAsync(void **data, size_t bytes, cudaStream_t stream);
 cudaError_t cudaFreeAsync(void *data, cudaStream_t stream);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
@@ -291,11 +300,18 @@ typedef struct {
     unsigned numAttrs;
 } cudaLaunchConfig_t;
 
+/* Also for NCCL's stand-in, which is a library of its own. */
+#define CT_SHIM_SEEN __attribute__((visibility("default")))
+
 /* Does what the stream is told: now, or, while it is captured, when the graph is launched. */
-cudaError_t ct_shim_do(std::function<cudaError_t()> operation);
+CT_SHIM_SEEN cudaError_t ct_shim_do(std::function<cudaError_t()> operation);
+/* Whether a graph is what does it. */
+CT_SHIM_SEEN bool ct_shim_runs_graph(void);
 /* cudaErrorStreamCaptureUnsupported, and the capture is spoiled, while there is one: for what
  * cannot be recorded. */
-cudaError_t ct_shim_cannot_record(void);
+CT_SHIM_SEEN cudaError_t ct_shim_cannot_record(void);
+/* The stream is as if what it was told never ended, or no more so. */
+CT_SHIM_SEEN void ct_shim_stall(bool stalled);
 
 /* Calls run() as each thread of the grid. */
 cudaError_t ct_shim_launch(const cudaLaunchConfig_t *config, const void *kernel,
@@ -310,7 +326,7 @@ static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, v
 }
 
 /* The host's access to device memory, under the address sanitizer: not but between these. */
-void ct_shim_device_begin(void);
-void ct_shim_device_end(void);
+CT_SHIM_SEEN void ct_shim_device_begin(void);
+CT_SHIM_SEEN void ct_shim_device_end(void);
 
 #endif

@@ -173,13 +173,19 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t runnable, cudaStream_t) {
     return ct_shim_reserve_for_graphs(runnable->of->most) ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 
+static bool runs_graph;
+
+bool ct_shim_runs_graph(void) { return runs_graph; }
+
 cudaError_t cudaGraphLaunch(cudaGraphExec_t runnable, cudaStream_t stream) {
     cudaError_t status = cudaGraphUpload(runnable, stream);
     if (status != cudaSuccess) return status;
+    runs_graph = true;
     for (const auto &operation : runnable->of->operations) {
-        if ((status = operation()) != cudaSuccess) return status;
+        if ((status = operation()) != cudaSuccess) break;
     }
-    return cudaSuccess;
+    runs_graph = false;
+    return status;
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t runnable) {

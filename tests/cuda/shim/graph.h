@@ -14,6 +14,8 @@
 
 /* streams.cpp: true if the stream is not the first: its work waits for somebody to wait for it. */
 bool ct_shim_postpone(cudaStream_t stream, std::function<cudaError_t()> operation);
+/* streams.cpp: whether the first stream's device is the running thread's. */
+bool ct_shim_on_device(void);
 
 /* graph.cpp: true if the stream is captured; whether that was recorded, *status says. */
 bool ct_shim_record_malloc(void **data, size_t bytes, cudaError_t *status);

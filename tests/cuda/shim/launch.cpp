@@ -12,10 +12,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "cuda_runtime.h"
+#include "graph.h"
 
 #ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -359,6 +358,7 @@ static void write_log() {
 cudaError_t ct_shim_launch(const cudaLaunchConfig_t *config, const void *kernel,
                            std::function<void()> run) {
     if (!fits(config, kernel)) return cudaErrorInvalidConfiguration;
+    if (!ct_shim_on_device()) return cudaErrorInvalidResourceHandle;
     cudaLaunchConfig_t shape = *config;
     const char *name = ct_shim_kernel;
     return ct_shim_do([shape, name, run = std::move(run)] {

@@ -2,6 +2,7 @@
 /* The device of the shim: memory that only kernels and copies may touch, and the rest of the
  * runtime's functions that the backend calls. */
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unordered_map>
 
@@ -163,7 +164,10 @@ const char *cudaGetErrorName(cudaError_t status) {
     case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
     case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
     case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
+    case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
+    case cudaErrorInvalidResourceHandle: return "cudaErrorInvalidResourceHandle";
     case cudaErrorIllegalState: return "cudaErrorIllegalState";
+    case cudaErrorNotReady: return "cudaErrorNotReady";
     case cudaErrorNotSupported: return "cudaErrorNotSupported";
     case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
     case cudaErrorStreamCaptureInvalidated: return "cudaErrorStreamCaptureInvalidated";
@@ -178,6 +182,9 @@ const char *cudaGetErrorString(cudaError_t status) {
     case cudaErrorInvalidValue: return "invalid argument";
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
+    case cudaErrorInvalidDevice: return "invalid device ordinal";
+    case cudaErrorInvalidResourceHandle: return "invalid resource handle";
+    case cudaErrorNotReady: return "device not ready";
     case cudaErrorIllegalState: return "the operation cannot be performed in the present state";
     case cudaErrorNotSupported: return "operation not supported";
     case cudaErrorStreamCaptureUnsupported:
@@ -193,18 +200,29 @@ const char *cudaGetErrorString(cudaError_t status) {
 cudaError_t cudaGetLastError(void) { return cudaSuccess; }
 
 cudaError_t cudaGetDeviceCount(int *count) {
-    *count = 1;
+    const char *devices = getenv("CT_SHIM_DEVICES");
+    *count = devices && *devices ? atoi(devices) : 1;
     return cudaSuccess;
 }
 
+static thread_local int current;
+
 cudaError_t cudaGetDevice(int *device) {
-    *device = 0;
+    *device = current;
+    return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device) {
+    int count;
+    cudaGetDeviceCount(&count);
+    if (device < 0 || device >= count) return cudaErrorInvalidDevice;
+    current = device;
     return cudaSuccess;
 }
 
 /* One processor: grids are small, so that kernels' loops over the rest run. */
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int) {
-    *properties = {"the host's shim", 0, 0, 1};
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device) {
+    *properties = {"the host's shim", 0, 0, 1, {{(char)device}}};
     return cudaSuccess;
 }
 
@@ -225,4 +243,16 @@ cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void *value)
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return ct_shim_cannot_record(); }
+static bool is_stalled;
+
+void ct_shim_stall(bool stalled) { is_stalled = stalled; }
+
+cudaError_t cudaStreamQuery(cudaStream_t) {
+    return is_stalled ? cudaErrorNotReady : ct_shim_cannot_record();
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+    if (!is_stalled) return ct_shim_cannot_record();
+    fprintf(stderr, "cuda shim: the host waits for a stream that never ends\n");
+    abort();
+}

@@ -21,14 +21,20 @@ struct ct_shim_event {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
+static int first_device = -1; /* the first stream's; -1: there is none */
+
 /* The first is the one that is captured; the others live as long as the program. */
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
-    static bool has_first;
     pthread_mutex_lock(&lock);
-    *stream = has_first ? new ct_shim_stream : nullptr;
-    has_first = true;
+    *stream = first_device < 0 ? nullptr : new ct_shim_stream;
+    if (first_device < 0) cudaGetDevice(&first_device);
     pthread_mutex_unlock(&lock);
     return cudaSuccess;
+}
+
+bool ct_shim_on_device(void) {
+    int device;
+    return cudaGetDevice(&device) == cudaSuccess && (first_device < 0 || device == first_device);
 }
 
 bool ct_shim_postpone(cudaStream_t stream, std::function<cudaError_t()> operation) {
