@@ -256,13 +256,14 @@ bool ct_file_write(const char *path, const void *data, size_t bytes) {
 }
 
 /* Grown by doubling: the size of a pipe is not known. */
-static char *read_stream(const char *path, FILE *stream, size_t *bytes) {
-    size_t used = 0, capacity = 4096;
+static char *read_stream(const char *path, FILE *stream, size_t most, size_t *bytes) {
+    size_t used = 0, capacity = most < 4096 ? most + 1 : 4096;
     char *text = malloc(capacity);
     while (text) {
         used += fread(text + used, 1, capacity - 1 - used, stream);
-        if (used < capacity - 1) break;
-        char *larger = realloc(text, capacity *= 2);
+        if (used < capacity - 1 || used == most) break;
+        capacity = capacity - 1 < most - (capacity - 1) ? capacity * 2 : most + 1;
+        char *larger = realloc(text, capacity);
         if (!larger) free(text);
         text = larger;
     }
@@ -278,13 +279,17 @@ static char *read_stream(const char *path, FILE *stream, size_t *bytes) {
 }
 
 char *ct_file_read(const char *path, size_t *bytes) {
+    return ct_file_read_start(path, SIZE_MAX - 1, bytes);
+}
+
+char *ct_file_read_start(const char *path, size_t most, size_t *bytes) {
     if (!path) return ct_fail("read: the path is NULL");
     FILE *stream = fopen(path, "rbe");
     if (!stream) {
         fail_path(path, "cannot open");
         return NULL;
     }
-    char *text = read_stream(path, stream, bytes);
+    char *text = read_stream(path, stream, most, bytes);
     fclose(stream);
     return text;
 }

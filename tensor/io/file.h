@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files underneath the formats: mapped for reading, atomically replaced on writing. Internal to
- * tensor/. Every failure is an error "path: what".
+/* Files underneath the formats: mapped for reading, atomically replaced on writing. Internal, for
+ * all layers. Every failure is an error "path: what".
  */
 #ifndef CT_FILE_H
 #define CT_FILE_H
@@ -20,6 +20,9 @@ void ct_mapping_release(void *mapping); /* a ct_mapping; void for ct_from_memory
 /* Elements from byte `offset`, which the caller has checked to lie inside: on the mapping itself if
  * they are aligned for their dtype, else a copy. */
 ct_tensor *ct_mapping_tensor(ct_mapping *mapping, size_t offset, ct_dtype dtype, ct_shape shape);
+
+/* ct_file_read of a file's first `most` bytes at most: no more is read, whatever the file is. */
+char *ct_file_read_start(const char *path, size_t most, size_t *bytes);
 
 /* Whether an open file is the one at a path (1), which another or none may be (0) meanwhile; -1,
  * with errno, if that cannot be told. */

@@ -28,6 +28,27 @@ START_TEST(reading_ends_with_nul) {
 }
 END_TEST
 
+START_TEST(no_more_is_read_than_is_asked_for) {
+    enum { SIZE = 10000 };
+    static char data[SIZE];
+    const char *path = in_test_folder("long");
+    for (int i = 0; i < SIZE; i++) data[i] = (char)('a' + i % 26);
+    ck_assert(ct_file_write(path, data, SIZE));
+    static const size_t most[] = {0, 1, 4095, 4096, 4097, 9999, 10000, 10001, SIZE_MAX - 1};
+    for (size_t i = 0; i < sizeof most / sizeof *most; i++) {
+        size_t bytes = 0, expected = most[i] < SIZE ? most[i] : SIZE;
+        char *text = ct_file_read_start(path, most[i], &bytes);
+        ck_assert_uint_eq(bytes, expected);
+        ck_assert_mem_eq(text, data, expected);
+        ck_assert_int_eq(text[expected], '\0');
+        free(text);
+    }
+    char *endless = ct_file_read_start("/dev/zero", 5000, NULL);
+    ck_assert_ptr_nonnull(endless);
+    free(endless);
+}
+END_TEST
+
 START_TEST(failures_name_path_and_reason) {
     const char *missing = in_test_folder("none/x");
     ck_assert(!ct_file_write(missing, "x", 1));
@@ -204,8 +225,8 @@ START_TEST(names_files_of_another_kind) {
 }
 END_TEST
 
-TEST_MAIN("file", writes_and_reads_back, reading_ends_with_nul, failures_name_path_and_reason,
-          what_is_no_file_is_not_replaced, a_full_disk_keeps_the_old_file,
-          a_symbolic_link_stays_one, what_a_killed_writer_left_is_taken_over,
-          two_writers_of_one_file_are_refused, a_kill_at_any_instant_leaves_a_whole_file,
-          names_files_of_another_kind)
+TEST_MAIN("file", writes_and_reads_back, reading_ends_with_nul, no_more_is_read_than_is_asked_for,
+          failures_name_path_and_reason, what_is_no_file_is_not_replaced,
+          a_full_disk_keeps_the_old_file, a_symbolic_link_stays_one,
+          what_a_killed_writer_left_is_taken_over, two_writers_of_one_file_are_refused,
+          a_kill_at_any_instant_leaves_a_whole_file, names_files_of_another_kind)

@@ -210,6 +210,27 @@ START_TEST(names_what_cannot_be_read) {
 }
 END_TEST
 
+START_TEST(reads_no_more_than_a_picture_may_have) {
+    const char *path = in_test_folder("huge.jpg");
+    ct_picture picture;
+    size_t size;
+    put_file(path, "\xff\xd8\xff", 3);
+    ck_assert_int_eq(truncate(path, 1LL << 40), 0);
+    ck_assert(!ct_picture_read(path, 100, &picture));
+    assert_error("huge.jpg: larger than 256 MiB, what is read of a picture at most");
+    ck_assert_ptr_null(ct_picture_bytes(path, &size));
+    assert_error("huge.jpg: larger than 256 MiB, what is read of a picture at most");
+    ck_assert(!ct_picture_read("/dev/zero", 100, &picture));
+    assert_error("/dev/zero: larger than 256 MiB");
+    ct_picture_view view = ct_picture_view_defaults(8);
+    static float out[3 * 8 * 8];
+    const char *paths[] = {path};
+    bool broken[1];
+    ck_assert(ct_pictures_load(paths, 1, 1, &view, NULL, broken, out));
+    ck_assert(broken[0]); /* it can be left out as others that are none */
+}
+END_TEST
+
 /* The libraries below write to the standard error stream if they are let. */
 START_TEST(prints_nothing) {
     fflush(stderr);
@@ -227,4 +248,5 @@ END_TEST
 
 TEST_MAIN("picture files", says_what_a_file_is_instead, refuses_bombs_before_they_go_off,
           refuses_what_is_cut_short, survives_damage, passes_over_what_has_no_part_in_the_pixels,
-          tells_the_kind_by_content, names_what_cannot_be_read, prints_nothing)
+          tells_the_kind_by_content, names_what_cannot_be_read,
+          reads_no_more_than_a_picture_may_have, prints_nothing)

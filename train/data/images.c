@@ -230,7 +230,7 @@ bool ct_images_distinct(const ct_images *images, ct_distinct *distinct) {
 
 static bool hash_picture(const char *path, uint64_t *hash) {
     size_t bytes = 0;
-    char *data = ct_file_read(path, &bytes);
+    char *data = ct_picture_bytes(path, &bytes);
     if (data) *hash = ct_hash_words(*hash, data, bytes);
     free(data);
     return data != NULL;

@@ -26,6 +26,10 @@ typedef struct {
 /* How many pixels a file may say it has, by default: where Pillow takes one for a decompression
  * bomb. Asked before anything is allocated for them. */
 enum { CT_PICTURE_MOST_PIXELS = 178956970 };
+/* How many bytes a file may have: no more is read of one that lies in a picture's place. */
+enum { CT_PICTURE_MOST_BYTES = 256 << 20 };
+/* A file's bytes as they are, from malloc; NULL and an error if it cannot be read or is larger. */
+char *ct_picture_bytes(const char *path, size_t *size);
 
 /* Of the file `path`, upright as EXIF's orientation says, or a JPEG's XMP. On an error false, and
  * *picture is empty; else the caller's, for ct_picture_free. */

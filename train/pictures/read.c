@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "tensor/core/check.h"
+#include "tensor/io/file.h"
 #include "train/pictures/decode.h"
 
 enum { MOST_SIDE = 65535 };
@@ -80,10 +81,25 @@ static bool decode(ct_picture_source *source, ct_picture *picture) {
     return false;
 }
 
+static bool is_small_enough(ct_picture_source *source) {
+    return source->size <= CT_PICTURE_MOST_BYTES ||
+           ct_picture_broken(source, "larger than %d MiB, what is read of a picture at most",
+                             CT_PICTURE_MOST_BYTES >> 20);
+}
+
+char *ct_picture_bytes(const char *path, size_t *size) {
+    ct_picture_source source = {.name = path};
+    char *bytes = ct_file_read_start(path, CT_PICTURE_MOST_BYTES + 1, &source.size);
+    *size = source.size;
+    if (!bytes || is_small_enough(&source)) return bytes;
+    free(bytes);
+    return NULL;
+}
+
 bool ct_picture_read_source(ct_picture_source *source, ct_picture *picture) {
-    char *bytes = ct_file_read(source->name, &source->size);
+    char *bytes = ct_file_read_start(source->name, CT_PICTURE_MOST_BYTES + 1, &source->size);
     source->bytes = (const uint8_t *)bytes;
-    bool done = bytes && decode(source, picture);
+    bool done = bytes && is_small_enough(source) && decode(source, picture);
     free(bytes);
     source->bytes = NULL;
     return done;
