@@ -7,6 +7,7 @@
 
 #include "models/backbones.h"
 #include "tests/train/job.h"
+#include "tests/train/on_terminal.h"
 
 enum { SIDE = 32 };
 
@@ -271,6 +272,27 @@ START_TEST(features_that_another_computes_are_waited_for) {
 }
 END_TEST
 
+/* How far they are is drawn as progress is: not with --quiet, nor where a terminal cannot. */
+START_TEST(computing_features_is_drawn_where_progress_is) {
+    char *folder = frozen_experiment(), clear[512];
+    static const char options[] = "--set train.epochs=1";
+    snprintf(clear, sizeof clear, "rm -r %s/data/cache", folder);
+    const char *output = on_terminal(folder, 100, "xterm", NULL, options);
+    assert_said(output, "\rtrain: 24 of 24 pictures  [####################]\033[K");
+    assert_said(output, "\r\033[Ktrain: features of 24 pictures computed, ");
+    ck_assert_int_eq(system(clear), 0);
+    output = on_terminal(folder, 100, "dumb", NULL, options);
+    assert_said(output, "train: features of 24 pictures computed, ");
+    assert_unsaid(output, "\033");
+    assert_unsaid(output, " of 24 pictures  ");
+    ck_assert_int_eq(system(clear), 0);
+    output = on_terminal(folder, 100, "xterm", NULL, "--set train.epochs=1 --quiet");
+    assert_unsaid(output, "\033");
+    assert_unsaid(output, " pictures");
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(a_network_without_its_file_is_refused) {
     char *folder = frozen_experiment();
     ck_assert_int_eq(unlink(in_folder(folder, "net.safetensors")), 0);
@@ -337,5 +359,6 @@ TEST_MAIN("photographs", trains_from_pictures_alone, changes_are_drawn_in_traini
           an_interrupted_run_goes_on_to_the_same_bits, broken_pictures_are_named_or_left_out,
           models_of_other_captions_are_not_ranked_together,
           features_of_a_frozen_network_are_computed_once,
-          features_that_another_computes_are_waited_for, a_network_without_its_file_is_refused,
+          features_that_another_computes_are_waited_for,
+          computing_features_is_drawn_where_progress_is, a_network_without_its_file_is_refused,
           pictures_of_no_split_are_asked_with_and_searched, a_model_of_features_takes_no_picture)

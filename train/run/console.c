@@ -172,6 +172,14 @@ void ct_console_progress_of_runs(int done, int all, const char *at_work, double 
     draw(&p);
 }
 
+void ct_console_progress_of_pictures(const char *split, int64_t done, int64_t all) {
+    if (!draws()) return;
+    pieces p = {.count = 0};
+    add(&p, 9, "%s: %lld of %lld pictures", split, (long long)done, (long long)all);
+    add_bar(&p, done, all);
+    draw(&p);
+}
+
 void ct_console_end_progress(void) {
     if (line_drawn) printf("\r\033[K");
     line_drawn = false;

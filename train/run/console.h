@@ -34,6 +34,8 @@ typedef struct {
 void ct_console_progress(const ct_console_step *step);
 /* The same of a sweep; seconds_left 0: not known. */
 void ct_console_progress_of_runs(int done, int all, const char *at_work, double seconds_left);
+/* The same of pictures of a split that are looked at before. */
+void ct_console_progress_of_pictures(const char *split, int64_t done, int64_t all);
 /* Takes that line away, so that what follows begins a line. */
 void ct_console_end_progress(void);
 

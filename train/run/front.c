@@ -151,10 +151,7 @@ static bool make_part(const ct_experiment *e, const ct_images *images, const cha
         int64_t left = count - at, block = left < AT_ONCE ? left : AT_ONCE;
         if (!add_block(e, images, first + at, block, writer)) break;
         p->done += block;
-        if (isatty(STDOUT_FILENO)) {
-            printf("\r%s: %" PRId64 " of %" PRId64 " pictures", p->split, p->done, p->all);
-            fflush(stdout);
-        }
+        ct_console_progress_of_pictures(p->split, p->done, p->all);
     }
     /* close says that rows are missing; the reason is the first error */
     return writer && ct_npy_close(writer) && ct_ok();
@@ -196,10 +193,11 @@ static int wait_for_others(const char *folder, const char *split) {
 
 static bool make_missing(const ct_experiment *e, const ct_split *split, const char *folder) {
     progress p = {.split = split->name, .all = split->images->count, .start = ct_profile_clock()};
-    if (!make_parts(e, split->images, folder, &p)) return false;
+    bool made = make_parts(e, split->images, folder, &p);
     double seconds = ct_profile_clock() - p.start;
+    ct_console_end_progress();
+    if (!made) return false;
     if (p.done == p.skipped) return true;
-    if (isatty(STDOUT_FILENO)) printf("\r\033[K");
     ct_console_line("%s: features of %" PRId64 " pictures computed, %.0f a second, and kept in %s",
                     p.split, p.done - p.skipped, (double)(p.done - p.skipped) / seconds, folder);
     return true;
