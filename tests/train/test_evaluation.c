@@ -86,6 +86,8 @@ START_TEST(judgments_that_are_refused) {
         {"[]", "expected {\"name\": \"...\""},
         {"{\"image_to_text\": {\"0\": [0]}}", "expected {\"name\": \"...\""},
         {"{\"name\": \"x\"}", "judges nothing"},
+        {"{\"name\": \"\", \"text_to_image\": {\"0\": [1]}}",
+         "expected a \"name\" that is not empty"},
         {"{\"name\": \"x\", \"image_to_text\": [1]}", "image_to_text: expected {\"QUERY\""},
         {"{\"name\": \"x\", \"image_to_text\": {\"3\": [0]}}",
          "image_to_text, \"3\": expected queries from 0 to 2"},

@@ -104,6 +104,7 @@ bool ct_judgments_read(ct_judgments *j, const char *path, int64_t images, int64_
     bool done = name || ct_fail_bool("%s: expected {\"name\": \"...\", \"image_to_text\": {...}, "
                                      "\"text_to_image\": {...}}",
                                      path);
+    if (done && !*name) done = ct_fail_bool("%s: expected a \"name\" that is not empty", path);
     if (done) j->name = strdup(name);
     done = done && members_are_known(root, path) &&
            (j->name || ct_fail_bool("%s: out of memory", path)) &&
