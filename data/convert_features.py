@@ -163,12 +163,20 @@ class Boxes:
         else:
             self.rows[rows] = boxes
 
-    def save(self, features: Path) -> str:
-        """Beside the features, as {split}_boxes.npy; what is to be said of it."""
+    @staticmethod
+    def path_beside(features: Path) -> Path | None:
+        """{split}_boxes.npy; none beside a file that is no split's."""
         end = "_ims.npy"
-        if self.rows is None or not features.name.endswith(end):
+        return features.with_name(features.name.removesuffix(end) + "_boxes.npy") if features.name.endswith(end) else None
+
+    def save(self, features: Path) -> str:
+        """Beside the features; what is to be said of it. Those of earlier features are gone by now."""
+        path = self.path_beside(features)
+        if path is None:
             return ""
-        path = features.with_name(features.name.removesuffix(end) + "_boxes.npy")
+        if self.rows is None:
+            common = path.with_name("boxes.npy")
+            return f"\n{common}: is taken for where these regions are, too: if they are not, remove it" if common.exists() else ""
         with feature_file.create(path, self.rows.shape) as out:
             for row, boxes in enumerate(self.rows):
                 out.write(row, boxes)
@@ -239,6 +247,9 @@ def convert(options: argparse.Namespace) -> str:
             if options.missing:
                 options.missing.write_text("".join(image + "\n" for image in missing), encoding="utf-8")
             raise ConversionError(missing_message(missing, len(rows), options, passed))
+        # before the features are there: boxes of others would be taken for theirs
+        if earlier := Boxes.path_beside(options.out):
+            earlier.unlink(missing_ok=True)
     said = (f"{options.out}: {images} images, {options.regions} x {options.width} {options.dtype}; of "
             f"{len(written) + repeated + others + passed.count} records {repeated} repeat an image (the first is "
             f"kept), {others} not asked for")

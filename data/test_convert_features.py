@@ -70,8 +70,15 @@ class Features(Scratch):
         line = line_of("9", self.images["9"]).split("\t")
         line[4] = ""
         self.write("b.tsv", line_of("00230", self.images["00230"]) + "\t".join(line))
-        self.succeeds(*self.arguments("a.tsv", "b.tsv"))
+        (self.folder / "dev_boxes.npy").write_bytes(b"of earlier features")
+        (self.folder / "test_boxes.npy").write_bytes(b"of another split")
+        self.assertNotIn("boxes.npy", self.succeeds(*self.arguments("a.tsv", "b.tsv")))
         self.assertFalse((self.folder / "dev_boxes.npy").exists())
+        self.assertTrue((self.folder / "test_boxes.npy").exists())
+        (self.folder / "boxes.npy").write_bytes(b"of all splits")
+        said = self.succeeds(*self.arguments("a.tsv", "b.tsv"))
+        self.assertIn(f"{self.folder}/boxes.npy: is taken for where these regions are, too", said)
+        self.assertTrue((self.folder / "boxes.npy").exists())
 
     def test_rows_follow_the_ids(self) -> None:
         said = self.succeeds(*self.arguments("a.tsv", "b.tsv"))
