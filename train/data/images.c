@@ -236,12 +236,12 @@ static bool hash_picture(const char *path, uint64_t *hash) {
     return data != NULL;
 }
 
-bool ct_images_fingerprint(const ct_images *images, uint64_t *hash) {
+bool ct_images_fingerprint(const ct_images *images, int64_t count, uint64_t *hash) {
     enum { SAMPLE = 64 };
-    int64_t last = images->count - 1, count = last < SAMPLE ? last + 1 : SAMPLE;
+    int64_t last = count - 1, samples = count < SAMPLE ? count : SAMPLE;
     *hash = 0;
-    for (int64_t i = 0; ct_ok() && i < count; i++) {
-        int64_t image = count > 1 ? last * i / (count - 1) : 0;
+    for (int64_t i = 0; ct_ok() && i < samples; i++) {
+        int64_t image = samples > 1 ? last * i / (samples - 1) : 0;
         if (images->features.files) ct_features_hash(images, image, hash);
         else hash_picture(images->picture[image], hash);
     }

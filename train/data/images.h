@@ -54,8 +54,8 @@ bool ct_images_read(const ct_images *images, const int64_t *which, int64_t count
                     const ct_picture_draw *draws, float *out);
 /* Which images are the same: reads every one. */
 bool ct_images_distinct(const ct_images *images, ct_distinct *distinct);
-/* A hash of up to 64 images spread over all, of their bytes in the files. */
-bool ct_images_fingerprint(const ct_images *images, uint64_t *hash);
+/* A hash of up to 64 images spread over the first `count`, of their bytes in the files. */
+bool ct_images_fingerprint(const ct_images *images, int64_t count, uint64_t *hash);
 /* "FOLDER/test_ims.npy: image 3", or the picture's path: what messages call it. */
 void ct_images_name(const ct_images *images, int64_t image, char *text, size_t size);
 /* Keeps the first ones. */

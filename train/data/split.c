@@ -265,7 +265,7 @@ bool ct_split_fingerprint(const ct_split *split, uint64_t *captions, uint64_t *f
         *captions = ct_hash_words(*captions, text, strlen(text));
         *captions = ct_hash_words(*captions, &split->image_of[i], sizeof *split->image_of);
     }
-    return ct_images_fingerprint(split->images, features);
+    return ct_images_fingerprint(split->images, split->images->count, features);
 }
 
 /* How many of the first images have at most `captions` captions together; -1 without memory. */

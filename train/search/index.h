@@ -5,7 +5,8 @@
  *
  * The file is a safetensors file, mapped when it is read. Its metadata say "cotangent.index" = "1",
  * "cotangent.model" (the fingerprint), "cotangent.measure" (cosine or order) and "cotangent.splits"
- * (their names, a line each). Of split 0, and of 1, 2, ... in the same way, it has
+ * (their names, a line each), and "cotangent.images" (a hash of the images, a line each). Of split
+ * 0, and of 1, 2, ... in the same way, it has
  *
  *     0.images (I,D) f16, 0.captions (C,D) f16    rows as rankings take them
  *     0.image_of (C) i64                          each caption's image
@@ -23,7 +24,8 @@ typedef enum { CT_INDEX_IMAGES, CT_INDEX_CAPTIONS } ct_index_side;
 /* One split of an index. */
 typedef struct {
     char *name;
-    ct_tensor *rows[2]; /* of a ct_index_side: (I,D), (C,D) f16, kept; NULL: they are not there */
+    char images_hash[24]; /* of what was embedded (ct_index_images_hash); "": it is not known */
+    ct_tensor *rows[2];   /* of a ct_index_side: (I,D), (C,D) f16, kept; NULL: they are not there */
     int64_t images, captions;
     char *const *picture;    /* (I) paths, or NULL */
     char *const *caption;    /* (C), or NULL */
@@ -65,6 +67,8 @@ ct_index *ct_index_make(const ct_experiment *experiment, ct_searched_splits *spl
 void ct_index_keep(ct_index *index, const ct_searched_splits *splits);
 /* Writes it (as tensor/io/files.h says: whole or not at all). */
 bool ct_index_write(const ct_index *index, const char *path);
+/* "0123456789abcdef": of up to 64 images spread over the first `count` of a split. */
+bool ct_index_images_hash(const ct_split *split, int64_t count, char text[24]);
 /* Opens a file. NULL and an error naming it if it is none, not whole, or of another model. */
 ct_index *ct_index_open(const ct_experiment *experiment, const char *path);
 void ct_index_close(ct_index *index);

@@ -15,6 +15,7 @@
 #define MODEL "cotangent.model"
 #define MEASURE "cotangent.measure"
 #define SPLITS "cotangent.splits"
+#define IMAGES "cotangent.images"
 
 static const char *const row_names[] = {"images", "captions"};
 enum { CAPTION_LINES, PICTURE_LINES };
@@ -45,6 +46,13 @@ bool ct_index_fingerprint(const ct_experiment *e, char text[24]) {
         done = hash_settings(e, &hash) && ct_weights_hash(ct_model_module(e->model), &hash);
     }
     ct_weight_notes_free(&notes);
+    snprintf(text, 24, "%016" PRIx64, hash);
+    return done;
+}
+
+bool ct_index_images_hash(const ct_split *split, int64_t count, char text[24]) {
+    uint64_t hash;
+    bool done = ct_images_fingerprint(split->images, count, &hash);
     snprintf(text, 24, "%016" PRIx64, hash);
     return done;
 }
@@ -101,14 +109,28 @@ static bool list_split(listed *list, const ct_index_split *s, const char *path) 
            add_tensor(list, line_names[PICTURE_LINES], lines_tensor(s->picture, s->images, path));
 }
 
-/* The names of the splits, a line each; from malloc. */
-static char *join_names(const ct_index *index, const char *path) {
+static bool name_split(const ct_index_split *s, const char *path, FILE *out) {
+    fputs(s->name, out);
+    return !strchr(s->name, '\n') || ct_fail_bool("%s: a line break in a name", path);
+}
+
+static bool name_images(const ct_index_split *s, const char *path, FILE *out) {
+    (void)path;
+    char hash[24];
+    bool done = ct_index_images_hash(s->split, s->images, hash);
+    fputs(hash, out);
+    return done;
+}
+
+/* What `name` says of the splits, a line each; from malloc. */
+static char *join_lines(const ct_index *index, const char *path,
+                        bool (*name)(const ct_index_split *s, const char *path, FILE *out)) {
     ct_text_stream stream;
     FILE *out = ct_text_stream_open(&stream);
     if (!out) return ct_fail("%s: out of memory", path);
     for (int i = 0; i < index->count; i++) {
-        fprintf(out, "%s%s", i ? "\n" : "", index->splits[i].name);
-        if (strchr(index->splits[i].name, '\n')) ct_fail("%s: a line break in a name", path);
+        if (i) fputc('\n', out);
+        if (!name(&index->splits[i], path, out)) break;
     }
     char *text = ct_text_stream_close(&stream, out);
     if (!text) ct_fail("%s: out of memory", path);
@@ -118,12 +140,17 @@ static char *join_names(const ct_index *index, const char *path) {
 }
 
 static bool write_listed(const ct_index *index, const listed *list, const char *path) {
-    char *names = join_names(index, path);
-    const char *metadata[] = {
-        VERSION, "1",   MODEL, index->fingerprint, MEASURE, measure_name(index->measure),
-        SPLITS,  names, NULL};
-    bool written = names && ct_safetensors_save(path, list->tensors, list->count, metadata);
+    char *names = join_lines(index, path, name_split);
+    char *images = names ? join_lines(index, path, name_images) : NULL;
+    const char *metadata[] = {VERSION, "1",
+                              MODEL,   index->fingerprint,
+                              MEASURE, measure_name(index->measure),
+                              SPLITS,  names,
+                              IMAGES,  images,
+                              NULL};
+    bool written = images && ct_safetensors_save(path, list->tensors, list->count, metadata);
     free(names);
+    free(images);
     return written;
 }
 
@@ -254,6 +281,16 @@ static int count_lines(const char *text) {
     return lines;
 }
 
+/* Of as many splits as there are lines; what is no hash fits no images. */
+static void take_hashes(ct_index *index, const char *lines) {
+    for (int i = 0; lines && i < index->count; i++) {
+        size_t length = strcspn(lines, "\n");
+        ct_index_split *s = &index->splits[i];
+        if (length < sizeof s->images_hash) memcpy(s->images_hash, lines, length);
+        lines = lines[length] ? lines + length + 1 : NULL;
+    }
+}
+
 ct_index *ct_index_open(const ct_experiment *e, const char *path) {
     ct_index_model model;
     return ct_index_model_of(e, &model) ? ct_index_read(&model, path) : NULL;
@@ -276,6 +313,7 @@ ct_index *ct_index_read(const ct_index_model *model, const char *path) {
         done = take_split(&r, &index->splits[index->count++], names, length);
         names = names[length] ? names + length + 1 : NULL;
     }
+    if (done) take_hashes(index, ct_safetensors_metadata(r.file, IMAGES));
     if (done) return index;
     ct_index_close(index);
     return NULL;

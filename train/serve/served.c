@@ -3,7 +3,22 @@
 
 #include <stdlib.h>
 
+#include <string.h>
+
 #include "train/evaluate/regions.h"
+#include "train/run/console.h"
+
+/* Whether these are the images that the index was made of; else it is said. */
+static bool are_indexed(const ct_index_split *s, const ct_split *split) {
+    char hash[24];
+    bool same = split->image_count >= s->images && ct_index_images_hash(split, s->images, hash) &&
+                strcmp(hash, s->images_hash) == 0;
+    if (!same)
+        ct_console_line("%s: other images now than in the index, which is shown without pictures "
+                        "and their attention",
+                        s->name);
+    return same;
+}
 
 /* An index without pictures shows those that stand beside the features, and their attention, if the
  * data are still there. That they are not is no error. */
@@ -14,8 +29,8 @@ static void open_features(ct_served *served, int number) {
     if (served->experiment->pictures) return;
     if (!to->split) {
         to->opened = ct_experiment_split(served->experiment, s->name, CT_SPLIT_IMAGES_ALONE);
+        to->split = to->opened && are_indexed(s, to->opened) ? to->opened : NULL;
         ct_error_clear();
-        to->split = to->opened && to->opened->image_count >= s->images ? to->opened : NULL;
     }
     if (to->split && !s->picture) to->shown = ct_region_pictures(to->split);
 }
