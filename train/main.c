@@ -76,7 +76,8 @@ enum {
     OPT_QUIET,
     OPT_VERBOSE,
     OPT_SERVE,
-    OPT_ADDRESS
+    OPT_ADDRESS,
+    OPT_HOST
 };
 
 static const struct argp_option options[] = {
@@ -140,6 +141,10 @@ static const struct argp_option options[] = {
      "this "
      "machine alone reaches",
      1},
+    {"host", OPT_HOST, "NAME", 0,
+     "Answer under this name of the machine, too (repeatable), beside localhost, its own name and "
+     "addresses in numbers: under others a page of the web could ask",
+     1},
     {"index", OPT_INDEX, "FILE", 0,
      "Write the embeddings of splits to a file, for queries to search with --in", 1},
     {"in", OPT_IN, "FILE", 0, "Search a file that --index wrote, in place of splits", 1},
@@ -165,8 +170,8 @@ enum { MOST_REPEATS = 256 };
 typedef struct {
     const char *config, *init, *evaluate, *embed, *export, *out, *dump_steps, *index;
     const char *overrides[MOST_REPEATS], *weights[MOST_REPEATS], *splits[MOST_REPEATS];
-    const char *compare[MOST_REPEATS];
-    int override_count, weights_count, split_count, compare_count;
+    const char *compare[MOST_REPEATS], *hosts[MOST_REPEATS];
+    int override_count, weights_count, split_count, compare_count, host_count;
     const char *judgments[MOST_REPEATS];
     ct_query query;
     ct_evaluate_options evaluation;
@@ -237,6 +242,7 @@ static const struct {
             {OPT_PAIRED, "--paired", EVALUATE},
             {OPT_SPLIT, "--split", SEARCHES | INDEX | REPORT | SERVE},
             {OPT_ADDRESS, "--address", SERVE},
+            {OPT_HOST, "--host", SERVE},
             {OPT_COMPARE, "--compare", REPORT},
             {OPT_TOP, "--top", SEARCHES | SERVE},
             {OPT_JSON, "--json", SEARCHES},
@@ -389,6 +395,7 @@ static error_t parse(int key, char *value, struct argp_state *state) {
         if (value) a->port = port(value, state);
         return 0;
     case OPT_ADDRESS: a->address = value; return 0;
+    case OPT_HOST: add(a->hosts, &a->host_count, value, "--host", state); return 0;
     case OPT_INDEX: a->index = value; return 0;
     case OPT_IN: a->query.index = value; return 0;
     case OPT_JSON: a->query.json = true; return 0;
@@ -466,9 +473,14 @@ static bool run(const arguments *a, ct_config *config, int *status) {
     if (a->index) return ct_index_command(config, a->splits, a->split_count, a->index, weights);
     if (a->serve) {
         *status = 130;
-        ct_serve_options serving = {a->address,     a->port < 0 ? 8080 : a->port,
-                                    a->query.index, a->splits,
-                                    a->split_count, a->query.top};
+        ct_serve_options serving = {.address = a->address,
+                                    .port = a->port < 0 ? 8080 : a->port,
+                                    .hosts = a->hosts,
+                                    .host_count = a->host_count,
+                                    .index = a->query.index,
+                                    .splits = a->splits,
+                                    .split_count = a->split_count,
+                                    .top = a->query.top};
         return ct_serve_command(config, &serving, weights);
     }
     if (command_is_search(a)) {

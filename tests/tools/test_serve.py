@@ -96,6 +96,10 @@ class Server:
                     raise
             return answer
 
+    def memory(self) -> int:
+        """Bytes of it that are there."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
     def answers(self) -> None:
         """That it still does, and soon."""
         begin = time.monotonic()
@@ -210,6 +214,22 @@ class Serve(unittest.TestCase):
                 self.assertIn("not there", server.json(f"/pictures/{found['id']}", 404))
         finally:
             (self.folder / "moved").rename(data)
+
+    def test_an_index_beside_other_data(self) -> None:
+        """As many images, of which one is another: its pictures and attention would be of none that was found."""
+        index, features = self.folder / "other.index", self.folder / "data" / "test_ims.npy"
+        self.train(self.features, "--index", index)
+        kept = features.read_bytes()
+        for at, shown in ((-1, False), (None, True)):
+            if at is not None:
+                features.write_bytes(kept[:at] + bytes([kept[at] ^ 1]))
+            try:
+                with Server(self.features, "--serve", "0", "--in", index) as server:
+                    for image, whole in ((0, True), (10, shown)):  # of dev, of test
+                        answer = server.json(f"/api/images/{image}")
+                        self.assertEqual(("attention" in answer, "url" in answer), (whole, whole), answer)
+            finally:
+                features.write_bytes(kept)
 
     def test_attention_lies_where_the_model_looks(self) -> None:
         rows = b"".join(b"\0" + bytes(200) for _ in range(100))
@@ -396,20 +416,42 @@ class Serve(unittest.TestCase):
                 thread.join()
             self.assertEqual(wrong, [])
 
-    def test_uploads_are_few_at_a_time(self) -> None:
+    def test_slow_uploads_are_in_nobodys_way(self) -> None:
         with Server(self.pictures, "--serve", "0") as server:
-            held = [server.connect() for _ in range(4)]
-            for connection in held:
-                connection.sendall(head("POST /api/search-image HTTP/1.1", "Content-Length: 1000") + b"x")
             server.answers()
-            said = server.json("/api/search-image", 503, method="POST", body=b"x")
-            self.assertIn("try again", said)
+            before = server.memory()
+            held = [server.connect() for _ in range(100)]
+            for connection in held:
+                connection.sendall(head("POST /api/search-image HTTP/1.1", f"Content-Length: {MOST_BODY}") + b"x")
+            server.answers()
+            picture = (self.folder / "data" / "dev4.png").read_bytes()
+            begin = time.monotonic()
+            self.assertEqual(len(server.json("/api/search-image", method="POST", body=picture)["images"]), 10)
+            self.assertLess(time.monotonic() - begin, 5)
+            self.assertLess(server.memory() - before, 64 << 20)  # a byte each takes no room for all
             for connection in held:
                 connection.close()
-            deadline = time.monotonic() + SLOW
-            while server.ask("/api/search-image", method="POST", body=b"x")[0] == 503:
-                self.assertLess(time.monotonic(), deadline)
+
+    def test_bodies_together_are_bounded(self) -> None:
+        with Server(self.pictures, "--serve", "0") as server:
             server.answers()
+            before = server.memory()
+            held = []
+            for _ in range(10):  # all of each but for a byte
+                held.append(server.connect())
+                try:
+                    held[-1].sendall(head("POST /api/search-image HTTP/1.1", f"Content-Length: {MOST_BODY}"))
+                    held[-1].sendall(bytes(MOST_BODY - 1))
+                except OSError as error:
+                    self.assertIn(error.errno, (errno.EPIPE, errno.ECONNRESET))
+            self.assertLess(server.memory() - before, 200 << 20)  # 128 MiB, and what else an allocator keeps
+            self.assertEqual(held[0].recv(1), b"")  # the first has given way
+            picture = (self.folder / "data" / "dev4.png").read_bytes()
+            self.assertEqual(server.ask("/api/search-image", method="POST", body=picture)[0], 200)
+            held[-1].sendall(b"x")  # the last has not
+            self.assertEqual(held[-1].recv(12), b"HTTP/1.1 422")
+            for connection in held:
+                connection.close()
 
     def test_kept_connections(self) -> None:
         with Server(self.pictures, "--serve", "0") as server:
@@ -453,11 +495,32 @@ class Serve(unittest.TestCase):
         self.assertIn("--json is for", self.refused(self.features, "--serve", "--json"))
         self.assertIn("one configuration at a time", self.refused(self.features, "--serve", "1", "2"))
 
+    def test_names(self) -> None:
+        """By whatever address it is reached: a name that a page of the web has pointed here is none of its own."""
+        own = socket.gethostname()
+        for options in ([], ["--address", "0.0.0.0"]):
+            with Server(self.features, "--serve", "0", *options, "--host", "my.host", "--host", "other") as server:
+                def asked(status: int, **headers: str) -> None:
+                    got = server.ask("/api/about", headers={name.replace("_", "-"): value for name, value in headers.items()})
+                    self.assertEqual(got[0], status, (options, headers, got[1]))
+                for name in ("localhost", "MY.HOST:80", "my.host", "other:1", own, own + ":8080", "127.0.0.1", "192.0.2.7:80", "[::1]:9"):
+                    asked(200, Host=name)
+                for name in ("my.host.example", "rebound.example:8080", "other.", "a" * 300, "my.host/x:1", "[my.host", ""):
+                    asked(421, Host=name)
+                for origin in ("http://localhost:10", "http://localhost", "http://my.host", "localhost:9", "null", "",
+                               "http://192.0.2.7", "http://rebound.example"):
+                    asked(403, Host="localhost:9", Origin=origin)
+                asked(200, Host="localhost:9", Origin="http://localhost:9")
+                asked(200, Host="my.host", Origin="https://my.host")
+                asked(200, Host="localhost", Origin="null", Sec_Fetch_Site="same-origin")  # the browser knows
+                asked(403, Host="localhost", Origin="http://localhost", Sec_Fetch_Site="cross-site")
+        for name in ("127.0.0.1", "a:80", "http://a", "[::1]", "a b"):
+            self.assertIn(f"--host {name}: expected a name", self.refused(self.features, "--serve=0", "--host", name))
+        self.assertIn("--host is for --serve", self.refused(self.features, "--query", "a", "--host", "a"))
+
     def test_other_addresses(self) -> None:
-        with Server(self.features, "--serve", "0", "--address", "0.0.0.0") as server:
-            self.assertEqual(server.ask("/api/about", headers={"Host": "my.host"})[0], 200)
         if socket.has_ipv6 and Path("/proc/net/if_inet6").exists() and Path("/proc/net/if_inet6").read_text():
-            for address in ("::1", "::ffff:127.0.0.1"):
+            for address in ("::1", "::ffff:127.0.0.1", "::"):
                 with Server(self.features, "--serve", "0", "--address", address) as server:
                     server.answers()
                     self.assertEqual(server.ask("/api/about", headers={"Host": "my.host"})[0], 421)

@@ -11,7 +11,7 @@
 /* Runs `train tiny.ini OPTIONS`, anew, on a terminal of so many columns, with `kind` as TERM
  * and NO_COLOR as given (NULL: not set); what it printed, which is overwritten by the next call. */
 static inline const char *on_terminal(const char *folder, int columns, const char *kind,
-                               const char *no_color, const char *options) {
+                                      const char *no_color, const char *options) {
     static char output[OUTPUT_SIZE];
     char command[1024];
     snprintf(command, sizeof command, "rm -rf %s/run && exec '%s' %s/tiny.ini %s", folder,

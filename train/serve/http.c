@@ -14,33 +14,36 @@
 enum {
     MOST_CONNECTIONS = 256, /* above SPARED the one that has waited longest goes */
     SPARED = 240,
-    MOST_UPLOADS = 4,     /* bodies that are taken at a time */
-    MOST_HEAD = 32 << 10, /* bytes: of a request's line and headers, and of what is answered */
-    MOST_SILENCE = 10,    /* seconds without a byte */
-    MOST_SECONDS = 60     /* of a request, from its first byte to the last one of the answer */
-};
-
-typedef struct connection {
-    struct connection *previous, *next;
-    int socket;
-    double since; /* its beginning, or the end of its last request */
-} connection;
-
-struct ct_http {
-    const ct_served *served;
-    struct MHD_Daemon *daemon;
-    bool own;
-    connection *first, *last; /* the first has waited longest */
-    int connections, uploads;
+    MOST_HEAD = 32 << 10,    /* bytes: of a request's line and headers, and of what is answered */
+    MOST_BODIES = 128 << 20, /* bytes of all bodies; above, the one that has waited longest goes */
+    MOST_SILENCE = 10,       /* seconds without a byte */
+    MOST_SECONDS = 60        /* of a request, from its first byte to the last one of the answer */
 };
 
 /* One request, while it comes. */
 typedef struct {
     const ct_route *route;
-    char *body;
-    size_t size, room;
-    bool uploads;
+    char *body; /* room for as much as has come of it: */
+    size_t size, room, whole;
+    bool cut_off;
 } incoming;
+
+typedef struct connection {
+    struct connection *previous, *next;
+    int socket;
+    double since; /* its beginning, or the end of its last request */
+    incoming *request;
+} connection;
+
+struct ct_http {
+    const ct_served *served;
+    struct MHD_Daemon *daemon;
+    const char *const *names;
+    int name_count;
+    connection *first, *last; /* the first has waited longest */
+    int connections;
+    size_t bodies; /* bytes that all of them have room for */
+};
 
 /* ---- connections ------------------------------------------------------------------------- */
 
@@ -50,13 +53,54 @@ static void take_out(ct_http *http, connection *c) {
 }
 
 static void put_last(ct_http *http, connection *c) {
-    *c = (connection){http->last, NULL, c->socket, ct_profile_clock()};
+    *c = (connection){http->last, NULL, c->socket, ct_profile_clock(), NULL};
     *(http->last ? &http->last->next : &http->first) = c;
     http->last = c;
 }
 
+static connection *connection_of(struct MHD_Connection *connected) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connected, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static void free_body(ct_http *http, incoming *in) {
+    http->bodies -= in->room;
+    free(in->body);
+    in->body = NULL;
+    in->size = in->room = 0;
+}
+
 /* The library closes it when it next looks. */
 static void cut_off(connection *c) { shutdown(c->socket, SHUT_RDWR); }
+
+/* The connection whose body gives way to that of another request; false if there is none. */
+static bool cut_off_body(ct_http *http, const incoming *other) {
+    connection *c = http->first;
+    while (c && (!c->request || !c->request->room || c->request == other)) c = c->next;
+    if (!c) return false;
+    free_body(http, c->request);
+    c->request->cut_off = true;
+    cut_off(c);
+    return true;
+}
+
+/* Room for what comes next of a body, which takes at most twice the memory of what has come. */
+static bool grow_body(ct_http *http, incoming *in, size_t more) {
+    enum { LEAST = 64 << 10 };
+    size_t need = in->size + more, room = 2 * in->room > LEAST ? 2 * in->room : LEAST;
+    if (in->cut_off || more > in->whole - in->size) return false;
+    if (need <= in->room) return true;
+    if (room < need) room = need;
+    if (room > in->whole) room = in->whole;
+    while (http->bodies - in->room + room > MOST_BODIES && cut_off_body(http, in)) continue;
+    char *body = realloc(in->body, room);
+    if (!body) return false;
+    http->bodies += room - in->room;
+    in->body = body;
+    in->room = room;
+    return true;
+}
 
 static void begin_connection(ct_http *http, struct MHD_Connection *connected, void **context) {
     const union MHD_ConnectionInfo *info =
@@ -95,11 +139,8 @@ static void end_request(void *context, struct MHD_Connection *connected, void **
     (void)code;
     ct_http *http = context;
     incoming *in = *of;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connected, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    connection *c = info ? info->socket_context : NULL;
-    if (in && in->uploads) http->uploads--;
-    if (in) free(in->body);
+    connection *c = connection_of(connected);
+    if (in) free_body(http, in);
     free(in);
     *of = NULL;
     if (!c) return;
@@ -136,8 +177,6 @@ static enum MHD_Result send_reply(struct MHD_Connection *connected, ct_reply rep
                             *reply.mark ? "private, no-cache" : "no-store");
     if (*reply.mark) MHD_add_response_header(response, "ETag", reply.mark);
     if (allow) MHD_add_response_header(response, "Allow", allow);
-    if (reply.status == MHD_HTTP_SERVICE_UNAVAILABLE)
-        MHD_add_response_header(response, "Retry-After", "1");
     enum MHD_Result sent = MHD_queue_response(connected, (unsigned)reply.status, response);
     MHD_destroy_response(response);
     return sent;
@@ -149,33 +188,43 @@ static const char *header(struct MHD_Connection *connected, const char *name) {
     return MHD_lookup_connection_value(connected, MHD_HEADER_KIND, name);
 }
 
-/* A name of its own, or an address in numbers, which no name can point here; whatever its port,
- * which a tunnel may have changed. */
-static bool names_this_machine(const char *host) {
-    char name[INET6_ADDRSTRLEN];
+/* "name:port" or "[address]:port": one of its names, or an address in numbers, which no name can
+ * point here; whatever the port, which a tunnel may have changed. */
+static bool names_this_machine(const ct_http *http, const char *host) {
+    char name[256];
     unsigned char address[sizeof(struct in6_addr)];
     bool six = host && *host == '[';
     size_t length = host ? strcspn(host + six, six ? "]" : ":") : 0;
     if (!length || length >= sizeof name) return false;
     memcpy(name, host + six, length);
     name[length] = '\0';
-    return strcasecmp(name, "localhost") == 0 ||
-           inet_pton(six ? AF_INET6 : AF_INET, name, address) == 1;
+    if (six) return inet_pton(AF_INET6, name, address) == 1;
+    bool given = inet_pton(AF_INET, name, address) == 1;
+    for (int i = 0; i < http->name_count; i++) given |= strcasecmp(http->names[i], name) == 0;
+    return given;
 }
 
-/* By a page of another site; following a link from one is none of that. */
+/* "http://HOST" of the page that is asked, whatever serves it by https in between. */
+static bool is_own_origin(const char *origin, const char *host) {
+    const char *end = strstr(origin, "://");
+    return end && strcasecmp(end + 3, host) == 0;
+}
+
+/* By a page of another site; following a link from one is none of that. Old browsers say only by
+ * Origin where a body comes from. */
 static bool is_foreign(struct MHD_Connection *connected) {
     const char *site = header(connected, "Sec-Fetch-Site");
     const char *mode = header(connected, "Sec-Fetch-Mode");
-    return site && (!strcmp(site, "cross-site") || !strcmp(site, "same-site")) &&
+    const char *origin = header(connected, "Origin");
+    if (!site) return origin && !is_own_origin(origin, header(connected, "Host"));
+    return (!strcmp(site, "cross-site") || !strcmp(site, "same-site")) &&
            !(mode && !strcmp(mode, "navigate"));
 }
 
 static bool is_get(const char *method) { return !strcmp(method, "GET") || !strcmp(method, "HEAD"); }
 
-/* Room for a body, or a reply that says why it is not taken. */
-static bool make_room(ct_http *http, struct MHD_Connection *connected, incoming *in,
-                      ct_reply *reply) {
+/* Whether a body is taken; else a reply that says why not. */
+static bool admit_body(struct MHD_Connection *connected, incoming *in, ct_reply *reply) {
     const char *length = header(connected, "Content-Length");
     char *end = NULL;
     unsigned long long size = length ? strtoull(length, &end, 10) : 0;
@@ -185,29 +234,23 @@ static bool make_room(ct_http *http, struct MHD_Connection *connected, incoming 
         *reply = ct_reply_error(MHD_HTTP_CONTENT_TOO_LARGE,
                                 "a picture of %.20s bytes, expected %d at most", length,
                                 CT_SERVE_MOST_BODY);
-    } else if (http->uploads >= MOST_UPLOADS) {
-        *reply = ct_reply_error(MHD_HTTP_SERVICE_UNAVAILABLE,
-                                "%d pictures are being sent already: try again", MOST_UPLOADS);
     } else {
-        in->room = (size_t)size;
-        in->body = malloc(in->room + 1);
-        in->uploads = in->body != NULL;
-        http->uploads += in->uploads;
-        if (in->body) return true;
-        *reply = ct_reply_error(MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
+        in->whole = (size_t)size;
+        return true;
     }
     return false;
 }
 
 /* Whether a request is taken on; else its reply. */
-static bool admit(ct_http *http, struct MHD_Connection *connected, incoming *in, const char *path,
-                  const char *method, ct_reply *reply, const char **allow) {
+static bool admit(const ct_http *http, struct MHD_Connection *connected, incoming *in,
+                  const char *path, const char *method, ct_reply *reply, const char **allow) {
     in->route = ct_route_find(path);
     bool post = in->route && in->route->post;
     const char *length = header(connected, "Content-Length");
-    if (http->own && !names_this_machine(header(connected, "Host"))) {
+    if (!names_this_machine(http, header(connected, "Host"))) {
         *reply = ct_reply_error(MHD_HTTP_MISDIRECTED_REQUEST,
-                                "asked under a name: expected localhost or an address in numbers");
+                                "asked under another name: expected localhost, an address in "
+                                "numbers, or a name that --host says");
     } else if (is_foreign(connected)) {
         *reply = ct_reply_error(MHD_HTTP_FORBIDDEN, "asked by a page of another site");
     } else if (!in->route) {
@@ -216,7 +259,7 @@ static bool admit(ct_http *http, struct MHD_Connection *connected, incoming *in,
         *allow = post ? "POST" : "GET, HEAD";
         *reply = ct_reply_error(MHD_HTTP_METHOD_NOT_ALLOWED, "expected %s", *allow);
     } else if (post) {
-        return make_room(http, connected, in, reply);
+        return admit_body(connected, in, reply);
     } else if ((length && strcmp(length, "0")) || header(connected, "Transfer-Encoding")) {
         *reply = ct_reply_error(MHD_HTTP_BAD_REQUEST, "expected no body");
     } else {
@@ -266,13 +309,15 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connected, c
     if (!in) {
         ct_reply reply;
         const char *allow = NULL;
+        connection *c = connection_of(connected);
         *of = in = calloc(1, sizeof *in);
-        if (!in) return MHD_NO;
+        if (!in || !c) return MHD_NO;
+        c->request = in;
         if (admit(http, connected, in, path, method, &reply, &allow)) return MHD_YES;
         return send_reply(connected, reply, allow);
     }
-    if (!*size) return answer(http, connected, in, path);
-    if (*size > in->room - in->size) return MHD_NO;
+    if (!*size && !in->cut_off) return answer(http, connected, in, path);
+    if (!grow_body(http, in, *size)) return MHD_NO;
     memcpy(in->body + in->size, data, *size);
     in->size += *size;
     *size = 0;
@@ -281,10 +326,10 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connected, c
 
 /* ---- serving ----------------------------------------------------------------------------- */
 
-ct_http *ct_http_open(const ct_served *served, int listener, bool own) {
+ct_http *ct_http_open(const ct_served *served, int listener, const char *const *names, int count) {
     ct_http *http = calloc(1, sizeof *http);
     if (http) {
-        *http = (ct_http){.served = served, .own = own};
+        *http = (ct_http){.served = served, .names = names, .name_count = count};
         unsigned flags = MHD_USE_EPOLL | (listener < 0 ? MHD_USE_NO_LISTEN_SOCKET : 0);
         struct MHD_OptionItem listening[] = {
             {listener < 0 ? MHD_OPTION_END : MHD_OPTION_LISTEN_SOCKET, listener, NULL},

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/serve/serve.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,7 +21,9 @@ typedef struct {
     ct_searched_splits splits; /* where there is no index */
     int listener;
     bool own; /* reached by this machine alone */
-    char url[80];
+    char url[80], host[256];
+    const char **names; /* it answers under, name_count of them */
+    int name_count;
 } serving;
 
 /* ---- where ------------------------------------------------------------------------------- */
@@ -76,6 +80,30 @@ static bool listen_at(serving *s) {
                                             : "");
 }
 
+/* ---- under which names ------------------------------------------------------------------- */
+
+static bool check_host(const char *name) {
+    char numbers[16];
+    bool other = !*name || strpbrk(name, ":/[] \t@") || inet_pton(AF_INET, name, numbers) == 1;
+    return !other || ct_fail_bool("--host %s: expected a name, as my.example.org, without port; "
+                                  "addresses in numbers are answered in any case",
+                                  name);
+}
+
+static bool take_names(serving *s) {
+    const ct_serve_options *o = s->options;
+    s->names = calloc((size_t)o->host_count + 2, sizeof *s->names);
+    if (!s->names) return ct_fail_bool("--serve: out of memory");
+    s->names[s->name_count++] = "localhost";
+    if (gethostname(s->host, sizeof s->host - 1) == 0 && *s->host)
+        s->names[s->name_count++] = s->host;
+    for (int i = 0; i < o->host_count; i++) {
+        if (!check_host(o->hosts[i])) return false;
+        s->names[s->name_count++] = o->hosts[i];
+    }
+    return true;
+}
+
 /* ---- serving ----------------------------------------------------------------------------- */
 
 /* Until a signal asks to stop. A client that is gone is no reason to end. */
@@ -84,7 +112,7 @@ static bool serve(serving *s, const ct_served *served) {
     struct sigaction before, ignore = {.sa_handler = SIG_IGN};
     int listener = s->listener;
     s->listener = -1;
-    ct_http *http = ct_http_open(served, listener, s->own);
+    ct_http *http = ct_http_open(served, listener, s->names, s->name_count);
     if (!http) return false;
     ct_stop_watch();
     sigaction(SIGPIPE, &ignore, &before);
@@ -117,12 +145,14 @@ bool ct_serve_command(ct_config *config, const ct_serve_options *options, ct_wei
     if (options->top > CT_SERVE_MOST_TOP)
         return ct_fail_bool("--top %d: expected 1 to %d, what --serve answers at most",
                             options->top, CT_SERVE_MOST_TOP);
-    bool done = (options->index || ct_searched_splits_find(&s.splits, config, options->splits,
+    bool done = take_names(&s) &&
+                (options->index || ct_searched_splits_find(&s.splits, config, options->splits,
                                                            options->split_count)) &&
                 listen_at(&s);
     const char *const *split = (const char *const *)s.splits.names;
     done = done && ct_one_trained(config, weights, "--serve", (ct_trained){split, serve_model, &s});
     if (s.listener >= 0) close(s.listener);
+    free(s.names);
     ct_searched_splits_free(&s.splits);
     return done;
 }

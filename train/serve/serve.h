@@ -8,7 +8,9 @@
 typedef struct {
     const char *address; /* numbers: "127.0.0.1", "::1"; NULL: 127.0.0.1 */
     int port;            /* 0: one that is free */
-    const char *index;   /* a file that --index wrote, or NULL: splits, */
+    const char *const *hosts;
+    int host_count; /* names under which it answers, too: beside localhost and the machine's own */
+    const char *index; /* a file that --index wrote, or NULL: splits, */
     const char *const *splits;
     int split_count; /* 0: all of the data folder */
     int top;         /* answers, where a request does not say how many */
