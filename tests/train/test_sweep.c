@@ -190,20 +190,20 @@ END_TEST
 START_TEST(one_that_fails_is_named_and_the_rest_goes_on) {
     char *folder = tiny_experiment();
     static char output[OUTPUT_SIZE];
-    const char *options = "--sweep \"image.gcn=gcn x 2,gcnn x 2,\\\"gcn x 1\\\"\"";
+    const char *options = "--sweep data.dev_split=dev,gone,test";
     ck_assert_int_eq(train(folder, options, output), 2);
     static const char *const said[] = {
-        "1/3  gcn=gcn_x_2  test rsum ",
-        "2/3  gcn=gcnn_x_2  (0:0",
+        "1/3  dev_split=dev  test rsum ",
+        "2/3  dev_split=gone  (0:0",
         "failed: ",
-        "gcnn",
-        "3/3  gcn=gcn_x_1  test rsum ",
-        "train: --sweep: 1 of 3 runs failed, gcn=gcnn_x_2: the same sweep again runs what"};
+        "/gone_ims.npy: cannot open",
+        "3/3  dev_split=test  test rsum ",
+        "train: --sweep: 1 of 3 runs failed, dev_split=gone: the same sweep again runs what"};
     for (size_t i = 0; i < sizeof said / sizeof *said; i++) assert_said(output, said[i]);
     json_t *root = read_json(in_folder(folder, "run/sweep.json"));
     const json_t *failed = json_array_get(json_object_get(root, "runs"), 1);
     ck_assert_str_eq(text_at(failed, "state"), "failed");
-    ck_assert_ptr_nonnull(strstr(text_at(failed, "why"), "gcnn"));
+    ck_assert_ptr_nonnull(strstr(text_at(failed, "why"), "gone_ims.npy"));
     ck_assert_uint_eq(json_array_size(json_object_get(root, "settings")), 2);
     json_decref(root);
     folder_remove(folder);
@@ -293,6 +293,52 @@ START_TEST(wrong_sweeps_are_refused_before_anything_runs) {
 }
 END_TEST
 
+/* Of all runs that are not done, whichever their place: before the first of them. */
+START_TEST(what_is_wrong_with_a_model_is_found_before_anything_runs) {
+    char *folder = tiny_experiment();
+    static const char *const rows[][2] = {
+        {"image.gcn=gcn x 2,gcnn x 2", "--sweep: gcn=gcnn_x_2: image.gcn: "},
+        {"run.seed=1..3 image.gcn=gcn x 2,gcn x 2 wide=1",
+         "--sweep: seed=1,gcn=gcn_x_2_wide=1: image.gcn: "},
+        {"text.pool=gru width=12,gru width=13", "--sweep: pool=gru_width=13: "},
+        {"train.lr_factors=image.attend:0.5,image.attends:0.5",
+         "--sweep: lr_factors=image.attends:0.5: "},
+        {"loss.retrieval=hinge,hinges", "--sweep: retrieval=hinges: loss.retrieval: "},
+        {"data.folder=DATA,gone", "--sweep: folder=gone: gone/train_"},
+        {"data.vocabulary=gone run.seed=1,2", "--sweep: vocabulary=gone,seed=1: gone: "},
+        {"run.seed=1,2' --init 'gone", "--sweep: seed=1: gone: "},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char options[1024], *data = strstr(rows[i][0], "DATA");
+        int before = data ? (int)(data - rows[i][0]) : (int)strlen(rows[i][0]);
+        snprintf(options, sizeof options, "--sweep '%.*s%s%s%s'", before, rows[i][0],
+                 data ? folder : "", data ? "/data" : "", data ? data + 4 : "");
+        REFUSED(folder, options, rows[i][1]);
+    }
+    ck_assert_int_ne(access(in_folder(folder, "run"), F_OK), 0);
+    /* what is done needs no model, and what is added to it is looked at */
+    ck_assert_int_eq(train(folder, "--sweep run.seed=1", NULL), 0);
+    REFUSED(folder, "--sweep 'run.seed=1 image.gcn=gcn x 2,gcnn'", "seed=1,gcn=gcnn: image.gcn");
+    ck_assert_int_eq(shell("mv %s/data %s/gone", folder, folder), 0);
+    ck_assert_int_eq(train(folder, "--sweep run.seed=1", NULL), 0);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(a_pipe_cannot_be_swept) {
+    char *folder = tiny_experiment(), arguments[512];
+    static char output[OUTPUT_SIZE];
+    ck_assert_int_eq(
+        shell("mkfifo %s/pipe && (cat %s/tiny.ini > %s/pipe &)", folder, folder, folder), 0);
+    snprintf(arguments, sizeof arguments, "%s/pipe --sweep run.seed=1,2", folder);
+    ck_assert_int_eq(run_train(arguments, output), 2);
+    ck_assert_msg(strncmp(output, "train: --sweep: ", 16) == 0 && strchr(output, '\n')[1] == '\0',
+                  "%s", output);
+    assert_said(output, "/pipe: expected a file, which is read again for each run");
+    folder_remove(folder);
+}
+END_TEST
+
 /* Commas and spaces within quotes are the value's, "" is a module that is taken out. */
 START_TEST(values_in_quotes) {
     char *folder = tiny_experiment();
@@ -321,4 +367,6 @@ TEST_MAIN("sweep", every_combination_is_run_as_it_would_be_alone,
           interrupted_it_goes_on, one_that_fails_is_named_and_the_rest_goes_on,
           one_that_cannot_be_started_is_named_too, a_run_that_has_just_begun_is_stopped_too,
           started_with_ignored_ends_of_children_it_sees_them,
-          wrong_sweeps_are_refused_before_anything_runs, values_in_quotes)
+          wrong_sweeps_are_refused_before_anything_runs,
+          what_is_wrong_with_a_model_is_found_before_anything_runs, a_pipe_cannot_be_swept,
+          values_in_quotes)

@@ -249,6 +249,19 @@ ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary) {
     return open_experiment(config, (opening){.use_run_vocabulary = use_run_vocabulary});
 }
 
+bool ct_experiment_remodel(ct_experiment *e, ct_config *config) {
+    ct_model_destroy(e->model);
+    ct_release(e->word_vectors);
+    free(e->word_known);
+    e->model = NULL;
+    e->word_vectors = NULL;
+    e->word_known = NULL;
+    e->sizes.word_vectors = NULL;
+    e->sizes.word_known = NULL;
+    e->config = config;
+    return set_precision(e) && ct_front_view(e) && open_word_vectors(e) && open_model(e, true);
+}
+
 ct_experiment *ct_experiment_open_trained(ct_config *config, const char *weights,
                                           const char *split) {
     ct_experiment *e = open_experiment(config, (opening){.weights = weights, .split = split});

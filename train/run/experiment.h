@@ -31,6 +31,10 @@ typedef struct {
  * the configured precision.
  * NULL and an error otherwise. */
 ct_experiment *ct_experiment_open(ct_config *config, bool use_run_vocabulary);
+/* Builds the model of another configuration in place of this one's, on the same data: what is wrong
+ * with it, if anything, as opening it would say. False and an error then; the experiment can still
+ * be closed. */
+bool ct_experiment_remodel(ct_experiment *experiment, ct_config *config);
 /* Opens trained weights (a file) to be used on a split, and loads them (train/run/weight_file.h).
  * Nothing that only training needs is opened: sizes and word vectors are read from the weights, the
  * vocabulary from the run folder. Of weights that do not say their sizes, the split's are theirs

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "tensor/io/text_stream.h"
 #include "train/config/config_keys.h"
@@ -219,7 +220,7 @@ static bool say_of_sweep(void) {
     static const char set[] = "--set ";
     ct_error_clear();
     bool of_set = reason && strncmp(reason, set, sizeof set - 1) == 0;
-    ct_fail("--sweep %s%s", of_set ? "" : ": ",
+    ct_fail("--sweep%s%s", of_set ? " " : ": ",
             reason ? reason + (of_set ? sizeof set - 1 : 0) : "");
     free(reason);
     return false;
@@ -299,12 +300,21 @@ static bool make_runs(ct_sweep *s, const ct_config *base, const char *const *ove
     return true;
 }
 
+/* It is read again for each run. */
+static bool can_be_read_again(const ct_config *base) {
+    struct stat file;
+    return (stat(base->file, &file) == 0 && S_ISREG(file.st_mode)) ||
+           ct_fail_bool("--sweep: %s: expected a file, which is read again for each run",
+                        base->file);
+}
+
 ct_sweep *ct_sweep_read(const char *text, const ct_config *base, const char *const *overrides,
                         int override_count) {
     ct_sweep *s = calloc(1, sizeof *s);
     if (!s) return ct_fail("--sweep: out of memory");
     s->text = text;
-    if (take_text(s, overrides, override_count) && make_runs(s, base, overrides, override_count)) {
+    if (can_be_read_again(base) && take_text(s, overrides, override_count) &&
+        make_runs(s, base, overrides, override_count)) {
         return s;
     }
     ct_sweep_free(s);

@@ -8,6 +8,7 @@
 #include "train/run/console.h"
 #include "train/run/run_lock.h"
 #include "train/run/stop.h"
+#include "train/sweep/check.h"
 #include "train/sweep/jobs.h"
 #include "train/sweep/summary.h"
 
@@ -52,24 +53,26 @@ static ct_train_outcome conclude(const ct_sweep *s, const ct_job *jobs, const ch
 }
 
 static ct_train_outcome run(const ct_sweep *s, ct_job *jobs, const char *folder,
-                            const ct_sweep_options *options) {
+                            const ct_jobs_options *options) {
     bool described = true;
     for (int i = 0; described && i < s->run_count; i++) described = ct_job_describe(&jobs[i]);
     if (!described) return CT_TRAIN_FAILED;
     say_start(s, jobs, folder);
-    ct_jobs_options how = {options->at_once, options->weights, options->other_graph};
-    if (!ct_jobs_run(jobs, s->run_count, how)) return CT_TRAIN_FAILED;
+    if (!ct_jobs_run(jobs, s->run_count, *options)) return CT_TRAIN_FAILED;
     return conclude(s, jobs, folder);
 }
 
-/* Under the sweep's lock, and once none of the folders holds another run. */
+/* Under the sweep's lock, and once nothing can be found wrong with the runs and none of the folders
+ * holds another one. */
 static ct_train_outcome look_and_run(const ct_sweep *s, ct_job *jobs, const char *folder,
                                      const ct_sweep_options *options) {
     for (int i = 0; i < s->run_count; i++) {
         if (!ct_job_look(&jobs[i], &s->runs[i])) return CT_TRAIN_FAILED;
     }
+    ct_jobs_options how = {options->at_once, options->weights, options->other_graph};
+    if (!ct_sweep_check(s, jobs, &how)) return CT_TRAIN_FAILED;
     ct_run_lock *lock = ct_make_folders(folder) ? ct_run_lock_take(folder, "sweep.lock") : NULL;
-    ct_train_outcome outcome = lock ? run(s, jobs, folder, options) : CT_TRAIN_FAILED;
+    ct_train_outcome outcome = lock ? run(s, jobs, folder, &how) : CT_TRAIN_FAILED;
     ct_run_lock_release(lock);
     return outcome;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* --sweep: one run for each combination of some settings' values, and what they came to.
  *
- *     plan     which runs            jobs     the runs at work
- *     summary  table, JSON, page
+ *     plan     which runs            check    what can be found wrong with them before
+ *     jobs     the runs at work      summary  table, JSON, page
  */
 #ifndef CT_SWEEP_H
 #define CT_SWEEP_H
@@ -20,8 +20,8 @@ typedef struct {
 
 /* Trains the runs that have not ended yet, each in its own folder below config->run_folder; one
  * that has begun goes on. Refuses before anything is run or written what a configuration shows to
- * be wrong, and folders that hold other runs. CT_TRAIN_FAILED and an error also if a run failed:
- * the others are run all the same. */
+ * be wrong, models that cannot be built, and folders that hold other runs. CT_TRAIN_FAILED and an
+ * error also if a run failed: the others are run all the same. */
 ct_train_outcome ct_sweep_command(const ct_config *config, const ct_sweep_options *options);
 
 #endif
