@@ -24,8 +24,9 @@ typedef struct {
     const ct_query *options;
     ct_searched_splits splits; /* where there is no index */
     char *text, **lines;       /* of the file of sentences */
-    question *questions;
-    int64_t count;
+    int64_t all;               /* questions, of which at work are */
+    question *questions;       /* `count` at most from */
+    int64_t first, count;
     ct_searched *models;
     int model_count;
 } asking;
@@ -35,24 +36,23 @@ typedef struct {
 static bool read_lines(asking *a, const char *path) {
     size_t bytes = 0;
     a->text = ct_text_read(path, &bytes);
-    a->lines = a->text ? ct_text_lines(a->text, bytes, &a->count) : NULL;
-    if (a->lines && !a->count) ct_fail("%s: empty, expected a sentence a line", path);
-    for (int64_t i = 0; a->lines && i < a->count && ct_ok(); i++) {
+    a->lines = a->text ? ct_text_lines(a->text, bytes, &a->all) : NULL;
+    if (a->lines && !a->all) ct_fail("%s: empty, expected a sentence a line", path);
+    for (int64_t i = 0; a->lines && i < a->all && ct_ok(); i++) {
         if (!*a->lines[i]) ct_fail("%s:%lld: empty, expected a sentence", path, (long long)i + 1);
     }
     return ct_ok();
 }
 
+/* Of one model so many at a time, whatever the file has. Several models are asked one after
+ * another, and what each makes of all questions is kept until the last has been. */
 static bool take_questions(asking *a) {
+    enum { AT_ONCE = 256 };
     const ct_query *o = a->options;
     if (o->file && !read_lines(a, o->file)) return false;
-    if (!o->file) a->count = 1;
+    if (!o->file) a->all = 1;
+    a->count = a->model_count == 1 && a->all > AT_ONCE ? AT_ONCE : a->all;
     a->questions = calloc((size_t)a->count, sizeof *a->questions);
-    for (int64_t i = 0; a->questions && i < a->count; i++) {
-        question *q = &a->questions[i];
-        q->text = o->file ? a->lines[i] : o->picture ? o->picture : o->sentence;
-        q->unknown = json_array();
-    }
     return a->questions || ct_fail_bool("out of memory");
 }
 
@@ -60,8 +60,20 @@ static void forget_notes(asking *a) {
     for (int64_t i = 0; a->questions && i < a->count; i++) {
         free(a->questions[i].note);
         json_decref(a->questions[i].unknown);
-        a->questions[i].note = NULL;
-        a->questions[i].unknown = NULL;
+        a->questions[i] = (question){0};
+    }
+}
+
+/* The ones from `first`. */
+static void begin_questions(asking *a, int64_t first) {
+    const ct_query *o = a->options;
+    forget_notes(a);
+    a->first = first;
+    if (a->all - first < a->count) a->count = a->all - first;
+    for (int64_t i = 0; i < a->count; i++) {
+        question *q = &a->questions[i];
+        q->text = o->file ? a->lines[first + i] : o->picture ? o->picture : o->sentence;
+        q->unknown = json_array();
     }
 }
 
@@ -128,7 +140,8 @@ static ct_tensor *embed_question(question *q, const asking *a, const ct_experime
 
 /* An error of one of a file's sentences says which. */
 static bool fail_line(const asking *a, int64_t line) {
-    return a->options->file && ct_error_prefix("%s:%lld: ", a->options->file, (long long)line + 1);
+    return a->options->file &&
+           ct_error_prefix("%s:%lld: ", a->options->file, (long long)(a->first + line) + 1);
 }
 
 /* Where the index's rows are. */
@@ -165,7 +178,8 @@ static void print_side(const asking *a, ct_index_side side, const ct_answer *ans
 /* of[side]: found[side] answers a question. */
 static void print_table(const asking *a, ct_answer *const of[2], const int64_t found[2]) {
     for (int64_t i = 0; i < a->count; i++) {
-        if (a->options->file) ct_console_line("%s%s", i ? "\n" : "", a->questions[i].text);
+        const char *between = a->first + i ? "\n" : "";
+        if (a->options->file) ct_console_line("%s%s", between, a->questions[i].text);
         if (a->questions[i].note) ct_console_line("%s", a->questions[i].note);
         for (int side = CT_INDEX_CAPTIONS; side >= CT_INDEX_IMAGES; side--) {
             print_side(a, (ct_index_side)side, of[side] + i * found[side], found[side]);
@@ -216,14 +230,12 @@ static bool answer(const asking *a) {
 static void converse(asking *a, const ct_experiment *e) {
     char *line;
     while ((line = ct_dialogue_line("sentence> "))) {
-        question *q = &a->questions[0];
-        q->text = line;
-        if (!q->unknown) q->unknown = json_array();
+        begin_questions(a, 0);
+        a->questions[0].text = line;
         if (*line && (!embed_questions(a, &a->models[0], e) || !answer(a))) {
             fprintf(stderr, "train: %s\n", ct_error());
             ct_error_clear();
         }
-        forget_notes(a);
         free(line);
     }
 }
@@ -246,7 +258,14 @@ static bool ask(void *context, int number, const ct_experiment *e) {
         converse(a, e);
         return true;
     }
-    return embed_questions(a, model, e) && (number + 1 < a->model_count || answer(a));
+    if (!number) begin_questions(a, 0);
+    bool last = number + 1 == a->model_count;
+    bool done = embed_questions(a, model, e) && (!last || answer(a));
+    while (done && last && a->first + a->count < a->all) {
+        begin_questions(a, a->first + a->count);
+        done = embed_questions(a, model, e) && answer(a);
+    }
+    return done;
 }
 
 static bool write_index(void *context, int model, const ct_experiment *e) {

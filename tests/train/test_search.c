@@ -158,6 +158,43 @@ START_TEST(sentences_of_a_file) {
 END_TEST
 
 /* What is typed, here by a pipe; a line that is no sentence is said, and the next one read. */
+/* They are asked some hundred at a time, and it is not to be seen. */
+START_TEST(many_sentences_of_a_file) {
+    enum { LINES = 300 };
+    static const char *const some[] = {"a red star", "white", "the blue zebra", "circle green"};
+    char *folder = tiny_experiment();
+    train(folder, "--set train.epochs=1");
+    FILE *file = fopen(in_folder(folder, "many"), "w");
+    for (int i = 0; i < LINES; i++) fprintf(file, "%s\n", some[i % 4]);
+    fclose(file);
+    for (int json = 0; json < 2; json++) {
+        const char *kind = json ? "--json" : "", *expected[4];
+        for (int i = 0; i < 4; i++)
+            expected[i] = train(folder, "--query '%s' --split test --top 1 %s", some[i], kind);
+        const char *at = train(folder, "--queries %s/many --split test --top 1 %s", folder, kind);
+        for (int i = 0; i < LINES; i++) {
+            char before[64];
+            snprintf(before, sizeof before, "%s%s\n", i ? "\n" : "", some[i % 4]);
+            size_t skipped = json ? 0 : strlen(before), length = strlen(expected[i % 4]);
+            ck_assert_msg((json || strncmp(at, before, skipped) == 0) &&
+                              strncmp(at + skipped, expected[i % 4], length) == 0,
+                          "%d: %.200s\nexpected\n%s", i, at, expected[i % 4]);
+            at += skipped + length;
+        }
+        ck_assert_str_eq(at, "");
+    }
+    file = fopen(in_folder(folder, "many"), "a");
+    fprintf(file, "red\n \n");
+    fclose(file);
+    char options[1024];
+    snprintf(options, sizeof options, "%s/tiny.ini --queries %s/many --top 1", folder, folder);
+    static char output[OUTPUT_SIZE];
+    ck_assert_int_eq(run_train(options, output), 2);
+    assert_said(output, "/many:302: "); /* a line of no words, behind the answers to the others */
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(sentences_that_are_typed) {
     char *folder = tiny_experiment(), command[4096], expected[OUTPUT_SIZE];
     train(folder, "--set train.epochs=1");
@@ -369,7 +406,7 @@ END_TEST
 
 LOOPED_TEST_MAIN("search", {an_index_says_what_its_splits_say, 2}, {ties_are_in_order, 1},
                  {more_rows_than_are_scored_at_once, 1}, {sentences_of_a_file, 1},
-                 {sentences_that_are_typed, 1}, {answers_as_json, 1},
+                 {many_sentences_of_a_file, 1}, {sentences_that_are_typed, 1}, {answers_as_json, 1},
                  {several_models_without_the_first_split, 1}, {an_index_of_another_model, 1},
                  {an_index_of_a_model_that_reads_otherwise, 1}, {an_index_that_is_cut, 1},
                  {an_index_that_does_not_hold_together, 1})
