@@ -1,24 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/io/json.h"
 
-#include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "tensor/core/error.h"
 
-/* Where there is no memory to convert a number, it becomes another: only errno tells. */
+/* Where there is no memory, jansson leaves out a character of a text, or makes a number another,
+ * and says nothing, or what is not so. Only what it gets its memory by can tell. */
+static _Thread_local bool was_short;
+static json_malloc_t next_malloc;
+
+static void *watched_malloc(size_t size) {
+    void *block = next_malloc(size);
+    if (!block && size) was_short = true;
+    return block;
+}
+
+static void watch_memory(void) {
+    json_free_t next_free;
+    json_get_alloc_funcs(&next_malloc, &next_free);
+    json_set_alloc_funcs(watched_malloc, next_free);
+}
+
+static void begin(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_memory);
+    was_short = false;
+}
+
 json_t *ct_json_read(const char *text, size_t bytes, size_t flags, json_error_t *error) {
-    errno = 0;
+    begin();
     json_t *root = json_loadb(text, bytes, flags, error);
-    if (errno != ENOMEM) return root;
+    if (!was_short) return root;
     json_decref(root);
     return ct_fail("out of memory");
 }
 
 char *ct_json_text(const json_t *root, size_t flags) {
-    errno = 0;
+    begin();
     char *text = root ? json_dumps(root, flags) : NULL;
-    if (errno != ENOMEM) return text;
+    if (!was_short) return text;
     free(text);
     return NULL;
 }
