@@ -91,6 +91,15 @@ struct ct_tokenizer {
 
 /* ---- the tokenizer ----------------------------------------------------------------------- */
 
+/* What PCRE2 says of a pattern or a text. */
+static bool fail_match(int error, const char *of) {
+    PCRE2_UCHAR why[128];
+    if (error == PCRE2_ERROR_HEAP_FAILED || error == PCRE2_ERROR_NOMEMORY)
+        return ct_fail_bool("tokenize: out of memory");
+    pcre2_get_error_message(error, why, sizeof why);
+    return ct_fail_bool("tokenize: %s in '%.40s'", (const char *)why, of);
+}
+
 static bool compile_rules(const rule *rules, int count, pcre2_code **compiled) {
     pcre2_compile_context *context = pcre2_compile_context_create(NULL);
     if (!context) return ct_fail_bool("tokenize: out of memory");
@@ -101,9 +110,7 @@ static bool compile_rules(const rule *rules, int count, pcre2_code **compiled) {
         compiled[i] = pcre2_compile((PCRE2_SPTR)rules[i].pattern, PCRE2_ZERO_TERMINATED,
                                     PCRE2_UTF | PCRE2_UCP, &error, &offset, context);
         if (!compiled[i]) {
-            PCRE2_UCHAR why[128];
-            pcre2_get_error_message(error, why, sizeof why);
-            ct_fail("tokenize: pattern %s: %s", rules[i].pattern, (const char *)why);
+            fail_match(error, rules[i].pattern);
             break;
         }
         /* Where there is no just-in-time compiler, matching is slower but the same. */
@@ -303,11 +310,7 @@ static bool apply(ct_tokenizer *t, const rule *r, const pcre2_code *code) {
                                    t->match, NULL, (PCRE2_SPTR)r->replacement,
                                    PCRE2_ZERO_TERMINATED, (PCRE2_UCHAR *)t->spare.bytes, &length);
     }
-    if (matched < 0) {
-        PCRE2_UCHAR why[128];
-        pcre2_get_error_message(matched, why, sizeof why);
-        return ct_fail_bool("tokenize: %s in '%.40s'", (const char *)why, t->text.bytes);
-    }
+    if (matched < 0) return fail_match(matched, t->text.bytes);
     t->spare.length = length;
     swap_buffers(t);
     note_bytes(t);

@@ -224,10 +224,11 @@ ct_vocabulary *ct_vocabulary_build(const char *const *captions, int64_t count, i
 /* ---- writing ----------------------------------------------------------------------------- */
 
 static bool fill_json(const ct_vocabulary *v, json_t *root) {
-    json_t *word2idx = json_object(), *idx2word = json_object();
-    bool done = json_object_set_new(root, "word2idx", word2idx) == 0 &&
-                json_object_set_new(root, "idx2word", idx2word) == 0 &&
+    bool done = json_object_set_new(root, "word2idx", json_object()) == 0 &&
+                json_object_set_new(root, "idx2word", json_object()) == 0 &&
                 json_object_set_new(root, "idx", json_integer(v->table.count)) == 0;
+    json_t *word2idx = json_object_get(root, "word2idx");
+    json_t *idx2word = json_object_get(root, "idx2word");
     for (int64_t i = 0; done && i < v->table.count; i++) {
         const char *word = v->table.words[i];
         char key[24];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* PNG, by libpng: every depth and colour type as 8-bit RGB; of an animation the picture that
  * programs without animations show. */
+#include <errno.h>
 #include <setjmp.h>
 #include <string.h>
 
@@ -25,7 +26,7 @@ static bool is_png(const uint8_t *bytes, size_t size) {
 
 static void leave(png_struct *png, const char *text) {
     reader *r = png_get_error_ptr(png);
-    if (strstr(text, "ut of memory")) ct_fail("%s: out of memory", r->source->name);
+    if (errno == ENOMEM) ct_fail("%s: out of memory", r->source->name);
     else {
         ct_picture_broken(r->source, "a PNG that cannot be read (%s), expected a whole picture",
                           text);
@@ -99,9 +100,12 @@ static bool read_protected(reader *r) { return setjmp(png_jmpbuf(r->png)) == 0 &
 
 static bool decode(ct_picture_source *source, ct_picture *picture) {
     reader r = {.source = source, .picture = picture};
+    errno = 0; /* by it alone libpng, and zlib in it, always tell that memory was short */
     r.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &r, leave, pass_over);
     if (r.png) r.info = png_create_info_struct(r.png);
-    bool done = r.info ? read_protected(&r) : ct_fail_bool("%s: out of memory", source->name);
+    bool done = r.info && read_protected(&r);
+    if (ct_ok() && (!r.info || errno == ENOMEM))
+        done = ct_fail_bool("%s: out of memory", source->name); /* also where it was passed over */
     png_destroy_read_struct(&r.png, &r.info, NULL);
     if (done && r.channels == 4) ct_picture_over_white(picture);
     return done;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* WebP, by libwebp: with loss and without, with opacity; the first picture of an animation. */
+#include <errno.h>
 #include <string.h>
 
 #include <webp/decode.h>
@@ -42,18 +43,21 @@ static bool decode_first(ct_picture_source *source, ct_picture *picture) {
     WebPAnimDecoderOptions options;
     uint8_t *canvas = NULL;
     int time = 0;
+    errno = 0; /* by it alone memory that is short is told */
     WebPAnimDecoder *decoder =
         WebPAnimDecoderOptionsInit(&options) ? WebPAnimDecoderNew(&data, &options) : NULL;
     bool done = decoder && WebPAnimDecoderGetNext(decoder, &canvas, &time);
     if (done) memcpy(picture->rgb, canvas, (size_t)picture->width * (size_t)picture->height * 4);
     WebPAnimDecoderDelete(decoder);
+    if (!done && errno == ENOMEM) return ct_fail_bool("%s: out of memory", source->name);
     return done ||
            ct_picture_broken(source, "an animated WebP that is damaged or cut short, expected "
                                      "a whole one");
 }
 
-static void read_orientation(ct_picture_source *source) {
+static bool read_orientation(ct_picture_source *source) {
     WebPData data = {source->bytes, source->size};
+    errno = 0;
     WebPDemuxer *file = WebPDemux(&data);
     WebPChunkIterator chunk;
     if (file && WebPDemuxGetChunk(file, "EXIF", 1, &chunk)) {
@@ -61,7 +65,9 @@ static void read_orientation(ct_picture_source *source) {
         if (said) source->orientation = said;
         WebPDemuxReleaseChunkIterator(&chunk);
     }
+    bool short_of_memory = !file && errno == ENOMEM;
     WebPDemuxDelete(file);
+    return !short_of_memory || ct_fail_bool("%s: out of memory", source->name);
 }
 
 static bool decode(ct_picture_source *source, ct_picture *picture) {
@@ -78,8 +84,7 @@ static bool decode(ct_picture_source *source, ct_picture *picture) {
         animated ? decode_first(source, picture) : decode_still(source, &config, channels, picture);
     if (!done) return false;
     if (channels == 4) ct_picture_over_white(picture);
-    read_orientation(source);
-    return true;
+    return read_orientation(source);
 }
 
 const ct_picture_format ct_picture_webp = {is_webp, decode};
