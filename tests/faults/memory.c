@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct {
@@ -74,56 +75,132 @@ bool fault_now(const char *kind) {
 static void *(*next_malloc)(size_t), *(*next_calloc)(size_t, size_t),
     *(*next_realloc)(void *, size_t), *(*next_aligned_alloc)(size_t, size_t);
 static int (*next_posix_memalign)(void **, size_t, size_t);
+static void (*next_free)(void *);
 
 #define NEXT(function) \
     if (!next_##function) next_##function = dlsym(RTLD_NEXT, #function)
 
+static void *kept(void *block, const void *caller) {
+    fault_keep(block, caller);
+    return block;
+}
+
 void *malloc(size_t size) {
     NEXT(malloc);
-    return fault_now("memory") ? NULL : next_malloc(size);
+    return fault_now("memory") ? NULL : kept(next_malloc(size), __builtin_return_address(0));
 }
 
 void *calloc(size_t number, size_t size) {
     NEXT(calloc);
-    return fault_now("memory") ? NULL : next_calloc(number, size);
+    return fault_now("memory") ? NULL
+                               : kept(next_calloc(number, size), __builtin_return_address(0));
 }
 
 void *realloc(void *data, size_t size) {
     NEXT(realloc);
-    return fault_now("memory") ? NULL : next_realloc(data, size);
+    if (fault_now("memory")) return NULL;
+    fault_let_go(data);
+    void *block = next_realloc(data, size);
+    fault_keep(block || !size ? block : data, __builtin_return_address(0));
+    return block;
 }
 
 void *aligned_alloc(size_t alignment, size_t size) {
     NEXT(aligned_alloc);
-    return fault_now("memory") ? NULL : next_aligned_alloc(alignment, size);
+    return fault_now("memory")
+               ? NULL
+               : kept(next_aligned_alloc(alignment, size), __builtin_return_address(0));
 }
 
 int posix_memalign(void **data, size_t alignment, size_t size) {
     NEXT(posix_memalign);
-    return fault_now("memory") ? ENOMEM : next_posix_memalign(data, alignment, size);
+    int wrong = fault_now("memory") ? ENOMEM : next_posix_memalign(data, alignment, size);
+    if (!wrong) fault_keep(*data, __builtin_return_address(0));
+    return wrong;
+}
+
+void free(void *data) {
+    NEXT(free);
+    fault_let_go(data);
+    next_free(data);
 }
 
 /* ---- the beginning of main --------------------------------------------------------------- */
 
 static int (*real_main)(int, char **, char **);
 
-static int main_with_faults(int argc, char **argv, char **environment) {
-    const char *log = getenv("CT_FAULT_LOG"), *text = getenv("CT_FAULT");
+static bool read_fault(const char *text, const char *log) {
     char mode[8] = "";
-    void *frame[2];
     fault.error = ENOMEM;
     if (!text || sscanf(text, "%15s %ld %7s %d", fault.kind, &fault.number, mode, &fault.error) < 3)
-        return real_main(argc, argv, environment);
+        return false;
     fault.on = strcmp(mode, "on") == 0;
     fault.kills = strcmp(mode, "kill") == 0;
     /* a high number: those below are what the program's own files would have */
     int file = log ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
     if (file >= 0) fault.log = fcntl(file, F_DUPFD_CLOEXEC, 900);
     if (file >= 0) close(file);
+    return true;
+}
+
+static int run_with_fault(int argc, char **argv, char **environment) {
+    void *frame[2];
     backtrace(frame, 2); /* loads what it needs */
-    if (strcmp(fault.kind, "memory") != 0) fault_watch_calls(fault.kind);
+    if (strcmp(fault.kind, "memory") == 0) fault_keep_begin();
+    else if (strcmp(fault.kind, "none") != 0) fault_watch_calls(fault.kind);
     began = true;
-    return real_main(argc, argv, environment);
+    int status = real_main(argc, argv, environment);
+    began = false;
+    char line[1024];
+    fault_say_kept(line, sizeof line);
+    if (fault.log >= 0 && write(fault.log, line, strlen(line)) < 0) _exit(98);
+    return status;
+}
+
+/* ---- one process for each fault ---------------------------------------------------------- */
+
+static void take_file(int file, const char *path) {
+    int opened = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    if (opened < 0 || dup2(opened, file) < 0) _exit(97);
+    close(opened);
+}
+
+/* In the new process: the folder, the files and the fault of a line. */
+static void take_line(char *line) {
+    char *part[5], *rest = line;
+    for (int i = 0; i < 5; i++) part[i] = strsep(&rest, "\t");
+    if (!part[4] || chdir(part[0]) != 0) _exit(97);
+    take_file(STDOUT_FILENO, part[2]);
+    take_file(STDERR_FILENO, part[3]);
+    if (!read_fault(part[4], part[1])) _exit(97);
+}
+
+/* Returns in each new process; ends when no more lines come. */
+static void serve(void) {
+    static char line[1 << 14];
+    FILE *from = fdopen(3, "r");
+    while (from && fgets(line, sizeof line, from)) {
+        int status = 0;
+        line[strcspn(line, "\n")] = '\0';
+        pid_t process = fork();
+        if (process == 0) {
+            close(3);
+            close(4);
+            take_line(line);
+            return;
+        }
+        dprintf(4, "%ld\n", (long)process);
+        while (waitpid(process, &status, 0) < 0 && errno == EINTR) continue;
+        dprintf(4, "%d\n", status);
+    }
+    _exit(0);
+}
+
+static int main_with_faults(int argc, char **argv, char **environment) {
+    if (getenv("CT_FAULT_SERVER")) serve();
+    else if (!read_fault(getenv("CT_FAULT"), getenv("CT_FAULT_LOG")))
+        return real_main(argc, argv, environment);
+    return run_with_fault(argc, argv, environment);
 }
 
 int __libc_start_main(int (*program)(int, char **, char **), int argc, char **argv,

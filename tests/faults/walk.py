@@ -8,8 +8,10 @@
 Without --all or --samples, the first of each that is reached by other calls than those before: what can be
 different between two of the rest is little. --samples takes N of those, evenly spread, always the same.
 
-A fault is an error, once or from then on, or ends the program as kill -9 does. Expected is exit status 2 with one sentence, or status 0 with what an undisturbed run leaves; all that was saved
-before whole; no temporary file; and that the command, given again, ends as if nothing had been.
+A fault is an error, once or from then on, or ends the program as kill -9 does. Expected is exit status 2 with one
+sentence, or status 0 with what an undisturbed run leaves; all that was saved
+before whole; no temporary file; no memory that is not given back, where an allocation failed; and that the command,
+given again, ends as if nothing had been (once for what different faults leave alike).
 """
 import argparse
 import collections
@@ -23,6 +25,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import experiment  # noqa: E402
@@ -31,6 +35,8 @@ KINDS = ["memory", "write", "short", "fsync", "rename", "open", "mmap", "close",
 # These do not ask whether they have got what they asked for, and end the program (docs/faults.md).
 FRAGILE = {"libdnnl.so.2"}
 ENDING = FRAGILE | {"libgomp.so.1"}
+# Whose memory is to be given back; the others keep what they made for the next call.
+GIVE_BACK = ("train", "libjansson.so.4", "libc.so.6", "libpcre2-8.so.0", "libprotobuf-c.so.1")
 SENTENCE = re.compile(r"(?:train: |\nlibgomp: )[^\n]+\n")
 ADVICE = re.compile(rb" \(slow here: [^)]*\)")  # depends on what the program could set for itself
 
@@ -50,10 +56,19 @@ class Command:
     """Options, what it starts from (run before by `given`), the files it leaves; how to take it up again, unless
     it leaves the run as it is."""
 
-    def __init__(self, options, files, given=(), again=None, printed=False, leaves_out=False):
+    def __init__(self, options, files, given=(), again=None, printed=False, leaves_out=False,
+                 config="tiny.ini"):
         self.options, self.files, self.given, self.printed = options, files, given, printed
         self.leaves_out = leaves_out  # and says so, what cannot be read
-        self.again = again
+        self.again, self.config = again, config
+
+
+def live_blocks(log):
+    """{library: blocks} at the end of a log; None where main did not return."""
+    last = log.read_text(encoding="utf-8").splitlines()[-1:] if log.exists() else []
+    if not last or not last[0].startswith("live"):
+        return None
+    return {name: int(blocks) for name, blocks in (item.split("=") for item in last[0].split()[1:])}
 
 
 def go_on(folder):
@@ -79,6 +94,9 @@ COMMANDS = {
     "embedding": Command(["--embed", "test", "--out", "embeddings"], ["embeddings/img_embs.npy", "embeddings/cap_embs.npy"],
                          TRAINED, printed=True),
     "export": Command(["--export", "weights.safetensors"], ["weights.safetensors"], TRAINED, printed=True),
+    "pictures": Command([], RUN, again=go_on, config="pictures.ini"),
+    "picture": Command(["--query-image", "pictures/train1.jpg"], [], TRAINED, printed=True, leaves_out=True,
+                       config="pictures.ini"),
     "dry-run": Command(["--dry-run"], [], printed=True),
 }
 
@@ -88,7 +106,7 @@ class Case:
 
     def __init__(self, name, program, library, base):
         self.name, self.command = name, COMMANDS[name]
-        self.start = experiment.Experiment.make(program, library, base / name / "start")
+        self.start = experiment.Experiment.make(program, library, base / name / "start", self.command.config)
         for options in self.command.given:
             self.start.must(*options)
         self.before = self.files_of(self.start)
@@ -98,6 +116,28 @@ class Case:
         self.output = ADVICE.sub(b"", self.end.must(*self.command.options).stdout)
         self.after = self.files_of(self.end)
         self.states = self.every_state(base / name / "state")
+        self.servers, self.all_servers = threading.local(), []
+        self.again_of = {}  # what was wrong with what was left in a state
+        self.kept = self.blocks_kept(base / name)
+
+    def close(self):
+        for server in self.all_servers:
+            server.close()
+
+    def run(self, at, options, fault, log):
+        """`train` with a fault, by a server of this thread's."""
+        servers = self.servers.__dict__
+        key = " ".join(options)
+        if key not in servers:
+            servers[key] = experiment.Server(at, options)
+            self.all_servers.append(servers[key])
+        return servers[key].run(at, fault, log)
+
+    def blocks_kept(self, folder):
+        """{library: blocks that it has when main returns} where nothing fails."""
+        log = folder / "kept"
+        self.run(self.start.copy(folder / "at"), self.command.options, "memory 1000000000 once", log)
+        return live_blocks(log)
 
     def files_of(self, of):
         return {name: known_whole(of.folder / name) for name in self.command.files if (of.folder / name).exists()}
@@ -128,7 +168,7 @@ class Case:
                 continue
             if ended.returncode != 0:
                 raise SystemExit(f"{self.name}: counting {kind}: status {ended.returncode}\n{ended.stderr.decode()}")
-            lines = [line.split() for line in log.read_text(encoding="utf-8").splitlines()]
+            lines = [line.split() for line in log.read_text(encoding="utf-8").splitlines() if not line.startswith("live")]
             events += [line for line in lines if (line[0] == "memory") == (kind == "memory")]
         return events
 
@@ -140,12 +180,12 @@ class Case:
         log = folder / "log"
         log.unlink(missing_ok=True)
         try:
-            ended = at.run(*self.command.options, CT_FAULT_LOG=str(log),
-                           CT_FAULT=f"{kind} {number} {mode} {error}")
+            ended = self.run(at, self.command.options, f"{kind} {number} {mode} {error}", log)
         except subprocess.TimeoutExpired:
             return "hangs", "", ""
         said = ended.stderr.decode(errors="replace")
-        library = log.read_text(encoding="utf-8").split()[2] if log.exists() else None
+        events = [line.split() for line in log.read_text(encoding="utf-8").splitlines() if not line.startswith("live")]
+        library = events[0][2] if events else None
         if library in FRAGILE and ended.returncode == -signal.SIGSEGV:
             return self.wrong_files(at, False) or self.wrong_again(at), library, f"ended by {library}"
         killed = mode == "kill" and library is not None
@@ -154,7 +194,13 @@ class Case:
         wrong = self.wrong_end(at, ended, said, kind, library)
         if not wrong and not self.may_leave_out(kind):
             wrong = self.wrong_files(at, ended.returncode == 0)
-        return wrong or self.wrong_again(at), library, said
+        return wrong or (kind == "memory" and self.wrong_blocks(log)) or self.wrong_again(at), library, said
+
+    def wrong_blocks(self, log):
+        now = live_blocks(log)
+        more = [f"{now[name] - self.kept.get(name, 0)} of {name}" for name in GIVE_BACK
+                if now and now.get(name, 0) > self.kept.get(name, 0)]
+        return f"blocks are not given back: {', '.join(more)}" if more else None
 
     def may_leave_out(self, kind):
         return self.command.leaves_out and kind in ("open", "stat", "read")
@@ -201,7 +247,13 @@ class Case:
         if self.command.again is None:
             changed = [path for path, data in self.run_before.items() if (at.folder / path).read_bytes() != data]
             return f"changes {changed[0]}" if changed else None
-        ended = at.run(*self.command.again(at.folder))
+        state = repr((sorted(self.files_of(at).items()), sorted(path.relative_to(at.folder) for path in at.folder.rglob("*"))))
+        if state not in self.again_of:
+            self.again_of[state] = self.try_again(at)
+        return self.again_of[state]
+
+    def try_again(self, at):
+        ended = self.run(at, self.command.again(at.folder), "none 1 once", "/dev/null")
         if ended.returncode != 0:
             return f"given again it ends with {ended.returncode}: {ended.stderr.decode(errors='replace').strip()}"
         now = self.files_of(at)
@@ -241,7 +293,12 @@ def walk(case, kind, numbers, mode, error, pool, base):
             shutil.rmtree(folder, ignore_errors=True)
 
     seen, count, reached, ends = collections.Counter(), 0, 0, collections.Counter()
-    for number, wrong, met, said in pool.map(one, numbers):
+    begin = said_at = time.monotonic()
+    for done, (number, wrong, met, said) in enumerate(pool.map(one, numbers)):
+        if time.monotonic() - said_at > 60:
+            said_at = time.monotonic()
+            left = (said_at - begin) / (done + 1) * (len(numbers) - done - 1)
+            print(f"{case.name}: {done + 1} of {len(numbers)}, {left / 60:.0f} minutes left", flush=True)
         reached += met is not None
         ends[said.strip()] += 1
         if not wrong:
@@ -253,6 +310,8 @@ def walk(case, kind, numbers, mode, error, pool, base):
                   flush=True)
     print(f"{case.name}: {kind} {mode} {errno.errorcode[error]}: {len(numbers)} faults, {reached} reached, "
           f"{ends['']} without a sentence, {count} wrong", flush=True)
+    for said, times in ends.most_common(6 if len(numbers) > 1000 else 0):
+        print(f"    {times} times: {said[:150] or 'no sentence'}", flush=True)
     return count
 
 
@@ -276,7 +335,7 @@ def main():
         base = pathlib.Path(folder)
         for name in options.commands.split(","):
             case = Case(name, program, library, base)
-            events = case.count(base)
+            events = case.count(base / name)
             for kind in options.kinds.split(","):
                 numbers, total = chosen(events, kind, options)
                 errors = [errno.ENOMEM] if kind in ("memory", "mmap") else \
@@ -285,6 +344,7 @@ def main():
                 for mode in options.modes.split(",") if numbers else []:
                     for error in errors:
                         wrong += walk(case, kind, numbers, mode, error, pool, base)
+            case.close()
     return wrong > 0
 
 
