@@ -4,6 +4,7 @@
 
 #include "tests/cuda/cuda_test.h"
 #include "tensor/device/cuda_library.h"
+#include "tensor/ranks/transport.h"
 
 START_TEST(counts_what_is_held) {
     int64_t before = ct_memory_in_use(CT_CUDA);
@@ -142,7 +143,8 @@ START_TEST(another_version_is_refused) {
                               .fail = ct_fail,
                               .fail_bool = ct_fail_bool,
                               .memory_in_use = ct_memory_in_use,
-                              .tensor_text = ct_tensor_text};
+                              .tensor_text = ct_tensor_text,
+                              .transport = ct_transport};
     ct_host_functions other = host, larger = host;
     other.version++;
     larger.backend_size += 8;
