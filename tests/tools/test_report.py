@@ -25,7 +25,7 @@ from tiny_run import WILD, configuration, write_data
 
 TRAIN = os.environ.get("CT_TRAIN", "build/train")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-EMPTY = {"meta", "link", "img", "br"}  # have no end
+EMPTY = {"meta", "link", "img", "br", "wbr"}  # have no end
 
 
 def read_npy(path: Path) -> list[list[float]]:
@@ -417,6 +417,28 @@ class Report(unittest.TestCase):
         self.assertEqual(curves, [("0", " faint"), ("0", " faint"), ("1", ""), ("0", " faint"), ("0", "")])
         done = self.train(first, "--report", "--compare", self.folder / "nowhere")
         self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
+
+    def test_many_runs_side_by_side(self) -> None:
+        """As of a sweep: means first, each run in a part that is opened, a row a run, one legend, short names."""
+        folder = os.fsencode(self.folder)
+        runs = [self.variant(b"lr=%s,seed=%d" % (rate.encode(), seed), seed, rate, seed)
+                for rate in ("0.1", "0.2", "0.3") for seed in range(1, 6)]
+        done = self.train(runs[0], "--report", *(argument for run in runs[1:] for argument in ("--compare", run)))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        text = (runs[0] / "comparison.html").read_text(encoding="utf-8")
+        page = Page(text)
+        self.assertNotIn(os.fsdecode(folder), text)
+        recalls = text[text.index("<h3 class=\"way\">test"):text.index("<h3 class=\"way\">dev")]
+        means, each = recalls.split("<details><summary>each of the 15 runs</summary>")
+        self.assertEqual(re.findall(r'<th scope="row">(.*?) <small>mean of (\d) runs', means),
+                         [("lr=0.1", "5"), ("lr=0.2", "5"), ("lr=0.3", "5")])
+        self.assertEqual(each.count("<tr><th scope=\"row\">lr="), 15)
+        self.assertIn("lr=0.3,<wbr>seed=5", each)
+        row = page.cells.index("lr=0.2,seed=4", page.cells.index("[train] lr"))
+        self.assertEqual(page.cells[row + 1:row + 3], ["4", "0.2"])
+        legends = re.findall(r'<ul class="legend(?: common)?">(.*?)</ul>', text)
+        self.assertEqual(re.findall(r"</svg>([^<]*)</li>", legends[0]), ["lr=0.1", "lr=0.2", "lr=0.3"])
+        self.assertEqual(set(legends[1:]), {""})
 
     @unittest.skipUnless(BROWSER, "no chromium")
     def test_in_a_browser(self) -> None:

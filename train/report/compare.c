@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tensor/io/json.h"
@@ -48,6 +49,64 @@ int ct_compare_groups(ct_run_record *const *runs, int count, int *group) {
     return groups;
 }
 
+/* ---- names ------------------------------------------------------------------------------- */
+
+static bool names_differ(ct_run_record *const *runs, int count) {
+    for (int i = 0; i < count; i++) {
+        for (int k = 0; k < i; k++) {
+            if (!strcmp(runs[i]->name, runs[k]->name)) return false;
+        }
+    }
+    return true;
+}
+
+/* Up to where they part, and there up to the setting before: "lr=1e-3" of "lr=1e-3,seed=1" and
+ * "lr=1e-3,seed=2"; the first label where they have nothing in common. */
+static char *common_label(const ct_compared *c, int group) {
+    const char *first = NULL;
+    size_t length = 0;
+    for (int i = 0; i < c->count; i++) {
+        if (c->group[i] != group) continue;
+        size_t same = 0;
+        if (!first) first = c->label[i], length = strlen(first);
+        while (same < length && c->label[i][same] == first[same]) same++;
+        length = same;
+    }
+    bool whole = !first[length];
+    while (!whole && length && first[length] != ',') length--;
+    return length ? strndup(first, length) : strdup(first);
+}
+
+bool ct_compared_begin(ct_compared *c, ct_run_record *const *runs, int count) {
+    *c = (ct_compared){.runs = runs, .count = count};
+    c->group = calloc((size_t)count, sizeof *c->group);
+    c->label = calloc((size_t)count, sizeof *c->label);
+    c->group_label = calloc((size_t)count, sizeof *c->group_label);
+    bool done = c->group && c->label && c->group_label;
+    if (done) c->groups = ct_compare_groups(runs, count, c->group);
+    bool differ = names_differ(runs, count);
+    for (int i = 0; done && i < count; i++) c->label[i] = differ ? runs[i]->name : runs[i]->folder;
+    for (int g = 0; done && g < c->groups; g++)
+        done = (c->group_label[g] = common_label(c, g)) != NULL;
+    return done || ct_fail_bool("out of memory");
+}
+
+void ct_compared_end(ct_compared *c) {
+    for (int g = 0; c->group_label && g < c->groups; g++) free(c->group_label[g]);
+    free(c->group_label);
+    free(c->label);
+    free(c->group);
+    *c = (ct_compared){0};
+}
+
+bool ct_compared_many(const ct_compared *c) { return c->count > 12; }
+
+int ct_compared_size(const ct_compared *c, int group) {
+    int size = 0;
+    for (int i = 0; i < c->count; i++) size += c->group[i] == group;
+    return size;
+}
+
 /* ---- recalls ----------------------------------------------------------------------------- */
 
 static const char *const paths[] = {"i2t/r1", "i2t/r5",  "i2t/r10", "t2i/r1",
@@ -60,10 +119,27 @@ static const json_t *recalls_of(const ct_run_record *run, const char *split) {
     return json_object_get(ct_record_best(run), "dev");
 }
 
-static void write_row(FILE *page, const ct_run_record *run, const char *split) {
-    const json_t *recalls = recalls_of(run, split);
+/* It may be broken behind a comma, which is better than within a setting. */
+static void write_label(FILE *page, const char *label) {
+    char part[512];
+    while (*label) {
+        size_t length = strcspn(label, ",");
+        length += label[length] == ',';
+        if (length >= sizeof part) length = sizeof part - 1;
+        memcpy(part, label, length);
+        part[length] = '\0';
+        ct_html(page, part);
+        label += length;
+        if (*label) fputs("<wbr>", page);
+    }
+}
+
+static void write_row(FILE *page, const ct_compared *c, int run, const char *split) {
+    const json_t *recalls = recalls_of(c->runs[run], split);
     if (!recalls) return;
-    ct_htmlf(page, "<tr><th scope=\"row\">%s</th>", run->folder);
+    fputs("<tr><th scope=\"row\">", page);
+    write_label(page, c->label[run]);
+    fputs("</th>", page);
     for (int i = 0; i < PATHS; i++) ct_cell_write(page, recalls, paths[i], 1);
     fputs("</tr>\n", page);
 }
@@ -87,52 +163,81 @@ int ct_compare_spread(ct_run_record *const *runs, int count, const int *group, i
     return n;
 }
 
-static void write_spread(FILE *page, ct_run_record *const *runs, int count, const int *group,
-                         int of, const char *split) {
+/* `label` NULL: below its runs. */
+static void write_spread(FILE *page, const ct_compared *c, int of, const char *split,
+                         const char *label) {
     double mean, deviation;
-    int n = ct_compare_spread(runs, count, group, of, split, "rsum", &mean, &deviation);
+    int n = ct_compare_spread(c->runs, c->count, c->group, of, split, "rsum", &mean, &deviation);
     if (n < 2) return;
-    fprintf(page, "<tr class=\"mean\"><th scope=\"row\">mean of %d runs</th>", n);
+    fputs("<tr class=\"mean\"><th scope=\"row\">", page);
+    if (label) write_label(page, label);
+    fprintf(page, label ? " <small>mean of %d runs</small></th>" : "mean of %d runs</th>", n);
     for (int i = 0; i < PATHS; i++) {
-        ct_compare_spread(runs, count, group, of, split, paths[i], &mean, &deviation);
+        ct_compare_spread(c->runs, c->count, c->group, of, split, paths[i], &mean, &deviation);
         fprintf(page, "<td>%.1f <small>\u00b1 %.1f</small></td>", mean, deviation);
     }
     fputs("</tr>\n", page);
 }
 
-static void write_split(FILE *page, ct_run_record *const *runs, int count, const int *group,
-                        const char *split) {
-    ct_htmlf(page,
-             "<h3 class=\"way\">%s</h3>\n<div class=\"wide\"><table class=\"numbers\"><thead><tr>"
-             "<th rowspan=\"2\">run</th><th colspan=\"3\" class=\"group\">image to text</th>"
-             "<th colspan=\"3\" class=\"group\">text to image</th><th rowspan=\"2\">sum</th>"
-             "</tr><tr>",
-             split);
+static void begin_table(FILE *page) {
+    fputs("<div class=\"wide\"><table class=\"numbers runs\"><thead><tr>"
+          "<th rowspan=\"2\">run</th><th colspan=\"3\" class=\"group\">image to text</th>"
+          "<th colspan=\"3\" class=\"group\">text to image</th><th rowspan=\"2\">sum</th>"
+          "</tr><tr>",
+          page);
     for (int way = 0; way < 2; way++) fputs("<th>R@1</th><th>R@5</th><th>R@10</th>", page);
     fputs("</tr></thead><tbody>\n", page);
-    int groups = 0;
-    for (int i = 0; i < count; i++) groups = group[i] >= groups ? group[i] + 1 : groups;
-    for (int g = 0; g < groups; g++) {
-        for (int i = 0; i < count; i++) {
-            if (group[i] == g) write_row(page, runs[i], split);
-        }
-        write_spread(page, runs, count, group, g, split);
-    }
-    fputs("</tbody></table></div>\n", page);
 }
 
-void ct_compare_recalls(FILE *page, ct_run_record *const *runs, int count, const int *group) {
-    json_t *written = json_object();
-    for (int i = 0; i < count; i++) {
-        const char *split;
-        json_t *value;
-        json_object_foreach(runs[i]->results, split, value) {
-            if (!json_object_get(value, "rsum") || json_object_get(written, split)) continue;
-            ct_json_set(written, split, json_true());
-            write_split(page, runs, count, group, split);
+static void end_table(FILE *page) { fputs("</tbody></table></div>\n", page); }
+
+/* Each run, below those of a group their mean. */
+static void write_each(FILE *page, const ct_compared *c, const char *split) {
+    begin_table(page);
+    for (int g = 0; g < c->groups; g++) {
+        for (int i = 0; i < c->count; i++) {
+            if (c->group[i] == g) write_row(page, c, i, split);
+        }
+        write_spread(page, c, g, split, NULL);
+    }
+    end_table(page);
+}
+
+/* The groups alone: means of several runs, and those of one. */
+static void write_groups(FILE *page, const ct_compared *c, const char *split) {
+    begin_table(page);
+    for (int g = 0; g < c->groups; g++) {
+        write_spread(page, c, g, split, c->group_label[g]);
+        for (int i = 0; i < c->count; i++) {
+            if (c->group[i] == g && ct_compared_size(c, g) == 1) write_row(page, c, i, split);
         }
     }
-    if (!json_object_size(written)) write_split(page, runs, count, group, "dev");
+    end_table(page);
+}
+
+static void write_split(FILE *page, const ct_compared *c, const char *split) {
+    ct_htmlf(page, "<h3 class=\"way\">%s</h3>\n", split);
+    bool apart = ct_compared_many(c) && c->groups < c->count;
+    if (apart) {
+        write_groups(page, c, split);
+        fprintf(page, "<details><summary>each of the %d runs</summary>\n", c->count);
+    }
+    write_each(page, c, split);
+    if (apart) fputs("</details>\n", page);
+}
+
+void ct_compare_recalls(FILE *page, const ct_compared *c) {
+    json_t *written = json_object();
+    for (int i = 0; i < c->count; i++) {
+        const char *split;
+        json_t *value;
+        json_object_foreach(c->runs[i]->results, split, value) {
+            if (!json_object_get(value, "rsum") || json_object_get(written, split)) continue;
+            ct_json_set(written, split, json_true());
+            write_split(page, c, split);
+        }
+    }
+    if (!json_object_size(written)) write_split(page, c, "dev");
     json_decref(written);
 }
 
@@ -154,28 +259,70 @@ static bool is_earlier(ct_run_record *const *runs, int run, const ct_setting *s)
     return false;
 }
 
-static void write_setting(FILE *page, ct_run_record *const *runs, int count, const ct_setting *s) {
-    ct_htmlf(page, "<tr><th scope=\"row\">[%s] %s</th>", s->section, s->key);
-    for (int i = 0; i < count; i++) {
-        const char *value = ct_record_setting(runs[i], s->section, s->key);
-        ct_htmlf(page, "<td><code>%s</code></td>", value ? value : "\u2013");
-    }
-    fputs("</tr>\n", page);
+static bool is_shown(const ct_compared *c, int run, const ct_setting *s) {
+    return !changes_nothing(s) && differs(c->runs, c->count, s) && !is_earlier(c->runs, run, s);
 }
 
-void ct_compare_settings(FILE *page, ct_run_record *const *runs, int count) {
+static void write_value(FILE *page, const ct_run_record *run, const ct_setting *s) {
+    const char *value = ct_record_setting(run, s->section, s->key);
+    ct_htmlf(page, "<td><code>%s</code></td>", value ? value : "\u2013");
+}
+
+/* A row a setting, a column a run. How many there are. */
+static int write_rows_of_settings(FILE *page, const ct_compared *c) {
     int rows = 0;
-    fputs("<div class=\"wide\"><table class=\"texts\"><thead><tr><th>setting</th>", page);
-    for (int i = 0; i < count; i++) ct_htmlf(page, "<th>%s</th>", runs[i]->folder);
+    fputs("<tr><th>setting</th>", page);
+    for (int i = 0; i < c->count; i++) ct_htmlf(page, "<th>%s</th>", c->label[i]);
     fputs("</tr></thead><tbody>\n", page);
-    for (int r = 0; r < count; r++) {
-        for (int i = 0; i < runs[r]->setting_count; i++) {
-            const ct_setting *s = &runs[r]->settings[i];
-            if (changes_nothing(s) || !differs(runs, count, s) || is_earlier(runs, r, s)) continue;
-            write_setting(page, runs, count, s);
+    for (int r = 0; r < c->count; r++) {
+        for (int k = 0; k < c->runs[r]->setting_count; k++) {
+            const ct_setting *s = &c->runs[r]->settings[k];
+            if (!is_shown(c, r, s)) continue;
+            ct_htmlf(page, "<tr><th scope=\"row\">[%s] %s</th>", s->section, s->key);
+            for (int i = 0; i < c->count; i++) write_value(page, c->runs[i], s);
+            fputs("</tr>\n", page);
             rows++;
         }
     }
+    return rows;
+}
+
+/* The settings themselves, or a run's values of them. */
+static int write_across(FILE *page, const ct_compared *c, const ct_run_record *run) {
+    int columns = 0;
+    for (int r = 0; r < c->count; r++) {
+        for (int k = 0; k < c->runs[r]->setting_count; k++) {
+            const ct_setting *s = &c->runs[r]->settings[k];
+            if (!is_shown(c, r, s)) continue;
+            columns++;
+            if (run) write_value(page, run, s);
+            else ct_htmlf(page, "<th>[%s] %s</th>", s->section, s->key);
+        }
+    }
+    return columns;
+}
+
+/* A row a run, a column a setting. How many there are. */
+static int write_rows_of_runs(FILE *page, const ct_compared *c) {
+    fputs("<tr><th>run</th>", page);
+    int columns = write_across(page, c, NULL);
+    fputs("</tr></thead><tbody>\n", page);
+    for (int i = 0; columns && i < c->count; i++) {
+        fputs("<tr><th scope=\"row\">", page);
+        write_label(page, c->label[i]);
+        fputs("</th>", page);
+        write_across(page, c, c->runs[i]);
+        fputs("</tr>\n", page);
+    }
+    return columns;
+}
+
+void ct_compare_settings(FILE *page, const ct_compared *c) {
+    bool many = ct_compared_many(c);
+    if (many) fprintf(page, "<details><summary>of the %d runs</summary>\n", c->count);
+    fprintf(page, "<div class=\"wide\"><table class=\"texts%s\"><thead>", many ? " each" : "");
+    int settings = many ? write_rows_of_runs(page, c) : write_rows_of_settings(page, c);
     fputs("</tbody></table></div>\n", page);
-    if (!rows) fputs("<p class=\"note\">The configurations are the same.</p>\n", page);
+    if (many) fputs("</details>\n", page);
+    if (!settings) fputs("<p class=\"note\">The configurations are the same.</p>\n", page);
 }

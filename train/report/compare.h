@@ -10,16 +10,35 @@
  * many. */
 int ct_compare_groups(ct_run_record *const *runs, int count, int *group);
 
+/* What is compared, and what it is called. */
+typedef struct {
+    ct_run_record *const *runs;
+    int count, groups;
+    int *group;         /* of each run, as above */
+    const char **label; /* of each run: its name, or its folder where two have one name */
+    char **group_label; /* of each group: what its runs' labels have in common, "lr=1e-3" */
+} ct_compared;
+
+/* False and an error when out of memory; ended by ct_compared_end either way. The runs outlive it.
+ */
+bool ct_compared_begin(ct_compared *compared, ct_run_record *const *runs, int count);
+void ct_compared_end(ct_compared *compared);
+/* More runs than a reader looks at one by one: the groups' means come first. */
+bool ct_compared_many(const ct_compared *compared);
+/* Of how many runs a group is. */
+int ct_compared_size(const ct_compared *compared, int group);
+
 /* Recalls of every split, a row a run, and of a group of several runs mean and standard deviation
- * (of a sample, n - 1). */
-void ct_compare_recalls(FILE *page, ct_run_record *const *runs, int count, const int *group);
+ * (of a sample, n - 1); of many runs those of the groups, and each run's in a part that is opened.
+ */
+void ct_compare_recalls(FILE *page, const ct_compared *compared);
 
 /* Mean and standard deviation (n - 1; 0 of a single run) of the number at `path` of a split's
  * recalls over the runs of group `of`; how many of them have it. */
 int ct_compare_spread(ct_run_record *const *runs, int count, const int *group, int of,
                       const char *split, const char *path, double *mean, double *deviation);
 
-/* The settings in which the runs differ. */
-void ct_compare_settings(FILE *page, ct_run_record *const *runs, int count);
+/* The settings in which the runs differ: a column a run, of many runs a row. */
+void ct_compare_settings(FILE *page, const ct_compared *compared);
 
 #endif

@@ -106,7 +106,7 @@ static double best_step(const ct_run_record *run, const char *path) {
 typedef struct {
     ct_run_record *const *runs;
     int count;
-    const int *group; /* NULL: of one run alone */
+    const ct_compared *compared; /* NULL: of one run alone */
 } selection;
 
 /* ---- figures ----------------------------------------------------------------------------- */
@@ -151,23 +151,23 @@ static bool take_mean(const ct_curve *curve, int count, const int *group, int of
 }
 
 /* Behind the runs' curves those of the groups' means. */
-static bool collect_all(ct_run_record *const *runs, int count, const int *group, const char *path,
-                        ct_curve *curve, int *curves) {
-    for (int i = 0; i < count; i++, ++*curves) {
-        curve[i] = (ct_curve){.label = runs[i]->folder,
-                              .colour = group[i],
-                              .dashed = group[i] / CT_CURVE_COLOURS % 2};
-        if (!collect(runs[i], path, &curve[i])) return false;
+static bool collect_all(const ct_compared *c, const char *path, ct_curve *curve, int *curves) {
+    const int *group = c->group;
+    for (int i = 0; i < c->count; i++, ++*curves) {
+        curve[i] = (ct_curve){
+            .label = c->label[i], .colour = group[i], .dashed = group[i] / CT_CURVE_COLOURS % 2};
+        if (!collect(c->runs[i], path, &curve[i])) return false;
     }
-    for (int g = 0, left = count; left; g++) {
+    for (int g = 0; g < c->groups; g++) {
         ct_curve *mean = &curve[(*curves)++];
-        *mean = (ct_curve){.label = "mean of its runs", .colour = g};
-        if (!take_mean(curve, count, group, g, mean)) return false;
-        for (int i = 0; i < count; i++) {
-            left -= group[i] == g;
+        *mean = (ct_curve){
+            .label = "mean of its runs", .colour = g, .dashed = g / CT_CURVE_COLOURS % 2};
+        if (!take_mean(curve, c->count, group, g, mean)) return false;
+        for (int i = 0; i < c->count; i++) {
             if (group[i] == g) curve[i].faint = mean->points > 0;
         }
     }
+    for (int i = 0; i < *curves; i++) curve[i].unnamed = ct_compared_many(c);
     return true;
 }
 
@@ -175,7 +175,7 @@ static bool write_beside(FILE *page, const selection *s, const figure *f, int k)
     ct_curve *curve = calloc(2 * (size_t)s->count, sizeof *curve);
     int curves = 0;
     if (!curve) return ct_fail_bool("out of memory");
-    bool done = collect_all(s->runs, s->count, s->group, f->path[k], curve, &curves);
+    bool done = collect_all(s->compared, f->path[k], curve, &curves);
     char title[256];
     const char *label = f->label[k];
     snprintf(title, sizeof title, "%s%s%s", f->title, label ? ", " : "", label ? label : "");
@@ -187,7 +187,7 @@ static bool write_beside(FILE *page, const selection *s, const figure *f, int k)
 }
 
 static bool write_figure(FILE *page, const selection *s, const figure *f) {
-    if (!s->group) return write_together(page, s->runs[0], f);
+    if (!s->compared) return write_together(page, s->runs[0], f);
     bool done = true;
     for (int k = 0; done && k < MOST_TOGETHER && f->path[k]; k++)
         done = write_beside(page, s, f, k);
@@ -214,7 +214,20 @@ static bool write_others(FILE *page, const selection *s) {
     return ct_ok();
 }
 
+/* One for all figures, where there would be as many lines in each. */
+static void write_common_legend(FILE *page, const ct_compared *c) {
+    fputs("<ul class=\"legend common\">", page);
+    for (int g = 0; g < c->groups; g++) {
+        ct_curve group = {
+            .label = c->group_label[g], .colour = g, .dashed = g / CT_CURVE_COLOURS % 2};
+        ct_plot_key(page, &group);
+        fputs("</li>", page);
+    }
+    fputs("</ul>\n", page);
+}
+
 static bool write_all(FILE *page, const selection *s) {
+    if (s->compared && ct_compared_many(s->compared)) write_common_legend(page, s->compared);
     fputs("<div class=\"plots\">\n", page);
     bool done = true;
     for (int i = 0; done && i < FIGURES; i++) done = write_figure(page, s, &figures[i]);
@@ -227,6 +240,6 @@ bool ct_curves_write(FILE *page, ct_run_record *run) {
     return write_all(page, &(selection){&run, 1, NULL});
 }
 
-bool ct_curves_compare(FILE *page, ct_run_record *const *runs, int count, const int *group) {
-    return write_all(page, &(selection){runs, count, group});
+bool ct_curves_compare(FILE *page, const ct_compared *c) {
+    return write_all(page, &(selection){c->runs, c->count, c});
 }

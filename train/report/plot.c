@@ -168,20 +168,22 @@ static void write_curve(FILE *page, const ct_plot *plot, const ct_curve *c, cons
     }
 }
 
+void ct_plot_key(FILE *page, const ct_curve *c) {
+    fprintf(page,
+            "<li><svg class=\"key\" viewBox=\"0 0 22 8\"><path class=\"curve c%d%s%s\" "
+            "d=\"M1 4H21\"/></svg>",
+            c->colour % CT_CURVE_COLOURS, c->dashed ? " dashed" : "", c->faint ? " faint" : "");
+    ct_html(page, c->label);
+}
+
 static void write_legend(FILE *page, const ct_plot *plot) {
     fputs("<ul class=\"legend\">", page);
     for (int i = 0; i < plot->curves; i++) {
         const ct_curve *c = &plot->curve[i];
-        if (!c->points) continue;
-        fputs("<li>", page);
-        if (c->label) {
-            fprintf(page,
-                    "<svg class=\"key\" viewBox=\"0 0 22 8\"><path class=\"curve c%d%s%s\" "
-                    "d=\"M1 4H21\"/></svg>",
-                    c->colour % CT_CURVE_COLOURS, c->dashed ? " dashed" : "",
-                    c->faint ? " faint" : "");
-        }
-        ct_htmlf(page, "%s <b>", c->label ? c->label : "last");
+        if (!c->points || c->unnamed) continue;
+        if (c->label) ct_plot_key(page, c);
+        else fputs("<li>last", page);
+        fputs(" <b>", page);
         ct_plot_number(page, c->point[c->points - 1].y, 3);
         fputs("</b></li>", page);
     }

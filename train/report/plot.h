@@ -13,10 +13,10 @@ typedef struct {
 enum { CT_CURVE_COLOURS = 8 }; /* --c0 to --c7 of page.html */
 
 typedef struct {
-    const char *label; /* NULL: there is but one curve */
-    int colour;        /* from 0 */
-    bool dashed, faint;
-    ct_point *point; /* by x */
+    const char *label;           /* NULL: there is but one curve */
+    int colour;                  /* from 0 */
+    bool dashed, faint, unnamed; /* unnamed: not in the legend */
+    ct_point *point;             /* by x */
     int points;
 } ct_curve;
 
@@ -29,6 +29,8 @@ typedef struct {
     bool linear; /* else logarithmic where the values ask for it: */
 } ct_plot;
 
+/* "-- NAME", as a curve of this colour is named in a legend; without its end. */
+void ct_plot_key(FILE *page, const ct_curve *curve);
 /* Writes <figure>: title, legend with each curve's last value, and axes in
  * round numbers. The y axis is logarithmic where all values are positive and the largest is more
  * than 30 times the smallest, unless it is to be linear. Nothing where no curve has a point. */

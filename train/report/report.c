@@ -173,14 +173,13 @@ bool ct_report_command(const ct_config *config, const char *split, const char *p
 
 typedef struct {
     const char *title;
-    ct_run_record *const *runs;
-    int *group;
-    int count;
+    ct_compared compared;
 } comparison;
 
 static void write_runs(FILE *page, const comparison *c) {
     fputs("<header>\n<p class=\"kind\">Cotangent, comparison of runs</p>\n", page);
-    ct_htmlf(page, "<h1>%s</h1>\n", c->title);
+    bool is_long = strlen(c->title) > 60; /* as what a sweep was told may be */
+    ct_htmlf(page, is_long ? "<h1 class=\"long\">%s</h1>\n" : "<h1>%s</h1>\n", c->title);
     fputs("<nav><a href=\"#recalls\">Recalls</a><a href=\"#configuration\">Configuration</a>"
           "<a href=\"#curves\">Curves</a></nav>\n</header>\n",
           page);
@@ -190,11 +189,11 @@ static bool write_comparison(FILE *page, void *context) {
     const comparison *c = context;
     write_runs(page, c);
     ct_page_section(page, "recalls", "Recalls");
-    ct_compare_recalls(page, c->runs, c->count, c->group);
+    ct_compare_recalls(page, &c->compared);
     ct_page_section(page, "configuration", "Where the configurations differ");
-    ct_compare_settings(page, c->runs, c->count);
+    ct_compare_settings(page, &c->compared);
     ct_page_section(page, "curves", "Curves");
-    return ct_curves_compare(page, c->runs, c->count, c->group);
+    return ct_curves_compare(page, &c->compared);
 }
 
 /* A run twice would weigh double in a mean. */
@@ -216,11 +215,10 @@ static bool check_folders(ct_run_record *const *runs, int count) {
 
 bool ct_comparison_save(const char *path, const char *title, ct_run_record *const *runs,
                         int count) {
-    comparison c = {title, runs, calloc((size_t)count, sizeof *c.group), count};
-    if (!c.group) return ct_fail_bool("out of memory");
-    ct_compare_groups(runs, count, c.group);
-    bool done = ct_page_save(path, title, write_comparison, &c);
-    free(c.group);
+    comparison c = {.title = title};
+    bool done = ct_compared_begin(&c.compared, runs, count) &&
+                ct_page_save(path, title, write_comparison, &c);
+    ct_compared_end(&c.compared);
     return done;
 }
 
