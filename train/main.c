@@ -15,6 +15,7 @@
 #include "train/run/output_path.h"
 #include "train/run/restart.h"
 #include "train/run/terminal.h"
+#include "train/run/together.h"
 #include "train/run/trainer.h"
 #include "train/serve/serve.h"
 #include "train/sweep/sweep.h"
@@ -176,7 +177,7 @@ typedef struct {
     ct_query query;
     ct_evaluate_options evaluation;
     const char *sweep;
-    int jobs;
+    int jobs, command; /* command: the one that is given */
     int64_t steps;
     bool dry_run, report, help_config, other_graph, serve;
     const char *address;
@@ -281,8 +282,8 @@ static bool is_given(const arguments *a, int key) {
     return a->given[i];
 }
 
-static void check_use(const arguments *a, struct argp_state *state) {
-    int command = command_of(a, state);
+static void check_use(arguments *a, struct argp_state *state) {
+    int command = a->command = command_of(a, state);
     for (int i = 0; i < USES; i++) {
         if (!a->given[i] || (uses[i].commands & command)) continue;
         char list[192] = "";
@@ -448,7 +449,11 @@ static bool check_outputs(const arguments *a, const ct_config *config) {
 }
 
 static bool run(const arguments *a, ct_config *config, int *status) {
-    ct_set_threads((int)config->threads);
+    if (ct_ranks() > 1 && a->command != TRAINING) {
+        return ct_fail_bool("%s is done by one process: start it without mpirun",
+                            command_name(a->command));
+    }
+    ct_set_threads(ct_together_threads(config));
     ct_train_options training = {a->mode, a->init, a->other_graph, a->steps, a->dump_steps};
     if (a->dry_run) return ct_dry_run(config, training);
     static const char written[] = "what is asked for is written all the same";
@@ -560,6 +565,15 @@ static void watch_libraries(void) {
     if (set) set_new_handler(end_without_memory);
 }
 
+static int fail(void) {
+    ct_console_end_progress();
+    if (!ct_together_speaks()) return 2;
+    fprintf(stderr, "%strain:%s %s%s\n", ct_terminal_colour(STDERR_FILENO, CT_COLOUR_WRONG),
+            ct_terminal_colour(STDERR_FILENO, CT_COLOUR_NONE), ct_together_name(),
+            ct_error() ? ct_error() : "failed");
+    return 2;
+}
+
 int main(int argc, char **argv) {
     ct_restart_well(argv);
     open_standard_files();
@@ -567,6 +581,7 @@ int main(int argc, char **argv) {
     watch_libraries();
     argp_err_exit_status = 2;
     argp_program_version_hook = print_version;
+    if (!ct_together_begin()) return fail();
     arguments a = {.query.top = 10, .jobs = 1, .port = -1};
     struct argp argp = {options, parse, "CONFIG.INI", doc, 0, 0, 0};
     argp_parse(&argp, argc, argv, 0, 0, &a);
@@ -578,9 +593,7 @@ int main(int argc, char **argv) {
     ct_config *config = read_config(&a);
     bool done = config && check_outputs(&a, config) && run(&a, config, &status);
     ct_config_destroy(config);
-    if (done) return status;
-    ct_console_end_progress();
-    fprintf(stderr, "%strain:%s %s\n", ct_terminal_colour(STDERR_FILENO, CT_COLOUR_WRONG),
-            ct_terminal_colour(STDERR_FILENO, CT_COLOUR_NONE), ct_error() ? ct_error() : "failed");
-    return 2;
+    if (!done) return fail();
+    ct_together_end();
+    return status;
 }

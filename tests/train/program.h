@@ -112,13 +112,9 @@ static inline char *tiny_experiment(void) {
     return folder;
 }
 
-/* Runs `train ARGUMENTS` (CT_TRAIN names the program); stdout and stderr into `output` if not
- * NULL; returns the exit status, or 128 + the signal that ended it. */
-static inline int run_train(const char *arguments, char output[OUTPUT_SIZE]) {
-    const char *program = getenv("CT_TRAIN");
-    ck_assert_ptr_nonnull(program);
-    char command[8192];
-    snprintf(command, sizeof command, "'%s' %s 2>&1", program, arguments);
+/* Runs a command of the shell; what it prints into `output` if not NULL; returns the exit status,
+ * or 128 + the signal that ended it. */
+static inline int run_command(const char *command, char output[OUTPUT_SIZE]) {
     FILE *pipe = popen(command, "r");
     ck_assert_ptr_nonnull(pipe);
     static char ignored[OUTPUT_SIZE];
@@ -128,6 +124,16 @@ static inline int run_train(const char *arguments, char output[OUTPUT_SIZE]) {
     text[used] = '\0';
     int status = pclose(pipe);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Runs `train ARGUMENTS` (CT_TRAIN names the program), stdout and stderr together; as run_command.
+ */
+static inline int run_train(const char *arguments, char output[OUTPUT_SIZE]) {
+    const char *program = getenv("CT_TRAIN");
+    ck_assert_ptr_nonnull(program);
+    char command[8192];
+    snprintf(command, sizeof command, "'%s' %s 2>&1", program, arguments);
+    return run_command(command, output);
 }
 
 static inline void assert_said(const char *output, const char *text) {

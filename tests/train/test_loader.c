@@ -110,6 +110,41 @@ START_TEST(leaves_out_the_last_batch) {
 }
 END_TEST
 
+/* Part r of a batch is its rows from r on, as they are in the whole. */
+START_TEST(parts_of_a_batch_are_its_rows) {
+    enum { BATCH = 6, PARTS = 3, ROWS = BATCH / PARTS };
+    fixture f = make_split(CT_F32);
+    ct_loader *whole = ct_loader_create(f.split, BATCH, true, true, 1, CT_CPU);
+    ck_assert(ct_loader_start(whole, 2, 1));
+    for (int r = 0; r < PARTS; r++) {
+        ct_loader *part = ct_loader_create_part(f.split, BATCH, true, 1, CT_CPU, r, PARTS);
+        ck_assert_int_eq(ct_loader_batches(part), ct_loader_batches(whole));
+        ck_assert(ct_loader_start(part, 2, 1) && ct_loader_start(whole, 2, 1));
+        const ct_host_batch *a, *b;
+        while ((b = ct_loader_next(whole)) != NULL) {
+            a = ct_loader_next(part);
+            ck_assert_int_eq(a->size, ROWS);
+            ck_assert_int_eq(a->text.words, b->text.words);
+            size_t words = (size_t)a->text.words, features = REGIONS * WIDTH;
+            for (int64_t i = 0, k = r * ROWS; i < ROWS; i++, k++) {
+                ck_assert_int_eq(a->captions[i], b->captions[k]);
+                ck_assert_int_eq(a->classes[i], b->classes[k]);
+                ck_assert_int_eq(a->text.lengths[i], b->text.lengths[k]);
+                ck_assert_mem_eq(a->text.ids + (size_t)i * words, b->text.ids + (size_t)k * words,
+                                 words * sizeof *a->text.ids);
+                ck_assert_mem_eq(a->images + (size_t)i * features, b->images + (size_t)k * features,
+                                 features * sizeof *a->images);
+            }
+        }
+        ck_assert_ptr_null(ct_loader_next(part));
+        assert_no_error();
+        ct_loader_destroy(part);
+    }
+    ct_loader_destroy(whole);
+    destroy_split(f);
+}
+END_TEST
+
 static bool same(const int64_t *a, const int64_t *b) {
     return memcmp(a, b, CAPTIONS * sizeof *a) == 0;
 }
@@ -237,6 +272,6 @@ START_TEST(refuses_wrong_use) {
 END_TEST
 
 TEST_MAIN("loader", goes_through_all_captions_in_order, leaves_out_the_last_batch,
-          shuffles_by_seed_and_epoch, goes_on_from_anywhere, stops_at_any_time,
-          brings_the_threads_error_to_the_caller, names_the_image_with_wrong_features,
-          refuses_wrong_use)
+          parts_of_a_batch_are_its_rows, shuffles_by_seed_and_epoch, goes_on_from_anywhere,
+          stops_at_any_time, brings_the_threads_error_to_the_caller,
+          names_the_image_with_wrong_features, refuses_wrong_use)

@@ -16,8 +16,8 @@ struct ct_batches {
 static bool open_loader(ct_batches *b) {
     const ct_experiment *e = b->experiment;
     const ct_config *c = e->config;
-    b->loader =
-        ct_loader_create(e->train, c->batch, c->shuffle, true, (uint64_t)c->seed, e->device);
+    b->loader = ct_loader_create_part(e->train, c->batch, c->shuffle, (uint64_t)c->seed, e->device,
+                                      ct_rank(), ct_ranks());
     if (!b->loader || ct_loader_batches(b->loader) > 0) return b->loader != NULL;
     return ct_fail_bool("%s: %lld captions do not fill one batch of %lld: lower [train] batch",
                         c->train_split, (long long)e->train->caption_count, (long long)c->batch);

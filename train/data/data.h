@@ -107,9 +107,11 @@ bool ct_captions_distinct(const ct_caption *captions, int64_t count, ct_distinct
 typedef struct {
     int64_t size, words, target_words; /* B; T; M, 0: no targets */
     int64_t most_words, most_targets;  /* there is room for */
-    int64_t *ids;                      /* (B,T): read */
-    int64_t *lengths;                  /* (B): 3..T */
-    int64_t *targets;                  /* (B,M), or NULL */
+    int64_t
+        longest;  /* caption that is elsewhere, and of the same batch: T and M are as for it, too */
+    int64_t *ids; /* (B,T): read */
+    int64_t *lengths; /* (B): 3..T */
+    int64_t *targets; /* (B,M), or NULL */
 } ct_caption_batch;
 
 /* Room for `size` captions of at most `longest` tokens. False and an error without memory. */
@@ -190,6 +192,11 @@ typedef struct {
 typedef struct ct_loader ct_loader;
 ct_loader *ct_loader_create(const ct_split *split, int64_t batch, bool shuffle, bool drop_last,
                             uint64_t seed, ct_device device);
+/* The same of a batch that `ranks` share in equal parts, of which this is part `rank`: its captions
+ * and images alone are read, padded as in the whole batch. `batch` is a multiple of `ranks`, and
+ * incomplete batches are left out. */
+ct_loader *ct_loader_create_part(const ct_split *split, int64_t batch, bool shuffle, uint64_t seed,
+                                 ct_device device, int rank, int ranks);
 void ct_loader_destroy(ct_loader *loader);
 int64_t ct_loader_batches(const ct_loader *loader); /* of an epoch */
 /* Goes to batch `first` of `epoch`; needed before the first ct_loader_next of each epoch. */

@@ -186,7 +186,7 @@ static void put_targets(int64_t *row, int64_t width, const ct_caption *caption) 
 
 void ct_caption_batch_fill(ct_caption_batch *batch, const ct_encoder *encoder,
                            const ct_caption *captions, const int64_t *which, int64_t count) {
-    int64_t longest = 0;
+    int64_t longest = batch->longest;
     for (int64_t i = 0; i < count; i++) {
         batch->lengths[i] = captions[which ? which[i] : i].length;
         if (batch->lengths[i] > longest) longest = batch->lengths[i];

@@ -10,7 +10,8 @@
 struct ct_loader {
     const ct_split *split;
     ct_device device;
-    int64_t most; /* captions a batch has room for */
+    int rank, ranks; /* that share a batch */
+    int64_t most;    /* captions a part of it has room for */
     ct_prefetch *prefetch;
     ct_host_batch batch[CT_PREFETCH_SLOTS];
     uint64_t seed;
@@ -19,10 +20,22 @@ struct ct_loader {
 
 /* ---- making batches (in the thread) ------------------------------------------------------ */
 
+static int64_t longest_of(const ct_split *split, const int64_t *caption, int64_t count) {
+    int64_t longest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t length = split->encoded[caption[i]].length;
+        if (length > longest) longest = length;
+    }
+    return longest;
+}
+
 static bool fill(void *context, int slot, int64_t epoch, const int64_t *caption, int64_t count) {
     ct_loader *loader = context;
     const ct_split *split = loader->split;
     ct_host_batch *batch = &loader->batch[slot];
+    batch->text.longest = longest_of(split, caption, count);
+    count /= loader->ranks;
+    caption += loader->rank * count;
     batch->size = count;
     for (int64_t i = 0; i < count; i++) {
         batch->captions[i] = caption[i];
@@ -68,28 +81,41 @@ static bool allocate(ct_loader *loader) {
                         loader->most, features);
 }
 
-ct_loader *ct_loader_create(const ct_split *split, int64_t batch, bool shuffle, bool drop_last,
-                            uint64_t seed, ct_device device) {
+static ct_loader *create(const ct_split *split, ct_prefetch_options options, ct_device device,
+                         int rank, int ranks) {
     if (!split || !ct_ok()) return NULL;
     if (!split->encoded) return ct_fail("loader: the captions of %s are not encoded", split->name);
     ct_loader *loader = calloc(1, sizeof *loader);
     if (!loader) return ct_fail("loader: out of memory");
     loader->split = split;
     loader->device = device;
-    loader->seed = seed;
-    loader->most = batch < split->caption_count ? batch : split->caption_count;
-    ct_prefetch_options options = {.name = "loader",
-                                   .examples = split->caption_count,
-                                   .batch = batch,
-                                   .shuffle = shuffle,
-                                   .drop_last = drop_last,
-                                   .seed = seed,
-                                   .fill = fill,
-                                   .context = loader};
+    loader->rank = rank;
+    loader->ranks = ranks;
+    loader->seed = options.seed;
+    options.name = "loader";
+    options.examples = split->caption_count;
+    options.fill = fill;
+    options.context = loader;
+    int64_t most = options.batch < options.examples ? options.batch : options.examples;
+    loader->most = most / ranks;
     loader->prefetch = ct_prefetch_create(&options);
     if (loader->prefetch && allocate(loader)) return loader;
     ct_loader_destroy(loader);
     return NULL;
+}
+
+ct_loader *ct_loader_create(const ct_split *split, int64_t batch, bool shuffle, bool drop_last,
+                            uint64_t seed, ct_device device) {
+    ct_prefetch_options options = {
+        .batch = batch, .shuffle = shuffle, .drop_last = drop_last, .seed = seed};
+    return create(split, options, device, 0, 1);
+}
+
+ct_loader *ct_loader_create_part(const ct_split *split, int64_t batch, bool shuffle, uint64_t seed,
+                                 ct_device device, int rank, int ranks) {
+    ct_prefetch_options options = {
+        .batch = batch, .shuffle = shuffle, .drop_last = true, .seed = seed};
+    return create(split, options, device, rank, ranks);
 }
 
 void ct_loader_destroy(ct_loader *loader) {

@@ -130,9 +130,9 @@ static void compute_again(const ct_experiment *e, const ct_batch *batch, const c
     ct_error_clear();
 }
 
-void ct_blame_step(const ct_experiment *e, const ct_batch *batch, const ct_progress *before) {
+bool ct_blame_step(const ct_experiment *e, const ct_batch *batch, const ct_progress *before) {
     char *error = ct_error() ? strdup(ct_error()) : NULL, text[1024 + 64];
-    if (!error) return;
+    if (!error) return false;
     ct_error_clear();
     bool found = find(e, batch, text, sizeof text) || find_largest(e, batch, text, sizeof text);
     ct_error_clear();
@@ -141,8 +141,10 @@ void ct_blame_step(const ct_experiment *e, const ct_batch *batch, const ct_progr
     } else {
         compute_again(e, batch, before, text, sizeof text);
         ct_fail("%s%s%s", error, *text ? "; computed again: " : "", text);
+        found = *text != '\0';
     }
     free(error);
+    return found;
 }
 
 /* ---- embeddings -------------------------------------------------------------------------- */

@@ -10,8 +10,9 @@
 /* After a step on `batch` failed: if a sample of it is to blame, the error becomes one that names
  * it and the reason, with the earlier error behind; else that stays, and if the step, computed
  * again from `before` (as the progress was), gives a NaN or an infinity, behind it the first of the
- * loss's terms and the first operation that do. */
-void ct_blame_step(const ct_experiment *experiment, const ct_batch *batch,
+ * loss's terms and the first operation that do. Of a batch that ranks share each looks at its own
+ * part. Whether a cause was found. */
+bool ct_blame_step(const ct_experiment *experiment, const ct_batch *batch,
                    const ct_progress *before);
 
 /* True if all embeddings (count,D) of samples first..first+count-1 of what was embedded are finite;

@@ -62,10 +62,21 @@ bool ct_interval_add(ct_interval *interval, const ct_losses *losses) {
 
 void ct_interval_count(ct_interval *interval) { interval->steps++; }
 
+/* Ranks' terms are shares of the whole batch's, which add up; rewards are the whole's already. */
+static bool read_sums(const ct_interval *interval, double sum[SUMS]) {
+    if (!ct_read(interval->sums, sum) || ct_ranks() == 1) return ct_ok();
+    bool read = false;
+    CT_SCOPE {
+        ct_tensor *terms = ct_from_data(CT_F64, CT_CPU, CT_SHAPE(CT_LOSS_COUNT), sum);
+        read = terms && ct_tensor_all_reduce(terms) && ct_read(terms, sum);
+    }
+    return read;
+}
+
 bool ct_interval_read(const ct_interval *interval, ct_interval_means *means) {
     double sum[SUMS];
     *means = (ct_interval_means){.steps = interval->steps};
-    if (!ct_read(interval->sums, sum)) return false;
+    if (!read_sums(interval, sum)) return false;
     double steps = interval->steps ? (double)interval->steps : 1;
     for (int i = 0; i < CT_LOSS_COUNT; i++) means->term[i] = sum[i] / steps;
     means->reward = sum[REWARD] / steps;

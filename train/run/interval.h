@@ -20,7 +20,8 @@ void ct_interval_destroy(ct_interval *interval);
 bool ct_interval_add(ct_interval *interval, const ct_losses *losses);
 /* A step was taken, be it anew or as a repetition of one that was recorded. */
 void ct_interval_count(ct_interval *interval);
-/* Waits for the device. */
+/* Waits for the device, and, of a batch that ranks share, for the others: all of them read at the
+ * same step, and get the whole batch's. */
 bool ct_interval_read(const ct_interval *interval, ct_interval_means *means);
 bool ct_interval_reset(ct_interval *interval);
 

@@ -18,7 +18,7 @@ typedef struct {
 
 struct ct_steps {
     ct_steps_options config;
-    bool records, watches;
+    bool records, watches, shared;
     recorded *kinds;
     size_t count;
     int64_t repeated;
@@ -54,26 +54,31 @@ void ct_steps_watch(ct_steps *steps, bool watches) {
     steps->watches = watches && steps->config.watched && !steps->records;
 }
 
+bool ct_steps_are_shared(const ct_steps *steps) { return steps->shared; }
+
 int64_t ct_steps_repeated(const ct_steps *steps) { return steps->repeated; }
 
 /* ---- the parts of a step ---------------------------------------------------------------- */
 
 /* What the device is told: from the batch to the updated parameters. */
-static bool compute(const ct_steps *steps, const ct_batch *batch, ct_progress *progress) {
+static bool compute(ct_steps *steps, const ct_batch *batch, ct_progress *progress) {
     const ct_steps_options *c = &steps->config;
     bool done = false;
     CT_SCOPE {
-        ct_losses losses =
-            ct_model_losses(c->experiment->model, batch, progress->epoch, &progress->rng);
-        done = ct_backward(losses.term[CT_LOSS_TOTAL]) &&
-               (!c->dump || ct_dump_gradients(c->dump, &losses)) &&
+        ct_losses losses;
+        CT_OVER_RANKS {
+            losses = ct_model_losses(c->experiment->model, batch, progress->epoch, &progress->rng);
+            done = ct_backward(losses.term[CT_LOSS_TOTAL]);
+        }
+        steps->shared = done && ct_optimizer_all_reduce(c->optimizer);
+        done = steps->shared && (!c->dump || ct_dump_gradients(c->dump, &losses)) &&
                (!steps->watches || ct_watched_gradients(c->watched)) &&
                ct_optimizer_update(c->optimizer) && ct_interval_add(c->interval, &losses);
     }
     return done;
 }
 
-static bool take_as_it_comes(const ct_steps *steps, const ct_batch *batch, ct_progress *progress) {
+static bool take_as_it_comes(ct_steps *steps, const ct_batch *batch, ct_progress *progress) {
     const ct_steps_options *c = &steps->config;
     if (!ct_recorded_replay(c->experiment->recorded, progress->step, &progress->rng) ||
         !ct_optimizer_prepare(c->optimizer) || !compute(steps, batch, progress)) {
@@ -103,7 +108,7 @@ static bool give_up_recording(ct_steps *steps) {
     return true;
 }
 
-static ct_capture *record(const ct_steps *steps, const ct_batch *batch, ct_progress *progress) {
+static ct_capture *record(ct_steps *steps, const ct_batch *batch, ct_progress *progress) {
     if (!ct_capture_begin(steps->config.experiment->device, &progress->rng)) return NULL;
     compute(steps, batch, progress); /* if that fails, so does the end */
     return ct_capture_end();
@@ -155,6 +160,7 @@ static bool take_recorded(ct_steps *steps, const ct_batch *batch, ct_progress *p
 }
 
 bool ct_steps_take(ct_steps *steps, const ct_batch *batch, ct_progress *progress) {
+    steps->shared = false;
     bool taken = steps->records ? take_recorded(steps, batch, progress)
                                 : take_as_it_comes(steps, batch, progress);
     if (taken) ct_interval_count(steps->config.interval);

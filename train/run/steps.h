@@ -25,6 +25,9 @@ void ct_steps_destroy(ct_steps *steps);
 /* A step on `batch`, which is counted in the interval and, but for the random numbers drawn, not in
  * `progress`. Does not wait for a device, but for the first step of a kind. */
 bool ct_steps_take(ct_steps *steps, const ct_batch *batch, ct_progress *progress);
+/* Whether the last step came as far as its gradients being those of the whole batch: what fails
+ * from there on fails on all ranks that share it. */
+bool ct_steps_are_shared(const ct_steps *steps);
 /* Whether the gradients of the steps from now on are taken for `watched`; those of recorded steps
  * are not. */
 void ct_steps_watch(ct_steps *steps, bool watches);

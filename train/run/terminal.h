@@ -5,6 +5,9 @@
 
 #include <stdbool.h>
 
+/* From now on there is none, whatever it looks like: mpirun gives each rank a terminal of its own,
+ * wherever what is printed goes. */
+void ct_terminal_is_none(void);
 /* Whether stdout is a terminal on which a line can be drawn again in its place: TERM is given, and
  * not "dumb". */
 bool ct_terminal_redraws(void);

@@ -20,6 +20,7 @@
 #include "train/run/run_log.h"
 #include "train/run/steps.h"
 #include "train/run/stop.h"
+#include "train/run/together.h"
 #include "train/run/weight_file.h"
 
 typedef struct {
@@ -66,36 +67,61 @@ static bool begin_events(const trainer *t) {
     return !events || !ct_event_file_is_new(events) || ct_event_file_begin(events, t->config);
 }
 
-static bool set_up(trainer *t) {
-    ct_config *c = t->config;
-    if (!ct_prepare(&t->in, c, &t->options)) return false;
+static bool prepare(trainer *t) {
+    const ct_config *c = t->config;
+    if (!ct_together_can(c, &t->options) || !ct_prepare(&t->in, t->config, &t->options)) {
+        return false;
+    }
     t->last_path = ct_path(c->run_folder, "last.safetensors");
     t->best_path = ct_path(c->run_folder, "best.safetensors");
     t->data_text = ct_resume_data(&t->in);
-    if (!t->last_path || !t->best_path || !t->data_text) return false;
+    return t->last_path && t->best_path && t->data_text;
+}
+
+static bool take_folder(trainer *t) {
+    const ct_config *c = t->config;
     if (!ct_make_folders(c->run_folder)) return false;
     if (!(t->lock = ct_run_lock_take(c->run_folder, "lock"))) return false;
     const char *dump = t->options.dump_folder;
     if (dump && !(t->dump = ct_dump_open(t->in.experiment, dump, t->options.mode))) return false;
     /* The last of what may be wrong before a step is behind us. */
     t->replaces = t->options.mode == CT_RUN_OVERWRITE;
-    if (!ct_run_folder_prepare(c, t->options.mode)) return false;
+    return ct_run_folder_prepare(c, t->options.mode);
+}
+
+static bool begin(trainer *t) {
     /* Stream 1: stream 0 drew the initial values. */
-    t->progress = (ct_progress){.best_score = -1, .rng = ct_rng_create((uint64_t)c->seed, 1)};
+    uint64_t seed = (uint64_t)t->config->seed;
+    t->progress = (ct_progress){.best_score = -1, .rng = ct_rng_create(seed, 1)};
     bool resumes = t->options.mode == CT_RUN_RESUME;
-    if (resumes && (!take_up(t) || !ct_prepared_noise(&t->in, &t->options, t->progress.step))) {
-        return false;
-    }
+    return !resumes || (take_up(t) && ct_prepared_noise(&t->in, &t->options, t->progress.step));
+}
+
+static bool open_logs(trainer *t) {
+    const ct_config *c = t->config;
     if (!ct_run_folder_describe(t->in.experiment)) return false;
     ct_log_position from = {t->progress.step, t->progress.validation_due};
     t->log = ct_run_log_open(c->run_folder, from, c->tensorboard);
-    t->interval = ct_interval_create(t->in.experiment->device);
     if (c->tensorboard && c->histograms && t->in.dev) {
         t->watched = ct_watched_create(t->in.experiment);
     }
+    return ct_ok() && begin_events(t);
+}
+
+/* What is in the run's folder is rank 0's alone; the others read it when it is in order. */
+static bool set_up(trainer *t) {
+    bool leads = ct_rank() == 0;
+    if (!ct_together_well(prepare(t)) ||
+        !ct_together_same_run(t->config, &t->options, t->data_text) ||
+        !ct_together_well(!leads || take_folder(t)) || !ct_together_well(begin(t)) ||
+        !ct_together_same_weights(ct_model_module(t->in.experiment->model), t->progress.step) ||
+        !ct_together_well(!leads || open_logs(t))) {
+        return false;
+    }
+    t->interval = ct_interval_create(t->in.experiment->device);
     t->steps = ct_steps_create(
         (ct_steps_options){t->in.experiment, t->in.optimizer, t->interval, t->dump, t->watched});
-    if (!ct_ok() || !begin_events(t)) return false;
+    if (!ct_together_well(t->interval && t->steps)) return false;
     t->started = t->interval_start = ct_profile_clock();
     t->first_step = t->saved_step = t->progress.step;
     return true;
@@ -172,19 +198,30 @@ static bool validates_after(const trainer *t, int64_t step, int64_t batch) {
     return all_done || (c->validate_every ? step % c->validate_every == 0 : epoch_ends);
 }
 
+/* Whether what failed within a step did so on all ranks that share it. */
+static bool all_failed(const trainer *t) {
+    return ct_steps_are_shared(t->steps) && !ct_error_is_of_memory();
+}
+
+/* After a step failed: what is to blame, said by a rank that knows. */
+static void blame(const trainer *t, const ct_batch *batch, const ct_progress *before) {
+    bool all = all_failed(t), found = ct_blame_step(t->in.experiment, batch, before);
+    if (all) ct_together_worst(found ? CT_RANK_FAILED_AND_KNOWS_WHY : CT_RANK_FAILED);
+}
+
 static bool train_step(trainer *t) {
     ct_steps_watch(t->steps, validates_after(t, t->progress.step + 1, t->progress.batch + 1));
     ct_optimizer_set_lr(t->in.optimizer, learning_rate(t));
     CT_SCOPE {
         ct_batch batch;
-        if (!ct_batches_next(t->in.batches, &batch)) return false;
+        if (!ct_together_well(ct_batches_next(t->in.batches, &batch))) return false;
         t->within_step = true;
         ct_progress before = t->progress;
         if (!take(t, &batch)) {
-            ct_blame_step(t->in.experiment, &batch, &before);
+            blame(t, &batch, &before);
             return false;
         }
-        t->interval_pairs += ct_dim(batch.images, 0);
+        t->interval_pairs += ct_ranks() * ct_dim(batch.images, 0);
     }
     t->within_step = false;
     return ct_batches_ahead(t->in.batches) && ct_ok();
@@ -213,6 +250,7 @@ static ct_console_step console_step(const trainer *t) {
 }
 
 static bool log_interval(trainer *t) {
+    if (ct_rank() > 0) return true;
     ct_console_step s = console_step(t);
     ct_console_step_line(&s, t->progress.step, ct_optimizer_lr(t->in.optimizer),
                          ct_optimizer_grad_norm(t->in.optimizer));
@@ -258,6 +296,7 @@ static void say_written(const char *path) {
 
 /* Without a dev split, the best model that is known is the last one. */
 static bool save_last(trainer *t) {
+    if (ct_rank() > 0) return true;
     ct_progress p = t->progress;
     p.seconds += ct_profile_clock() - t->started;
     ct_experiment *e = t->in.experiment;
@@ -273,6 +312,10 @@ static bool save_last(trainer *t) {
 }
 
 static bool validate(trainer *t) {
+    if (ct_rank() > 0) {
+        t->progress.validation_due = false;
+        return true;
+    }
     ct_console_step step = console_step(t);
     ct_retrieval dev;
     if (!ct_evaluate_split(t->in.experiment, t->in.dev, false, &dev)) return false;
@@ -332,9 +375,13 @@ static bool after_step(trainer *t) {
     return !(validates || epoch_ends) || save_last(t);
 }
 
-/* What to stop with, if it is time to: CT_TRAIN_DONE if it is not. */
-static ct_train_outcome stop_now(const trainer *t) {
-    if (ct_stop_asked()) return CT_TRAIN_INTERRUPTED;
+/* What to stop with, if it is time to: CT_TRAIN_DONE if it is not. `well`: what came after the step
+ * is done. */
+static ct_train_outcome stop_now(const trainer *t, bool well) {
+    ct_rank_state here = !well ? CT_RANK_FAILED : ct_stop_asked() ? CT_RANK_STOPS : CT_RANK_WELL;
+    ct_rank_state worst = ct_together_worst(here);
+    if (worst >= CT_RANK_FAILED) return CT_TRAIN_FAILED;
+    if (worst == CT_RANK_STOPS) return CT_TRAIN_INTERRUPTED;
     int64_t steps = t->options.steps;
     bool more = t->progress.epoch < t->config->epochs;
     return steps && more && t->progress.step - t->first_step >= steps ? CT_TRAIN_STOPPED
@@ -342,13 +389,15 @@ static ct_train_outcome stop_now(const trainer *t) {
 }
 
 static ct_train_outcome train_all(trainer *t) {
-    if (!catch_up(t)) return CT_TRAIN_FAILED;
+    if (!ct_together_well(catch_up(t))) return CT_TRAIN_FAILED;
     while (t->progress.epoch < t->config->epochs) {
         int64_t epoch = t->progress.epoch;
-        if (!ct_batches_start(t->in.batches, epoch, t->progress.batch)) return CT_TRAIN_FAILED;
+        bool started = ct_batches_start(t->in.batches, epoch, t->progress.batch);
+        if (!ct_together_well(started)) return CT_TRAIN_FAILED;
         while (t->progress.epoch == epoch) {
-            if (!train_step(t) || !after_step(t)) return CT_TRAIN_FAILED;
-            ct_train_outcome stop = stop_now(t);
+            if (!train_step(t)) return CT_TRAIN_FAILED;
+            ct_train_outcome stop = stop_now(t, after_step(t));
+            if (stop == CT_TRAIN_FAILED) return stop;
             if (stop != CT_TRAIN_DONE) return save_last(t) ? stop : CT_TRAIN_FAILED;
         }
     }
@@ -358,16 +407,17 @@ static ct_train_outcome train_all(trainer *t) {
 /* Whatever is wrong, and not with the step itself: what was trained is saved, unless an earlier run
  * waits to be replaced, which then comes back. The error stays. */
 static void save_what_stands(trainer *t) {
-    bool to_save = !t->within_step && t->progress.step > t->saved_step;
+    bool to_save = ct_rank() == 0 && !t->within_step && t->progress.step > t->saved_step;
     if (!to_save || ct_run_folder_replaces(t->config)) return;
-    char *why = strdup(ct_error());
+    bool here = ct_error() != NULL; /* or on another rank */
+    char *why = here ? strdup(ct_error()) : NULL;
     ct_error_clear();
     if (save_last(t)) {
         ct_console_result("saved %s after step %lld (go on with --resume)", t->last_path,
                           (long long)t->progress.step);
     }
     ct_error_clear();
-    ct_fail("%s", why ? why : "out of memory");
+    if (here) ct_fail("%s", why ? why : "out of memory");
     free(why);
 }
 
@@ -435,6 +485,7 @@ static bool write_results(const trainer *t, const ct_retrieval *dev, const ct_re
 
 /* The best model on dev, evaluated on the test splits. Interrupted, it is done by --resume. */
 static ct_train_outcome finish(const trainer *t) {
+    if (ct_rank() > 0) return CT_TRAIN_DONE;
     int count = t->config->test_split_count, done = 0;
     ct_retrieval dev, *rows = calloc((size_t)count + 1, sizeof *rows);
     if (!rows) ct_fail("out of memory");
@@ -475,6 +526,7 @@ static void print_start(const trainer *t) {
 static ct_train_outcome train_and_finish(trainer *t) {
     print_start(t);
     ct_prepared_say(&t->in);
+    ct_together_say(t->config);
     ct_stop_watch();
     ct_train_outcome outcome = train_all(t);
     ct_console_end_progress();

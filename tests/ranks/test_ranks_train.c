@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole runs of `train` on several ranks, which are to be those of one. */
+#include "tests/train/program.h"
+
+/* Runs `train ARGUMENTS` on so many ranks; as run_train. */
+static int run_ranks(int ranks, const char *arguments, char output[OUTPUT_SIZE]) {
+    char command[8192];
+    snprintf(command, sizeof command, "'%s' %d '%s' %s 2>&1", getenv("CT_RANKS_RUN"), ranks,
+             getenv("CT_TRAIN"), arguments);
+    return run_command(command, output);
+}
+
+static void trains(int ranks, const char *arguments) {
+    static char output[OUTPUT_SIZE];
+    int status = run_ranks(ranks, arguments, output);
+    ck_assert_msg(status == 0, "%d ranks: status %d:\n%s", ranks, status, output);
+}
+
+/* f64, and SGD: of a gradient that is rounding noise Adam makes a whole step. */
+static const char *in_doubles(const char *folder, const char *run, const char *more) {
+    static char arguments[2048];
+    snprintf(arguments, sizeof arguments,
+             "%s/tiny.ini --set run.dtype=f64 --set train.optimizer=sgd --set run.folder=%s/%s %s",
+             folder, folder, run, more);
+    return arguments;
+}
+
+/* Every tensor of two runs' last checkpoints, the optimiser's among them. */
+static void same_state(const char *folder, const char *a, const char *b, double relative) {
+    CT_SCOPE {
+        ct_safetensors *one =
+            ct_safetensors_open(in_folder(in_folder(folder, a), "last.safetensors"));
+        ct_safetensors *two =
+            ct_safetensors_open(in_folder(in_folder(folder, b), "last.safetensors"));
+        assert_no_error();
+        int count = ct_safetensors_count(one);
+        ck_assert_int_gt(count, 40);
+        ck_assert_int_eq(count, ct_safetensors_count(two));
+        for (int i = 0; i < count; i++) {
+            const char *name = ct_safetensors_name(one, i);
+            assert_close(ct_safetensors_get(one, name), ct_safetensors_get(two, name), relative,
+                         relative, name);
+        }
+        ct_safetensors_close(one);
+        ct_safetensors_close(two);
+    }
+}
+
+/* A number of the last line of metrics.jsonl that has it. */
+static double logged(const char *folder, const char *run, const char *key) {
+    size_t size;
+    char *text = ct_file_read(in_folder(in_folder(folder, run), "metrics.jsonl"), &size),
+         wanted[64];
+    ck_assert_ptr_nonnull(text);
+    snprintf(wanted, sizeof wanted, "\"%s\":", key);
+    const char *found = NULL;
+    for (const char *at = text; (at = strstr(at, wanted)) != NULL; at++)
+        found = at + strlen(wanted);
+    ck_assert_msg(found != NULL, "no %s in %s", wanted, text);
+    double value = strtod(found, NULL);
+    free(text);
+    return value;
+}
+
+/* 1e-9: 18 steps of some hundred roundings each, of which later ones make more; of what is logged 9
+ * digits are written. */
+START_TEST(any_number_of_ranks_trains_the_same_model) {
+    static const char *const keys[] = {"loss",          "retrieval",       "discrete_image",
+                                       "discrete_text", "continuous_text", "grad_norm",
+                                       "reward",        "score",           "rsum"};
+    static const char *const names[] = {"two", "four"};
+    char *folder = tiny_experiment();
+    trains(1, in_doubles(folder, "one", ""));
+    for (int i = 0; i < 2; i++) {
+        trains(2 + 2 * i, in_doubles(folder, names[i], ""));
+        same_state(folder, names[i], "one", 1e-9);
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+            double one = logged(folder, "one", keys[k]), many = logged(folder, names[i], keys[k]);
+            ck_assert_msg(fabs(one - many) <= 1e-8 * fabs(one), "%s: %.17g, expected %.17g",
+                          keys[k], many, one);
+        }
+        ck_assert(access(in_folder(in_folder(folder, names[i]), "results.json"), R_OK) == 0);
+    }
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(as_many_ranks_give_the_same_bits) {
+    char *folder = tiny_experiment();
+    trains(2, in_doubles(folder, "a", ""));
+    trains(2, in_doubles(folder, "b", "--steps 5"));
+    trains(2, in_doubles(folder, "b", "--resume"));
+    same_state(folder, "b", "a", 0);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(a_run_goes_on_with_another_number_of_ranks) {
+    char *folder = tiny_experiment();
+    trains(1, in_doubles(folder, "one", ""));
+    trains(2, in_doubles(folder, "run", "--steps 5"));
+    trains(4, in_doubles(folder, "run", "--resume --steps 6"));
+    trains(1, in_doubles(folder, "run", "--resume"));
+    same_state(folder, "run", "one", 1e-9);
+    folder_remove(folder);
+}
+END_TEST
+
+/* ---- what is said ------------------------------------------------------------------------- */
+
+START_TEST(rank_0_alone_prints) {
+    static char output[OUTPUT_SIZE];
+    char *folder = tiny_experiment();
+    ck_assert_int_eq(run_ranks(2, in_doubles(folder, "run", ""), output), 0);
+    const char *said = strstr(output, "2 ranks: 4 pairs of a batch and 1 thread each");
+    ck_assert_msg(said && !strstr(said + 1, "2 ranks:"), "%s", output);
+    const char *table = strstr(output, "best model: epoch");
+    ck_assert_msg(table && !strstr(table + 1, "best model: epoch"), "%s", output);
+    assert_unsaid(output, "\r\033"); /* a rank's terminal is mpirun's */
+    folder_remove(folder);
+}
+END_TEST
+
+/* Status 2 and one sentence of rank 0's. */
+static void refused(int ranks, const char *arguments, const char *expected) {
+    static char output[OUTPUT_SIZE];
+    int status = run_ranks(ranks, arguments, output);
+    ck_assert_msg(status == 2, "status %d:\n%s", status, output);
+    const char *said = strstr(output, "train: rank 0 on ");
+    ck_assert_msg(said && strstr(said, expected), "'%s' is not in\n%s", expected, output);
+    ck_assert_msg(!strstr(said + 1, "train: rank"), "said twice:\n%s", output);
+}
+
+START_TEST(what_ranks_cannot_do_is_one_sentence) {
+    static char output[OUTPUT_SIZE];
+    char *folder = tiny_experiment();
+    refused(3, in_doubles(folder, "run", ""),
+            "[train] batch = 8 cannot be shared by 3 ranks in equal parts");
+    refused(2, in_doubles(folder, "run", "--set run.device=auto"), "[run] device = auto");
+    refused(2, in_doubles(folder, "run", "--set loss.nothing=1"),
+            "--set loss.nothing: unknown key");
+    refused(2, in_doubles(folder, "run", "--dump-steps /tmp"), "--dump-steps");
+    refused(2, in_doubles(folder, "run", "--set recorded.file=x"), "recorded batches");
+    const char *const alone[] = {"--dry-run",   "--sweep run.seed=1,2", "--serve",
+                                 "--query red", "--evaluate test",      "--report"};
+    for (size_t i = 0; i < sizeof alone / sizeof *alone; i++) {
+        refused(2, in_doubles(folder, "run", alone[i]), "start it without mpirun");
+    }
+    ck_assert_int_eq(run_ranks(2, "--bogus", output), 2);
+    ck_assert_int_eq(run_ranks(2, "--help", output), 0);
+    const char *help = strstr(output, "Usage:");
+    ck_assert_msg(help && !strstr(help + 1, "Usage:"), "%s", output);
+    trains(2, in_doubles(folder, "run", "--steps 2"));
+    refused(2, in_doubles(folder, "run", ""), "--resume");
+    folder_remove(folder);
+}
+END_TEST
+
+/* Rank 0 trains in a folder, rank 1 another program, in another folder and with more arguments, as
+ * mpirun can start them: -n 1 A : -n 1 B. Rank 1 is named, once. */
+static void disagree(const char *folder, const char *program, const char *elsewhere,
+                     const char *more, const char *expected) {
+    static char output[OUTPUT_SIZE];
+    char command[8192];
+    const char *run = in_doubles(folder, "run", "--set data.folder=data");
+    int used = snprintf(command, sizeof command, "cd '%s' && '%s' 1 '%s' %s : -wdir '%s' -n 1 ",
+                        folder, getenv("CT_RANKS_RUN"), getenv("CT_TRAIN"), run, elsewhere);
+    snprintf(command + used, sizeof command - (size_t)used, "'%s' %s %s 2>&1", program, run, more);
+    int status = run_command(command, output);
+    ck_assert_msg(status == 2, "%s: status %d:\n%s", expected, status, output);
+    const char *said = strstr(output, "rank 1 on ");
+    ck_assert_msg(said && strstr(said, expected), "'%s' is not in\n%s", expected, output);
+    ck_assert_msg(!strstr(said + 1, "rank 1 on "), "said twice:\n%s", output);
+    ck_assert(access(in_folder(in_folder(folder, "run"), "metrics.jsonl"), F_OK) != 0);
+}
+
+/* A copy of the program that is a byte longer, and of the data, of which a feature is another. */
+static void make_others(const char *folder) {
+    char command[2048];
+    snprintf(command, sizeof command,
+             "cd '%s' && cp '%s' train && echo >>train && mkdir other && cp -r data other && "
+             "printf x | dd of=other/data/train_ims.npy bs=1 seek=200 conv=notrunc status=none",
+             folder, getenv("CT_TRAIN"));
+    ck_assert_int_eq(system(command), 0);
+}
+
+START_TEST(ranks_that_disagree_are_named) {
+    char *folder = tiny_experiment();
+    const char *train = getenv("CT_TRAIN"), *other = in_folder(folder, "train");
+    make_others(folder);
+    disagree(folder, other, folder, "", "has another program than rank 0 on ");
+    disagree(folder, train, folder, "--set run.seed=4",
+             "has another configuration than rank 0 on ");
+    disagree(folder, train, folder, "--steps 3", "has another configuration than rank 0 on ");
+    disagree(folder, train, in_folder(folder, "other"), "", "has other data than rank 0 on ");
+    disagree(folder, train, folder, "--set train.nothing=1", "unknown key 'nothing'");
+    disagree(folder, train, "/", "", "data/train_ims.npy");
+    folder_remove(folder);
+}
+END_TEST
+
+int main(void) {
+    char command[1024];
+    snprintf(command, sizeof command, "'%s' %s true", getenv("CT_RANKS_RUN"),
+             getenv("CT_MPI_LIBRARY") ? "1" : "none");
+    if (WEXITSTATUS(system(command)) == 77) return 77;
+    const TTest *tests[] = {
+        any_number_of_ranks_trains_the_same_model,  as_many_ranks_give_the_same_bits,
+        a_run_goes_on_with_another_number_of_ranks, rank_0_alone_prints,
+        what_ranks_cannot_do_is_one_sentence,       ranks_that_disagree_are_named};
+    return ct_run_suite("ranks train", tests, sizeof tests / sizeof *tests);
+}
