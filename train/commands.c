@@ -76,7 +76,7 @@ static bool write_embeddings(void *context, int model, const ct_experiment *e) {
         done = (recorded || split) && ct_make_folders(to->folder) &&
                (recorded ? embed_recorded(e, &images, &captions)
                          : ct_embed_split(e, split, &images, split->captions ? &captions : NULL)) &&
-               save_embeddings(to->folder, to->split, images, captions);
+               (ct_rank() > 0 || save_embeddings(to->folder, to->split, images, captions));
     }
     ct_split_destroy(split);
     return done;

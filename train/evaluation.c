@@ -277,7 +277,7 @@ static bool report(const ct_config *config, const evaluation *v) {
                     ? report_pair(config, v, &object)
                     : report_recalls(config, v, &object) && report_all_judgments(v, object) &&
                           report_intervals(config, v, object);
-    if (done && v->options->out) done = write_report(object, v->options->out);
+    if (done && v->options->out && ct_rank() == 0) done = write_report(object, v->options->out);
     json_decref(object);
     return done;
 }

@@ -449,12 +449,13 @@ static bool check_outputs(const arguments *a, const ct_config *config) {
 }
 
 static bool run(const arguments *a, ct_config *config, int *status) {
-    if (ct_ranks() > 1 && a->command != TRAINING) {
+    ct_train_options training = {a->mode, a->init, a->other_graph, a->steps, a->dump_steps};
+    if (!(a->command & (TRAINING | EVALUATE | EMBED)) && ct_ranks() > 1) {
         return ct_fail_bool("%s is done by one process: start it without mpirun",
                             command_name(a->command));
     }
     ct_set_threads(ct_together_threads(config));
-    ct_train_options training = {a->mode, a->init, a->other_graph, a->steps, a->dump_steps};
+    if (a->command != TRAINING && !ct_together_uses(config, &training)) return false;
     if (a->dry_run) return ct_dry_run(config, training);
     static const char written[] = "what is asked for is written all the same";
     ct_weights weights = {a->weights, a->weights_count};

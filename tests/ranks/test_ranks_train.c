@@ -1,29 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whole runs of `train` on several ranks, which are to be those of one. */
-#include "tests/train/program.h"
-
-/* Runs `train ARGUMENTS` on so many ranks; as run_train. */
-static int run_ranks(int ranks, const char *arguments, char output[OUTPUT_SIZE]) {
-    char command[8192];
-    snprintf(command, sizeof command, "'%s' %d '%s' %s 2>&1", getenv("CT_RANKS_RUN"), ranks,
-             getenv("CT_TRAIN"), arguments);
-    return run_command(command, output);
-}
-
-static void trains(int ranks, const char *arguments) {
-    static char output[OUTPUT_SIZE];
-    int status = run_ranks(ranks, arguments, output);
-    ck_assert_msg(status == 0, "%d ranks: status %d:\n%s", ranks, status, output);
-}
-
-/* f64, and SGD: of a gradient that is rounding noise Adam makes a whole step. */
-static const char *in_doubles(const char *folder, const char *run, const char *more) {
-    static char arguments[2048];
-    snprintf(arguments, sizeof arguments,
-             "%s/tiny.ini --set run.dtype=f64 --set train.optimizer=sgd --set run.folder=%s/%s %s",
-             folder, folder, run, more);
-    return arguments;
-}
+#include "tests/ranks/ranks_program.h"
 
 /* Every tensor of two runs' last checkpoints, the optimiser's among them. */
 static void same_state(const char *folder, const char *a, const char *b, double relative) {
@@ -106,6 +83,33 @@ START_TEST(a_run_goes_on_with_another_number_of_ranks) {
 }
 END_TEST
 
+/* Embeddings and recalls of a split of several parts (embed.c: 128 at once) are those of one. */
+START_TEST(ranks_share_evaluation) {
+    char *folder = tiny_experiment(), more[1024];
+    write_split(in_folder(folder, "data"), "many", 700, 4);
+    trains(2, in_doubles(folder, "run", ""));
+    for (int ranks = 1; ranks <= 3; ranks++) {
+        snprintf(more, sizeof more, "--embed many --out %s/%d", folder, ranks);
+        trains(ranks, in_doubles(folder, "run", more));
+        snprintf(more, sizeof more, "--evaluate many --bootstrap 10 --out %s/%d/all.json", folder,
+                 ranks);
+        trains(ranks, in_doubles(folder, "run", more));
+    }
+    static const char *const files[] = {"img_embs.npy", "cap_embs.npy"};
+    CT_SCOPE {
+        for (int i = 0; i < 4; i++) {
+            const char *one = in_folder(in_folder(folder, "1"), files[i % 2]);
+            const char *several = in_folder(in_folder(folder, i / 2 ? "3" : "2"), files[i % 2]);
+            assert_close(ct_npy_open(several), ct_npy_open(one), 0, 0, files[i % 2]);
+        }
+    }
+    const char *one = in_folder(in_folder(folder, "1"), "all.json");
+    assert_same_file(in_folder(in_folder(folder, "2"), "all.json"), one);
+    assert_same_file(in_folder(in_folder(folder, "3"), "all.json"), one);
+    folder_remove(folder);
+}
+END_TEST
+
 /* ---- what is said ------------------------------------------------------------------------- */
 
 START_TEST(rank_0_alone_prints) {
@@ -141,8 +145,8 @@ START_TEST(what_ranks_cannot_do_is_one_sentence) {
             "--set loss.nothing: unknown key");
     refused(2, in_doubles(folder, "run", "--dump-steps /tmp"), "--dump-steps");
     refused(2, in_doubles(folder, "run", "--set recorded.file=x"), "recorded batches");
-    const char *const alone[] = {"--dry-run",   "--sweep run.seed=1,2", "--serve",
-                                 "--query red", "--evaluate test",      "--report"};
+    const char *const alone[] = {
+        "--dry-run", "--sweep run.seed=1,2", "--serve", "--query red", "--index x", "--report"};
     for (size_t i = 0; i < sizeof alone / sizeof *alone; i++) {
         refused(2, in_doubles(folder, "run", alone[i]), "start it without mpirun");
     }
@@ -200,13 +204,13 @@ START_TEST(ranks_that_disagree_are_named) {
 END_TEST
 
 int main(void) {
-    char command[1024];
-    snprintf(command, sizeof command, "'%s' %s true", getenv("CT_RANKS_RUN"),
-             getenv("CT_MPI_LIBRARY") ? "1" : "none");
-    if (WEXITSTATUS(system(command)) == 77) return 77;
-    const TTest *tests[] = {
-        any_number_of_ranks_trains_the_same_model,  as_many_ranks_give_the_same_bits,
-        a_run_goes_on_with_another_number_of_ranks, rank_0_alone_prints,
-        what_ranks_cannot_do_is_one_sentence,       ranks_that_disagree_are_named};
+    if (!can_run_ranks()) return 77;
+    const TTest *tests[] = {any_number_of_ranks_trains_the_same_model,
+                            as_many_ranks_give_the_same_bits,
+                            a_run_goes_on_with_another_number_of_ranks,
+                            ranks_share_evaluation,
+                            rank_0_alone_prints,
+                            what_ranks_cannot_do_is_one_sentence,
+                            ranks_that_disagree_are_named};
     return ct_run_suite("ranks train", tests, sizeof tests / sizeof *tests);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "train/data/distinct.h"
+#include "train/run/together.h"
 
 /* ---- what is ranked ---------------------------------------------------------------------- */
 
@@ -27,6 +28,7 @@ typedef struct {
     void *row;                        /* (C): a tile's row for all its captions */
     ct_retrieval_details out;
     double *top_score; /* (I), then (C): of the best answers so far; NULL if none is asked for */
+    int part, parts;   /* of the tiles, what is counted here */
 } ranking;
 
 static ct_tensor **side(ct_embeddings *model, bool captions) {
@@ -232,13 +234,49 @@ static bool each_tile(const ranking *r, bool (*wanted)(const ranking *, const ti
     return true;
 }
 
-static bool rank_tiles(const ranking *r) {
-    (r->dtype == CT_F32 ? no_own_float : no_own_double)(r);
-    bool one = r->image_step == r->image.count && r->caption_step == r->caption.count;
-    if (one ? !each_tile(r, NULL, find_own, count)
-            : !each_tile(r, holds_own, find_own, NULL) || !each_tile(r, NULL, NULL, count)) {
-        return false;
+/* The tiles that this rank counts, one of so many in turn. */
+static bool is_own(const ranking *r, const tile *t) {
+    int64_t across = (r->caption.count + r->caption_step - 1) / r->caption_step;
+    int64_t number = t->image / r->image_step * across + t->caption / r->caption_step;
+    return number % r->parts == r->part;
+}
+
+/* What all ranks have counted. */
+static bool add_counts(const ranking *r) {
+    bool added = false;
+    CT_SCOPE {
+        ct_tensor *images = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(r->images), r->out.i2t_rank);
+        ct_tensor *places = ct_from_data(CT_I32, CT_CPU, CT_SHAPE(r->captions), r->t2i_rank);
+        ct_tensor *captions = ct_tensor_cast(places, CT_I64);
+        added = images && captions && ct_tensor_all_reduce(images) &&
+                ct_tensor_all_reduce(captions) && ct_read(images, r->out.i2t_rank) &&
+                ct_read(ct_tensor_cast(captions, CT_I32), r->t2i_rank);
     }
+    return added;
+}
+
+/* Own scores are all ranks'; what is counted against them, each rank's in a part of the tiles. */
+static bool rank_in_parts(ranking *r) {
+    r->part = ct_rank();
+    r->parts = ct_ranks();
+    bool counted = each_tile(r, holds_own, find_own, NULL) && each_tile(r, is_own, NULL, count);
+    return ct_together_well(counted) && add_counts(r);
+}
+
+static bool is_one_tile(const ranking *r) {
+    return r->image_step == r->image.count && r->caption_step == r->caption.count;
+}
+
+static bool rank_here(const ranking *r) {
+    return is_one_tile(r)
+               ? each_tile(r, NULL, find_own, count)
+               : each_tile(r, holds_own, find_own, NULL) && each_tile(r, NULL, NULL, count);
+}
+
+static bool rank_tiles(ranking *r) {
+    bool shares = ct_ranks() > 1 && !is_one_tile(r) && !r->top_score;
+    (r->dtype == CT_F32 ? no_own_float : no_own_double)(r);
+    if (!(shares ? rank_in_parts(r) : rank_here(r))) return false;
     (r->dtype == CT_F32 ? uncount_own_float : uncount_own_double)(r);
     return true;
 }

@@ -6,6 +6,7 @@
 #include "train/run/blame.h"
 #include "train/run/experiment.h"
 #include "train/run/front.h"
+#include "train/run/together.h"
 
 /* ---- batches ---------------------------------------------------------------------------- */
 
@@ -136,6 +137,9 @@ static ct_tensor *embed_captions(const ct_experiment *e, const ct_split *split,
  * they are padded, so that in another batch last bits would be others, and now and then a rank. */
 enum { EMBEDDED_AT_ONCE = 128 };
 
+/* All ranks' rows, each of which is 0 on all but one. */
+static bool add_ranks(ct_tensor *x) { return ct_ranks() == 1 || ct_tensor_all_reduce(x); }
+
 /* Embeddings (rows,D) of a split's images or captions, `block` of them at a time. What is the same
  * is embedded once. */
 static ct_tensor *embed_rows(const ct_experiment *e, const ct_split *split,
@@ -143,16 +147,18 @@ static ct_tensor *embed_rows(const ct_experiment *e, const ct_split *split,
                              ct_tensor *(*embed)(const ct_experiment *, const ct_split *,
                                                  const int64_t *, int64_t)) {
     int64_t width = ct_model_width(e->model);
-    ct_tensor *out = ct_empty(e->config->dtype, e->device, CT_SHAPE(distinct->count, width));
-    for (int64_t first = 0; out && first < distinct->count; first += block) {
+    ct_tensor *out = ct_zeros(e->config->dtype, e->device, CT_SHAPE(distinct->count, width));
+    bool done = out != NULL;
+    for (int64_t first = 0; done && first < distinct->count; first += block) {
         int64_t left = distinct->count - first, count = left < block ? left : block;
+        if (first / block % ct_ranks() != ct_rank()) continue; /* another rank's */
         CT_SCOPE {
             ct_tensor *y = embed(e, split, distinct->first + first, count);
             ct_tensor *rows = ct_tensor_slice(out, 0, first, first + count, 1);
-            if (!y || !ct_tensor_copy_to(rows, y)) return NULL;
+            done = y && ct_tensor_copy_to(rows, y);
         }
     }
-    return out ? ct_distinct_spread(distinct, out) : NULL;
+    return ct_together_well(done) && add_ranks(out) ? ct_distinct_spread(distinct, out) : NULL;
 }
 
 /* Under `image_batchnorm_eval = batch` an image's embedding is that of its batch: all are embedded

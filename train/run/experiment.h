@@ -67,7 +67,7 @@ bool ct_experiment_recorded(const ct_experiment *experiment, int64_t step, ct_ba
 
 /* Embeddings of all images (I,D) and captions (C,D) of a split in evaluation mode, as rankings
  * take them (ct_model_ranked); on the experiment's device, in the innermost scope. `captions` may
- * be NULL. */
+ * be NULL. Of several ranks all come here: each computes a part, and all get the whole. */
 bool ct_embed_split(const ct_experiment *experiment, const ct_split *split, ct_tensor **images,
                     ct_tensor **captions);
 /* The same of images, or captions, `which` of a split: (count,D). They are a batch of their own. */
@@ -87,7 +87,8 @@ ct_tensor *ct_embed_decoded(const ct_experiment *experiment, const ct_picture *p
                             const char *name);
 
 /* Embeds and ranks a split; folds of config->folds where it is above 1. `reported`: as `[compat]
- * evaluation_report` says, which is for what is printed, not for choosing a model. */
+ * evaluation_report` says, which is for what is printed, not for choosing a model. Of several ranks
+ * all come here, and each does a part. */
 bool ct_evaluate_split(const ct_experiment *experiment, const ct_split *split, bool reported,
                        ct_retrieval *metrics);
 

@@ -101,7 +101,8 @@ bool ct_together_begin(void) {
 }
 
 void ct_together_end(void) {
-    if (ct_ranks() > 1) leave();
+    verdict ends = {.begins = false};
+    if (ct_ranks() > 1 && (begun || tell(&ends))) leave();
 }
 
 /* ---- agreeing ---------------------------------------------------------------------------- */
@@ -149,7 +150,35 @@ bool ct_together_well(bool here) {
     return ct_together_worst(here ? CT_RANK_WELL : CT_RANK_FAILED) == CT_RANK_WELL;
 }
 
+static bool spread_tensor(void *context, const char *name, ct_tensor *tensor, bool buffer) {
+    (void)context;
+    (void)name;
+    (void)buffer;
+    return ct_tensor_broadcast(tensor, 0);
+}
+
+bool ct_together_load(ct_module *module, const char *path) {
+    bool loaded = ct_rank() > 0 || ct_module_load(module, path, true);
+    return ct_together_well(loaded) &&
+           (ct_ranks() == 1 || ct_module_visit(module, spread_tensor, NULL));
+}
+
 /* ---- what can be shared ------------------------------------------------------------------ */
+
+static bool can_compute(const ct_config *config) {
+    if (strcmp(config->device, "cpu") != 0) {
+        return ct_fail_bool("[run] device = %s: several ranks compute on the device cpu alone",
+                            config->device);
+    }
+    return !*config->recorded_file ||
+           ct_fail_bool("%s: recorded batches are of one process: start it without mpirun",
+                        config->recorded_file);
+}
+
+bool ct_together_uses(const ct_config *config, const ct_train_options *options) {
+    return ct_ranks() == 1 ||
+           (ct_together_well(can_compute(config)) && ct_together_same_run(config, options, ""));
+}
 
 bool ct_together_can(const ct_config *config, const ct_train_options *options) {
     int ranks = ct_ranks();
@@ -158,15 +187,7 @@ bool ct_together_can(const ct_config *config, const ct_train_options *options) {
         return ct_fail_bool("[train] batch = %lld cannot be shared by %d ranks in equal parts",
                             (long long)config->batch, ranks);
     }
-    if (strcmp(config->device, "cpu") != 0) {
-        return ct_fail_bool("[run] device = %s: several ranks train on the device cpu alone",
-                            config->device);
-    }
-    if (*config->recorded_file) {
-        return ct_fail_bool("%s: recorded batches are trained on by one process: start it without "
-                            "mpirun",
-                            config->recorded_file);
-    }
+    if (!can_compute(config)) return false;
     return !options->dump_folder || ct_fail_bool("--dump-steps is of one process: start it without "
                                                  "mpirun");
 }

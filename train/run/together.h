@@ -38,6 +38,12 @@ ct_rank_state ct_together_worst(ct_rank_state here);
 /* The same of what went well or failed on each: whether all are well. */
 bool ct_together_well(bool here);
 
+/* Loads weights (ct_module_load, all of them) that rank 0 reads, on all ranks. */
+bool ct_together_load(ct_module *module, const char *path);
+
+/* Whether what is done to a trained model can be shared, as this is configured, and all ranks have
+ * the same program and configuration; else an error. */
+bool ct_together_uses(const ct_config *config, const ct_train_options *options);
 /* Whether a batch can be shared, as this is configured. An error names the key. */
 bool ct_together_can(const ct_config *config, const ct_train_options *options);
 /* Whether all ranks have the same program, configuration and data (`data_text`, of ct_resume_data),

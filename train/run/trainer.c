@@ -311,15 +311,8 @@ static bool save_last(trainer *t) {
            ct_run_folder_keep(t->config);
 }
 
-static bool validate(trainer *t) {
-    if (ct_rank() > 0) {
-        t->progress.validation_due = false;
-        return true;
-    }
-    ct_console_step step = console_step(t);
-    ct_retrieval dev;
-    if (!ct_evaluate_split(t->in.experiment, t->in.dev, false, &dev)) return false;
-    double score = score_of(t, &dev);
+static bool keep_validation(trainer *t, const ct_console_step *step, const ct_retrieval *dev) {
+    double score = score_of(t, dev);
     bool best = score > t->progress.best_score;
     if (best) {
         t->progress.best_score = score;
@@ -328,16 +321,25 @@ static bool validate(trainer *t) {
         if (!ct_experiment_save(t->in.experiment, t->best_path)) return false;
         say_written(t->best_path);
     }
-    ct_console_validation(&step, t->progress.step, &dev, best);
+    ct_console_validation(step, t->progress.step, dev, best);
     ct_event_file *events = ct_run_log_events(t->log);
     if (t->watched && !ct_watched_write(t->watched, events, t->progress.step, t->in.dev)) {
         return false;
     }
     json_t *line = json_pack("{s:I, s:I, s:o, s:f, s:b}", "step", (json_int_t)t->progress.step,
-                             "epoch", (json_int_t)t->progress.epoch, "dev", ct_retrieval_json(&dev),
+                             "epoch", (json_int_t)t->progress.epoch, "dev", ct_retrieval_json(dev),
                              "score", score, "best", best);
     t->progress.validation_due = false;
     return ct_run_log_write(t->log, line);
+}
+
+static bool validate(trainer *t) {
+    ct_console_step step = console_step(t);
+    ct_retrieval dev;
+    if (!ct_evaluate_split(t->in.experiment, t->in.dev, false, &dev)) return false;
+    if (ct_rank() == 0) return keep_validation(t, &step, &dev);
+    t->progress.validation_due = false;
+    return true;
 }
 
 static void end_epoch(trainer *t) {
@@ -398,7 +400,9 @@ static ct_train_outcome train_all(trainer *t) {
             if (!train_step(t)) return CT_TRAIN_FAILED;
             ct_train_outcome stop = stop_now(t, after_step(t));
             if (stop == CT_TRAIN_FAILED) return stop;
-            if (stop != CT_TRAIN_DONE) return save_last(t) ? stop : CT_TRAIN_FAILED;
+            if (stop != CT_TRAIN_DONE) {
+                return ct_together_well(save_last(t)) ? stop : CT_TRAIN_FAILED;
+            }
         }
     }
     return CT_TRAIN_DONE;
@@ -429,10 +433,15 @@ static double peak_bytes(void) {
     return 1024.0 * (double)usage.ru_maxrss;
 }
 
+/* On any rank. */
+static bool stop_asked(void) {
+    return ct_together_worst(ct_stop_asked() ? CT_RANK_STOPS : CT_RANK_WELL) != CT_RANK_WELL;
+}
+
 /* Dev and the test splits, as far as it is not asked to stop: how many. */
 static int evaluate_all(const trainer *t, ct_retrieval *dev, ct_retrieval *rows) {
     int done = 0, count = 1 + t->config->test_split_count;
-    for (; done < count && !ct_stop_asked(); done++) {
+    for (; done < count && !stop_asked(); done++) {
         const ct_split *split = done ? t->in.tests[done - 1] : t->in.dev;
         ct_retrieval *metrics = done ? &rows[done - 1] : dev;
         if (!ct_evaluate_split(t->in.experiment, split, done > 0, metrics)) break;
@@ -485,17 +494,16 @@ static bool write_results(const trainer *t, const ct_retrieval *dev, const ct_re
 
 /* The best model on dev, evaluated on the test splits. Interrupted, it is done by --resume. */
 static ct_train_outcome finish(const trainer *t) {
-    if (ct_rank() > 0) return CT_TRAIN_DONE;
     int count = t->config->test_split_count, done = 0;
     ct_retrieval dev, *rows = calloc((size_t)count + 1, sizeof *rows);
     if (!rows) ct_fail("out of memory");
-    if (rows && ct_module_load(ct_model_module(t->in.experiment->model), t->best_path, true)) {
+    if (rows && ct_together_load(ct_model_module(t->in.experiment->model), t->best_path)) {
         done = evaluate_all(t, &dev, rows);
     }
-    bool written = done == 1 + count && write_results(t, &dev, rows);
+    bool all = done == 1 + count, written = !all || ct_rank() > 0 || write_results(t, &dev, rows);
     free(rows);
-    if (written) return CT_TRAIN_DONE;
-    return ct_ok() ? CT_TRAIN_INTERRUPTED : CT_TRAIN_FAILED;
+    if (!ct_together_well(written && ct_ok())) return CT_TRAIN_FAILED;
+    return all ? CT_TRAIN_DONE : CT_TRAIN_INTERRUPTED;
 }
 
 /* Without a dev split there is no best model to evaluate. */
