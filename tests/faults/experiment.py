@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A tiny experiment for the programs of tests/faults, in a folder; and what is in its files."""
 import base64
+import fcntl
 import hashlib
 import json
 import os
@@ -166,7 +167,7 @@ class Server:
         self.read, replies = os.pipe()
 
         def connect():
-            ends = os.dup(commands), os.dup(replies)
+            ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (commands, replies)]  # neither is 3 or 4 already
             os.dup2(ends[0], 3)
             os.dup2(ends[1], 4)
         self.arguments = [experiment.program, experiment.config, *options]
