@@ -36,7 +36,10 @@ class Server:
     """A server at work; ended by Ctrl-C."""
 
     def __init__(self, *arguments: str | Path) -> None:
-        self.process = subprocess.Popen([TRAIN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # The address sanitizer would keep what was given back, and none could say how much memory a server takes.
+        options = ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), "quarantine_size_mb=1")))
+        self.process = subprocess.Popen([TRAIN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        env={**os.environ, "ASAN_OPTIONS": options})
         assert self.process.stdout and self.process.stderr
         line = ""
         for line in self.process.stdout:
