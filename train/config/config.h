@@ -40,6 +40,8 @@ typedef struct {
     ct_dtype dtype;        /* f32 or f64 */
     bool graphs;           /* steps on cuda are recorded and repeated */
     char *precision;       /* fp32, tf32, bf16 */
+    char *gradient_wire;   /* same, f32, bf16: between ranks */
+    bool local_loss;       /* each rank ranks its own rows alone */
     bool tensorboard;      /* writes an event file too */
     bool histograms;       /* with histograms in it */
     char *names;           /* ours or released: of tensors in weight files given by the user */

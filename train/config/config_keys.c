@@ -75,6 +75,12 @@ const ct_config_key ct_config_keys[] = {
      .help =
          "Matrix products of f32 on cuda: operands as they are, or rounded to tf32 or bf16 for the "
          "products alone; sums in fp32"},
+    {"run", "gradient_wire", CT_KEY_CHOICE, "same", AT(gradient_wire), .choices = "same|f32|bf16",
+     .help = "As what gradients go to the other ranks, where several train; same: as they are"},
+    {"run", "local_loss", CT_KEY_FLAG, "no", AT(local_loss),
+     .help =
+         "Each rank ranks its own rows alone against all, where several train: the same but for "
+         "rounding, and 2/N of the similarities on each of N"},
     {"run", "tensorboard", CT_KEY_FLAG, "yes", AT(tensorboard), .change = CT_CHANGE_SILENT,
      .help = "Write the numbers of metrics.jsonl to a TensorBoard event file too, with the "
              "configuration"},

@@ -206,7 +206,8 @@ static bool open_model(ct_experiment *e, bool from_files) {
     ct_seed((uint64_t)e->config->seed);
     e->model = ct_model_create(&e->config->model, e->sizes);
     ct_module *module = e->model ? ct_model_module(e->model) : NULL;
-    return module && set_checkpoints(e) && (!from_files || ct_model_load_backbones(e->model)) &&
+    return module && set_checkpoints(e) && ct_model_local_loss(e->model, e->config->local_loss) &&
+           (!from_files || ct_model_load_backbones(e->model)) &&
            ct_module_to_dtype(module, e->config->dtype) &&
            (e->device == CT_CPU || ct_module_to_device(module, e->device));
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tensor/core/excuse.h"
+
 /* Entries "image.attend:0.1" of [train] lr_factors: a module of the graph, with all below it. */
 static bool scale_learning_rates(const ct_config *c, ct_optimizer *optimizer) {
     for (int i = 0; i < c->lr_factor_count; i++) {
@@ -37,12 +39,22 @@ static ct_optimizer *create(const ct_config *c, ct_module *module) {
     return (decoupled ? ct_adamw_create : ct_adam_create)(module, &options);
 }
 
+/* "same": as they are, which no f64 is longer than. */
+static bool set_wire(const ct_config *c, ct_optimizer *optimizer) {
+    bool f32 = strcmp(c->gradient_wire, "f32") == 0, bf16 = strcmp(c->gradient_wire, "bf16") == 0;
+    return ct_optimizer_wire(optimizer, f32    ? CT_F32
+                                        : bf16 ? CT_BF16
+                                               : CT_F64) ||
+           ct_error_prefix("%s: [run] gradient_wire: ", c->file);
+}
+
 ct_optimizer *ct_configured_optimizer(const ct_config *c, ct_model *model) {
     ct_module *module = ct_model_module(model);
     ct_optimizer *optimizer = create(c, module);
     if (!optimizer) return NULL;
     ct_optimizer_clip_norm(optimizer, c->clip_norm);
-    if (ct_model_group_parameters(model, optimizer) && scale_learning_rates(c, optimizer)) {
+    if (ct_model_group_parameters(model, optimizer) && scale_learning_rates(c, optimizer) &&
+        set_wire(c, optimizer)) {
         return optimizer;
     }
     ct_optimizer_destroy(optimizer);

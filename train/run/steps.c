@@ -63,12 +63,12 @@ int64_t ct_steps_repeated(const ct_steps *steps) { return steps->repeated; }
 /* What the device is told: from the batch to the updated parameters. */
 static bool compute(ct_steps *steps, const ct_batch *batch, ct_progress *progress) {
     const ct_steps_options *c = &steps->config;
-    bool done = false;
+    bool done = ct_optimizer_all_reduce_begin(c->optimizer);
     CT_SCOPE {
         ct_losses losses;
         CT_OVER_RANKS {
             losses = ct_model_losses(c->experiment->model, batch, progress->epoch, &progress->rng);
-            done = ct_backward(losses.term[CT_LOSS_TOTAL]);
+            done = done && ct_backward(losses.term[CT_LOSS_TOTAL]);
         }
         steps->shared = done && ct_optimizer_all_reduce(c->optimizer);
         done = steps->shared && (!c->dump || ct_dump_gradients(c->dump, &losses)) &&
