@@ -4,6 +4,7 @@
 #include <mpi.h>
 #include <string.h>
 
+#include "tensor/mpi/patience.h"
 #include "tensor/ranks/mpi_library.h"
 
 #define SEEN __attribute__((visibility("default")))
@@ -26,19 +27,29 @@ static void count(int bytes) { opened.sent += (int64_t)bytes * (opened.ranks - 1
 
 static const char *gather(const void *mine, void *all, int bytes) {
     count(bytes);
-    return said(MPI_Allgather(mine, bytes, MPI_BYTE, all, bytes, MPI_BYTE, MPI_COMM_WORLD));
+    ct_patience_begin();
+    int error = MPI_Allgather(mine, bytes, MPI_BYTE, all, bytes, MPI_BYTE, MPI_COMM_WORLD);
+    ct_patience_end();
+    return said(error);
 }
 
 static const char *exchange(const void *mine, void *theirs, int bytes) {
     count(bytes);
-    return said(MPI_Alltoall(mine, bytes, MPI_BYTE, theirs, bytes, MPI_BYTE, MPI_COMM_WORLD));
+    ct_patience_begin();
+    int error = MPI_Alltoall(mine, bytes, MPI_BYTE, theirs, bytes, MPI_BYTE, MPI_COMM_WORLD);
+    ct_patience_end();
+    return said(error);
 }
 
 static const char *broadcast(void *data, int bytes, int from) {
     if (from == opened.rank) count(bytes);
-    return said(MPI_Bcast(data, bytes, MPI_BYTE, from, MPI_COMM_WORLD));
+    ct_patience_begin();
+    int error = MPI_Bcast(data, bytes, MPI_BYTE, from, MPI_COMM_WORLD);
+    ct_patience_end();
+    return said(error);
 }
 
+/* For what takes as long as it takes, before a training. */
 static const char *wait(void) { return said(MPI_Barrier(MPI_COMM_WORLD)); }
 
 /* A request is a pointer in one MPI and an int in another. */
@@ -65,8 +76,10 @@ static const char *ended(int64_t *begun, bool until_it_has, bool *yes) {
     MPI_Request request;
     int flag = 1;
     memcpy(&request, begun, sizeof request);
+    if (until_it_has) ct_patience_begin();
     int error = until_it_has ? MPI_Wait(&request, MPI_STATUS_IGNORE)
                              : MPI_Test(&request, &flag, MPI_STATUS_IGNORE);
+    if (until_it_has) ct_patience_end();
     memcpy(begun, &request, sizeof request);
     *yes = flag;
     return said(error);
@@ -112,6 +125,6 @@ const ct_mpi *ct_mpi_open(const char **why) {
     if (error == MPI_SUCCESS) error = MPI_Comm_size(MPI_COMM_WORLD, &opened.ranks);
     if (error == MPI_SUCCESS) error = MPI_Get_processor_name(host, &length);
     if (error == MPI_SUCCESS) error = find_place();
-    *why = said(error);
-    return error == MPI_SUCCESS ? &opened : NULL;
+    *why = error == MPI_SUCCESS ? ct_patience_start(opened.rank, host) : said(error);
+    return *why ? NULL : &opened;
 }
