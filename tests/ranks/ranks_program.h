@@ -36,4 +36,25 @@ static inline const char *in_doubles(const char *folder, const char *run, const 
     return arguments;
 }
 
+/* Every tensor of two runs' last checkpoints, the optimiser's among them. */
+static inline void same_state(const char *folder, const char *a, const char *b, double relative) {
+    CT_SCOPE {
+        ct_safetensors *one =
+            ct_safetensors_open(in_folder(in_folder(folder, a), "last.safetensors"));
+        ct_safetensors *two =
+            ct_safetensors_open(in_folder(in_folder(folder, b), "last.safetensors"));
+        assert_no_error();
+        int count = ct_safetensors_count(one);
+        ck_assert_int_gt(count, 40);
+        ck_assert_int_eq(count, ct_safetensors_count(two));
+        for (int i = 0; i < count; i++) {
+            const char *name = ct_safetensors_name(one, i);
+            assert_close(ct_safetensors_get(one, name), ct_safetensors_get(two, name), relative,
+                         relative, name);
+        }
+        ct_safetensors_close(one);
+        ct_safetensors_close(two);
+    }
+}
+
 #endif

@@ -2,27 +2,6 @@
 /* Whole runs of `train` on several ranks, which are to be those of one. */
 #include "tests/ranks/ranks_program.h"
 
-/* Every tensor of two runs' last checkpoints, the optimiser's among them. */
-static void same_state(const char *folder, const char *a, const char *b, double relative) {
-    CT_SCOPE {
-        ct_safetensors *one =
-            ct_safetensors_open(in_folder(in_folder(folder, a), "last.safetensors"));
-        ct_safetensors *two =
-            ct_safetensors_open(in_folder(in_folder(folder, b), "last.safetensors"));
-        assert_no_error();
-        int count = ct_safetensors_count(one);
-        ck_assert_int_gt(count, 40);
-        ck_assert_int_eq(count, ct_safetensors_count(two));
-        for (int i = 0; i < count; i++) {
-            const char *name = ct_safetensors_name(one, i);
-            assert_close(ct_safetensors_get(one, name), ct_safetensors_get(two, name), relative,
-                         relative, name);
-        }
-        ct_safetensors_close(one);
-        ct_safetensors_close(two);
-    }
-}
-
 /* Whether a tensor of two runs' best weights has the same bits. */
 static bool has_tensor_of(const char *folder, const char *a, const char *b, const char *name) {
     bool same = true;
@@ -177,7 +156,6 @@ START_TEST(what_ranks_cannot_do_is_one_sentence) {
     char *folder = tiny_experiment();
     refused(3, in_doubles(folder, "run", ""),
             "[train] batch = 8 cannot be shared by 3 ranks in equal parts");
-    refused(2, in_doubles(folder, "run", "--set run.device=auto"), "[run] device = auto");
     refused(2, in_doubles(folder, "run", "--set loss.nothing=1"),
             "--set loss.nothing: unknown key");
     refused(2, in_doubles(folder, "run", "--dump-steps /tmp"), "--dump-steps");

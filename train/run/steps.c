@@ -108,10 +108,18 @@ static bool give_up_recording(ct_steps *steps) {
     return true;
 }
 
-static ct_capture *record(ct_steps *steps, const ct_batch *batch, ct_progress *progress) {
+static ct_capture *record_here(ct_steps *steps, const ct_batch *batch, ct_progress *progress) {
     if (!ct_capture_begin(steps->config.experiment->device, &progress->rng)) return NULL;
     compute(steps, batch, progress); /* if that fails, so does the end */
     return ct_capture_end();
+}
+
+/* All ranks run what they recorded together, or none does: there are collectives in it. */
+static ct_capture *record(ct_steps *steps, const ct_batch *batch, ct_progress *progress) {
+    ct_capture *capture = record_here(steps, batch, progress);
+    if (ct_ranks_agree(capture != NULL) || !capture) return capture;
+    ct_capture_destroy(capture);
+    return ct_fail("another rank could not record one");
 }
 
 static bool repeat(ct_steps *steps, ct_capture *capture, ct_progress *progress) {

@@ -166,10 +166,6 @@ bool ct_together_load(ct_module *module, const char *path) {
 /* ---- what can be shared ------------------------------------------------------------------ */
 
 static bool can_compute(const ct_config *config) {
-    if (strcmp(config->device, "cpu") != 0) {
-        return ct_fail_bool("[run] device = %s: several ranks compute on the device cpu alone",
-                            config->device);
-    }
     return !*config->recorded_file ||
            ct_fail_bool("%s: recorded batches are of one process: start it without mpirun",
                         config->recorded_file);
@@ -241,7 +237,8 @@ static bool hash_tensor(void *context, const char *name, ct_tensor *tensor, bool
     (void)buffer;
     uint64_t *hash = context;
     CT_SCOPE {
-        ct_tensor *dense = ct_tensor_contiguous(tensor);
+        const ct_tensor *dense = ct_tensor_contiguous(tensor);
+        if (dense && dense->device != CT_CPU) dense = ct_tensor_to_device(dense, CT_CPU);
         if (!dense) return false;
         *hash = ct_hash_words(*hash, ct_data(dense),
                               (size_t)ct_count(dense) * ct_dtype_size(dense->dtype));
@@ -249,13 +246,13 @@ static bool hash_tensor(void *context, const char *name, ct_tensor *tensor, bool
     return true;
 }
 
-bool ct_together_same_weights(ct_module *module, int64_t step) {
+bool ct_together_same_weights(ct_module *module, ct_device device, int64_t step) {
     static const char *const names[] = {
-        "another position in the training",
+        "another device (of [run] device = auto)", "another position in the training",
         "other weights (of --init, word vectors, or the run that is gone on with)"};
     if (ct_ranks() == 1) return true;
-    uint64_t mine[] = {(uint64_t)step, 0};
-    return ct_together_well(ct_module_visit(module, hash_tensor, &mine[1])) && same(mine, names, 2);
+    uint64_t mine[] = {device, (uint64_t)step, 0};
+    return ct_together_well(ct_module_visit(module, hash_tensor, &mine[2])) && same(mine, names, 3);
 }
 
 /* ---- cores and threads ------------------------------------------------------------------- */

@@ -47,11 +47,11 @@ bool ct_together_uses(const ct_config *config, const ct_train_options *options);
 /* Whether a batch can be shared, as this is configured. An error names the key. */
 bool ct_together_can(const ct_config *config, const ct_train_options *options);
 /* Whether all ranks have the same program, configuration and data (`data_text`, of ct_resume_data),
- * and then the same weights and position; else an error on all of them that names one that differs.
- */
+ * and then the same kind of device, weights and position; else an error on all of them that names
+ * one that differs. */
 bool ct_together_same_run(const ct_config *config, const ct_train_options *options,
                           const char *data_text);
-bool ct_together_same_weights(ct_module *module, int64_t step);
+bool ct_together_same_weights(ct_module *module, ct_device device, int64_t step);
 
 /* Threads of this rank: as configured, or, where that is 0, an equal share of the cores that it may
  * run on (mpirun binds ranks to cores), at least 1. */

@@ -114,7 +114,8 @@ static bool set_up(trainer *t) {
     if (!ct_together_well(prepare(t)) ||
         !ct_together_same_run(t->config, &t->options, t->data_text) ||
         !ct_together_well(!leads || take_folder(t)) || !ct_together_well(begin(t)) ||
-        !ct_together_same_weights(ct_model_module(t->in.experiment->model), t->progress.step) ||
+        !ct_together_same_weights(ct_model_module(t->in.experiment->model),
+                                  t->in.experiment->device, t->progress.step) ||
         !ct_together_well(!leads || open_logs(t))) {
         return false;
     }
