@@ -217,8 +217,7 @@ ct_tensor *ct_scatter_add(ct_tensor *base, int axis, ct_tensor *index, ct_tensor
  * no gradient; -1: none. */
 ct_tensor *ct_embedding_with(ct_tensor *weight, ct_tensor *index, int64_t padding);
 
-/* ---- softmax, normalisation (formulas: tensor/fused/fused.h) ----------------------------------
- */
+/* ---- softmax, normalisation (formulas: tensor/fused/fused.h) ----------------------------- */
 
 /* Along an axis, in x's shape. Layer norm: over the last, of the size C of weight and bias, each
  * (C) or NULL. */
@@ -273,8 +272,7 @@ ct_tensor *ct_max_pool2d(ct_tensor *x, ct_tensor_max_pool2d_options options);
 ct_tensor *ct_avg_pool2d(ct_tensor *x, ct_tensor_avg_pool2d_options options);
 ct_tensor *ct_adaptive_avg_pool2d(ct_tensor *x, int64_t rows, int64_t columns);
 
-/* ---- losses (formulas: tensor/fused/fused.h) --------------------------------------------------
- */
+/* ---- losses (formulas: tensor/fused/fused.h) --------------------------------------------- */
 
 /* logits (...,V), labels (...) i64 -> row losses (...), 0 at ignore_index */
 ct_tensor *ct_cross_entropy_rows(ct_tensor *logits, ct_tensor *labels, int64_t ignore_index,

@@ -41,8 +41,7 @@ CT_BEGIN_DECLS
 void ct_seed(uint64_t seed);  /* stream 0, offset 0; the seed is 0 until this is called */
 ct_rng *ct_default_rng(void); /* the thread's, not to be freed; never NULL */
 
-/* ---- modules: nn/core/module.c ----------------------------------------------------------------
- */
+/* ---- modules: nn/core/module.c ----------------------------------------------------------- */
 
 typedef struct ct_module ct_module;
 

@@ -5,8 +5,7 @@
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
 
-/* ---- all_gather -------------------------------------------------------------------------------
- */
+/* ---- all_gather -------------------------------------------------------------------------- */
 
 static bool all_gather_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
     (void)node;
@@ -34,8 +33,7 @@ ct_tensor *ct_all_gather(ct_tensor *x) {
     return y;
 }
 
-/* ---- all_reduce -------------------------------------------------------------------------------
- */
+/* ---- all_reduce -------------------------------------------------------------------------- */
 
 static ct_tensor *summed(const ct_tensor *x) {
     ct_tensor *sum = ct_tensor_copy(x);

@@ -61,8 +61,7 @@ const ct_backbone_network *ct_backbone_network_of(ct_module *net);
 ct_module *ct_backbone_part(ct_module *net, int64_t block, ct_module *parent, const char *name,
                             ct_module *child);
 
-/* ---- what networks are made of: models/backbones/parts.c --------------------------------------
- */
+/* ---- what networks are made of: models/backbones/parts.c --------------------------------- */
 
 /* A square convolution without bias, weight ~ N(0, 2 / fan_out) as torchvision's. */
 typedef struct {

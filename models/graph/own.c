@@ -50,8 +50,7 @@ static double flops(const ct_graph_node *node, double rows, double steps) {
     return own->flops ? own->flops(&site, node->out, rows, steps) : 0;
 }
 
-/* ---- registering ------------------------------------------------------------------------------
- */
+/* ---- registering ------------------------------------------------------------------------- */
 
 static bool check_option(const char *op, const char *name, const ct_option *option) {
     if (!ct_check_choice(op, "an option's type", (int)option->type, CT_OPTION_AMOUNT + 1)) {

@@ -7,8 +7,7 @@
 
 enum { ROW_ENDS = 1 << 1 }; /* the axis that is reduced */
 
-/* ---- rows ------------------------------------------------------------------------------------
- */
+/* ---- rows -------------------------------------------------------------------------------- */
 
 /* (b,B) u8: 1 where a row meets its own column. */
 static ct_tensor *own_columns(const ct_tensor *own, const ct_tensor *all) {
@@ -27,8 +26,7 @@ static ct_tensor *own_values(ct_tensor *s, const ct_tensor *own) {
     return ct_reduce(CT_SUM, ct_mul(square, diagonal), ROW_ENDS, true);
 }
 
-/* ---- hinge -----------------------------------------------------------------------------------
- */
+/* ---- hinge ------------------------------------------------------------------------------- */
 
 /* A rank's embeddings and the whole batch's. */
 typedef struct {
@@ -103,8 +101,7 @@ ct_tensor *ct_local_same_images(const ct_tensor *numbers) {
     return other; /* a row meets its own column in `same`, too */
 }
 
-/* ---- ranks -----------------------------------------------------------------------------------
- */
+/* ---- ranks ------------------------------------------------------------------------------- */
 
 /* (b), in s's dtype: how many of a row are above its own value. */
 static ct_tensor *ranks_of(ct_tensor *s, const ct_tensor *own) {

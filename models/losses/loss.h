@@ -68,8 +68,7 @@ ct_tensor *ct_reward_of_ranks(const ct_tensor *to_captions, const ct_tensor *to_
  * at 0. */
 ct_tensor *ct_released_order_similarity(ct_tensor *a, ct_tensor *b);
 
-/* ---- terms registered from outside: models/losses/own.c -----------------------------------------
- */
+/* ---- terms registered from outside: models/losses/own.c ---------------------------------- */
 
 /* The kind that an entry's value begins with; NULL, no error, if it is none. */
 const ct_loss_kind *ct_loss_kind_find(const char *value);

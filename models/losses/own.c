@@ -59,8 +59,7 @@ const ct_loss_kind *ct_loss_kind_find(const char *value) {
     return kind;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 /* The kind's options, then `weight`; how many stand before that. */
 static int with_weight(const ct_loss_kind *kind, ct_option table[CT_MAX_OPTIONS + 1]) {
@@ -96,8 +95,7 @@ bool ct_own_loss_read(const ct_spec *spec, ct_loss_config *config) {
     return true;
 }
 
-/* ---- building and computing --------------------------------------------------------------------
- */
+/* ---- building and computing -------------------------------------------------------------- */
 
 bool ct_own_losses_build(ct_model *model) {
     ct_module *losses = NULL;

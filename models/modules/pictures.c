@@ -159,8 +159,7 @@ const ct_graph_kind ct_kind_conv2d = {.name = "conv2d",
                                       .forward = conv2d_forward,
                                       .flops = conv2d_flops};
 
-/* ---- residual: a basic block ------------------------------------------------------------------
- */
+/* ---- residual: a basic block ------------------------------------------------------------- */
 
 enum { RESIDUAL_WIDTH, RESIDUAL_STRIDE };
 static const ct_option residual_options[] = {
@@ -254,8 +253,7 @@ const ct_graph_kind ct_kind_avgpool2d = {.name = "avgpool2d",
                                          .forward = avgpool2d_forward,
                                          .flops = ct_no_flops};
 
-/* ---- regions: every place is one --------------------------------------------------------------
- */
+/* ---- regions: every place is one --------------------------------------------------------- */
 
 static ct_tensor *regions_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
     (void)node, (void)state;

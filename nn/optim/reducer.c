@@ -51,8 +51,7 @@ struct ct_reducer {
     int64_t bucket_bytes;
 };
 
-/* ---- a flat buffer ---------------------------------------------------------------------------
- */
+/* ---- a flat buffer ----------------------------------------------------------------------- */
 
 static void flat_destroy(flat *f) {
     if (!f) return;
@@ -165,8 +164,7 @@ static bool flat_end(flat *f, ct_dtype wire) {
     return ok;
 }
 
-/* ---- creation --------------------------------------------------------------------------------
- */
+/* ---- creation ---------------------------------------------------------------------------- */
 
 ct_reducer *ct_reducer_of(ct_optimizer *optimizer) {
     if (optimizer->reducer) return optimizer->reducer;
@@ -221,8 +219,7 @@ void ct_reducer_set_bucket(ct_reducer *r, int64_t bytes) {
     if (!r->begun) drop_plan(r);
 }
 
-/* ---- while backward runs ---------------------------------------------------------------------
- */
+/* ---- while backward runs ----------------------------------------------------------------- */
 
 static void complete(void *context, ct_tensor *parameter, ct_tensor *grad) {
     (void)parameter;
@@ -257,8 +254,7 @@ bool ct_reducer_begin(ct_reducer *r) {
     return r->begun = ct_ok();
 }
 
-/* ---- afterwards ------------------------------------------------------------------------------
- */
+/* ---- afterwards -------------------------------------------------------------------------- */
 
 /* i64 (slots): how many ranks have a gradient of each, by which something is updated. One that
  * others have and this rank has not becomes 0. */

@@ -199,8 +199,7 @@ static void put_axis(printer *p, int axis, int64_t first) {
     put(p, "]");
 }
 
-/* ---- reading -----------------------------------------------------------------------------------
- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 /* The first and last EDGE along an axis, side by side. */
 static ct_tensor *ends(const ct_tensor *x, int axis) {

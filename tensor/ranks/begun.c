@@ -52,8 +52,7 @@ static int64_t bytes_of_part(const ct_begun_sum *sum) {
     return ct_count(sum->sent) / ct_ranks() * (int64_t)ct_dtype_size(sum->sent->dtype);
 }
 
-/* ---- the two halves --------------------------------------------------------------------------
- */
+/* ---- the two halves ---------------------------------------------------------------------- */
 
 /* This rank's part of the sums, into its place of what is gathered. */
 static bool add_own_part(const ct_begun_sum *sum) {
@@ -94,8 +93,7 @@ static bool advance(ct_begun_sum *sum, bool wait) {
     return sum->sent == sum->x || ct_tensor_copy_to(sum->x, sum->sent);
 }
 
-/* ---- all that are begun ----------------------------------------------------------------------
- */
+/* ---- all that are begun ------------------------------------------------------------------ */
 
 bool ct_sums_go_on(void) {
     bool in_turn = true; /* no older one still exchanges */
@@ -119,8 +117,7 @@ bool ct_sum_end(ct_begun_sum *sum) {
     return well;
 }
 
-/* ---- beginning -------------------------------------------------------------------------------
- */
+/* ---- beginning --------------------------------------------------------------------------- */
 
 static bool can_be_begun(const ct_tensor *x, ct_dtype wire) {
     if (!ct_check_input(op, x)) return false;

@@ -37,8 +37,7 @@ bool ct_ranks_agree(bool yes) {
     return agreed;
 }
 
-/* ---- bytes ------------------------------------------------------------------------------------
- */
+/* ---- bytes ------------------------------------------------------------------------------- */
 
 /* How many bytes of each rank are moved at once, a multiple of 8. */
 static int64_t piece_of(const ct_mpi *mpi, int64_t bytes) {
@@ -71,8 +70,7 @@ static bool gather_bytes(const char *op, const void *mine, void *all, int64_t by
     return ok;
 }
 
-/* ---- sums -------------------------------------------------------------------------------------
- */
+/* ---- sums -------------------------------------------------------------------------------- */
 
 /* A block of sums at a time, of each rank in turn, so that what is read comes in order. */
 #define ADD_UP(type, wide)                                                               \
@@ -147,8 +145,7 @@ static bool add_many(const char *op, ct_dtype dtype, char *x, int64_t count) {
     return ok;
 }
 
-/* ---- tensors ----------------------------------------------------------------------------------
- */
+/* ---- tensors ----------------------------------------------------------------------------- */
 
 /* What moves x: its device, or (NULL) the transport between the ranks' hosts. */
 static const ct_backend *mover_of(const ct_tensor *x) {

@@ -13,8 +13,7 @@
 #include "tensor/ops/ops.h"
 #include "tensor/ranks/ranks.h"
 
-/* ---- forward ----------------------------------------------------------------------------------
- */
+/* ---- forward ----------------------------------------------------------------------------- */
 
 /* f64 (1,1+2C): count, means, variances of a rank's own. */
 static ct_tensor *own_statistics(const ct_tensor *x, int axis, double eps) {
@@ -53,8 +52,7 @@ ct_norm_result ct_batch_norm_over_ranks(const ct_tensor *x, int axis, const ct_t
     return none;
 }
 
-/* ---- backward ---------------------------------------------------------------------------------
- */
+/* ---- backward ---------------------------------------------------------------------------- */
 
 /* (C) each: the whole's sums of g times the normalised x, and of g. */
 static bool add_over_ranks(ct_norm_grad own, ct_tensor **with_x, ct_tensor **alone) {

@@ -20,8 +20,7 @@ START_TEST(ranks_agree_where_all_do) {
 }
 END_TEST
 
-/* ---- collectives ------------------------------------------------------------------------------
- */
+/* ---- collectives ------------------------------------------------------------------------- */
 
 /* Element i of rank r: not exact in f32, and of sizes that make the order of a sum seen. */
 static double value(int64_t r, int64_t i) {
@@ -142,8 +141,7 @@ START_TEST(what_cannot_be_shared_is_an_error_on_each) {
 }
 END_TEST
 
-/* ---- gradients of collectives -----------------------------------------------------------------
- */
+/* ---- gradients of collectives ------------------------------------------------------------ */
 
 /* L = sum over ranks of sum(w_r y^2), y what the collective made of all x, of which each rank
  * computes its own term. */
@@ -177,8 +175,7 @@ START_TEST(gradients_of_what_is_added_are_the_whole_losss) {
 }
 END_TEST
 
-/* ---- draws ------------------------------------------------------------------------------------
- */
+/* ---- draws ------------------------------------------------------------------------------- */
 
 typedef ct_tensor *draw_function(ct_rng *, const char *, ct_dtype, ct_device, ct_shape);
 
@@ -202,8 +199,7 @@ START_TEST(a_rank_draws_its_rows_of_the_wholes) {
 }
 END_TEST
 
-/* ---- batch norm -------------------------------------------------------------------------------
- */
+/* ---- batch norm -------------------------------------------------------------------------- */
 
 enum { CHANNELS = 3 };
 
@@ -296,8 +292,7 @@ START_TEST(batch_norm_is_over_all_ranks) {
 }
 END_TEST
 
-/* ---- gradients of parameters ------------------------------------------------------------------
- */
+/* ---- gradients of parameters ------------------------------------------------------------- */
 
 START_TEST(gradients_are_added_up_before_a_step) {
     CT_SCOPE {

@@ -5,8 +5,7 @@
 #include "nn/nn.h"
 #include "tensor/ranks/begun.h"
 
-/* ---- a network whose parameters come in all ways ----------------------------------------------
- */
+/* ---- a network whose parameters come in all ways ----------------------------------------- */
 
 enum { WIDTH = 5, ROWS = 3, SMALL_BUCKET = 96, STEPS = 5 };
 
@@ -89,8 +88,7 @@ static bool same_as_rank_0(void *context, const char *name, ct_tensor *x, bool b
     return true;
 }
 
-/* ---- the same bits ----------------------------------------------------------------------------
- */
+/* ---- the same bits ----------------------------------------------------------------------- */
 
 static void backward_apart(training *t, int step) {
     ck_assert(ct_backward(loss_of(t, step)));
@@ -192,8 +190,7 @@ START_TEST(a_gradient_of_some_ranks_is_the_sum_of_theirs) {
 }
 END_TEST
 
-/* ---- what is refused --------------------------------------------------------------------------
- */
+/* ---- what is refused --------------------------------------------------------------------- */
 
 START_TEST(a_gradient_on_its_way_is_not_added_to) {
     if (ct_ranks() == 1) return;
@@ -214,8 +211,7 @@ START_TEST(a_gradient_on_its_way_is_not_added_to) {
 }
 END_TEST
 
-/* ---- shorter numbers on the wire --------------------------------------------------------------
- */
+/* ---- shorter numbers on the wire --------------------------------------------------------- */
 
 /* Element i of rank r. */
 static double value(int64_t r, int64_t i) { return sin(1.0 + (double)(31 * r + i)); }

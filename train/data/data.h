@@ -10,8 +10,7 @@
 
 #include "train/data/images.h"
 
-/* ---- tokens: train/data/tokenize.c -------------------------------------------------------------
- */
+/* ---- tokens: train/data/tokenize.c ------------------------------------------------------- */
 
 /* What a caption is split into.
  * PLAIN: lower-cased (Unicode) and split as NLTK 3.8's word_tokenize(text, preserve_line=True)
@@ -32,8 +31,7 @@ void ct_tokens_free(char **tokens);
 /* ct_tokenizer_split by a PLAIN tokenizer made for this one text (about a millisecond). */
 char **ct_tokenize(const char *text, int *count);
 
-/* ---- vocabulary: train/data/vocabulary.c -------------------------------------------------------
- */
+/* ---- vocabulary: train/data/vocabulary.c ------------------------------------------------- */
 
 enum { CT_WORD_PAD = 0, CT_WORD_START = 1, CT_WORD_END = 2, CT_WORD_UNKNOWN = 3 };
 
@@ -62,8 +60,7 @@ const char *ct_vocabulary_word(const ct_vocabulary *vocabulary, int64_t id);
 ct_tensor *ct_word_vectors_read(const char *path, const ct_vocabulary *vocabulary,
                                 const char *cache_folder, uint8_t **known);
 
-/* ---- captions as a model reads them: train/data/encode.c ----------------------------------------
- */
+/* ---- captions as a model reads them: train/data/encode.c --------------------------------- */
 
 /* How captions are read. {0}: split PLAIN, every word, padded to a batch's longest. */
 typedef struct {
@@ -122,8 +119,7 @@ void ct_caption_batch_free(ct_caption_batch *batch);
 void ct_caption_batch_fill(ct_caption_batch *batch, const ct_encoder *encoder,
                            const ct_caption *captions, const int64_t *which, int64_t count);
 
-/* ---- splits: train/data/split.c ----------------------------------------------------------------
- */
+/* ---- splits: train/data/split.c ---------------------------------------------------------- */
 
 typedef struct {
     int64_t images_repeated; /* how often each image stands, in rows next to each other, in a split
@@ -175,8 +171,7 @@ bool ct_split_keep(ct_split *split, const bool *keep);
 /* Takes what was made of its pictures in their place; the images are then the split's. */
 void ct_split_replace_images(ct_split *split, ct_images *images);
 
-/* ---- batches: train/data/loader.c --------------------------------------------------------------
- */
+/* ---- batches: train/data/loader.c -------------------------------------------------------- */
 
 /* What a batch is made of, on the host. */
 typedef struct {
