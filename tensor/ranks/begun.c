@@ -121,28 +121,29 @@ bool ct_sum_end(ct_begun_sum *sum) {
 
 static bool can_be_begun(const ct_tensor *x, ct_dtype wire) {
     if (!ct_check_input(op, x)) return false;
-    if (!ct_is_contiguous(x) || ct_ndim(x) != 1 || (x->dtype != CT_F32 && x->dtype != CT_F64) ||
-        ct_count(x) % ct_ranks()) {
-        return ct_fail_bool("%s: expected f32 or f64, contiguous, a multiple of %d ranks, got %s",
-                            op, ct_ranks(), ct_tensor_text(x));
+    if (x->device != CT_CPU || !ct_is_contiguous(x) || ct_ndim(x) != 1 ||
+        (x->dtype != CT_F32 && x->dtype != CT_F64) || ct_count(x) % ct_ranks()) {
+        return ct_fail_bool(
+            "%s: expected f32 or f64 on the CPU, contiguous, a multiple of %d ranks, got %s", op,
+            ct_ranks(), ct_tensor_text(x));
     }
     return wire == CT_F32 || wire == CT_F64 || wire == CT_BF16 ||
            ct_fail_bool("%s: numbers travel as f64, f32 or bf16, not as %s", op,
                         ct_dtype_name(wire));
 }
 
-/* A device does its collectives by itself, while the host goes on. */
-static bool leave_to_device(ct_begun_sum *sum, ct_tensor *x) {
+/* Of one rank: the sum is what it is of. */
+static bool begin_alone(ct_begun_sum *sum, ct_tensor *x) {
     sum->x = ct_keep(x);
     sum->sent = ct_keep(x);
     sum->stage = ENDED;
     append(sum);
-    return ct_tensor_all_reduce(x);
+    return true;
 }
 
 static bool begin(ct_begun_sum *sum, ct_tensor *x, ct_dtype wire) {
     const ct_mpi *mpi = ct_transport();
-    if (!mpi || x->device != CT_CPU) return leave_to_device(sum, x);
+    if (!mpi) return begin_alone(sum, x);
     bool shorter = ct_dtype_size(wire) < ct_dtype_size(x->dtype);
     ct_tensor *sent = shorter ? ct_tensor_cast(x, wire) : x;
     ct_tensor *theirs = sent ? ct_empty(sent->dtype, CT_CPU, x->shape) : NULL;

@@ -10,11 +10,11 @@
 
 typedef struct ct_begun_sum ct_begun_sum;
 
-/* x, contiguous f32 or f64, one dimension of a multiple of ct_ranks() elements, is to become the
- * sum of all ranks', as by ct_tensor_all_reduce; it is not to be touched until then.
+/* x, contiguous f32 or f64 on the CPU, one dimension of a multiple of ct_ranks() elements, is to
+ * become the sum of all ranks', as by ct_tensor_all_reduce; it is not to be touched until then.
  * `wire`: as what the numbers travel, f32 or bf16, if that is shorter than x's dtype: each rank's
- * share is rounded to it, they are added up in f64, and the sum is rounded; on the CPU alone. NULL
- * and an error otherwise, or if the ranks are not reached. */
+ * share is rounded to it, they are added up in f64, and the sum is rounded. NULL and an error
+ * otherwise, or if the ranks are not reached. */
 ct_begun_sum *ct_sum_begin(ct_tensor *x, ct_dtype wire);
 /* Moves on those that can be, without waiting. */
 bool ct_sums_go_on(void);
