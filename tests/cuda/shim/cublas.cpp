@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cublas_v2.h"
+#include "graph.h"
 #include "tensor/core/convert.h"
 
 const char *cublasGetStatusString(cublasStatus_t status) {
@@ -25,7 +26,10 @@ cublasStatus_t cublasCreate(cublasHandle_t *handle) {
 
 cublasStatus_t cublasSetStream(cublasHandle_t, cudaStream_t) { return CUBLAS_STATUS_SUCCESS; }
 
-cublasStatus_t cublasSetWorkspace(cublasHandle_t, void *, size_t) { return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasSetWorkspace(cublasHandle_t, void *workspace, size_t) {
+    ct_shim_reserve(workspace);
+    return CUBLAS_STATUS_SUCCESS;
+}
 
 /* A column-major matrix of any of the types, as stored. */
 struct matrix {

@@ -24,6 +24,9 @@ bool ct_shim_record_free(void *data, cudaError_t *status);
 /* runtime.cpp: memory of a graph begins to be there, not initialised, and is there no more. */
 cudaError_t ct_shim_appear(void *data, size_t bytes);
 cudaError_t ct_shim_vanish(void *data);
+/* No kernel touches this block (cuBLAS's own memory): it stays poisoned, which takes long of a
+ * large one. */
+void ct_shim_reserve(void *data);
 /* What graphs use in turn is as large as the largest needs; false if there is not so much. */
 bool ct_shim_reserve_for_graphs(size_t bytes);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The device of the shim: memory that only kernels and copies may touch, and the rest of the
  * runtime's functions that the backend calls. */
+#include <map>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unordered_map>
 
 #include "graph.h"
 
@@ -13,13 +13,14 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 struct piece {
     size_t bytes;
-    bool of_graph; /* whose memory it is */
+    bool of_graph;    /* whose memory it is */
+    bool is_reserved; /* no kernel touches it */
 };
 static struct {
-    std::unordered_map<void *, piece> blocks; /* that are there now */
-    size_t used;                              /* by those that are not of graphs */
-    size_t for_graphs;                        /* kept for them */
-    size_t kept;                              /* by the pool: the most used since it was trimmed */
+    std::map<char *, piece> blocks; /* that are there now */
+    size_t used;                    /* by those that are not of graphs */
+    size_t for_graphs;              /* kept for them */
+    size_t kept;                    /* by the pool: the most used since it was trimmed */
 } memory;
 
 static size_t memory_size() {
@@ -28,23 +29,42 @@ static size_t memory_size() {
 }
 
 /* Blocks of the heap, with the sanitizer's borders around each; poisoned while the host runs. */
-static void poison(bool poisoned) {
-    for (const auto &b : memory.blocks) {
-        if (poisoned) {
-            ASAN_POISON_MEMORY_REGION(b.first, b.second.bytes);
-        } else {
-            ASAN_UNPOISON_MEMORY_REGION(b.first, b.second.bytes);
-        }
+static void poison(char *data, size_t bytes, bool poisoned) {
+    if (poisoned) {
+        ASAN_POISON_MEMORY_REGION(data, bytes);
+    } else {
+        ASAN_UNPOISON_MEMORY_REGION(data, bytes);
     }
+}
+
+static void poison_all(bool poisoned) {
+    for (const auto &b : memory.blocks) {
+        if (!b.second.is_reserved) poison(b.first, b.second.bytes, poisoned);
+    }
+}
+
+/* Of the block that holds `address`, if one does. */
+static void poison_at(const void *address, bool poisoned) {
+    auto after = memory.blocks.upper_bound((char *)address);
+    if (after == memory.blocks.begin()) return;
+    auto b = std::prev(after);
+    if (address < b->first + b->second.bytes) poison(b->first, b->second.bytes, poisoned);
 }
 
 void ct_shim_device_begin(void) {
     pthread_mutex_lock(&lock);
-    poison(false);
+    poison_all(false);
 }
 
 void ct_shim_device_end(void) {
-    poison(true);
+    poison_all(true);
+    pthread_mutex_unlock(&lock);
+}
+
+void ct_shim_reserve(void *data) {
+    pthread_mutex_lock(&lock);
+    auto found = memory.blocks.find((char *)data);
+    if (found != memory.blocks.end()) found->second.is_reserved = true;
     pthread_mutex_unlock(&lock);
 }
 
@@ -54,55 +74,58 @@ static size_t available() { return memory_size() - memory.used - memory.for_grap
 cudaError_t cudaMallocAsync(void **data, size_t bytes, cudaStream_t) {
     cudaError_t status;
     if (ct_shim_record_malloc(data, bytes, &status)) return status;
-    ct_shim_device_begin();
+    pthread_mutex_lock(&lock);
     if (bytes > available() || posix_memalign(data, 256, bytes) != 0) *data = nullptr;
     if (*data) {
         memset(*data, 0xff, bytes);
-        memory.blocks[*data] = {bytes, false};
+        ASAN_POISON_MEMORY_REGION(*data, bytes);
+        memory.blocks[(char *)*data] = {bytes, false, false};
         memory.used += bytes;
         if (memory.used > memory.kept) memory.kept = memory.used;
     }
-    ct_shim_device_end();
+    pthread_mutex_unlock(&lock);
     return *data ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 
 cudaError_t cudaFreeAsync(void *data, cudaStream_t) {
     cudaError_t status;
     if (ct_shim_record_free(data, &status)) return status;
-    ct_shim_device_begin();
-    auto found = memory.blocks.find(data);
+    pthread_mutex_lock(&lock);
+    auto found = memory.blocks.find((char *)data);
     bool known = found != memory.blocks.end() && !found->second.of_graph;
     if (known) {
         memory.used -= found->second.bytes;
         memory.blocks.erase(found);
         free(data);
     }
-    ct_shim_device_end();
+    pthread_mutex_unlock(&lock);
     return known ? cudaSuccess : cudaErrorInvalidValue;
 }
 
 cudaError_t ct_shim_appear(void *data, size_t bytes) {
-    ct_shim_device_begin();
-    bool is_new = memory.blocks.emplace(data, piece{bytes, true}).second;
+    pthread_mutex_lock(&lock);
+    bool is_new = memory.blocks.emplace((char *)data, piece{bytes, true, false}).second;
     if (is_new) {
         ASAN_UNPOISON_MEMORY_REGION(data, bytes);
         memset(data, 0xff, bytes);
+        ASAN_POISON_MEMORY_REGION(data, bytes);
     }
-    ct_shim_device_end();
+    pthread_mutex_unlock(&lock);
     return is_new ? cudaSuccess : cudaErrorInvalidValue;
 }
 
 /* What is read too late is NaN where there is no sanitizer to see it. */
 cudaError_t ct_shim_vanish(void *data) {
-    ct_shim_device_begin();
-    auto found = memory.blocks.find(data);
+    pthread_mutex_lock(&lock);
+    auto found = memory.blocks.find((char *)data);
     bool known = found != memory.blocks.end();
     if (known) {
+        ASAN_UNPOISON_MEMORY_REGION(data, found->second.bytes);
         memset(data, 0xff, found->second.bytes);
         ASAN_POISON_MEMORY_REGION(data, found->second.bytes);
         memory.blocks.erase(found);
     }
-    ct_shim_device_end();
+    pthread_mutex_unlock(&lock);
     return known ? cudaSuccess : cudaErrorInvalidValue;
 }
 
@@ -131,9 +154,13 @@ cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) {
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
     auto copy = [=] {
-        ct_shim_device_begin();
+        pthread_mutex_lock(&lock);
+        poison_at(to, false);
+        poison_at(from, false);
         memcpy(to, from, bytes);
-        ct_shim_device_end();
+        poison_at(to, true);
+        poison_at(from, true);
+        pthread_mutex_unlock(&lock);
         return cudaSuccess;
     };
     if (ct_shim_postpone(stream, copy)) return cudaSuccess;
@@ -143,9 +170,11 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
 
 cudaError_t cudaMemsetAsync(void *data, int value, size_t bytes, cudaStream_t) {
     return ct_shim_do([=] {
-        ct_shim_device_begin();
+        pthread_mutex_lock(&lock);
+        poison_at(data, false);
         memset(data, value, bytes);
-        ct_shim_device_end();
+        poison_at(data, true);
+        pthread_mutex_unlock(&lock);
         return cudaSuccess;
     });
 }
