@@ -60,10 +60,30 @@ static recalls recalls_of_all(const share *shares, int64_t images) {
 
 /* ---- draws ------------------------------------------------------------------------------- */
 
-/* For one resample: (images) f64 in [0,1), in the innermost scope. */
-static const double *draw(ct_rng *rng, const char *name, int64_t images) {
-    ct_tensor *u = ct_random_uniform(rng, name, CT_F64, CT_CPU, CT_SHAPE(images));
-    return u ? ct_data(u) : NULL;
+/* What is drawn for a split, so many times; `take` is given each: (images) f64 in [0,1). */
+typedef struct {
+    const share *a, *b;
+    int64_t images, resamples;
+    uint64_t seed;
+} resampling;
+
+static bool each_resample(const resampling *r, uint64_t stream, const char *name,
+                          void (*take)(const resampling *r, int64_t n, const double *u, void *to),
+                          void *to) {
+    enum { AT_ONCE = 1 << 16 };
+    int64_t stride = r->images + r->images % 2; /* a resample begins with a counter: two f64 */
+    int64_t block = AT_ONCE / (stride + 1) + 1;
+    ct_rng rng = ct_rng_create(r->seed, stream);
+    for (int64_t first = 0; first < r->resamples; first += block) {
+        int64_t left = r->resamples - first, count = left < block ? left : block;
+        CT_SCOPE {
+            ct_tensor *u = ct_random_uniform(&rng, name, CT_F64, CT_CPU, CT_SHAPE(count, stride));
+            if (!u) return false;
+            const double *drawn = ct_data(u);
+            for (int64_t i = 0; i < count; i++) take(r, first + i, drawn + i * stride, to);
+        }
+    }
+    return true;
 }
 
 static int compare(const void *a, const void *b) {
@@ -86,37 +106,28 @@ static void set_ends(ct_interval *interval, double *values, int64_t resamples) {
     interval->high = percentile(values, resamples, 0.975);
 }
 
-/* Recalls of b less those of a (NULL: of b) in every bootstrap sample: (CT_RECALLS,resamples). */
-static bool bootstrap(const share *a, const share *b, int64_t images, int64_t resamples,
-                      uint64_t seed, double *values) {
-    ct_rng rng = ct_rng_create(seed, 0);
-    for (int64_t n = 0; n < resamples; n++) {
-        CT_SCOPE {
-            share sum[2] = {{{0}, {0}}, {{0}, {0}}};
-            const double *u = draw(&rng, "images", images);
-            if (!u) return false;
-            for (int64_t i = 0; i < images; i++) {
-                int64_t image = (int64_t)(u[i] * (double)images);
-                if (a) add_share(&sum[0], &a[image]);
-                add_share(&sum[1], &b[image]);
-            }
-            recalls of_a = recalls_of(&sum[0]), of_b = recalls_of(&sum[1]);
-            for (int k = 0; k < CT_RECALLS; k++) {
-                values[k * resamples + n] = of_b.recall[k] - of_a.recall[k];
-            }
-        }
+/* Recalls of b less those of a (NULL: of b) in a bootstrap sample, to (CT_RECALLS,resamples). */
+static void take_sample(const resampling *r, int64_t n, const double *u, void *to) {
+    double *values = to;
+    share sum[2] = {{{0}, {0}}, {{0}, {0}}};
+    for (int64_t i = 0; i < r->images; i++) {
+        int64_t image = (int64_t)(u[i] * (double)r->images);
+        if (r->a) add_share(&sum[0], &r->a[image]);
+        add_share(&sum[1], &r->b[image]);
     }
-    return true;
+    recalls of_a = recalls_of(&sum[0]), of_b = recalls_of(&sum[1]);
+    for (int k = 0; k < CT_RECALLS; k++) {
+        values[k * r->resamples + n] = of_b.recall[k] - of_a.recall[k];
+    }
 }
 
-static bool intervals_of(const share *a, const share *b, int64_t images, int64_t resamples,
-                         uint64_t seed, ct_interval *intervals, size_t stride) {
-    double *values = malloc((size_t)resamples * CT_RECALLS * sizeof *values);
-    bool done = values ? bootstrap(a, b, images, resamples, seed, values)
+static bool intervals_of(const resampling *r, ct_interval *intervals, size_t stride) {
+    double *values = malloc((size_t)r->resamples * CT_RECALLS * sizeof *values);
+    bool done = values ? each_resample(r, 0, "images", take_sample, values)
                        : ct_fail_bool("resample: out of memory");
     for (int k = 0; k < CT_RECALLS && done; k++) {
         ct_interval *interval = (ct_interval *)((char *)intervals + (size_t)k * stride);
-        set_ends(interval, values + k * resamples, resamples);
+        set_ends(interval, values + k * r->resamples, r->resamples);
     }
     free(values);
     return done;
@@ -130,50 +141,49 @@ bool ct_recall_intervals(const ct_query_ranks *ranks, int64_t resamples, uint64_
     if (!shares) return false;
     recalls all = recalls_of_all(shares, ranks->images);
     for (int k = 0; k < CT_RECALLS; k++) intervals[k].value = all.recall[k];
-    bool done =
-        intervals_of(NULL, shares, ranks->images, resamples, seed, intervals, sizeof *intervals);
+    const resampling r = {NULL, shares, ranks->images, resamples, seed};
+    bool done = intervals_of(&r, intervals, sizeof *intervals);
     free(shares);
     return done;
 }
 
 /* ---- two models -------------------------------------------------------------------------- */
 
-/* How often differences of exchanged models are as large as theirs, to rounding. */
-static bool count_as_large(const share *a, const share *b, int64_t images, int64_t resamples,
-                           uint64_t seed, const recalls *observed, int64_t count[CT_RECALLS]) {
-    ct_rng rng = ct_rng_create(seed, 1);
-    for (int64_t n = 0; n < resamples; n++) {
-        CT_SCOPE {
-            share sum[2] = {{{0}, {0}}, {{0}, {0}}};
-            const double *u = draw(&rng, "exchanges", images);
-            if (!u) return false;
-            for (int64_t i = 0; i < images; i++) {
-                bool exchanged = u[i] < 0.5;
-                add_share(&sum[exchanged], &a[i]);
-                add_share(&sum[!exchanged], &b[i]);
-            }
-            recalls of_a = recalls_of(&sum[0]), of_b = recalls_of(&sum[1]);
-            for (int k = 0; k < CT_RECALLS; k++) {
-                double d = of_b.recall[k] - of_a.recall[k];
-                count[k] += fabs(d) >= fabs(observed->recall[k]) - 1e-9;
-            }
-        }
+typedef struct {
+    recalls observed; /* differences */
+    int64_t count[CT_RECALLS];
+} as_large;
+
+/* Whether differences of exchanged models are as large as theirs, to rounding. */
+static void take_exchange(const resampling *r, int64_t n, const double *u, void *to) {
+    (void)n;
+    as_large *large = to;
+    share sum[2] = {{{0}, {0}}, {{0}, {0}}};
+    for (int64_t i = 0; i < r->images; i++) {
+        bool exchanged = u[i] < 0.5;
+        add_share(&sum[exchanged], &r->a[i]);
+        add_share(&sum[!exchanged], &r->b[i]);
     }
-    return true;
+    recalls of_a = recalls_of(&sum[0]), of_b = recalls_of(&sum[1]);
+    for (int k = 0; k < CT_RECALLS; k++) {
+        double d = of_b.recall[k] - of_a.recall[k];
+        large->count[k] += fabs(d) >= fabs(large->observed.recall[k]) - 1e-9;
+    }
 }
 
-static bool change_all(const share *a, const share *b, int64_t images, int64_t resamples,
-                       uint64_t seed, ct_recall_change *changes) {
-    int64_t count[CT_RECALLS] = {0};
-    recalls of_a = recalls_of_all(a, images), of_b = recalls_of_all(b, images), observed;
-    for (int k = 0; k < CT_RECALLS; k++) observed.recall[k] = of_b.recall[k] - of_a.recall[k];
-    if (!intervals_of(a, b, images, resamples, seed, &changes->difference, sizeof *changes) ||
-        !count_as_large(a, b, images, resamples, seed, &observed, count)) {
+static bool change_all(const resampling *r, ct_recall_change *changes) {
+    as_large large = {.count = {0}};
+    recalls of_a = recalls_of_all(r->a, r->images), of_b = recalls_of_all(r->b, r->images);
+    for (int k = 0; k < CT_RECALLS; k++) {
+        large.observed.recall[k] = of_b.recall[k] - of_a.recall[k];
+    }
+    if (!intervals_of(r, &changes->difference, sizeof *changes) ||
+        !each_resample(r, 1, "exchanges", take_exchange, &large)) {
         return false;
     }
     for (int k = 0; k < CT_RECALLS; k++) {
-        changes[k].difference.value = observed.recall[k];
-        changes[k].p = (1 + (double)count[k]) / (1 + (double)resamples);
+        changes[k].difference.value = large.observed.recall[k];
+        changes[k].p = (1 + (double)large.count[k]) / (1 + (double)r->resamples);
     }
     return true;
 }
@@ -184,7 +194,8 @@ bool ct_recall_changes(const ct_query_ranks *a, const ct_query_ranks *b, int64_t
         return ct_fail_bool("resample: the models were not ranked on the same split");
     }
     share *of_a = share_out(a), *of_b = of_a ? share_out(b) : NULL;
-    bool done = of_b && change_all(of_a, of_b, a->images, resamples, seed, changes);
+    const resampling r = {of_a, of_b, a->images, resamples, seed};
+    bool done = of_b && change_all(&r, changes);
     free(of_a);
     free(of_b);
     return done;
