@@ -133,6 +133,9 @@ class Experiment:
     def copy(self, folder):
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.folder, folder, symlinks=True)
+        return self.at(folder)
+
+    def at(self, folder):
         return Experiment(self.program, self.library, folder, self.config)
 
     def start(self, *options, **environment):
@@ -162,7 +165,7 @@ class Experiment:
 class Server:
     """Runs `train CONFIG OPTIONS` again and again, each with a fault (tests/faults/faults.h)."""
 
-    def __init__(self, experiment, options):
+    def __init__(self, experiment, options, kind="each", **files):
         commands, self.write = os.pipe()
         self.read, replies = os.pipe()
 
@@ -172,8 +175,8 @@ class Server:
             os.dup2(ends[1], 4)
         self.arguments = [experiment.program, experiment.config, *options]
         self.process = subprocess.Popen(
-            self.arguments, stdin=subprocess.DEVNULL, preexec_fn=connect, close_fds=False,
-            env={**ENVIRONMENT, "LD_PRELOAD": experiment.library, "CT_FAULT_SERVER": "1"})
+            self.arguments, stdin=subprocess.DEVNULL, preexec_fn=connect, close_fds=False, cwd=experiment.folder, **files,
+            env={**ENVIRONMENT, "LD_PRELOAD": experiment.library, "CT_FAULT_SERVER": kind})
         os.close(commands)
         os.close(replies)
         self.rest = b""
@@ -199,13 +202,17 @@ class Server:
         line, self.rest = self.rest.split(b"\n", 1)
         return int(line)
 
-    def run(self, at, fault, log, timeout=300):
-        """As Experiment.run, in the folder of the experiment `at`."""
-        out, err = (at.folder.with_name(at.folder.name + end) for end in (".out", ".err"))
+    def send(self, line):
         try:
-            os.write(self.write, "\t".join(map(str, (at.folder, log, out, err, fault))).encode() + b"\n")
+            os.write(self.write, line.encode() + b"\n")
         except BrokenPipeError:
             self.fail()
+
+    def run(self, at, fault, log, timeout=300):
+        """As Experiment.run, in the folder of the experiment `at`."""
+        out, err = outputs(at.folder)
+        self.send("\t".join(map(str, (at.folder, log, out, err, fault))))
+        self.prepare(at, timeout)
         process = self.number(timeout)
         status = self.number(timeout)
         if status is None:
@@ -214,6 +221,39 @@ class Server:
             raise subprocess.TimeoutExpired(self.arguments, timeout)
         return subprocess.CompletedProcess(self.arguments, os.waitstatus_to_exitcode(status), out.read_bytes(),
                                            err.read_bytes())
+
+    def prepare(self, at, timeout):
+        pass
+
+
+class Trunk(Server):
+    """Runs it once, in a folder of its own; others, each with an allocation that fails, branch off there, in that order."""
+
+    def __init__(self, experiment, options):
+        self.folder = experiment.folder
+        self.files = [path.open("wb") for path in outputs(self.folder)]
+        super().__init__(experiment, options, "trunk", stdout=self.files[0], stderr=self.files[1])
+
+    def close(self):
+        super().close()
+        for file in self.files:
+            file.close()
+
+    def prepare(self, at, timeout):
+        """Makes `at` what it is in the midst of the run; EOFError where that was over before."""
+        number = self.number(timeout)
+        if number is None:
+            raise subprocess.TimeoutExpired(self.arguments, timeout)
+        if number == 0:
+            raise EOFError
+        shutil.copytree(self.folder, at.folder, symlinks=True)
+        for mine, its in zip(outputs(self.folder), outputs(at.folder)):
+            shutil.copyfile(mine, its)
+        self.send("")
+
+
+def outputs(folder):
+    return [folder.with_name(folder.name + end) for end in (".out", ".err")]
 
 
 def tensors(path):

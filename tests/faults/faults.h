@@ -11,7 +11,12 @@
  * With CT_FAULT_SERVER, main is run in a new process for each line "FOLDER LOG OUTPUT ERRORS
  * FAULT", parted by tabs, that comes from descriptor 3: in that folder, with these files and
  * CT_FAULT. To descriptor 4 goes a line with its number, and one with its status when it has ended.
- * That saves the half of a short run that libraries take to be loaded. */
+ * That saves the half of a short run that libraries take to be loaded.
+ *
+ * With CT_FAULT_SERVER=trunk it is run once, from that folder on, and the new processes branch off
+ * from it where an allocation is to fail: in the order of their numbers. It says the number there,
+ * and waits for an empty line until folder, output and errors are copied to those of the line; or
+ * says 0, where it had no such allocation. That saves all that comes before the fault, too. */
 #ifndef CT_FAULTS_H
 #define CT_FAULTS_H
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -21,6 +22,8 @@ static struct {
     bool on, kills;
     int error, log;
 } fault = {.log = -1};
+/* Of a run that others branch off from: its folder, and the line of the next to do so. */
+static struct { char *line, folder[4096]; } trunk;
 static _Atomic long count;
 static _Atomic bool began, told;
 static _Thread_local bool within; /* what counting itself calls */
@@ -56,11 +59,14 @@ static const char *library_of_calls(void) {
     return "-";
 }
 
+static void branch_off(long number);
+
 bool fault_now(const char *kind) {
     if (!began || within) return false;
     within = true;
     bool counted = strcmp(kind, fault.kind) == 0, fails = false;
     long number = counted ? ++count : 0;
+    if (counted && trunk.line) branch_off(number);
     if (!fault.number) tell(kind, hash_of_calls(), library_of_calls());
     else fails = counted && (fault.on ? number >= fault.number : number == fault.number);
     if (fails && !atomic_exchange(&told, true)) tell(kind, 0, library_of_calls());
@@ -143,6 +149,116 @@ static bool read_fault(const char *text, const char *log) {
     return true;
 }
 
+/* ---- one process for each fault ---------------------------------------------------------- */
+
+enum { LONGEST = 1 << 14, OWN_FILES = 900 };
+
+/* The next from descriptor 3, without its end; false where no more come. */
+static bool next_line(char line[LONGEST]) {
+    size_t length = 0;
+    do {
+        ssize_t read_now = read(3, line + length, LONGEST - 1 - length);
+        if (read_now <= 0) return false;
+        length += (size_t)read_now;
+    } while (line[length - 1] != '\n');
+    line[length - 1] = '\0';
+    return true;
+}
+
+static void take_file(int file, const char *path) {
+    int opened = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    if (opened < 0 || dup2(opened, file) < 0) _exit(97);
+    close(opened);
+}
+
+/* What is open in a folder, or beside it under a name that begins so, in its copy. */
+static void move_files(const char *from, const char *to) {
+    char link[32], path[4096], moved[8192];
+    for (int file = 0; file < OWN_FILES; file++) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+        ssize_t length = readlink(link, path, sizeof path - 1);
+        path[length < 0 ? 0 : length] = '\0';
+        if (strncmp(path, from, strlen(from)) != 0) continue;
+        snprintf(moved, sizeof moved, "%s%s", to, path + strlen(from));
+        int opened = open(moved, fcntl(file, F_GETFL));
+        int close_on_exec = fcntl(file, F_GETFD) & FD_CLOEXEC ? O_CLOEXEC : 0;
+        if (opened < 0) _exit(97);
+        lseek(opened, lseek(file, 0, SEEK_CUR), SEEK_SET);
+        if (dup3(opened, file, close_on_exec) < 0) _exit(97);
+        close(opened);
+    }
+}
+
+/* In the new process: the folder, the files and the fault of a line. */
+static void take_line(char *line) {
+    char *part[5], *rest = line;
+    for (int i = 0; i < 5; i++) part[i] = strsep(&rest, "\t");
+    if (!part[4] || chdir(part[0]) != 0) _exit(97);
+    if (trunk.line) {
+        move_files(trunk.folder, part[0]);
+        trunk.line = NULL;
+    } else {
+        take_file(STDOUT_FILENO, part[2]);
+        take_file(STDERR_FILENO, part[3]);
+    }
+    if (!read_fault(part[4], part[1])) _exit(97);
+}
+
+/* Whether this is the new process. */
+static bool fork_for(char *line) {
+    int status = 0;
+    pid_t process = fork();
+    if (process == 0) {
+        close(3);
+        close(4);
+        take_line(line);
+        return true;
+    }
+    dprintf(4, "%ld\n", (long)process);
+    while (waitpid(process, &status, 0) < 0 && errno == EINTR) continue;
+    dprintf(4, "%d\n", status);
+    return false;
+}
+
+/* Returns in each new process; ends when no more lines come. */
+static void serve(void) {
+    static char line[LONGEST];
+    while (next_line(line)) {
+        if (fork_for(line)) return;
+    }
+    _exit(0);
+}
+
+static bool begin_trunk(void) {
+    static char line[LONGEST];
+    if (!getcwd(trunk.folder, sizeof trunk.folder) || !next_line(line)) return false;
+    trunk.line = line;
+    strcpy(fault.kind, "memory");
+    fault.number = LONG_MAX;
+    return true;
+}
+
+/* Where the event of the next line is this one. */
+static void branch_off(long number) {
+    char go[LONGEST];
+    const char *of_fault = strrchr(trunk.line, '\t');
+    if (gettid() != getpid()) _exit(96);
+    while (of_fault && strtol(strchr(of_fault, ' '), NULL, 10) == number) {
+        dprintf(4, "%ld\n", number);
+        if (!next_line(go)) _exit(0);
+        if (fork_for(trunk.line)) return;
+        if (!next_line(trunk.line)) _exit(0);
+        of_fault = strrchr(trunk.line, '\t');
+    }
+}
+
+/* The events of these lines were none. */
+static void end_trunk(void) {
+    do dprintf(4, "0\n");
+    while (next_line(trunk.line));
+    _exit(0);
+}
+
 static int run_with_fault(int argc, char **argv, char **environment) {
     void *frame[2];
     backtrace(frame, 2); /* loads what it needs */
@@ -151,55 +267,22 @@ static int run_with_fault(int argc, char **argv, char **environment) {
     began = true;
     int status = real_main(argc, argv, environment);
     began = false;
+    if (trunk.line) end_trunk();
     char line[1024];
     fault_say_kept(line, sizeof line);
     if (fault.log >= 0 && write(fault.log, line, strlen(line)) < 0) _exit(98);
     return status;
 }
 
-/* ---- one process for each fault ---------------------------------------------------------- */
-
-static void take_file(int file, const char *path) {
-    int opened = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    if (opened < 0 || dup2(opened, file) < 0) _exit(97);
-    close(opened);
-}
-
-/* In the new process: the folder, the files and the fault of a line. */
-static void take_line(char *line) {
-    char *part[5], *rest = line;
-    for (int i = 0; i < 5; i++) part[i] = strsep(&rest, "\t");
-    if (!part[4] || chdir(part[0]) != 0) _exit(97);
-    take_file(STDOUT_FILENO, part[2]);
-    take_file(STDERR_FILENO, part[3]);
-    if (!read_fault(part[4], part[1])) _exit(97);
-}
-
-/* Returns in each new process; ends when no more lines come. */
-static void serve(void) {
-    static char line[1 << 14];
-    FILE *from = fdopen(3, "r");
-    while (from && fgets(line, sizeof line, from)) {
-        int status = 0;
-        line[strcspn(line, "\n")] = '\0';
-        pid_t process = fork();
-        if (process == 0) {
-            close(3);
-            close(4);
-            take_line(line);
-            return;
-        }
-        dprintf(4, "%ld\n", (long)process);
-        while (waitpid(process, &status, 0) < 0 && errno == EINTR) continue;
-        dprintf(4, "%d\n", status);
-    }
-    _exit(0);
-}
-
 static int main_with_faults(int argc, char **argv, char **environment) {
-    if (getenv("CT_FAULT_SERVER")) serve();
-    else if (!read_fault(getenv("CT_FAULT"), getenv("CT_FAULT_LOG")))
+    const char *server = getenv("CT_FAULT_SERVER");
+    if (server && strcmp(server, "trunk") == 0) {
+        if (!begin_trunk()) return 0;
+    } else if (server) {
+        serve();
+    } else if (!read_fault(getenv("CT_FAULT"), getenv("CT_FAULT_LOG"))) {
         return real_main(argc, argv, environment);
+    }
     return run_with_fault(argc, argv, environment);
 }
 

@@ -57,8 +57,9 @@ class Command:
     it leaves the run as it is."""
 
     def __init__(self, options, files, given=(), again=None, printed=False, leaves_out=False,
-                 config="tiny.ini"):
+                 config="tiny.ini", threads=False):
         self.options, self.files, self.given, self.printed = options, files, given, printed
+        self.threads = threads  # of its own, which a process that branches off would not have
         self.leaves_out = leaves_out  # and says so, what cannot be read
         self.again, self.config = again, config
 
@@ -94,7 +95,7 @@ COMMANDS = {
     "embedding": Command(["--embed", "test", "--out", "embeddings"], ["embeddings/img_embs.npy", "embeddings/cap_embs.npy"],
                          TRAINED, printed=True),
     "export": Command(["--export", "weights.safetensors"], ["weights.safetensors"], TRAINED, printed=True),
-    "pictures": Command([], RUN, again=go_on, config="pictures.ini"),
+    "pictures": Command([], RUN, again=go_on, config="pictures.ini", threads=True),
     "picture": Command(["--query-image", "pictures/train1.jpg"], [], TRAINED, printed=True, leaves_out=True,
                        config="pictures.ini"),
     "dry-run": Command(["--dry-run"], [], printed=True),
@@ -174,15 +175,22 @@ class Case:
 
     # ---- one fault -------------------------------------------------------------------------
 
-    def wrong(self, folder, kind, number, mode, error):
-        """What is wrong after a fault, or None; whether it was reached; what was said."""
-        at = self.start.copy(folder / "at")
+    def wrong(self, folder, fault, trunk):
+        """What is wrong after a fault (kind, number, mode, error), or None; whether it was reached; what was said."""
+        kind, _, mode, _ = fault
         log = folder / "log"
-        log.unlink(missing_ok=True)
+        line = " ".join(map(str, fault))
         try:
-            ended = self.run(at, self.command.options, f"{kind} {number} {mode} {error}", log)
+            if trunk:
+                at = self.start.at(folder / "at")
+                ended = trunk.run(at, line, log)
+            else:
+                at = self.start.copy(folder / "at")
+                ended = self.run(at, self.command.options, line, log)
         except subprocess.TimeoutExpired:
             return "hangs", "", ""
+        except EOFError:
+            return None, None, "not reached"
         said = ended.stderr.decode(errors="replace")
         events = [line.split() for line in log.read_text(encoding="utf-8").splitlines() if not line.startswith("live")]
         library = events[0][2] if events else None
@@ -284,11 +292,21 @@ def chosen(events, kind, options):
 
 def walk(case, kind, numbers, mode, error, pool, base):
     """Prints each kind of what is wrong once; how many were wrong."""
+    of_thread, trunks = threading.local(), []
+
+    def trunk():
+        """This thread's, whose numbers come in order."""
+        if kind == "memory" and not case.command.threads and not hasattr(of_thread, "trunk"):
+            at = case.start.copy(base / f"{case.name}-{threading.get_ident()}")
+            of_thread.trunk = experiment.Trunk(at, case.command.options)
+            trunks.append(of_thread.trunk)
+        return getattr(of_thread, "trunk", None)
+
     def one(number):
-        folder = base / f"{case.name}-{os.getpid()}-{number % 64}-{id(number)}"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = base / f"{case.name}-{number}"
+        folder.mkdir()
         try:
-            return (number, *case.wrong(folder, kind, number, mode, error))
+            return (number, *case.wrong(folder, (kind, number, mode, error), trunk()))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -308,6 +326,8 @@ def walk(case, kind, numbers, mode, error, pool, base):
         if seen[wrong] <= 3:
             print(f"{case.name}: {kind} {number} {mode} {errno.errorcode[error]}, {met}: {wrong}\n    {said.strip()}",
                   flush=True)
+    for server in trunks:
+        server.close()
     print(f"{case.name}: {kind} {mode} {errno.errorcode[error]}: {len(numbers)} faults, {reached} reached, "
           f"{ends['']} without a sentence, {count} wrong", flush=True)
     for said, times in ends.most_common(6 if len(numbers) > 1000 else 0):
