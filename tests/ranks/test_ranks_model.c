@@ -110,12 +110,20 @@ static void training_end(training *t) {
     ct_model_destroy(t->model);
 }
 
+/* Its elements, until the scope ends. */
+static const double *elements(const ct_tensor *x) {
+    return ct_data(ct_tensor_to_device(ct_tensor_cast(x, CT_F64), CT_CPU));
+}
+
 static bool find_largest(void *context, const char *name, ct_tensor *tensor, bool buffer) {
     (void)name;
     double *largest = context;
     const ct_tensor *grad = buffer ? NULL : ct_grad(tensor);
-    for (int64_t i = 0; grad && i < ct_count(grad); i++)
-        *largest = fmax(*largest, fabs(ct_get(grad, i)));
+    if (!grad) return true;
+    CT_SCOPE {
+        const double *x = elements(grad);
+        for (int64_t i = 0; i < ct_count(grad); i++) *largest = fmax(*largest, fabs(x[i]));
+    }
     return true;
 }
 
@@ -219,10 +227,10 @@ static bool add_distance(void *context, const char *name, ct_tensor *tensor, boo
     CT_SCOPE {
         ct_tensor *a = ct_tensor_copy(ct_grad(tensor)), *b = ct_grad(other);
         if (d->shares && strncmp(name, "decoder.", 8) == 0) ck_assert(ct_tensor_all_reduce(a));
-        a = ct_tensor_to_device(a, CT_CPU);
+        const double *x = elements(a), *y = elements(b);
         for (int64_t i = 0; i < ct_count(b); i++) {
-            d->distance += pow(ct_get(a, i) - ct_get(b, i), 2);
-            d->size += pow(ct_get(b, i), 2);
+            d->distance += pow(x[i] - y[i], 2);
+            d->size += pow(y[i], 2);
         }
     }
     return true;
