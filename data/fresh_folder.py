@@ -25,23 +25,43 @@ def replacing(out: Path, mark: str, ours: set[str] | None = None) -> Iterator[Pa
         raise FolderError(f"{out} exists and is not a folder: give another name")
     if out.is_dir() and any(out.iterdir()) and not (out / mark).is_file():
         raise FolderError(f"{out} holds other files (no {mark}): give a new or empty folder")
+    former = f".{out.name}.old"
+    left = [path for path in out.parent.iterdir() if path.name.startswith(former)] if out.parent.is_dir() else []
+    if left:
+        raise FolderError(f"{left[0]} has what was in {out} when an earlier run was ended: move what is missing there "
+                          "back, and delete it")
     fresh = out.with_name(f".{out.name}.new{os.getpid()}")
-    stale = out.with_name(f".{out.name}.old{os.getpid()}")
     fresh.mkdir(parents=True)
     try:
         yield fresh
-        if out.is_dir():
-            out.rename(stale)
-        fresh.rename(out)
-        if ours is not None and stale.is_dir():
-            for path in stale.iterdir():
-                if path.name not in ours and not (out / path.name).exists():
-                    path.rename(out / path.name)
+        take_place(fresh, out, out.with_name(f"{former}{os.getpid()}"), ours)
     finally:
-        if stale.is_dir() and not out.exists():
-            stale.rename(out)
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(stale, ignore_errors=True)
+
+
+def take_place(fresh: Path, out: Path, stale: Path, ours: set[str] | None) -> None:
+    """All of it or, where a step fails, nothing: what cannot be taken back stays in `stale`, and is said."""
+    done = []
+
+    def move(path: Path, to: Path) -> None:
+        path.rename(to)
+        done.append((path, to))
+
+    try:
+        if out.is_dir():
+            move(out, stale)
+        move(fresh, out)
+        for path in sorted(stale.iterdir()) if ours is not None and stale.is_dir() else []:
+            if path.name not in ours and not (out / path.name).exists():
+                move(path, out / path.name)
+    except BaseException as problem:
+        try:
+            for path, to in reversed(done):
+                to.rename(path)
+        except OSError:
+            raise FolderError(f"{problem}; what was in {out} is in {stale}") from problem
+        raise
+    shutil.rmtree(stale, ignore_errors=True)
 
 
 def write_lines(path: Path, lines: list[str]) -> None:

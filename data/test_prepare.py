@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import itertools
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
+from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -236,6 +240,50 @@ class Refusals(unittest.TestCase):
                 raise RuntimeError
         self.assertEqual((out / folder.SOURCES).read_text(), "old")
         self.assertEqual(list(self.place.iterdir()), [out])
+
+    def replace_with_renames_that_fail(self, fails: Callable[[int], bool]) -> str | None:
+        """What a replacement says where the n-th rename fails if fails(n); None where none does any more."""
+        out, number, rename = self.place / "out", itertools.count(1), Path.rename
+        shutil.rmtree(self.place)
+        (out / "cache").mkdir(parents=True)
+        for name in (folder.SOURCES, "cache/hours", "words"):
+            (out / name).write_text("old")
+
+        def failing(path: Path, to: Path) -> Path:
+            if fails(next(number)):
+                raise OSError(errno.EIO, "fails")
+            return rename(path, to)
+
+        try:
+            with mock.patch.object(Path, "rename", failing), \
+                    fresh_folder.replacing(out, folder.SOURCES, {folder.SOURCES}) as fresh:
+                (fresh / folder.SOURCES).write_text("new")
+        except (OSError, fresh_folder.FolderError) as error:
+            return str(error)
+        return None
+
+    def test_a_rename_that_fails_keeps_the_old_folder(self) -> None:
+        for n in itertools.count(1):
+            said = self.replace_with_renames_that_fail(lambda number: number == n)
+            files = {str(path.relative_to(self.place)): path.read_text() for path in self.place.rglob("*") if path.is_file()}
+            state = "old" if said else "new"
+            self.assertEqual(files, {"out/cache/hours": "old", "out/words": "old", f"out/{folder.SOURCES}": state}, n)
+            if not said:
+                break
+        self.assertEqual(n, 5)
+
+    def test_renames_that_fail_from_then_on_lose_nothing(self) -> None:
+        for n in range(1, 5):
+            said = self.replace_with_renames_that_fail(lambda number: number >= n)
+            kept = {path.name: path for path in self.place.rglob("*") if path.is_file() and path.read_text() == "old"}
+            self.assertEqual(set(kept), {folder.SOURCES, "hours", "words"}, n)
+            elsewhere = [path for path in kept.values() if not path.is_relative_to(self.place / "out")]
+            if elsewhere:
+                former = self.place / elsewhere[0].relative_to(self.place).parts[0]
+                self.assertIn(f"is in {former}", said)
+                with self.assertRaisesRegex(fresh_folder.FolderError, "earlier run was ended"), \
+                        fresh_folder.replacing(self.place / "out", folder.SOURCES):
+                    pass
 
 
 class Captions(unittest.TestCase):
