@@ -28,7 +28,7 @@ typedef struct {
     int64_t classes; /* of the classifier, 0 to 2^31 - 1; 0: without one; default 0 */
     /* Stochastic depth in training (nn/nn.h, ct_drop_path_with), timm's drop_path_rate: what a
      * residual block adds is left out with a probability that grows from 0 at the first block to
-     * this at the last. 0 <= drop_path < 1, default 0; of efficientnet_lite0 and ViT alone. */
+     * this at the last. 0 <= drop_path < 1, default 0; of all networks but vgg19. */
     double drop_path;
 } ct_backbone_options;
 ct_backbone_options ct_backbone_defaults(void); /* the defaults above */

@@ -327,6 +327,10 @@ ct_residual_block_options ct_residual_block_defaults(void);
 ct_module *ct_residual_block_create(int64_t in, int64_t width,
                                     const ct_residual_block_options *options);
 ct_tensor *ct_residual_block(ct_module *block, ct_tensor *x);
+/* With stochastic depth: norm(conv(...)) goes through ct_drop_path_with, whose p, rng and name
+ * these are, before x is added, as timm's drop_path. */
+ct_tensor *ct_residual_block_with(ct_module *block, ct_tensor *x, double p, ct_rng *rng,
+                                  const char *name);
 
 /* Pooling of pictures (B,C,H,W) -> (B,C,H',W') as modules, for chains: ct_forward runs them, and
  * ct_max_pool2d, ct_avg_pool2d and ct_adaptive_avg_pool2d of autograd/autograd.h do the same

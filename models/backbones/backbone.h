@@ -73,6 +73,8 @@ bool ct_backbone_draw_conv(ct_module *conv);
 /* ct_conv2d_norm of two of the module's children. */
 ct_tensor *ct_backbone_conv_norm(ct_module *module, const char *conv, const char *norm,
                                  ct_tensor *x, ct_tensor *added, ct_activation activation);
+/* The name under which drop_path is drawn. */
+#define CT_BACKBONE_DRAW "drop_path"
 /* What a block adds to what it was given, without what is dropped of it. */
 ct_tensor *ct_backbone_drop(const ct_backbone_step *step, ct_tensor *y);
 /* (B,F,h,w) -> (B,F), the mean over its places. */

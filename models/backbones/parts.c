@@ -43,5 +43,5 @@ ct_tensor *ct_map_regions(ct_tensor *map) {
 ct_tensor *ct_backbone_map_mean(ct_tensor *map) { return ct_mean(flat(map), 2); }
 
 ct_tensor *ct_backbone_drop(const ct_backbone_step *step, ct_tensor *y) {
-    return ct_drop_path_with(y, step->drop, step->rng, "drop_path");
+    return ct_drop_path_with(y, step->drop, step->rng, CT_BACKBONE_DRAW);
 }

@@ -43,7 +43,9 @@ static bool build(ct_module *net, const ct_backbone_network *network, int64_t cl
 }
 
 static ct_tensor *run(ct_module *net, const ct_backbone_step *step, ct_tensor *x) {
-    if (step->block > 0) return ct_residual_block(step->part, x);
+    if (step->block > 0) {
+        return ct_residual_block_with(step->part, x, step->drop, step->rng, CT_BACKBONE_DRAW);
+    }
     const ct_tensor_max_pool2d_options pool = {
         .kernel = 3, .stride = 2, .padding = 1, .dilation = 1};
     x = ct_backbone_conv_norm(net, "conv1", "bn1", x, NULL, CT_RELU);
@@ -62,14 +64,15 @@ static int64_t grid(const ct_backbone_network *network, int64_t size) {
 
 /* ---- records --------------------------------------------------------------------------------- */
 
-#define RESNET(layers, expansion, ...)                                             \
-    {                                                                              \
-        .name = "resnet" #layers, .shape = &(const shape){expansion, __VA_ARGS__}, \
-        .width = 512 * expansion, .classifier = "fc.", .build = build, .run = run, \
-        .logits = logits, .grid = grid                                             \
+#define RESNET(layers, blocks, expansion, ...)                                                 \
+    {                                                                                          \
+        .name = "resnet" #layers, .shape = &(const shape){expansion, __VA_ARGS__},             \
+        .width = 512 * expansion, .classifier = "fc.", .dropped_most = blocks, .build = build, \
+        .run = run, .logits = logits, .grid = grid                                             \
     }
 
 const ct_backbone_network ct_resnets[] = {
-    RESNET(18, 1, {2, 2, 2, 2}),   RESNET(34, 1, {3, 4, 6, 3}),   RESNET(50, 4, {3, 4, 6, 3}),
-    RESNET(101, 4, {3, 4, 23, 3}), RESNET(152, 4, {3, 8, 36, 3}), {.name = NULL},
+    RESNET(18, 8, 1, {2, 2, 2, 2}),    RESNET(34, 16, 1, {3, 4, 6, 3}),
+    RESNET(50, 16, 4, {3, 4, 6, 3}),   RESNET(101, 33, 4, {3, 4, 23, 3}),
+    RESNET(152, 50, 4, {3, 8, 36, 3}), {.name = NULL},
 };

@@ -20,7 +20,7 @@ enum { NONE = 0, ALL = -1 }; /* blocks that are trained */
 #define CT_NO_MORE \
     { NULL, 0, NULL, 0, 0, NULL }
 static const ct_option resnet_options[] = {CT_BACKBONE_OPTIONS("layers", "50", "18|34|50|101|152"),
-                                           CT_NO_MORE};
+                                           CT_DROP_PATH, CT_NO_MORE};
 static const ct_option vgg_options[] = {CT_BACKBONE_OPTIONS("layers", "19", "19"), CT_NO_MORE};
 static const ct_option efficientnet_options[] = {CT_BACKBONE_OPTIONS("variant", "lite0", "lite0"),
                                                  CT_DROP_PATH, CT_NO_MORE};

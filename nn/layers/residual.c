@@ -83,16 +83,22 @@ static ct_tensor *run_conv(ct_module *module, const char *conv, const char *norm
 }
 
 ct_tensor *ct_residual_block(ct_module *block, ct_tensor *x) {
+    return ct_residual_block_with(block, x, 0, NULL, "drop_path");
+}
+
+ct_tensor *ct_residual_block_with(ct_module *block, ct_tensor *x, double p, ct_rng *rng,
+                                  const char *name) {
     if (!ct_module_expect("residual_block", block, ct_residual_block)) return NULL;
     CT_SCOPE {
         ct_module *down = ct_module_child(block, "downsample");
         ct_tensor *past = down ? run_conv(down, "0", "1", x, NULL, CT_NO_ACTIVATION) : x;
         ct_tensor *y = run_conv(block, "conv1", "bn1", x, NULL, CT_RELU);
-        if (!ct_module_child(block, "conv3")) {
-            return ct_escape(run_conv(block, "conv2", "bn2", y, past, CT_RELU));
-        }
-        y = run_conv(block, "conv2", "bn2", y, NULL, CT_RELU);
-        return ct_escape(run_conv(block, "conv3", "bn3", y, past, CT_RELU));
+        bool bottleneck = ct_module_child(block, "conv3") != NULL;
+        if (bottleneck) y = run_conv(block, "conv2", "bn2", y, NULL, CT_RELU);
+        const char *conv = bottleneck ? "conv3" : "conv2", *norm = bottleneck ? "bn3" : "bn2";
+        if (p == 0) return ct_escape(run_conv(block, conv, norm, y, past, CT_RELU));
+        y = run_conv(block, conv, norm, y, NULL, CT_NO_ACTIVATION);
+        return ct_escape(ct_relu(ct_add(past, ct_drop_path_with(y, p, rng, name))));
     }
     return NULL;
 }

@@ -316,8 +316,9 @@ static ct_tensor *attend(ct_module *attention, ct_tensor *x) {
 
 /* A branch's samples times 0 or 1/(1-p), as the generator says. */
 static ct_tensor *branch(ct_tensor *y, double p, ct_rng *rng) {
-    const ct_tensor *kept =
-        ct_random_bernoulli(rng, "drop_path", 1 - p, CT_F64, CT_CPU, CT_SHAPE(ct_dim(y, 0), 1, 1));
+    ct_shape samples = y->shape;
+    for (int d = 1; d < samples.ndim; d++) samples.dim[d] = 1;
+    const ct_tensor *kept = ct_random_bernoulli(rng, "drop_path", 1 - p, CT_F64, CT_CPU, samples);
     return ct_mul(y, ct_tensor_scale(kept, 1 / (1 - p)));
 }
 
@@ -348,6 +349,50 @@ START_TEST(vit_drops_branches_as_they_are_deep) {
         x = ct_slice(ct_layer_norm(ct_module_child(net, "norm"), x), 1, 1, 3, 1);
         assert_close(given, x, 1e-12, 1e-12, "regions");
         ck_assert_uint_eq(rng.offset, again.offset);
+    }
+    ct_module_destroy(net);
+}
+END_TEST
+
+static ct_tensor *unit(ct_module *block, const char *conv, const char *norm, ct_tensor *x) {
+    return ct_batch_norm(ct_module_child(block, norm), ct_conv2d(ct_module_child(block, conv), x));
+}
+
+/* What a residual block adds to what it was given. */
+static ct_tensor *residue(ct_module *block, ct_tensor *x) {
+    ct_tensor *y = unit(block, "conv2", "bn2", ct_relu(unit(block, "conv1", "bn1", x)));
+    return ct_module_child(block, "conv3") ? unit(block, "conv3", "bn3", ct_relu(y)) : y;
+}
+
+/* Block i of n, also one that changes the size, drops what it adds with probability
+ * drop_path * i / (n - 1), before the sum's relu: timm's rule (torchvision's ResNet has none). */
+START_TEST(resnet_drops_residues_as_they_are_deep) {
+    static const struct {
+        const char *name;
+        int blocks, depth[4];
+    } nets[] = {{"resnet18", 8, {2, 2, 2, 2}}, {"resnet50", 16, {3, 4, 6, 3}}};
+    const double drop_path = 0.5;
+    ct_module *net = dropping_net(nets[_i].name, drop_path);
+    ct_rng rng = ct_rng_create(3, 0), again = rng;
+    CT_SCOPE {
+        ct_tensor *pictures = ct_tensor_cast(pictures_of(4, 64, 32), CT_F64);
+        ct_tensor *given = ct_backbone_regions_from(net, pictures, &rng);
+        ct_tensor *x = ct_backbone_network_of(net)->run(
+            net, &(ct_backbone_step){.part = ct_module_child(net, "conv1")}, pictures);
+        for (int i = 0, stage = 0, at = 0; i < nets[_i].blocks; i++, at++) {
+            char layer[32], name[16];
+            if (at == nets[_i].depth[stage]) at = 0, stage++;
+            snprintf(layer, sizeof layer, "layer%d", stage + 1);
+            snprintf(name, sizeof name, "%d", at);
+            ct_module *block = ct_module_child(ct_module_child(net, layer), name);
+            ct_module *down = ct_module_child(block, "downsample");
+            ct_tensor *y = residue(block, x), *past = down ? unit(down, "0", "1", x) : x;
+            double p = drop_path * i / (nets[_i].blocks - 1);
+            x = ct_relu(ct_add(past, i ? branch(y, p, &again) : y));
+        }
+        assert_close(given, ct_map_regions(x), 1e-9, 1e-9, "regions");
+        ck_assert_uint_eq(rng.offset, again.offset);
+        ck_assert_uint_gt(rng.offset, 0);
     }
     ct_module_destroy(net);
 }
@@ -389,8 +434,8 @@ START_TEST(refuses_what_makes_no_sense) {
     assert_error("classes is -1");
     ck_assert_ptr_null(ct_backbone_create(smallest, &(ct_backbone_options){.drop_path = 1}));
     assert_error("efficientnet_lite0: drop_path is 1, expected 0 <= drop_path < 1");
-    ck_assert_ptr_null(ct_backbone_create("resnet18", &(ct_backbone_options){.drop_path = 0.1}));
-    assert_error("resnet18: drop_path is 0.1, expected 0, of such a network");
+    ck_assert_ptr_null(ct_backbone_create("vgg19", &(ct_backbone_options){.drop_path = 0.1}));
+    assert_error("vgg19: drop_path is 0.1, expected 0, of such a network");
     ct_module *net = small_net(0), *linear = ct_linear_create(3, 3, true);
     CT_SCOPE {
         ck_assert_ptr_null(ct_map_regions(NULL));
@@ -431,4 +476,5 @@ LOOPED_TEST_MAIN("backbone", {trains_the_last_blocks_alone, 6}, {thaws_again, 1}
                  {reads_names_of_data_parallel_and_old_files, 1}, {reads_the_names_of_timm, 1},
                  {names_the_way_out_of_a_checkpoint, 1}, {counts_regions, 1},
                  {vit_takes_whole_patches, 1}, {vit_drops_branches_as_they_are_deep, 1},
-                 {drops_in_training_alone, 1}, {refuses_what_makes_no_sense, 1})
+                 {resnet_drops_residues_as_they_are_deep, 2}, {drops_in_training_alone, 1},
+                 {refuses_what_makes_no_sense, 1})
