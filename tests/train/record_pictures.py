@@ -90,6 +90,16 @@ def exif(orientation):
     return tags.tobytes()
 
 
+def xmp(orientation):
+    return f'<x tiff:Orientations="2" tiff:Orientation="{orientation}"/>'.encode()
+
+
+def itxt(keyword, text, packed=False):
+    """A PNG's chunk of text."""
+    text = zlib.compress(text) if packed else text
+    return b"iTXt", keyword + bytes([0, packed, 0, 0, 0]) + text
+
+
 def jpegs():
     image = Image.fromarray(scene())
     yield "grey.jpg", saved(image.convert("L"), "JPEG", quality=80)
@@ -137,6 +147,14 @@ def pngs():
     for name, place in (("before", "before"), ("after", "after")):
         turned = png(rgb, 8, 2, **{place: [(b"eXIf", exif(6)[6:])]})
         yield f"turned{name}.png", turned, np.rot90(rgb, -1)
+    said = itxt(b"XML:com.adobe.xmp", xmp(6))
+    yield "xmpbefore.png", png(rgb, 8, 2, [said]), None
+    yield "xmpafter.png", png(rgb, 8, 2, after=[itxt(b"XML:com.adobe.xmp", xmp(8), packed=True)]), None
+    yield "xmpandexif.png", png(rgb, 8, 2, [said, (b"eXIf", exif(3)[6:])]), None
+    other = Image.Exif()
+    other[0x011A] = 3  # a resolution
+    yield "xmpandother.png", png(rgb, 8, 2, [said, (b"eXIf", other.tobytes()[6:])]), None
+    yield "comment.png", png(rgb, 8, 2, [itxt(b"Comment", xmp(6))]), None
     yield "one.png", png(rgb[:1, :1], 8, 2), None
 
 
@@ -146,6 +164,9 @@ def webps():
     yield "lossless.webp", saved(image, "WEBP", lossless=True), None
     yield "alpha.webp", saved(Image.fromarray(seen), "WEBP", lossless=True, exact=True), over_white(seen)
     yield "turned.webp", saved(image, "WEBP", lossless=True, exif=exif(8)), None
+    turned = np.rot90(scene(), -1)  # Pillow reads no XMP in WebP before 11
+    yield "xmp.webp", saved(image, "WEBP", lossless=True, xmp=xmp(6)), turned
+    yield "xmpandexif.webp", saved(image, "WEBP", lossless=True, xmp=xmp(6), exif=exif(8)), None
     frames = [Image.fromarray(scene(channels=4, seed=s)) for s in (1, 2)]
     moving = saved(frames[0], "WEBP", lossless=True, exact=True, save_all=True, append_images=frames[1:])
     yield "moving.webp", moving, over_white(seen)

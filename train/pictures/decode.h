@@ -16,7 +16,7 @@ typedef struct {
     int (*reduce)(void *context, int width, int height);
     void *context;
     int reduced;     /* what they were divided by */
-    int orientation; /* of EXIF, or a JPEG's XMP, 1 to 8; 1 is upright */
+    int orientation; /* of EXIF or XMP, 1 to 8; 1 is upright */
     bool broken;     /* the error is the file's: no picture, or not a whole one */
 } ct_picture_source;
 
@@ -46,11 +46,16 @@ extern const ct_picture_format ct_picture_jpeg, ct_picture_png, ct_picture_webp;
  * of these. Always false. */
 bool ct_picture_other(ct_picture_source *source);
 
-/* The orientation in a block of EXIF, with or without "Exif\0\0" before it, or of XMP, which is
- * looked at where EXIF says none, as by Pillow; 1 for a value that there is not, 0 if none is said.
- */
-int ct_exif_orientation(const uint8_t *exif, size_t size);
-int ct_xmp_orientation(const uint8_t *xmp, size_t size);
+/* Some bytes of a file; NULL: it has none such. */
+typedef struct {
+    const void *bytes;
+    size_t size;
+} ct_picture_block;
+
+/* Sets source->orientation by a block of EXIF, with or without "Exif\0\0" before it, or where that
+ * says none by one of XMP, as Pillow does: 1 for a value that there is not. Left where neither says
+ * one. */
+void ct_picture_orient(ct_picture_source *source, ct_picture_block exif, ct_picture_block xmp);
 /* Turns the pixels as the orientation says; false and an error without memory. */
 bool ct_picture_turn(ct_picture *picture, int orientation);
 

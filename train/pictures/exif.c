@@ -31,10 +31,12 @@ static uint32_t entry_value(const block *b, size_t entry) {
     return type == TYPE_LONG ? number(b, entry + 8, 4) : 0;
 }
 
-int ct_exif_orientation(const uint8_t *exif, size_t size) {
+/* 0: none is said; so below. */
+static int exif_orientation(ct_picture_block exif) {
     static const char head[6] = "Exif\0";
-    bool named = size >= sizeof head && memcmp(exif, head, sizeof head) == 0;
-    block b = {exif + (named ? sizeof head : 0), size - (named ? sizeof head : 0), false};
+    bool named = exif.size >= sizeof head && memcmp(exif.bytes, head, sizeof head) == 0;
+    size_t skipped = named ? sizeof head : 0;
+    block b = {(const uint8_t *)exif.bytes + skipped, exif.size - skipped, false};
     if (b.size < 8) return 0;
     b.big = memcmp(b.bytes, "MM\0*", 4) == 0;
     if (!b.big && memcmp(b.bytes, "II*\0", 4) != 0) return 0;
@@ -49,17 +51,24 @@ int ct_exif_orientation(const uint8_t *exif, size_t size) {
     return 0;
 }
 
-int ct_xmp_orientation(const uint8_t *xmp, size_t size) {
+static int xmp_orientation(ct_picture_block xmp) {
     static const char name[] = "tiff:Orientation";
+    const uint8_t *text = xmp.bytes;
     enum { LENGTH = sizeof name - 1, TAIL = 3 }; /* ="6 or >6< */
-    for (size_t i = 0; i + LENGTH + TAIL <= size; i++) {
-        if (memcmp(xmp + i, name, LENGTH) != 0) continue;
-        const uint8_t *value = xmp + i + LENGTH;
+    for (size_t i = 0; i + LENGTH + TAIL <= xmp.size; i++) {
+        if (memcmp(text + i, name, LENGTH) != 0) continue;
+        const uint8_t *value = text + i + LENGTH;
         if (value[0] == '=' && value[1] == '"') value++;
         else if (value[0] != '>') continue;
         return value[1] >= '1' && value[1] <= '8' ? value[1] - '0' : 1;
     }
     return 0;
+}
+
+void ct_picture_orient(ct_picture_source *source, ct_picture_block exif, ct_picture_block xmp) {
+    int said = exif.bytes ? exif_orientation(exif) : 0;
+    if (said == 0 && xmp.bytes) said = xmp_orientation(xmp);
+    if (said) source->orientation = said;
 }
 
 /* Orientations 2, 3, 7, 8 have the file's columns from right to left, 3, 4, 6, 7 its rows from the

@@ -80,24 +80,16 @@ static void ink_to_rgb(const uint8_t *cmyk, int width, uint8_t *rgb) {
     }
 }
 
-static const struct {
-    const char *head;
-    size_t length;
-    int (*orientation)(const uint8_t *bytes, size_t size);
-} orienting[] = {{"Exif\0", 6, ct_exif_orientation},
-                 {"http://ns.adobe.com/xap/1.0/", 29, ct_xmp_orientation}};
+/* The first segment that begins so. */
+static ct_picture_block segment(const reader *r, const char *head, size_t length) {
+    jpeg_saved_marker_ptr m = r->info.marker_list;
+    while (m && (m->data_length < length || memcmp(m->data, head, length) != 0)) m = m->next;
+    return m ? (ct_picture_block){m->data, m->data_length} : (ct_picture_block){NULL, 0};
+}
 
 static void read_orientation(reader *r) {
-    int said = 0;
-    for (int i = 0; i < 2 && said == 0; i++) {
-        jpeg_saved_marker_ptr m = r->info.marker_list;
-        while (m && (m->data_length < orienting[i].length ||
-                     memcmp(m->data, orienting[i].head, orienting[i].length) != 0)) {
-            m = m->next;
-        }
-        if (m) said = orienting[i].orientation(m->data, m->data_length);
-    }
-    if (said) r->source->orientation = said;
+    static const char exif[] = "Exif\0", xmp[] = "http://ns.adobe.com/xap/1.0/";
+    ct_picture_orient(r->source, segment(r, exif, sizeof exif), segment(r, xmp, sizeof xmp));
 }
 
 static bool choose_colours(reader *r) {

@@ -31,7 +31,7 @@ enum { CT_PICTURE_MOST_BYTES = 256 << 20 };
 /* A file's bytes as they are, from malloc; NULL and an error if it cannot be read or is larger. */
 char *ct_picture_bytes(const char *path, size_t *size);
 
-/* Of the file `path`, upright as EXIF's orientation says, or a JPEG's XMP. On an error false, and
+/* Of the file `path`, upright as EXIF's orientation says, or XMP's. On an error false, and
  * *picture is empty; else the caller's, for ct_picture_free. */
 bool ct_picture_read(const char *path, int64_t most_pixels, ct_picture *picture);
 /* The same of a file's `size` bytes; `name` is for messages. */

@@ -9,6 +9,8 @@
 
 #include "train/pictures/decode.h"
 
+enum { MOST_TEXTS = 16 };
+
 typedef struct {
     png_struct *png;
     png_info *info;
@@ -49,11 +51,13 @@ static void give_bytes(png_struct *png, png_byte *to, size_t bytes) {
 
 /* ---- pixels ------------------------------------------------------------------------------ */
 
-/* Ancillary chunks are neither unpacked nor kept, but transparency and orientation. */
+/* Ancillary chunks are neither unpacked nor kept, but transparency and what says the orientation:
+ * of texts the first few, since each can unpack to 8 MB. */
 static void choose_chunks(reader *r) {
-    static const png_byte wanted[] = "tRNS\0eXIf";
+    static const png_byte wanted[] = "tRNS\0eXIf\0iTXt";
     png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
-    png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_AS_DEFAULT, wanted, 2);
+    png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_AS_DEFAULT, wanted, 3);
+    png_set_chunk_cache_max(r->png, MOST_TEXTS);
     png_set_user_limits(r->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
 }
 
@@ -64,13 +68,21 @@ static void choose_colours(reader *r) {
     png_set_gray_to_rgb(r->png);
 }
 
+static ct_picture_block xmp_of(const reader *r) {
+    png_text *texts = NULL;
+    int count = png_get_text(r->png, r->info, &texts, NULL);
+    for (int i = 0; i < count; i++) {
+        if (strcmp(texts[i].key, "XML:com.adobe.xmp") == 0)
+            return (ct_picture_block){texts[i].text, texts[i].itxt_length};
+    }
+    return (ct_picture_block){NULL, 0};
+}
+
 static void read_orientation(reader *r) {
     png_byte *exif = NULL;
     png_uint_32 size = 0;
-    if (png_get_eXIf_1(r->png, r->info, &size, &exif)) {
-        int said = ct_exif_orientation(exif, size);
-        if (said) r->source->orientation = said;
-    }
+    png_get_eXIf_1(r->png, r->info, &size, &exif);
+    ct_picture_orient(r->source, (ct_picture_block){exif, size}, xmp_of(r));
 }
 
 /* Left by longjmp on an error. */

@@ -55,16 +55,20 @@ static bool decode_first(ct_picture_source *source, ct_picture *picture) {
                                      "a whole one");
 }
 
+/* The first of that name; its bytes are the file's own. */
+static ct_picture_block chunk_of(const WebPDemuxer *file, const char *name) {
+    WebPChunkIterator chunk;
+    if (!WebPDemuxGetChunk(file, name, 1, &chunk)) return (ct_picture_block){NULL, 0};
+    ct_picture_block block = {chunk.chunk.bytes, chunk.chunk.size};
+    WebPDemuxReleaseChunkIterator(&chunk);
+    return block;
+}
+
 static bool read_orientation(ct_picture_source *source) {
     WebPData data = {source->bytes, source->size};
     errno = 0;
     WebPDemuxer *file = WebPDemux(&data);
-    WebPChunkIterator chunk;
-    if (file && WebPDemuxGetChunk(file, "EXIF", 1, &chunk)) {
-        int said = ct_exif_orientation(chunk.chunk.bytes, chunk.chunk.size);
-        if (said) source->orientation = said;
-        WebPDemuxReleaseChunkIterator(&chunk);
-    }
+    if (file) ct_picture_orient(source, chunk_of(file, "EXIF"), chunk_of(file, "XMP "));
     bool short_of_memory = !file && errno == ENOMEM;
     WebPDemuxDelete(file);
     return !short_of_memory || ct_fail_bool("%s: out of memory", source->name);
