@@ -2,6 +2,7 @@
 /* The transport between ranks, by MPI: all of the program that knows of it. */
 #include <assert.h>
 #include <mpi.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tensor/mpi/patience.h"
@@ -115,8 +116,22 @@ static int find_place(void) {
     return error;
 }
 
+/* Open MPI started by srun without PMIx ends the process in MPI_Init, with a page of advice. */
+static const char *cannot_start(void) {
+#ifdef OPEN_MPI
+    if (getenv("SLURM_STEP_NUM_TASKS") && !getenv("OMPI_COMM_WORLD_SIZE") && !getenv("PMIX_RANK") &&
+        !getenv("PMI_SIZE")) {
+        return "srun started several processes (SLURM_STEP_NUM_TASKS) that do not know each other: "
+               "srun --mpi=pmix";
+    }
+#endif
+    return NULL;
+}
+
 const ct_mpi *ct_mpi_open(const char **why) {
     int given, length;
+    *why = cannot_start();
+    if (*why) return NULL;
     int error = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &given);
     if (error == MPI_SUCCESS) error = MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     if (error == MPI_SUCCESS) error = MPI_Comm_dup(MPI_COMM_WORLD, &gathers);

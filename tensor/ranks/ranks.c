@@ -17,13 +17,15 @@ static bool started, ended;
 
 const ct_mpi *ct_transport(void) { return transport; }
 
-/* How many processes were started together, as Open MPI's mpirun, MPICH's and srun say; 1 where
- * none of them did. PMIx says that it did, not how many. */
-static bool started_together(int *count) {
-    const char *open_mpi = getenv("OMPI_COMM_WORLD_SIZE"), *pmi = getenv("PMI_SIZE");
-    const char *size = open_mpi ? open_mpi : pmi;
-    *count = size ? atoi(size) : 0;
-    return *count > 1 || (!size && getenv("PMIX_RANK"));
+/* How many processes were started together, and the variable that says so: Open MPI's mpirun,
+ * MPICH's and srun set one each. PMIx says that it did, not how many: 0. 1 where nobody did. */
+static int started_together(const char **said_by) {
+    static const char *const sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const char *size = getenv(*said_by = sizes[i]);
+        if (size) return atoi(size) > 1 ? atoi(size) : 1;
+    }
+    return getenv("PMIX_RANK") ? 0 : 1;
 }
 
 static const ct_mpi *join(void) {
@@ -46,15 +48,17 @@ static const ct_mpi *join(void) {
 }
 
 bool ct_ranks_start(void) {
-    int count;
-    if (started || !started_together(&count)) return true;
+    const char *said_by;
+    int count = started_together(&said_by);
+    if (started || count == 1) return true;
     const ct_mpi *mpi = join();
     if (!mpi) return false;
     started = true;
     if (count && mpi->ranks != count) {
-        return ct_fail_bool("ranks: mpirun started %d processes, but MPI knows of %d: mpirun and "
-                            "the library MPI support was built with (mpicc) are not of one MPI",
-                            count, mpi->ranks);
+        return ct_fail_bool("ranks: %d processes were started (%s), but MPI knows of %d: what "
+                            "started them, mpirun or srun --mpi, is not of the MPI that MPI "
+                            "support was built with (mpicc)",
+                            count, said_by, mpi->ranks);
     }
     transport = mpi->ranks > 1 ? mpi : NULL;
     return true;

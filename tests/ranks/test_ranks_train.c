@@ -175,6 +175,28 @@ START_TEST(what_ranks_cannot_do_is_one_sentence) {
 }
 END_TEST
 
+/* As where srun is not told of PMI, or mpirun is another MPI's: each process would take itself for
+ * the only one, and all of them the same folder. */
+START_TEST(processes_that_do_not_know_each_other_are_refused) {
+    static const char *const counts[] = {"SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE",
+                                         "PMI_SIZE"};
+    static char output[OUTPUT_SIZE];
+    char *folder = tiny_experiment();
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        setenv(counts[i], "2", 1);
+        int status = run_train(in_doubles(folder, "run", ""), output);
+        ck_assert_msg(status == 2, "%s: status %d:\n%s", counts[i], status, output);
+        assert_said(output, counts[i]);
+        ck_assert(strchr(output, '\n') == output + strlen(output) - 1);
+        ck_assert(access(in_folder(folder, "run"), F_OK) != 0);
+        setenv(counts[i], "1", 1);
+        ck_assert_int_eq(run_train("--version", output), 0);
+        unsetenv(counts[i]);
+    }
+    folder_remove(folder);
+}
+END_TEST
+
 /* Rank 0 trains in a folder, rank 1 another program, in another folder and with more arguments, as
  * mpirun can start them: -n 1 A : -n 1 B. Rank 1 is named, once. */
 static void disagree(const char *folder, const char *program, const char *elsewhere,
@@ -227,6 +249,7 @@ int main(void) {
                             ranks_share_evaluation,
                             rank_0_alone_prints,
                             what_ranks_cannot_do_is_one_sentence,
+                            processes_that_do_not_know_each_other_are_refused,
                             ranks_that_disagree_are_named};
     return ct_run_suite("ranks train", tests, sizeof tests / sizeof *tests);
 }
