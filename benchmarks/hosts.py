@@ -3,15 +3,17 @@
 
 The kernel limits the rate (tc tbf on each host's interface). Delay is made here, as not every kernel has netem: each
 host's interface is a TUN device, whose packets this process hands to the other host when their time has come. Packets are
-large, so that it takes little of a processor. As root, on Linux with iproute2.
+large where nothing else is asked, so that it takes little of a processor. As root, on Linux with iproute2.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import fcntl
 import os
 import select
+import signal
 import struct
 import subprocess
 import tempfile
@@ -20,29 +22,29 @@ import time
 from pathlib import Path
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
-MTU = 60000  # bytes
+LARGE = 60000  # bytes of a packet
 SUBNET = "10.77.0"
 
 
-def sh(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)
+def sh(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 class Hosts:
     """`count` hosts with addresses SUBNET.1 and so on. rate: as tc writes it ("1gbit"); None: as fast as it goes."""
 
-    def __init__(self, count: int, delay: float, rate: str | None):
+    def __init__(self, count: int, delay: float, rate: str | None, mtu: int = LARGE):
         self.delay = delay
+        self.mtu = mtu
         self.names = [f"ct-rank-host-{i}" for i in range(count)]
         self.addresses = [f"{SUBNET}.{i + 1}" for i in range(count)]
         self.devices = [self._add(name, address, rate) for name, address in zip(self.names, self.addresses)]
-        self.stopped = False
+        self.stopped = self.is_cut = False
         self.thread = threading.Thread(target=self._relay, daemon=True)
         self.thread.start()
         self.agent = self._write_agent()
 
-    @staticmethod
-    def _add(name: str, address: str, rate: str | None) -> int:
+    def _add(self, name: str, address: str, rate: str | None) -> int:
         subprocess.run(("ip", "netns", "del", name), capture_output=True)  # one left over by a killed run
         device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
         interface = "ct" + address.rsplit(".", 1)[1]
@@ -52,9 +54,9 @@ class Hosts:
         inside = ("ip", "netns", "exec", name)
         sh(*inside, "ip", "link", "set", "lo", "up")
         sh(*inside, "ip", "addr", "add", f"{address}/24", "dev", interface)
-        sh(*inside, "ip", "link", "set", interface, "mtu", str(MTU), "txqueuelen", "1000", "up")
+        sh(*inside, "ip", "link", "set", interface, "mtu", str(self.mtu), "txqueuelen", "1000", "up")
         if rate:
-            sh(*inside, "tc", "qdisc", "add", "dev", interface, "root", "tbf", "rate", rate, "burst", str(2 * MTU),
+            sh(*inside, "tc", "qdisc", "add", "dev", interface, "root", "tbf", "rate", rate, "burst", str(2 * self.mtu),
                "latency", "2000ms")
         return device
 
@@ -75,8 +77,8 @@ class Hosts:
             ready, _, _ = select.select(self.devices, [], [], patience)
             now = time.monotonic()
             for device in ready:
-                packet = os.read(device, MTU + 100)
-                if packet[0] >> 4 == 4:
+                packet = os.read(device, self.mtu + 100)
+                if packet[0] >> 4 == 4 and not self.is_cut:
                     waiting.append((now + self.delay, packet))
             while waiting and waiting[0][0] <= now:
                 self._deliver(waiting.popleft()[1])
@@ -104,7 +106,18 @@ class Hosts:
         return subprocess.Popen(inside, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                 env={**os.environ, **environment})
 
+    def cut(self) -> None:
+        """From now on nothing arrives: nobody is told."""
+        self.is_cut = True
+
+    def processes(self) -> list[int]:
+        """Of all hosts."""
+        return [int(line) for name in self.names for line in sh("ip", "netns", "pids", name).split()]
+
     def close(self) -> None:
+        for process in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self.stopped = True
         self.thread.join()
         for name, device in zip(self.names, self.devices):
