@@ -107,6 +107,16 @@ typedef struct {
     bool training;
 } ct_loss_input;
 
+/* How several ranks share a term (docs/scaling.md). Whichever it is, N ranks compute what one
+ * process would, and `compute` says nothing of ranks. */
+typedef enum {
+    CT_LOSS_OF_ONE_RANK,  /* not at all: several are refused */
+    CT_LOSS_MEAN_OF_ROWS, /* a mean over pairs that do not know of each other, of as many on each
+                             rank: it is given the rank's own */
+    CT_LOSS_OF_ALL_ROWS   /* pairs look at each other: `images` and `captions` are all of the whole
+                             batch, on every rank; only `batch` is the rank's own rows */
+} ct_loss_sharing;
+
 typedef struct {
     const char *name;         /* letters, digits, '_' */
     const ct_option *options; /* beside `weight`, which every term has; NULL: none */
@@ -115,6 +125,7 @@ typedef struct {
     ct_module *(*create)(const ct_option_value *option, const ct_model_sizes *sizes, int64_t width);
     /* A scalar, in the total times the term's weight; not called under weight 0. */
     ct_tensor *(*compute)(const ct_loss_input *input);
+    ct_loss_sharing sharing;
 } ct_loss_kind;
 
 /* False and an error if the kind lacks something or there is one of that name. */

@@ -24,7 +24,8 @@ static ct_tensor *alignment(const ct_loss_input *in) {
 }
 static const ct_module_kind highway = {
     .name = "highway", .options = highway_options, .create = make_highway, .forward = run_highway};
-static const ct_loss_kind alignment_loss = {.name = "alignment", .compute = alignment};
+static const ct_loss_kind alignment_loss = {
+    .name = "alignment", .compute = alignment, .sharing = CT_LOSS_MEAN_OF_ROWS};
 static const ct_description_entry entries[] = {{"image", "fc", "linear width=24", 1},
                                                {"image", "gate", "highway x 2", 2},
                                                {"image", "pool", "mean", 3},

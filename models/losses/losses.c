@@ -230,12 +230,32 @@ static ct_tensor *weighted_sum(const ct_loss_config *config, const ct_losses *lo
     return total;
 }
 
+/* The whole batch's is computed as one process would: what is drawn and batch norms are of all
+ * rows. */
+static ct_tensor *own_term_of_all_rows(const ct_step *step, const ct_own_loss *own,
+                                       ct_loss_input input) {
+    input.images = step->all_images;
+    input.captions = step->all_captions;
+    bool over_ranks = ct_set_over_ranks(false);
+    ct_tensor *term = ct_own_loss_compute(own, input);
+    ct_set_over_ranks(over_ranks);
+    return term;
+}
+
+static ct_tensor *own_term(const ct_step *step, const ct_own_loss *own, ct_loss_input input) {
+    if (!ct_over_ranks()) return ct_own_loss_compute(own, input);
+    switch (own->kind->sharing) {
+    case CT_LOSS_MEAN_OF_ROWS: return share_of(ct_own_loss_compute(own, input));
+    case CT_LOSS_OF_ALL_ROWS: return share_of(own_term_of_all_rows(step, own, input));
+    default:
+        return ct_fail("model: loss %s: a '%s' does not say how several ranks share it "
+                       "(ct_loss_kind.sharing)",
+                       own->key, own->kind->name);
+    }
+}
+
 static bool own_terms(const ct_step *step, ct_losses *losses) {
     const ct_loss_config *config = &step->model->loss;
-    if (config->owns && ct_over_ranks())
-        return ct_fail("model: loss %s is not the library's own: it is not known how ranks would "
-                       "share it",
-                       config->own[0].key) != NULL;
     ct_loss_input input = {.batch = step->batch,
                            .images = step->images,
                            .captions = step->captions,
@@ -244,7 +264,7 @@ static bool own_terms(const ct_step *step, ct_losses *losses) {
                            .training = step->text.training};
     for (int i = 0; i < config->owns; i++) {
         if (config->own[i].weight == 0) continue;
-        losses->own[i] = ct_own_loss_compute(&config->own[i], input);
+        losses->own[i] = own_term(step, &config->own[i], input);
         if (!losses->own[i]) return false;
     }
     return true;

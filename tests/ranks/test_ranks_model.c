@@ -3,6 +3,7 @@
  * with B rows on the CPU: every rank computes both. */
 #include "tests/ranks/ranks_test.h"
 
+#include "models/register.h"
 #include "tests/models/model_fixture.h"
 
 /* A batch of 12 is shared by 1, 2, 3 and 4 ranks; each has captions of other lengths. */
@@ -34,7 +35,52 @@ static const char *const descriptions[] = {
         TEXT("attend = policy_attention actions=5 continuous=no\n")
             LOSSES("") "[compat]\ndecoder_targets = words_and_pad\n",
     IMAGE("", "") TEXT("") "[loss]\nretrieval = hinge negatives=sum\n",
+    IMAGE("", "") TEXT("") "[loss]\nretrieval = hinge\nnear = near weight=0.5\napart = apart\n",
 };
+
+/* ---- losses of one's own --------------------------------------------------------------------- */
+
+/* The mean squared distance of pairs, of which each knows itself alone. */
+static ct_tensor *compute_near(const ct_loss_input *in) {
+    ct_tensor *images = ct_dropout_with(in->images, 0.2, in->rng, "near");
+    return ct_mean_all(ct_square(ct_sub(images, in->captions)));
+}
+static const ct_loss_kind near_loss = {
+    .name = "near", .compute = compute_near, .sharing = CT_LOSS_MEAN_OF_ROWS};
+
+/* How close all images are to all captions, in a space of its own with a batch norm. */
+static ct_module *create_apart(const ct_option_value *option, const ct_model_sizes *model_sizes,
+                               int64_t width) {
+    (void)option, (void)model_sizes;
+    ct_module *module = ct_module_create("apart");
+    ct_module_add(module, "fc", ct_linear_create(width, 4, true));
+    ct_module_add(module, "bn", ct_batch_norm_create(4, NULL));
+    return module;
+}
+static ct_tensor *compute_apart(const ct_loss_input *in) {
+    ck_assert_int_eq(ct_dim(in->images, 0), B);
+    ct_module *fc = ct_module_child(in->module, "fc"), *bn = ct_module_child(in->module, "bn");
+    ct_tensor *images = ct_dropout_with(in->images, 0.2, in->rng, "apart");
+    ct_tensor *x = ct_batch_norm(bn, ct_linear(fc, images)), *y = ct_linear(fc, in->captions);
+    return ct_log_sum_exp(ct_reshape(ct_similarity(x, y, CT_COSINE), CT_SHAPE(-1)), 0);
+}
+static const ct_loss_kind apart_loss = {.name = "apart",
+                                        .create = create_apart,
+                                        .compute = compute_apart,
+                                        .sharing = CT_LOSS_OF_ALL_ROWS};
+
+/* Of which nothing is said. */
+static const ct_loss_kind alone_loss = {.name = "alone", .compute = compute_near};
+
+static void register_losses(void) {
+    static bool registered;
+    if (registered) return;
+    registered = true;
+    ck_assert(ct_register_loss(&near_loss) && ct_register_loss(&apart_loss) &&
+              ct_register_loss(&alone_loss));
+}
+
+/* ---- batches --------------------------------------------------------------------------------- */
 
 /* Step s's batch, the same on all ranks. */
 static ct_batch whole_batch(ct_dtype dtype, int step) {
@@ -86,6 +132,7 @@ static bool shake(void *context, const char *name, ct_tensor *tensor, bool buffe
 
 static training training_of(const char *text, ct_dtype dtype, ct_device device) {
     ct_seed(5);
+    register_losses();
     training t = {fixture_model(text, sizes), NULL, ct_rng_create(2, 1),
                   strstr(text, "preset = released") != NULL};
     assert_no_error();
@@ -162,17 +209,24 @@ static void compare(training *shared, training *alone, bool gradients, double re
     ck_assert_int_gt(c.compared, 20);
 }
 
+/* Whether there is one. */
+static bool compare_term(const ct_tensor *shared, const ct_tensor *alone, double relative,
+                         const char *name) {
+    ck_assert(!shared == !alone);
+    if (!alone) return false;
+    ct_tensor *sum = ct_tensor_copy(shared);
+    ck_assert(ct_tensor_all_reduce(sum));
+    assert_close(sum, alone, relative, 1e-3 * relative, name);
+    return true;
+}
+
 static void compare_terms(const ct_losses *shared, const ct_losses *alone, double relative) {
     int compared = 0;
-    for (int i = 0; i < CT_LOSS_COUNT; i++) {
-        ck_assert(!shared->term[i] == !alone->term[i]);
-        if (!alone->term[i]) continue;
-        ct_tensor *sum = ct_tensor_copy(shared->term[i]);
-        ck_assert(ct_tensor_all_reduce(sum));
-        assert_close(sum, alone->term[i], relative, 1e-3 * relative, ct_loss_name(i));
-        compared++;
-    }
+    for (int i = 0; i < CT_LOSS_COUNT; i++)
+        compared += compare_term(shared->term[i], alone->term[i], relative, ct_loss_name(i));
     ck_assert_int_ge(compared, 2);
+    for (int i = 0; i < CT_MOST_OWN_LOSSES; i++)
+        compare_term(shared->own[i], alone->own[i], relative, "a loss of one's own");
     if (!alone->reward) return;
     assert_close(shared->reward, alone->reward, 0, 0, "reward"); /* made of ranks */
     assert_close(shared->advantage, alone->advantage, relative, relative, "advantage");
@@ -284,6 +338,26 @@ START_TEST(ranks_that_rank_their_own_rows_train_as_one_does) {
 }
 END_TEST
 
+START_TEST(a_loss_that_does_not_say_how_ranks_share_it_is_refused) {
+    training t = training_of(IMAGE("", "") TEXT("") "[loss]\nretrieval = hinge\nmine = alone\n",
+                             CT_F64, test_device());
+    CT_SCOPE {
+        ct_batch whole = whole_batch(CT_F64, 0), own = own_batch(&whole);
+        ck_assert_ptr_nonnull(ct_model_losses(t.model, &whole, 0, NULL).own[0]);
+        CT_OVER_RANKS {
+            ct_losses losses = ct_model_losses(t.model, &own, 0, NULL);
+            ck_assert(!losses.own[0] == (ct_ranks() > 1));
+        }
+    }
+    if (ct_ranks() > 1) {
+        assert_error("loss mine: a 'alone' does not say how several ranks share it "
+                     "(ct_loss_kind.sharing)");
+    }
+    ct_error_clear();
+    training_end(&t);
+}
+END_TEST
+
 /* ---- recorded steps -------------------------------------------------------------------------- */
 
 /* What the device is told of a step. */
@@ -350,4 +424,5 @@ enum { DESCRIPTIONS = sizeof descriptions / sizeof *descriptions };
 RANKS_MAIN("ranks model", {ranks_train_as_one_does, DESCRIPTIONS},
            {ranks_step_as_one_does_in_f32, DESCRIPTIONS}, {ranks_run_modules_again_alike, 1},
            {ranks_that_rank_their_own_rows_train_as_one_does, DESCRIPTIONS},
+           {a_loss_that_does_not_say_how_ranks_share_it_is_refused, 1},
            {ranks_repeat_recorded_steps, DESCRIPTIONS})
