@@ -260,7 +260,7 @@ START_TEST(features_that_another_computes_are_waited_for) {
         shell("cd %s/data/cache/train-* && rm 00000.npy && pwd > ../../../where", folder), 0);
     char *where = ct_file_read(in_folder(folder, "where"), NULL), lock[600];
     snprintf(lock, sizeof lock, "%.*s/lock", (int)strcspn(where, "\n"), where);
-    int file = open(lock, O_RDWR | O_CLOEXEC); /* else the child has it, too */
+    int file = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0666); /* else the child has it, too */
     ck_assert(file >= 0 && flock(file, LOCK_EX | LOCK_NB) == 0);
     pid_t child = start(folder, "--overwrite --steps 1");
     wait_for(folder, child, "train: features are being computed by another process");

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/run/front.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "autograd/profile.h"
 #include "train/run/console.h"
+#include "train/run/run_lock.h"
 #include "train/run/weight_file.h"
 
 /* ---- how pictures are seen --------------------------------------------------------------- */
@@ -173,24 +171,6 @@ static bool make_parts(const ct_experiment *e, const ct_images *images, const ch
     return true;
 }
 
-/* Others may compute the same, such as the runs of a sweep: one does at a time, and the next finds
- * what there is then. The file whose closing lets them, or -1: it cannot be locked, and a second
- * process is then refused by the first part that both write. */
-static int wait_for_others(const char *folder, const char *split) {
-    char *path = NULL;
-    int file = asprintf(&path, "%s/lock", folder) < 0
-                   ? -1
-                   : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (file >= 0 && flock(file, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
-        ct_console_line("%s: features are being computed by another process, which is waited for",
-                        split);
-        while (flock(file, LOCK_EX) < 0 && errno == EINTR) {
-        }
-    }
-    free(path);
-    return file;
-}
-
 static bool make_missing(const ct_experiment *e, const ct_split *split, const char *folder) {
     progress p = {.split = split->name, .all = split->images->count, .start = ct_profile_clock()};
     bool made = make_parts(e, split->images, folder, &p);
@@ -214,12 +194,16 @@ static bool are_there(const ct_images *images, const char *folder) {
     return there;
 }
 
+/* Others may compute the same, such as the runs of a sweep: one does at a time, and the next finds
+ * what there is then. */
 static bool make_features(const ct_experiment *e, const ct_split *split, const char *folder) {
     if (are_there(split->images, folder)) return true;
     if (!ct_make_folders(folder)) return false;
-    int lock = wait_for_others(folder, split->name);
-    bool made = make_missing(e, split, folder);
-    if (lock >= 0) close(lock);
+    char waiting[256];
+    snprintf(waiting, sizeof waiting, "%s: features are being computed", split->name);
+    ct_run_lock *lock = ct_run_lock_wait(folder, "lock", waiting);
+    bool made = lock && make_missing(e, split, folder);
+    ct_run_lock_release(lock);
     return made;
 }
 

@@ -10,6 +10,9 @@ typedef struct ct_run_lock ct_run_lock;
  * longer, whatever it left. Where the file system knows no locks, a line on the console says so and
  * nothing is held. */
 ct_run_lock *ct_run_lock_take(const char *folder, const char *name);
+/* The same, but waits for the end of who has it, which is said on the console: "WAITING by process
+ * 1234 on HOST, which is waited for". NULL: does not wait. */
+ct_run_lock *ct_run_lock_wait(const char *folder, const char *name, const char *waiting);
 /* Removes the file too. NULL is nothing. */
 void ct_run_lock_release(ct_run_lock *lock);
 
