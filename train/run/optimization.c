@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tensor/core/excuse.h"
+#include "train/run/together.h"
 
 /* Entries "image.attend:0.1" of [train] lr_factors: a module of the graph, with all below it. */
 static bool scale_learning_rates(const ct_config *c, ct_optimizer *optimizer) {
@@ -48,13 +49,19 @@ static bool set_wire(const ct_config *c, ct_optimizer *optimizer) {
            ct_error_prefix("%s: [run] gradient_wire: ", c->file);
 }
 
+/* On one host a bucket costs calls of MPI, which the same cores make: fewer of them. */
+static bool set_bucket(ct_optimizer *optimizer) {
+    enum { BYTES = 4 << 20 };
+    return !ct_together_on_one_host() || ct_optimizer_bucket(optimizer, BYTES);
+}
+
 ct_optimizer *ct_configured_optimizer(const ct_config *c, ct_model *model) {
     ct_module *module = ct_model_module(model);
     ct_optimizer *optimizer = create(c, module);
     if (!optimizer) return NULL;
     ct_optimizer_clip_norm(optimizer, c->clip_norm);
     if (ct_model_group_parameters(model, optimizer) && scale_learning_rates(c, optimizer) &&
-        set_wire(c, optimizer)) {
+        set_wire(c, optimizer) && set_bucket(optimizer)) {
         return optimizer;
     }
     ct_optimizer_destroy(optimizer);

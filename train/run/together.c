@@ -257,6 +257,12 @@ bool ct_together_same_weights(ct_module *module, ct_device device, int64_t step)
 
 /* ---- cores and threads ------------------------------------------------------------------- */
 
+bool ct_together_on_one_host(void) {
+    int rank = 0;
+    while (places && rank < ct_ranks() && strcmp(places[rank].host, places[0].host) == 0) rank++;
+    return places && rank == ct_ranks();
+}
+
 /* How many ranks run on the cores of this one. */
 static int sharing(int rank) {
     int count = 0;

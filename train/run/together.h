@@ -53,6 +53,8 @@ bool ct_together_same_run(const ct_config *config, const ct_train_options *optio
                           const char *data_text);
 bool ct_together_same_weights(ct_module *module, ct_device device, int64_t step);
 
+/* Whether several ranks train and all run on one host. */
+bool ct_together_on_one_host(void);
 /* Threads of this rank: as configured, or, where that is 0, an equal share of the cores that it may
  * run on (mpirun binds ranks to cores), at least 1. */
 int ct_together_threads(const ct_config *config);
