@@ -17,6 +17,25 @@ static void *zero_row(const ct_tensor *h) {
     return zeros ? zeros : ct_fail("recurrent step: out of memory");
 }
 
+/* Rows of a step whose sums go to one row of d_bias (gru_step_grad in tensor/device/kernels.def).
+ */
+typedef struct {
+    double *sums;
+    int64_t begin, end, count, columns;
+} bias_rows;
+
+static bias_rows first_bias_rows(const ct_tensor *d_bias, int64_t count) {
+    bool one = d_bias->shape.dim[0] == 1;
+    return (bias_rows){ct_cpu_data(d_bias), 0, one || count < CT_GATE_ROWS ? count : CT_GATE_ROWS,
+                       count, d_bias->shape.dim[1]};
+}
+
+static void next_bias_rows(bias_rows *at) {
+    int64_t end = at->end + CT_GATE_ROWS;
+    *at = (bias_rows){at->sums + at->columns, at->end, end < at->count ? end : at->count, at->count,
+                      at->columns};
+}
+
 #include "tensor/cpu/real_f32.h"
 #include "tensor/cpu/fused_recurrent_kernels.h"
 #include "tensor/cpu/real_f64.h"

@@ -13,6 +13,14 @@ static REAL_NAME(rows) REAL_NAME(rows_of)(const ct_tensor *x, const real *zeros)
              : (REAL_NAME(rows)){(real *)zeros, 0};
 }
 
+/* `sums`, of `columns` columns of each gate, to the row of d_bias that stands at the first. */
+static void REAL_NAME(add_bias)(double *d_bias, real sums[4][COLUMN_BLOCK], int64_t width,
+                                int64_t columns) {
+    for (int gate = 0; gate < 4; gate++) {
+        for (int64_t i = 0; i < columns; i++) d_bias[gate * width + i] += sums[gate][i];
+    }
+}
+
 /* ---- GRU -------------------------------------------------------------------------------- */
 
 static void REAL_NAME(gru_row)(real *h, real *saved, const real *hidden, const real *previous,
@@ -92,18 +100,17 @@ CT_PART REAL_NAME(gru_columns_grad)(ct_part part, ct_tensor *d, ct_tensor *dh, c
     REAL_NAME(rows) to = REAL_NAME(rows_of)(d, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
     REAL_NAME(rows) state = REAL_NAME(rows_of)(dh, NULL), out = REAL_NAME(rows_of)(g, zeros);
     REAL_NAME(rows) p = REAL_NAME(rows_of)(previous, zeros);
-    double *bias = ct_cpu_data(d_bias);
     for (int64_t b = part.begin; b < part.end; b++) {
         int64_t c = b * COLUMN_BLOCK, columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
-        real sums[4][COLUMN_BLOCK] = {{0}};
-        for (int64_t i = 0; i < count; i++) {
-            REAL_NAME(gru_row_grad)
-            (to.data + i * to.distance + c, state.data + i * state.distance + c, sums,
-             out.data + i * out.distance + c, gates.data + i * gates.distance + c,
-             p.data + i * p.distance + c, width, columns);
-        }
-        for (int gate = 0; gate < 4; gate++) {
-            for (int64_t i = 0; i < columns; i++) bias[gate * width + c + i] += sums[gate][i];
+        for (bias_rows at = first_bias_rows(d_bias, count); at.begin < count; next_bias_rows(&at)) {
+            real sums[4][COLUMN_BLOCK] = {{0}};
+            for (int64_t i = at.begin; i < at.end; i++) {
+                REAL_NAME(gru_row_grad)
+                (to.data + i * to.distance + c, state.data + i * state.distance + c, sums,
+                 out.data + i * out.distance + c, gates.data + i * gates.distance + c,
+                 p.data + i * p.distance + c, width, columns);
+            }
+            REAL_NAME(add_bias)(at.sums + c, sums, width, columns);
         }
     }
 }
@@ -200,18 +207,17 @@ CT_PART REAL_NAME(lstm_columns_grad)(ct_part part, ct_tensor *d, const ct_tensor
     REAL_NAME(rows) to = REAL_NAME(rows_of)(d, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
     REAL_NAME(rows) state = REAL_NAME(rows_of)(dh, NULL), cell = REAL_NAME(rows_of)(dc, NULL);
     REAL_NAME(rows) out = REAL_NAME(rows_of)(g, zeros), p = REAL_NAME(rows_of)(c_previous, zeros);
-    double *bias = ct_cpu_data(d_bias);
     for (int64_t b = part.begin; b < part.end; b++) {
         int64_t c = b * COLUMN_BLOCK, columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
-        real sums[4][COLUMN_BLOCK] = {{0}};
-        for (int64_t i = 0; i < count; i++) {
-            REAL_NAME(lstm_row_grad)
-            (to.data + i * to.distance + c, state.data + i * state.distance + c,
-             cell.data + i * cell.distance + c, sums, out.data + i * out.distance + c,
-             gates.data + i * gates.distance + c, p.data + i * p.distance + c, width, columns);
-        }
-        for (int gate = 0; gate < 4; gate++) {
-            for (int64_t i = 0; i < columns; i++) bias[gate * width + c + i] += sums[gate][i];
+        for (bias_rows at = first_bias_rows(d_bias, count); at.begin < count; next_bias_rows(&at)) {
+            real sums[4][COLUMN_BLOCK] = {{0}};
+            for (int64_t i = at.begin; i < at.end; i++) {
+                REAL_NAME(lstm_row_grad)
+                (to.data + i * to.distance + c, state.data + i * state.distance + c,
+                 cell.data + i * cell.distance + c, sums, out.data + i * out.distance + c,
+                 gates.data + i * gates.distance + c, p.data + i * p.distance + c, width, columns);
+            }
+            REAL_NAME(add_bias)(at.sums + c, sums, width, columns);
         }
     }
 }

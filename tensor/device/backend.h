@@ -12,6 +12,8 @@
 #include "tensor/core/storage.h"
 #include "tensor/matching/matching.h"
 
+enum { CT_GATE_ROWS = 16 }; /* see gru_step_grad in tensor/device/kernels.def */
+
 /* What a backend recorded (tensor/device/capture.h). */
 typedef struct ct_recording ct_recording;
 

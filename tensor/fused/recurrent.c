@@ -2,6 +2,8 @@
 /* Recurrent networks: checks, products and steps; the cells are in gru.c and lstm.c. */
 #include "tensor/fused/recurrent.h"
 
+#include "tensor/device/team.h"
+
 /* ---- inputs ----------------------------------------------------------------------------- */
 
 static bool check_shapes(const ct_recurrent *net) {
@@ -74,6 +76,52 @@ static bool start_step(const ct_recurrent *net, const ct_tensor *states, const c
     return at->saved != NULL;
 }
 
+/* ---- parts of the batch ----------------------------------------------------------------- */
+
+/* Into how many parts the sequences are divided, each of which a thread takes through all steps, so
+ * that threads wait for each other once and not in every kernel of every step. Each part reads all
+ * of w_hh in each step: where that does not stay in a core's own cache, the products of a step are
+ * divided by columns instead, by the kernels (docs/performance.md, "Passes beside the products").
+ */
+static int part_count(const ct_recurrent *net) {
+    enum { OWN_CACHE = 1 << 20, WORTH_A_TEAM = 1 << 19 };
+    const ct_tensor *w = net->in.w_hh;
+    int64_t weights = ct_count(w), blocks = net->plan.batch / CT_GATE_ROWS;
+    if (w->device != CT_CPU || blocks < 2) return 1;
+    if (weights * (int64_t)ct_dtype_size(w->dtype) > OWN_CACHE) return 1;
+    if (net->plan.rows * weights < WORTH_A_TEAM) return 1;
+    int threads = ct_team_size();
+    return blocks < threads ? (int)blocks : threads;
+}
+
+/* Where a part begins: parts have about as many rows each, and whole blocks of CT_GATE_ROWS
+ * sequences, whose gradients of biases are summed together however many parts there are. */
+static int64_t part_begin(const ct_sequence *plan, int part, int parts) {
+    int64_t begin = 0, rows = 0;
+    if (part == parts) return plan->batch;
+    while (begin < plan->batch && rows * parts < plan->rows * part) {
+        for (int64_t s = 0; s < plan->steps; s++) {
+            int64_t more = plan->count[s] - begin;
+            if (more > 0) rows += more < CT_GATE_ROWS ? more : CT_GATE_ROWS;
+        }
+        begin += CT_GATE_ROWS;
+    }
+    return begin < plan->batch ? begin : plan->batch;
+}
+
+/* Rows of a matrix that may be NULL. */
+static ct_tensor *rows_of(const ct_tensor *x, int64_t begin, int64_t end) {
+    return x ? ct_tensor_slice(x, 0, begin, end, 1) : NULL;
+}
+
+/* The network of one part's sequences, on the whole's matrices. */
+static bool part_of(const ct_recurrent *net, int64_t begin, int64_t end, ct_recurrent *part) {
+    *part = *net;
+    part->in.h0 = rows_of(net->in.h0, begin, end);
+    part->in.c0 = rows_of(net->in.c0, begin, end);
+    return ct_sequence_part(&net->plan, begin, end, &part->plan) && ct_ok();
+}
+
 /* ---- forward ---------------------------------------------------------------------------- */
 
 /* All steps; saved holds the input projections. */
@@ -101,6 +149,27 @@ static bool run_steps(const ct_recurrent *net, ct_tensor *states, ct_tensor *sav
     return true;
 }
 
+typedef struct {
+    const ct_recurrent *net;
+    int parts;
+    ct_tensor *states, *saved;
+} forward_work;
+
+static bool forward_part(void *context, int i) {
+    const forward_work *work = context;
+    const ct_sequence *plan = &work->net->plan;
+    int64_t begin = part_begin(plan, i, work->parts), end = part_begin(plan, i + 1, work->parts);
+    ct_recurrent part;
+    return begin == end ||
+           (part_of(work->net, begin, end, &part) && run_steps(&part, work->states, work->saved));
+}
+
+static bool run(const ct_recurrent *net, ct_tensor *states, ct_tensor *saved) {
+    forward_work work = {net, part_count(net), states, saved};
+    return work.parts == 1 ? run_steps(net, states, saved)
+                           : ct_team(work.parts, forward_part, &work);
+}
+
 ct_recurrent_result ct_recurrent_forward(const ct_cell *cell, ct_recurrent_inputs inputs) {
     ct_recurrent net = {.cell = cell, .in = inputs};
     ct_recurrent_result none = {0}, result = {0};
@@ -116,7 +185,7 @@ ct_recurrent_result ct_recurrent_forward(const ct_cell *cell, ct_recurrent_input
         if (!ct_tensor_matmul_to(projections, 1, rows, w_ih_t, 0)) return none;
         ct_tensor *states = plan->apart ? block(&net, saved, net.cell->saved)
                                         : ct_empty_like(x, CT_SHAPE(plan->rows, width));
-        if (!states || !run_steps(&net, states, saved)) return none;
+        if (!states || !run(&net, states, saved)) return none;
         result.y = ct_sequence_unpack(plan, states);
         result.h_last = ct_sequence_last(plan, states);
         result.c_last = ct_sequence_last(plan, cells(&net, saved));
@@ -166,7 +235,8 @@ static bool start_back(const ct_recurrent *net, const ct_recurrent_result *resul
         return false;
     }
     work->d = ct_empty(ct_matmul_dtype(x), x->device, CT_SHAPE(plan->rows, gates));
-    work->d_bias = ct_zeros(CT_F64, x->device, CT_SHAPE(gates));
+    int64_t sums = x->device == CT_CPU ? (plan->batch + CT_GATE_ROWS - 1) / CT_GATE_ROWS : 1;
+    work->d_bias = ct_zeros(CT_F64, x->device, CT_SHAPE(sums, gates));
     return work->d && work->d_bias;
 }
 
@@ -188,6 +258,43 @@ static bool step_back(const ct_recurrent *net, ct_recurrent_back *work, int64_t 
     return net->cell->backward(net, work, &at);
 }
 
+static bool steps_back(const ct_recurrent *net, ct_recurrent_back *work) {
+    for (int64_t s = net->plan.steps - 1; s >= 0; s--) {
+        if (!step_back(net, work, s)) return false;
+    }
+    return true;
+}
+
+typedef struct {
+    const ct_recurrent *net;
+    int parts;
+    const ct_recurrent_back *whole;
+} backward_work;
+
+static bool backward_part(void *context, int i) {
+    const backward_work *work = context;
+    const ct_sequence *plan = &work->net->plan;
+    int64_t begin = part_begin(plan, i, work->parts), end = part_begin(plan, i + 1, work->parts);
+    ct_recurrent part;
+    if (begin == end) return true;
+    if (!part_of(work->net, begin, end, &part)) return false;
+    ct_recurrent_back own = *work->whole;
+    own.dh = rows_of(own.dh, begin, end);
+    own.dc = rows_of(own.dc, begin, end);
+    own.d_bias = rows_of(own.d_bias, begin / CT_GATE_ROWS, (end + CT_GATE_ROWS - 1) / CT_GATE_ROWS);
+    return ct_ok() && steps_back(&part, &own);
+}
+
+/* All steps back, and d_bias (4H) of all sequences. */
+static bool run_back(const ct_recurrent *net, ct_recurrent_back *work) {
+    backward_work parts = {net, part_count(net), work};
+    bool done =
+        parts.parts == 1 ? steps_back(net, work) : ct_team(parts.parts, backward_part, &parts);
+    if (!done) return false;
+    work->d_bias = ct_tensor_sum_to(work->d_bias, CT_SHAPE(work->d_bias->shape.dim[1]));
+    return work->d_bias != NULL;
+}
+
 ct_recurrent_grad ct_recurrent_backward(const ct_cell *cell, ct_recurrent_inputs inputs,
                                         const ct_recurrent_result *result,
                                         ct_recurrent_output_grad g, bool need_x) {
@@ -197,9 +304,7 @@ ct_recurrent_grad ct_recurrent_backward(const ct_cell *cell, ct_recurrent_inputs
         ct_recurrent_back work = {0};
         if (!check_inputs(&net) || !start_back(&net, result, g, &work)) return none;
         const ct_sequence *plan = &net.plan;
-        for (int64_t s = plan->steps - 1; s >= 0; s--) {
-            if (!step_back(&net, &work, s)) return none;
-        }
+        if (!run_back(&net, &work)) return none;
         ct_tensor *x = ct_sequence_pack(plan, ct_matmul_operand(net.in.x)), *dx = NULL;
         ct_tensor *previous = ct_sequence_previous(plan, work.states, net.in.h0);
         if (!x || !previous ||

@@ -28,7 +28,7 @@ typedef struct {
     const ct_tensor *saved;  /* of the forward pass */
     const ct_tensor *states; /* (rows,H) h of every step */
     ct_tensor *dh, *dc;      /* (B,H) sorted: after the last steps, then initial */
-    ct_tensor *d, *d_bias;   /* (rows,4H) as products take it, (4H) f64: of the gates */
+    ct_tensor *d, *d_bias;   /* (rows,4H) as products take it, (R,4H) f64: of the gates */
 } ct_recurrent_back;
 
 /* The rows of one step, views of n rows: see the cell's kernels in tensor/device/kernels.def. */

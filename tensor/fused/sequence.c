@@ -259,6 +259,21 @@ ct_tensor *ct_packed_sequences(const ct_tensor *lengths, ct_device device) {
     return NULL;
 }
 
+bool ct_sequence_part(const ct_sequence *plan, int64_t begin, int64_t end, ct_sequence *part) {
+    ct_tensor *tensor;
+    int64_t *count = host_array(2 * plan->steps, &tensor), *first = count + plan->steps;
+    if (!count) return false;
+    *part = (ct_sequence){.batch = end - begin, .distance = plan->distance};
+    for (int64_t s = 0; s < plan->steps && plan->count[s] > begin; s++) {
+        count[s] = (plan->count[s] < end ? plan->count[s] : end) - begin;
+        first[s] = plan->first[s] + begin * (plan->packed ? 1 : plan->steps);
+        part->steps++;
+    }
+    part->count = count;
+    part->first = first;
+    return true;
+}
+
 ct_tensor *ct_sequence_step(const ct_sequence *plan, const ct_tensor *matrix, int64_t step,
                             int64_t count, int64_t start, int64_t stop) {
     int64_t row = matrix->stride[0];

@@ -45,6 +45,11 @@ bool ct_sequence_plan(const char *op, ct_sequence *plan, const ct_tensor *x,
 bool ct_sequence_plan_rows(const char *op, ct_sequence *plan, const ct_tensor *x,
                            const ct_tensor *lengths);
 
+/* Sequences begin to end - 1, in the order of the work matrices, as a plan of their own of the same
+ * matrices. It has what the walk through the steps needs and no more. Where lengths are on the
+ * host. */
+bool ct_sequence_part(const ct_sequence *plan, int64_t begin, int64_t end, ct_sequence *part);
+
 /* View of the first `count` rows of a step, columns start..stop, of a work matrix. */
 ct_tensor *ct_sequence_step(const ct_sequence *plan, const ct_tensor *matrix, int64_t step,
                             int64_t count, int64_t start, int64_t stop);

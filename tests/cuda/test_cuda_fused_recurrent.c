@@ -48,7 +48,7 @@ static both bias(const step_case *c, int64_t columns, uint64_t seed) {
 }
 
 static both gradient_sums(int64_t columns) {
-    both m = {.all_cpu = noise(CT_F64, CT_SHAPE(columns), 1, 9)};
+    both m = {.all_cpu = noise(CT_F64, CT_SHAPE(1, columns), 1, 9)};
     m.all_cuda = on_cuda(m.all_cpu);
     m.cpu = m.all_cpu;
     m.cuda = m.all_cuda;

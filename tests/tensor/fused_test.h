@@ -71,6 +71,34 @@ static inline void assert_same_packed(const ct_recurrent_inputs *in, test_recurr
     assert_no_error();
 }
 
+/* f64, as with products divided in another way: each result and each gradient, b of the same inputs
+ * as a. */
+static inline void assert_same_recurrent(test_recurrent a, test_recurrent b) {
+    assert_no_error();
+    ct_tensor *const pairs[][2] = {
+        {a.result.y, b.result.y},
+        {a.result.h_last, b.result.h_last},
+        {a.result.c_last, b.result.c_last},
+        {a.grad.x, b.grad.x},
+        {a.grad.h0, b.grad.h0},
+        {a.grad.c0, b.grad.c0},
+        {a.grad.w_ih, b.grad.w_ih},
+        {a.grad.w_hh, b.grad.w_hh},
+        {a.grad.b_ih, b.grad.b_ih},
+        {a.grad.b_hh, b.grad.b_hh},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        ck_assert_msg(!pairs[i][0] == !pairs[i][1], "pair %zu", i);
+        if (pairs[i][0]) assert_close(pairs[i][0], pairs[i][1], 1e-12, 1e-13, "part");
+    }
+}
+
+/* Lengths of n sequences from 1 to `most`, all of them met, long and short ones mixed. */
+static inline const int64_t *test_mixed_lengths(int64_t *length, int64_t n, int64_t most) {
+    for (int64_t i = 0; i < n; i++) length[i] = 1 + 5 * i % most;
+    return length;
+}
+
 /* sum a*b of contiguous f64 tensors; 0 where one is NULL */
 static inline double test_dot(const ct_tensor *a, const ct_tensor *b) {
     double sum = 0;

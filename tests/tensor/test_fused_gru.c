@@ -265,6 +265,35 @@ START_TEST(packed_rows_are_the_same) {
 }
 END_TEST
 
+/* Batches that threads divide among themselves, each with its sequences through all steps: more and
+ * fewer threads than parts to be had, even and uneven lengths, parts whose steps end early. */
+START_TEST(parts_are_the_whole) {
+    enum { BATCH = 70, STEPS = 6, MOST_THREADS = 7 };
+    int64_t length[BATCH];
+    const int64_t *mixed = test_mixed_lengths(length, BATCH, STEPS);
+    const gru_case big[] = {
+        {BATCH, STEPS, 3, 40, NULL, false, true, true},
+        {BATCH, STEPS, 3, 40, NULL, true, false, true},
+        {BATCH, STEPS + 2, 3, 40, mixed, false, true, true},
+        {BATCH, STEPS, 3, 40, mixed, true, false, false},
+    };
+    CT_SCOPE {
+        inputs in = make_inputs(&big[_i], CT_F64);
+        int before = ct_threads();
+        test_recurrent one = {0};
+        for (int threads = 1; threads <= MOST_THREADS; threads++) {
+            ct_set_threads(threads);
+            test_recurrent some = {.result = run(&in)};
+            some.grad = run_grad(&in, &some.result);
+            if (threads == 1) one = some;
+            assert_same_recurrent(one, some);
+        }
+        ct_set_threads(before);
+        assert_close(one.result.y, reference(&in).y, 1e-12, 1e-13, "y");
+    }
+}
+END_TEST
+
 START_TEST(empty_batch) {
     CT_SCOPE {
         inputs in = make_inputs(&(gru_case){0, 3, 4, 5, NULL, false, true, true}, CT_F32);
@@ -337,4 +366,4 @@ END_TEST
 LOOPED_TEST_MAIN("gru", {equals_plain_loop, CASES}, {gradients, CASES}, {f32_agrees, CASES},
                  {nothing_beyond_the_length, 1}, {packed_rows_are_the_same, CASES},
                  {one_gradient_or_none, 1}, {strided_inputs, 1}, {threads_do_not_matter, 1},
-                 {empty_batch, 1}, {refuses_bad_input, 1})
+                 {parts_are_the_whole, 4}, {empty_batch, 1}, {refuses_bad_input, 1})
