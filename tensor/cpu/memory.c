@@ -2,11 +2,11 @@
 /* Memory of CPU tensors.
  *
  * A training step frees and asks for the same large blocks over and over. Through malloc each would
- * be mapped and its pages faulted in anew, which costs more than most kernels that then run on it;
- * so freed large blocks are kept for the next request of their size class or of a smaller one, down
- * to half: captions of another length want a little more or less of everything. Kept blocks and
- * blocks in use together stay below the most that was ever in use, plus 32 MiB: what was kept
- * longest goes back first.
+ * be mapped and its pages faulted in anew, which costs more than most kernels that then run on it.
+ * So large blocks are spans of a few segments of address space: what is freed joins the free spans
+ * beside it and is used again, by whatever fits, since captions of another length want a little
+ * more or less of everything. Memory in use and memory that is kept together stay below the most
+ * that was ever in use, an eighth and 32 MiB: what was kept longest goes back first.
  */
 #include <pthread.h>
 #include <stdalign.h>
@@ -32,47 +32,108 @@
 
 enum {
     ALIGNMENT = 64,
-    SMALLEST_KEPT = 1 << 16,
+    SMALLEST_LARGE = 1 << 16,
+    SMALLEST_REST = 1 << 14, /* less than this is not split off */
     HUGE_PAGE = 1 << 21,
-    OCTAVE = 8, /* classes from a power of two to the next */
-    CLASSES = OCTAVE * 63,
-    SLACK = 32 << 20,
+    SMALLEST_SEGMENT = 16 * HUGE_PAGE,
+    LARGEST_SEGMENT = 512 * HUGE_PAGE, /* but for a block that is larger */
+    SLACK = 16 * HUGE_PAGE,
+    SLACK_PART = 8, /* of the most in use */
 };
 
+/* A part of a segment. Its neighbours are NULL at the segment's ends. */
+typedef struct span {
+    char *start;
+    size_t size;
+    bool used;
+    size_t touched; /* of a free one: so much from its start may be in memory */
+    struct span *below, *above;
+    TAILQ_ENTRY(span) by_age; /* of a free one */
+} span;
+
 /* Stands before a large block's data. */
-typedef struct block {
-    alignas(ALIGNMENT) int index; /* of its class, which may be larger than what it serves */
-    LIST_ENTRY(block) of_class;   /* while it is kept */
-    TAILQ_ENTRY(block) by_age;    /* while it is kept */
-} block;
+typedef struct {
+    alignas(ALIGNMENT) span *of;
+} header;
 
 static struct {
     pthread_mutex_t lock;
-    LIST_HEAD(, block) kept[CLASSES];
-    TAILQ_HEAD(kept_blocks, block) by_age; /* those kept, the newest first */
-    size_t bytes_kept, bytes_used, bytes_used_peak;
+    TAILQ_HEAD(free_spans, span) by_age; /* those free, the newest first */
+    size_t bytes_mapped, bytes_kept, bytes_used, bytes_used_peak;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .by_age = TAILQ_HEAD_INITIALIZER(pool.by_age)};
 
-/* The smallest class that holds so many bytes: a power of two and eighths of it. */
-static int class_index(size_t bytes) {
-    int octave = 63 - __builtin_clzll((unsigned long long)bytes);
-    size_t step = ((size_t)1 << octave) / OCTAVE;
-    size_t steps = (bytes + step - 1) / step;     /* 8..16 */
-    return OCTAVE * octave + (int)steps - OCTAVE; /* 16: the next octave's first */
+static size_t rounded(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
+
+/* ---- spans, all with the lock ------------------------------------------------------------- */
+
+static void set_free(span *s, size_t touched) {
+    s->used = false;
+    s->touched = touched;
+    pool.bytes_kept += touched;
+    TAILQ_INSERT_HEAD(&pool.by_age, s, by_age);
 }
 
-static size_t class_bytes(int index) {
-    size_t octave = (size_t)1 << (index / OCTAVE);
-    return octave + (size_t)(index % OCTAVE) * (octave / OCTAVE);
+static void set_used(span *s) {
+    TAILQ_REMOVE(&pool.by_age, s, by_age);
+    pool.bytes_kept -= s->touched;
+    s->used = true;
 }
 
-static block *block_of(void *data) { return (block *)data - 1; }
+/* The free span `above` becomes a part of the free one below it; what lies between what was touched
+ * of each counts as touched. */
+static void join(span *s, span *above) {
+    set_used(above);
+    pool.bytes_kept -= s->touched;
+    if (above->touched) s->touched = s->size + above->touched;
+    pool.bytes_kept += s->touched;
+    s->size += above->size;
+    s->above = above->above;
+    if (s->above) s->above->below = s;
+    free(above);
+}
+
+/* A used span is free from now on; with its free neighbours, one. */
+static void release(span *s) {
+    set_free(s, s->size);
+    if (s->above && !s->above->used) join(s, s->above);
+    if (s->below && !s->below->used) {
+        span *below = s->below;
+        join(below, s);
+        TAILQ_REMOVE(&pool.by_age, below, by_age);
+        TAILQ_INSERT_HEAD(&pool.by_age, below, by_age);
+    }
+}
+
+/* Takes the first `size` bytes of a free span; all of it where the rest is of no use, or where
+ * there is no memory to tell of a rest. */
+static void take(span *s, size_t size) {
+    size_t touched = s->touched;
+    set_used(s);
+    span *rest = s->size - size >= SMALLEST_REST ? malloc(sizeof *rest) : NULL;
+    if (!rest) return;
+    *rest = (span){.start = s->start + size, .size = s->size - size, .below = s, .above = s->above};
+    if (rest->above) rest->above->below = rest;
+    s->above = rest;
+    s->size = size;
+    set_free(rest, touched > size ? touched - size : 0);
+}
+
+/* The smallest free span that holds so much, of those whose pages are in memory if there is one; or
+ * NULL. */
+static span *find_free(size_t size) {
+    span *best = NULL;
+    for (span *s = TAILQ_FIRST(&pool.by_age); s; s = TAILQ_NEXT(s, by_age)) {
+        if (s->size < size) continue;
+        bool warm = s->touched >= size, best_warm = best && best->touched >= size;
+        if (!best || (warm == best_warm ? s->size < best->size : warm)) best = s;
+    }
+    return best;
+}
 
 /* ---- from the system, and back ------------------------------------------------------------ */
 
-/* On huge pages. From the system itself: malloc would keep what is given back, in holes between
- * what is in use. NULL if there is no memory. */
-static void *map_pages(size_t size) {
+/* On huge pages. NULL if there is no memory. */
+static char *map_pages(size_t size) {
     size_t with_rest = size + HUGE_PAGE;
     char *data = mmap(NULL, with_rest, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) return NULL;
@@ -85,78 +146,74 @@ static void *map_pages(size_t size) {
     return data + before;
 }
 
-/* Of whole pages. */
-static size_t mapped_size(int index) {
-    size_t size = sizeof(block) + class_bytes(index), page = (size_t)sysconf(_SC_PAGESIZE);
-    return (size + page - 1) / page * page;
+/* A segment that holds `size` bytes, as one free span: as large as all there are, if the system has
+ * so much. NULL if there is no memory. */
+static span *add_segment(size_t size) {
+    span *s = malloc(sizeof *s);
+    if (!s) return NULL;
+    size_t most = pool.bytes_mapped < LARGEST_SEGMENT ? pool.bytes_mapped : LARGEST_SEGMENT;
+    size_t least = rounded(size, HUGE_PAGE), wanted = most > least ? most : least;
+    if (wanted < SMALLEST_SEGMENT) wanted = SMALLEST_SEGMENT;
+    char *start = map_pages(wanted);
+    if (!start && wanted > least) start = map_pages(wanted = least);
+    if (!start) {
+        free(s);
+        return NULL;
+    }
+    *s = (span){.start = start, .size = wanted};
+    pool.bytes_mapped += wanted;
+    set_free(s, 0);
+    return s;
 }
 
-static bool is_mapped(int index) { return KEEP_BLOCKS && class_bytes(index) >= HUGE_PAGE; }
-
-static block *take_from_system(int index) {
-    size_t size = mapped_size(index);
-    block *taken = is_mapped(index) ? map_pages(size) : aligned_alloc(ALIGNMENT, size);
-    if (taken) taken->index = index;
-    return taken;
+/* The pages of a free span, or the segment that it is all of. Of a large span whole huge pages: a
+ * part of one is not free before all of it is. */
+static void give_back(span *s) {
+    pool.bytes_kept -= s->touched;
+    s->touched = 0;
+    if (!s->below && !s->above) {
+        TAILQ_REMOVE(&pool.by_age, s, by_age);
+        pool.bytes_mapped -= s->size;
+        munmap(s->start, s->size);
+        free(s);
+        return;
+    }
+    size_t page = s->size >= 2 * HUGE_PAGE ? HUGE_PAGE : (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = rounded((uintptr_t)s->start, page);
+    uintptr_t to = ((uintptr_t)s->start + s->size) / page * page;
+    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
-static void give_back(block *taken) {
-    if (is_mapped(taken->index)) munmap(taken, mapped_size(taken->index));
-    else free(taken);
-}
-
-/* ---- kept blocks -------------------------------------------------------------------------- */
-
-/* These with the lock. */
-
-static void keep(block *given) {
-    LIST_INSERT_HEAD(&pool.kept[given->index], given, of_class);
-    TAILQ_INSERT_HEAD(&pool.by_age, given, by_age);
-    pool.bytes_kept += class_bytes(given->index);
-}
-
-static block *take(block *kept) {
-    LIST_REMOVE(kept, of_class);
-    TAILQ_REMOVE(&pool.by_age, kept, by_age);
-    pool.bytes_kept -= class_bytes(kept->index);
-    return kept;
-}
-
-/* Gives back those that were kept longest, until at most `limit` bytes are. */
+/* Until at most `limit` bytes are kept, what was kept longest first. */
 static void trim(size_t limit) {
-    while (pool.bytes_kept > limit) give_back(take(TAILQ_LAST(&pool.by_age, kept_blocks)));
+    span *s = TAILQ_LAST(&pool.by_age, free_spans), *newer;
+    for (; s && pool.bytes_kept > limit; s = newer) {
+        newer = TAILQ_PREV(s, free_spans, by_age);
+        if (s->touched) give_back(s);
+    }
 }
 
 /* To the bound that is said above. */
 static void trim_to_bound(void) {
-    size_t limit = pool.bytes_used_peak + SLACK;
+    size_t limit = pool.bytes_used_peak + pool.bytes_used_peak / SLACK_PART + SLACK;
     trim(limit - pool.bytes_used);
 }
 
-/* The smallest kept block of a class from `index` up to the double, or NULL. */
-static block *take_kept(int index) {
-    int most = index + OCTAVE < CLASSES ? index + OCTAVE : CLASSES - 1;
-    pthread_mutex_lock(&pool.lock);
-    while (index < most && LIST_EMPTY(&pool.kept[index])) index++;
-    block *first = LIST_FIRST(&pool.kept[index]), *kept = first ? take(first) : NULL;
-    pthread_mutex_unlock(&pool.lock);
-    return kept;
-}
+/* ---- blocks ------------------------------------------------------------------------------- */
 
-static void count_used(const block *used) {
-    pthread_mutex_lock(&pool.lock);
-    pool.bytes_used += class_bytes(used->index);
+static span *take_large(size_t size) {
+    span *s = find_free(size);
+    if (!s) s = add_segment(size);
+    if (!s) {
+        trim(0); /* the system may have less than what is kept */
+        s = add_segment(size);
+    }
+    if (!s) return NULL;
+    take(s, size);
+    pool.bytes_used += s->size;
     if (pool.bytes_used > pool.bytes_used_peak) pool.bytes_used_peak = pool.bytes_used;
     trim_to_bound();
-    pthread_mutex_unlock(&pool.lock);
-}
-
-/* After malloc refused: everything kept goes back first. */
-static block *allocate_after_trim(int index) {
-    pthread_mutex_lock(&pool.lock);
-    trim(0);
-    pthread_mutex_unlock(&pool.lock);
-    return take_from_system(index);
+    return s;
 }
 
 static void *fail_allocate(size_t bytes) {
@@ -166,18 +223,18 @@ static void *fail_allocate(size_t bytes) {
                    (double)bytes / mib, (double)ct_memory_in_use(CT_CPU) / mib, available / mib);
 }
 
+static bool is_large(size_t bytes) { return KEEP_BLOCKS && bytes >= SMALLEST_LARGE; }
+
 void *ct_cpu_try_allocate(size_t bytes) {
-    if (bytes < SMALLEST_KEPT) {
-        return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-    }
     if (bytes >> 47) return NULL; /* beyond what a process can address */
-    int index = class_index(bytes);
-    block *large = take_kept(index);
-    if (!large) large = take_from_system(index);
-    if (!large) large = allocate_after_trim(index);
-    if (!large) return NULL;
-    count_used(large);
-    return large + 1;
+    if (!is_large(bytes)) return aligned_alloc(ALIGNMENT, rounded(bytes, ALIGNMENT));
+    pthread_mutex_lock(&pool.lock);
+    span *s = take_large(sizeof(header) + rounded(bytes, ALIGNMENT));
+    pthread_mutex_unlock(&pool.lock);
+    if (!s) return NULL;
+    header *before = (header *)(void *)s->start;
+    before->of = s;
+    return before + 1;
 }
 
 void *ct_cpu_allocate(size_t bytes) {
@@ -186,20 +243,15 @@ void *ct_cpu_allocate(size_t bytes) {
 }
 
 void ct_cpu_free(void *data, size_t bytes) {
-    if (bytes < SMALLEST_KEPT || !data) {
+    if (!is_large(bytes) || !data) {
         free(data);
         return;
     }
-    block *large = block_of(data);
-    size_t size = class_bytes(large->index);
+    span *s = ((header *)data - 1)->of;
     pthread_mutex_lock(&pool.lock);
-    pool.bytes_used -= size;
-    if (KEEP_BLOCKS) {
-        keep(large);
-        trim_to_bound();
-    } else {
-        give_back(large);
-    }
+    pool.bytes_used -= s->size;
+    release(s);
+    trim_to_bound();
     pthread_mutex_unlock(&pool.lock);
 }
 
