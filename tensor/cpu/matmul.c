@@ -104,7 +104,8 @@ static bool gemm_task(const job *j, int64_t task) {
 }
 
 /* Cuts each product into parts if the batch alone does not occupy the threads evenly; the shape of
- * parts is that with the shortest sides, since a part's operands are packed for it. */
+ * parts is that with the shortest sides, since a part's operands are packed for it, and of two such
+ * that which leaves rows whole. */
 static void choose_parts(job *j, int64_t count, int threads) {
     j->parts_m = j->parts_n = 1;
     if (threads == 1 || count % threads == 0 || count >= 8 * threads) return;
@@ -112,7 +113,7 @@ static void choose_parts(job *j, int64_t count, int threads) {
     for (int m = 1; m <= threads; m++) {
         if (threads % m != 0) continue;
         int64_t sides = j->m / m + j->n / (threads / m);
-        if (sides >= shortest) continue;
+        if (sides > shortest) continue;
         shortest = sides;
         j->parts_m = m;
         j->parts_n = threads / m;
