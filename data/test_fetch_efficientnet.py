@@ -61,6 +61,7 @@ class Fetch(Scratch):
             said = self.succeeds(self.out)
         self.assertIn("efficientnet_lite0.safetensors: 2 tensors, 58 numbers: _conv_stem _fc\n", said)
         self.assertIn("Apache License 2.0", said)
+        self.assertIn("pixels = pictures mean=0.5 std=0.5\n", said)
         self.assertIn(b'"_conv_stem.weight"', self.out.read_bytes())
 
     def test_without_a_network(self) -> None:
