@@ -59,7 +59,7 @@ class Command:
     def __init__(self, options, files, given=(), again=None, printed=False, leaves_out=False,
                  config="tiny.ini", threads=False):
         self.options, self.files, self.given, self.printed = options, files, given, printed
-        self.threads = threads  # of its own, which a process that branches off would not have
+        self.threads = threads  # or processes of its own, which one that branches off would not have
         self.leaves_out = leaves_out  # and says so, what cannot be read
         self.again, self.config = again, config
 
@@ -92,6 +92,8 @@ COMMANDS = {
     "report": Command(["--report", "--out", "page.html"], ["page.html"], TRAINED, leaves_out=True),
     "comparison": Command(["--report", "--compare", "other", "--out", "page.html"], ["page.html"],
                           [*TRAINED, ["--set", "run.folder=other"]], leaves_out=True),
+    "sweep": Command(["--sweep", "run.seed=1..2"], ["run/sweep.json", "run/sweep.html"],  # of runs that have ended
+                     [["--set", f"run.seed={seed}", "--set", f"run.folder=run/seed={seed}"] for seed in (1, 2)], printed=True, threads=True),
     "embedding": Command(["--embed", "test", "--out", "embeddings"], ["embeddings/img_embs.npy", "embeddings/cap_embs.npy"],
                          TRAINED, printed=True),
     "export": Command(["--export", "weights.safetensors"], ["weights.safetensors"], TRAINED, printed=True),
@@ -112,7 +114,7 @@ class Case:
             self.start.must(*options)
         self.before = self.files_of(self.start)
         self.run_before = {path.relative_to(self.start.folder): path.read_bytes()
-                           for path in self.start.folder.glob("run/*")}
+                           for path in self.start.folder.glob("run/**/*") if path.is_file()}
         self.end = self.start.copy(base / name / "end")
         self.output = ADVICE.sub(b"", self.end.must(*self.command.options).stdout)
         self.after = self.files_of(self.end)
