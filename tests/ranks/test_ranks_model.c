@@ -347,7 +347,7 @@ START_TEST(a_loss_that_does_not_say_how_ranks_share_it_is_refused) {
                              CT_F64, test_device());
     CT_SCOPE {
         ct_batch whole = whole_batch(CT_F64, 0), own = own_batch(&whole);
-        ck_assert_ptr_nonnull(ct_model_losses(t.model, &whole, 0, NULL).own[0]);
+        ck_assert_ptr_nonnull(ct_model_losses(t.model, &own, 0, NULL).own[0]);
         CT_OVER_RANKS {
             ct_losses losses = ct_model_losses(t.model, &own, 0, NULL);
             ck_assert(!losses.own[0] == (ct_ranks() > 1));

@@ -207,7 +207,7 @@ static void disagree(const char *folder, const char *program, const char *elsewh
     int used = snprintf(command, sizeof command, "cd '%s' && '%s' 1 '%s' %s : -wdir '%s' -n 1 ",
                         folder, getenv("CT_RANKS_RUN"), getenv("CT_TRAIN"), run, elsewhere);
     snprintf(command + used, sizeof command - (size_t)used, "'%s' %s %s 2>&1", program, run, more);
-    int status = run_command(command, output);
+    int status = run_mpirun(command, output);
     ck_assert_msg(status == 2, "%s: status %d:\n%s", expected, status, output);
     const char *said = strstr(output, "rank 1 on ");
     ck_assert_msg(said && strstr(said, expected), "'%s' is not in\n%s", expected, output);
