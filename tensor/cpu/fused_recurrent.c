@@ -2,6 +2,7 @@
 /* Gates of the GRU and the LSTM, one step of many sequences. */
 #include <stdlib.h>
 
+#include "tensor/core/convert.h"
 #include "tensor/cpu/cpu.h"
 
 enum {

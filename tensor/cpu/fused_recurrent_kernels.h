@@ -21,6 +21,43 @@ static void REAL_NAME(add_bias)(double *d_bias, real sums[4][COLUMN_BLOCK], int6
     }
 }
 
+/* What products take of a row: f32 rounded to bf16. */
+static void REAL_NAME(round_row)(ct_bf16 *to, const real *from, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) to[i] = ct_bf16_of_f32((float)from[i]);
+}
+
+/* Row `row` of what is to have rounded copies; NULL: none. */
+static void REAL_NAME(put_rounded)(const ct_tensor *rounded, int64_t row, const real *from,
+                                   int64_t width) {
+    if (!rounded) return;
+    ct_bf16 *to = ct_cpu_data(rounded);
+    REAL_NAME(round_row)(to + row * rounded->stride[0], from, width);
+}
+
+/* Where a row of a block of the gates' gradients is computed: in d, from column `column` on, or,
+ * where d is bf16, in `block`, and then put there. */
+typedef struct {
+    real *data;
+    int64_t distance; /* from gate to gate */
+} REAL_NAME(gates);
+
+static REAL_NAME(gates) REAL_NAME(gates_of)(const ct_tensor *d, int64_t row, int64_t column,
+                                            real block[4][COLUMN_BLOCK]) {
+    if (d->dtype == CT_BF16) return (REAL_NAME(gates)){block[0], COLUMN_BLOCK};
+    return (REAL_NAME(gates)){(real *)ct_cpu_data(d) + row * d->stride[0] + column,
+                              d->shape.dim[1] / 4};
+}
+
+static void REAL_NAME(put_gates)(const ct_tensor *d, int64_t row, int64_t column,
+                                 real block[4][COLUMN_BLOCK], int64_t columns) {
+    if (d->dtype != CT_BF16) return;
+    ct_bf16 *to = (ct_bf16 *)ct_cpu_data(d) + row * d->stride[0] + column;
+    for (int gate = 0; gate < 4; gate++) {
+        REAL_NAME(round_row)(to + gate * (d->shape.dim[1] / 4), block[gate], columns);
+    }
+}
+
 /* ---- GRU -------------------------------------------------------------------------------- */
 
 static void REAL_NAME(gru_row)(real *h, real *saved, const real *hidden, const real *previous,
@@ -40,9 +77,9 @@ static void REAL_NAME(gru_row)(real *h, real *saved, const real *hidden, const r
     }
 }
 
-CT_PART REAL_NAME(gru_rows)(ct_part part, ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
-                            const ct_tensor *previous, const ct_tensor *b_ih, const ct_tensor *b_hh,
-                            const real *zeros) {
+CT_PART REAL_NAME(gru_rows)(ct_part part, ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
+                            const ct_tensor *hidden, const ct_tensor *previous,
+                            const ct_tensor *b_ih, const ct_tensor *b_hh, const real *zeros) {
     int64_t width = h->shape.dim[1];
     REAL_NAME(rows) to = REAL_NAME(rows_of)(h, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
     REAL_NAME(rows) u = REAL_NAME(rows_of)(hidden, zeros);
@@ -50,28 +87,29 @@ CT_PART REAL_NAME(gru_rows)(ct_part part, ct_tensor *h, ct_tensor *saved, const 
     const real *bi = REAL_NAME(rows_of)(b_ih, zeros).data;
     const real *bh = REAL_NAME(rows_of)(b_hh, zeros).data;
     for (int64_t i = part.begin; i < part.end; i++) {
+        real *state = to.data + i * to.distance;
         REAL_NAME(gru_row)
-        (to.data + i * to.distance, gates.data + i * gates.distance, u.data + i * u.distance,
-         p.data + i * p.distance, bi, bh, width);
+        (state, gates.data + i * gates.distance, u.data + i * u.distance, p.data + i * p.distance,
+         bi, bh, width);
+        REAL_NAME(put_rounded)(rounded, i, state, width);
     }
 }
 
 bool REAL_KERNEL(gru_step)(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
                            const ct_tensor *hidden, const ct_tensor *previous,
                            const ct_tensor *b_ih, const ct_tensor *b_hh) {
-    (void)rounded; /* products take h as it is */
     real *zeros = NULL;
     if ((!hidden || !previous || !b_ih) && !(zeros = zero_row(h))) return false;
     CT_IN_PARTS(ct_cpu_threads(GATE_COST * ct_count(h)), h->shape.dim[0],
-                REAL_NAME(gru_rows)(part, h, saved, hidden, previous, b_ih, b_hh, zeros));
+                REAL_NAME(gru_rows)(part, h, rounded, saved, hidden, previous, b_ih, b_hh, zeros));
     free(zeros);
     return true;
 }
 
 /* One row of a block of `columns` columns; all pointers at the block's first column. */
-static void REAL_NAME(gru_row_grad)(real *d, real *dh, real sums[4][COLUMN_BLOCK], const real *g,
-                                    const real *saved, const real *previous, int64_t width,
-                                    int64_t columns) {
+static void REAL_NAME(gru_row_grad)(REAL_NAME(gates) to, real *dh, real sums[4][COLUMN_BLOCK],
+                                    const real *g, const real *saved, const real *previous,
+                                    int64_t width, int64_t columns) {
 #pragma omp simd
     for (int64_t i = 0; i < columns; i++) {
         real r = saved[i], z = saved[width + i], n = saved[2 * width + i];
@@ -81,10 +119,10 @@ static void REAL_NAME(gru_row_grad)(real *d, real *dh, real sums[4][COLUMN_BLOCK
         real dr = dn * hidden_n * r * (R(1) - r);
         real d_hidden = dn * r;
         dh[i] = total * z;
-        d[i] = dn;
-        d[width + i] = dr;
-        d[2 * width + i] = dz;
-        d[3 * width + i] = d_hidden;
+        to.data[i] = dn;
+        to.data[to.distance + i] = dr;
+        to.data[2 * to.distance + i] = dz;
+        to.data[3 * to.distance + i] = d_hidden;
         sums[0][i] += dn;
         sums[1][i] += dr;
         sums[2][i] += dz;
@@ -97,18 +135,19 @@ CT_PART REAL_NAME(gru_columns_grad)(ct_part part, ct_tensor *d, ct_tensor *dh, c
                                     const ct_tensor *g, const ct_tensor *saved,
                                     const ct_tensor *previous, const real *zeros) {
     int64_t count = dh->shape.dim[0], width = dh->shape.dim[1];
-    REAL_NAME(rows) to = REAL_NAME(rows_of)(d, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
+    REAL_NAME(rows) gates = REAL_NAME(rows_of)(saved, NULL);
     REAL_NAME(rows) state = REAL_NAME(rows_of)(dh, NULL), out = REAL_NAME(rows_of)(g, zeros);
     REAL_NAME(rows) p = REAL_NAME(rows_of)(previous, zeros);
     for (int64_t b = part.begin; b < part.end; b++) {
         int64_t c = b * COLUMN_BLOCK, columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
         for (bias_rows at = first_bias_rows(d_bias, count); at.begin < count; next_bias_rows(&at)) {
-            real sums[4][COLUMN_BLOCK] = {{0}};
+            real sums[4][COLUMN_BLOCK] = {{0}}, block[4][COLUMN_BLOCK];
             for (int64_t i = at.begin; i < at.end; i++) {
+                REAL_NAME(gates) to = REAL_NAME(gates_of)(d, i, c, block);
                 REAL_NAME(gru_row_grad)
-                (to.data + i * to.distance + c, state.data + i * state.distance + c, sums,
-                 out.data + i * out.distance + c, gates.data + i * gates.distance + c,
-                 p.data + i * p.distance + c, width, columns);
+                (to, state.data + i * state.distance + c, sums, out.data + i * out.distance + c,
+                 gates.data + i * gates.distance + c, p.data + i * p.distance + c, width, columns);
+                REAL_NAME(put_gates)(d, i, c, block, columns);
             }
             REAL_NAME(add_bias)(at.sums + c, sums, width, columns);
         }
@@ -147,9 +186,9 @@ static void REAL_NAME(lstm_row)(real *h, real *saved, const real *hidden, const 
     }
 }
 
-CT_PART REAL_NAME(lstm_rows)(ct_part part, ct_tensor *h, ct_tensor *saved, const ct_tensor *hidden,
-                             const ct_tensor *c_previous, const ct_tensor *b_ih,
-                             const ct_tensor *b_hh, const real *zeros) {
+CT_PART REAL_NAME(lstm_rows)(ct_part part, ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
+                             const ct_tensor *hidden, const ct_tensor *c_previous,
+                             const ct_tensor *b_ih, const ct_tensor *b_hh, const real *zeros) {
     int64_t width = h->shape.dim[1];
     REAL_NAME(rows) to = REAL_NAME(rows_of)(h, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
     REAL_NAME(rows) u = REAL_NAME(rows_of)(hidden, zeros);
@@ -157,27 +196,29 @@ CT_PART REAL_NAME(lstm_rows)(ct_part part, ct_tensor *h, ct_tensor *saved, const
     const real *bi = REAL_NAME(rows_of)(b_ih, zeros).data;
     const real *bh = REAL_NAME(rows_of)(b_hh, zeros).data;
     for (int64_t i = part.begin; i < part.end; i++) {
+        real *state = to.data + i * to.distance;
         REAL_NAME(lstm_row)
-        (to.data + i * to.distance, gates.data + i * gates.distance, u.data + i * u.distance,
-         p.data + i * p.distance, bi, bh, width);
+        (state, gates.data + i * gates.distance, u.data + i * u.distance, p.data + i * p.distance,
+         bi, bh, width);
+        REAL_NAME(put_rounded)(rounded, i, state, width);
     }
 }
 
 bool REAL_KERNEL(lstm_step)(ct_tensor *h, ct_tensor *rounded, ct_tensor *saved,
                             const ct_tensor *hidden, const ct_tensor *c_previous,
                             const ct_tensor *b_ih, const ct_tensor *b_hh) {
-    (void)rounded; /* products take h as it is */
     real *zeros = NULL;
     if ((!hidden || !c_previous || !b_ih) && !(zeros = zero_row(h))) return false;
-    CT_IN_PARTS(ct_cpu_threads(GATE_COST * ct_count(h)), h->shape.dim[0],
-                REAL_NAME(lstm_rows)(part, h, saved, hidden, c_previous, b_ih, b_hh, zeros));
+    CT_IN_PARTS(
+        ct_cpu_threads(GATE_COST * ct_count(h)), h->shape.dim[0],
+        REAL_NAME(lstm_rows)(part, h, rounded, saved, hidden, c_previous, b_ih, b_hh, zeros));
     free(zeros);
     return true;
 }
 
-static void REAL_NAME(lstm_row_grad)(real *d, const real *dh, real *dc, real sums[4][COLUMN_BLOCK],
-                                     const real *g, const real *saved, const real *previous,
-                                     int64_t width, int64_t columns) {
+static void REAL_NAME(lstm_row_grad)(REAL_NAME(gates) to, const real *dh, real *dc,
+                                     real sums[4][COLUMN_BLOCK], const real *g, const real *saved,
+                                     const real *previous, int64_t width, int64_t columns) {
 #pragma omp simd
     for (int64_t k = 0; k < columns; k++) {
         real i = saved[k], f = saved[width + k], cell = saved[2 * width + k];
@@ -189,10 +230,10 @@ static void REAL_NAME(lstm_row_grad)(real *d, const real *dh, real *dc, real sum
         real d_g = d_c * i * (R(1) - cell * cell);
         real d_o = d_h * t * o * (R(1) - o);
         dc[k] = d_c * f;
-        d[k] = d_i;
-        d[width + k] = d_f;
-        d[2 * width + k] = d_g;
-        d[3 * width + k] = d_o;
+        to.data[k] = d_i;
+        to.data[to.distance + k] = d_f;
+        to.data[2 * to.distance + k] = d_g;
+        to.data[3 * to.distance + k] = d_o;
         sums[0][k] += d_i;
         sums[1][k] += d_f;
         sums[2][k] += d_g;
@@ -204,18 +245,20 @@ CT_PART REAL_NAME(lstm_columns_grad)(ct_part part, ct_tensor *d, const ct_tensor
                                      ct_tensor *d_bias, const ct_tensor *g, const ct_tensor *saved,
                                      const ct_tensor *c_previous, const real *zeros) {
     int64_t count = dh->shape.dim[0], width = dh->shape.dim[1];
-    REAL_NAME(rows) to = REAL_NAME(rows_of)(d, NULL), gates = REAL_NAME(rows_of)(saved, NULL);
+    REAL_NAME(rows) gates = REAL_NAME(rows_of)(saved, NULL);
     REAL_NAME(rows) state = REAL_NAME(rows_of)(dh, NULL), cell = REAL_NAME(rows_of)(dc, NULL);
     REAL_NAME(rows) out = REAL_NAME(rows_of)(g, zeros), p = REAL_NAME(rows_of)(c_previous, zeros);
     for (int64_t b = part.begin; b < part.end; b++) {
         int64_t c = b * COLUMN_BLOCK, columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
         for (bias_rows at = first_bias_rows(d_bias, count); at.begin < count; next_bias_rows(&at)) {
-            real sums[4][COLUMN_BLOCK] = {{0}};
+            real sums[4][COLUMN_BLOCK] = {{0}}, block[4][COLUMN_BLOCK];
             for (int64_t i = at.begin; i < at.end; i++) {
+                REAL_NAME(gates) to = REAL_NAME(gates_of)(d, i, c, block);
                 REAL_NAME(lstm_row_grad)
-                (to.data + i * to.distance + c, state.data + i * state.distance + c,
-                 cell.data + i * cell.distance + c, sums, out.data + i * out.distance + c,
-                 gates.data + i * gates.distance + c, p.data + i * p.distance + c, width, columns);
+                (to, state.data + i * state.distance + c, cell.data + i * cell.distance + c, sums,
+                 out.data + i * out.distance + c, gates.data + i * gates.distance + c,
+                 p.data + i * p.distance + c, width, columns);
+                REAL_NAME(put_gates)(d, i, c, block, columns);
             }
             REAL_NAME(add_bias)(at.sums + c, sums, width, columns);
         }

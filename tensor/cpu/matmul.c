@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Matrix products by OpenBLAS and oneDNN: which call, on which operands, by which threads. */
+/* Matrix products by OpenBLAS and oneDNN: which call, on which operands, by which threads. Those of
+ * bf16 operands are bf16 products where they are large enough for oneDNN's; smaller ones, for which
+ * that takes longer, are made in f32 of the same numbers. In a batch, where each is a call of its
+ * own, they must be larger. */
 #include <limits.h>
 #include <omp.h>
 #include <stdatomic.h>
 
+#include "tensor/core/convert.h"
 #include "tensor/cpu/blas.h"
 #include "tensor/cpu/cpu.h"
 
@@ -33,16 +37,15 @@ static bool resolve(const ct_tensor *x, operand *o) {
     return false;
 }
 
-/* x if BLAS takes it, else a row-major copy in the innermost scope in which broadcast batch
- * dimensions stay broadcast. bf16 becomes f32. */
-static const ct_tensor *blas_operand(const ct_tensor *x, operand *o) {
-    if (x->dtype != CT_BF16 && resolve(x, o)) return x;
+/* x if BLAS takes it and it has the dtype, else such a row-major copy in the innermost scope in
+ * which broadcast batch dimensions stay broadcast. */
+static const ct_tensor *blas_operand(const ct_tensor *x, ct_dtype dtype, operand *o) {
+    if (x->dtype == dtype && resolve(x, o)) return x;
     ct_shape shape = x->shape;
     for (int i = 0; i < shape.ndim - 2; i++) {
         if (x->stride[i] == 0) shape.dim[i] = 1;
     }
     const ct_tensor *view = ct_view(x, shape, x->stride, x->offset);
-    ct_dtype dtype = x->dtype == CT_F64 ? CT_F64 : CT_F32;
     const ct_tensor *copy = view ? ct_tensor_cast(view, dtype) : NULL;
     const ct_tensor *expanded = copy ? ct_tensor_expand(copy, x->shape) : NULL;
     if (expanded) resolve(expanded, o);
@@ -51,7 +54,8 @@ static const ct_tensor *blas_operand(const ct_tensor *x, operand *o) {
 
 /* A batch of products: sizes and what all of them share. */
 typedef struct {
-    bool f32, onednn; /* onednn: not OpenBLAS */
+    ct_dtype dtype; /* of the operands */
+    bool onednn;    /* f32: not OpenBLAS */
     int64_t m, n, k;
     double alpha, beta;
     operand a, b;
@@ -64,7 +68,15 @@ typedef struct {
 /* m rows and n columns of a product; a, b, c: elements from the start of the operands. False where
  * there is no memory. */
 static bool gemm(const job *j, int64_t m, int64_t n, int64_t a, int64_t b, int64_t c) {
-    if (j->f32) {
+    if (j->dtype == CT_BF16) {
+        const ct_bf16 *first = (const ct_bf16 *)j->a.data + a;
+        const ct_bf16 *second = (const ct_bf16 *)j->b.data + b;
+        return ct_onednn_gemm_bf16(j->a.transpose == CblasTrans, j->b.transpose == CblasTrans, m, n,
+                                   j->k, (float)j->alpha, first, j->a.leading, second, j->b.leading,
+                                   (float)j->beta, (float *)j->c + c,
+                                   j->c_leading) == CT_ONEDNN_DONE;
+    }
+    if (j->dtype == CT_F32) {
         return ct_blas_sgemm(j->onednn, j->a.transpose, j->b.transpose, m, n, j->k, (float)j->alpha,
                              (const float *)j->a.data + a, j->a.leading,
                              (const float *)j->b.data + b, j->b.leading, (float)j->beta,
@@ -131,7 +143,7 @@ static bool gemm_all(job *j, int64_t count) {
     int available = omp_get_max_threads();
     int threads = work < WORTH_THREADS || omp_in_parallel() ? 1 : available;
     atomic_bool done = true;
-    j->onednn = j->f32 && one >= ct_onednn_least_product();
+    j->onednn = j->dtype == CT_F32 && one >= ct_onednn_least_product();
     if (!ct_ok()) return false;
     ct_blas_on_one_thread();
     choose_parts(j, count, threads);
@@ -144,10 +156,14 @@ static bool gemm_all(job *j, int64_t count) {
     } else {
 #pragma omp parallel for num_threads(threads) schedule(static)
         for (int64_t i = 0; i < tasks; i++) {
+            omp_set_num_threads(1);
             if (!gemm_task(j, i)) done = false;
         }
     }
-    return done || ct_fail_bool("matmul: out of memory");
+    return done ||
+           ct_fail_bool(j->dtype == CT_BF16
+                            ? "matmul: oneDNN has no memory for a bf16 product, or no product"
+                            : "matmul: out of memory");
 }
 
 /* c *= beta, where nothing is added; beta = 0 also overwrites NaN */
@@ -200,7 +216,10 @@ static bool multiply(ct_tensor *c, double alpha, const ct_tensor *a, const ct_te
     if (c->shape.ndim > 2 && !fold(&a, &b, &c)) return false;
     int row = c->shape.ndim - 2;
     int64_t m = c->shape.dim[row], n = c->shape.dim[row + 1], k = a->shape.dim[row + 1];
-    job j = {.f32 = c->dtype == CT_F32,
+    int64_t count = ct_count(c) / (m * n);
+    double least = count > 1 ? 8 * ct_onednn_least_bf16_product() : ct_onednn_least_bf16_product();
+    bool bf16 = a->dtype == CT_BF16 && (double)m * (double)n * (double)k >= least;
+    job j = {.dtype = bf16 ? CT_BF16 : c->dtype,
              .m = m,
              .n = n,
              .k = k,
@@ -208,8 +227,8 @@ static bool multiply(ct_tensor *c, double alpha, const ct_tensor *a, const ct_te
              .beta = beta,
              .c = ct_cpu_data(c),
              .c_tensor = c};
-    j.a_tensor = blas_operand(a, &j.a);
-    j.b_tensor = blas_operand(b, &j.b);
+    j.a_tensor = blas_operand(a, j.dtype, &j.a);
+    j.b_tensor = blas_operand(b, j.dtype, &j.b);
     if (!j.a_tensor || !j.b_tensor) return false;
     j.c_leading = m == 1 ? n : c->stride[row];
     if (m > INT_MAX || n > INT_MAX || k > INT_MAX || j.a.leading > INT_MAX ||
@@ -217,7 +236,7 @@ static bool multiply(ct_tensor *c, double alpha, const ct_tensor *a, const ct_te
         return ct_fail_bool("matmul: a size or stride of %s x %s is beyond the BLAS's 2^31",
                             ct_tensor_text(a), ct_tensor_text(b));
     }
-    return gemm_all(&j, ct_count(c) / (m * n));
+    return gemm_all(&j, count);
 }
 
 bool CT_CPU(matmul)(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b,

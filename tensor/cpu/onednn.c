@@ -14,9 +14,10 @@
 #include "tensor/cpu/cpu.h"
 
 #ifdef CT_HAS_ONEDNN
-#include <dnnl.h>
 #include <pthread.h>
 #include <sys/mman.h>
+
+#include "tensor/cpu/onednn_library.h"
 
 static struct {
     pthread_mutex_t lock;
@@ -75,6 +76,8 @@ static bool is_there(void) {
     }
     return library.asked && library.engine && !atomic_load(&forbidden);
 }
+
+dnnl_engine_t ct_onednn_engine(void) { return is_there() ? library.engine : NULL; }
 
 const char *ct_onednn_version(void) { return is_there() ? library.version : NULL; }
 

@@ -24,6 +24,19 @@ ct_onednn_end ct_onednn_gemm(bool a_transposed, bool b_transposed, int64_t m, in
                              float alpha, const float *a, int64_t a_leading, const float *b,
                              int64_t b_leading, float beta, float *c, int64_t c_leading);
 
+/* What the CPU multiplies f32 tensors in: fp32, or bf16 where there are such products of oneDNN's;
+ * false with an error for what it cannot. A backend's set_precision. */
+bool ct_cpu_set_precision(ct_precision wanted);
+/* The same as ct_onednn_least_product for products of bf16 matrices, which are oneDNN's where it
+ * has instructions for them: avx512_bf16 or amx_bf16. */
+double ct_onednn_least_bf16_product(void);
+/* As ct_onednn_gemm, of bf16 matrices a and b, with sums and c in f32. On one thread: whoever calls
+ * it from a parallel region has said omp_set_num_threads(1) there. */
+ct_onednn_end ct_onednn_gemm_bf16(bool a_transposed, bool b_transposed, int64_t m, int64_t n,
+                                  int64_t k, float alpha, const void *a, int64_t a_leading,
+                                  const void *b, int64_t b_leading, float beta, float *c,
+                                  int64_t c_leading);
+
 /* y = conv2d(x, weight) + bias, f32 on the CPU, contiguous, with elements; bias may be NULL. Sets
  * *done; where it cannot nothing is an error and *done is false. False with an error where there is
  * no memory. The same bits for the same shape and number of threads. */

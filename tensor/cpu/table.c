@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The functions of one instruction set's compilation, as a backend. */
 #include "tensor/cpu/cpu.h"
+#include "tensor/cpu/onednn.h"
 
 /* Who calls checks the dtypes; one that is neither is never read as if it were. */
 #define CT_REAL_KERNEL(name, of, parameters, arguments)               \
@@ -20,6 +21,7 @@ const ct_backend CT_CPU(backend) = {
     .free = ct_cpu_free,
     .from_host = ct_cpu_copy_bytes,
     .to_host = ct_cpu_copy_bytes,
+    .set_precision = ct_cpu_set_precision,
 #define CT_KERNEL(name, parameters, arguments) .name = CT_CPU(name),
 #define CT_REAL_KERNEL(name, of, parameters, arguments) .name = CT_CPU(name),
 #include "tensor/device/kernels.def"

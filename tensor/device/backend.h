@@ -28,7 +28,7 @@ typedef struct ct_backend {
     int64_t (*memory_peak)(void); /* ct_device_memory_peak; NULL: that of tensors */
     bool (*trim)(void);           /* ct_memory_trim; NULL: nothing is kept */
 
-    /* how matrix products of f32 are computed; NULL: fp32 alone */
+    /* how matrix products of f32 are computed; false with an error if it cannot */
     bool (*set_precision)(ct_precision precision);
 
     /* the kernels */

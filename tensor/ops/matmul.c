@@ -31,11 +31,7 @@ bool ct_precision_from_name(const char *name, ct_precision *precision) {
 bool ct_set_precision(ct_device device, ct_precision precision) {
     const ct_backend *backend = ct_backend_of(device);
     if (!backend || !ct_check_choice("precision", "it", (int)precision, PRECISIONS)) return false;
-    if (precision != CT_PRECISION_FP32 && !backend->set_precision) {
-        return ct_fail_bool("precision %s: device %s multiplies in fp32 alone",
-                            precision_names[precision], ct_device_name(device));
-    }
-    if (backend->set_precision && !backend->set_precision(precision)) return false;
+    if (!backend->set_precision(precision)) return false;
     precisions[device] = precision;
     return true;
 }

@@ -109,11 +109,11 @@ ct_tensor *ct_tensor_matmul(const ct_tensor *a, const ct_tensor *b);
 bool ct_tensor_matmul_to(ct_tensor *c, double alpha, const ct_tensor *a, const ct_tensor *b,
                          double beta);
 
-/* Arithmetic of the matrix products of f32 tensors: fp32, or operands rounded to tf32 (10 bits
- * after the point) or bf16 (7 bits), with sums in fp32. Of the whole process: of all later products
- * on the device, whichever thread asks for them; fp32 before the first call. Any thread may set and
- * ask while others compute: a product uses what is set when it begins. False and an error if the
- * device lacks it (the CPU has fp32 alone) or if it is none of these; nothing changes then. */
+/* Arithmetic of products of f32 tensors: fp32, or operands rounded to tf32 (10 bits after the
+ * point) or bf16 (7), sums in fp32. Of the whole process: all later products on the device, not
+ * conv2d's on the CPU; fp32 before the first call. Any thread may set and ask while others compute:
+ * a product uses what is set when it begins. False and an error, and nothing changes, if it is none
+ * of these or the device lacks it: a CPU tf32, and bf16 without oneDNN, avx512_bf16 or amx_bf16. */
 typedef enum { CT_PRECISION_FP32, CT_PRECISION_TF32, CT_PRECISION_BF16 } ct_precision;
 bool ct_set_precision(ct_device device, ct_precision precision);
 ct_precision ct_precision_of(ct_device device);

@@ -230,10 +230,11 @@ START_TEST(tf32_rounds_operands) {
 }
 END_TEST
 
-START_TEST(cpu_has_fp32_alone) {
-    ck_assert(ct_set_precision(CT_CPU, CT_PRECISION_FP32));
-    ck_assert(!ct_set_precision(CT_CPU, CT_PRECISION_BF16));
-    assert_error("precision bf16: device cpu multiplies in fp32 alone");
+START_TEST(cpu_has_a_precision_of_its_own) {
+    use(CT_PRECISION_TF32);
+    ck_assert_int_eq(ct_precision_of(CT_CPU), CT_PRECISION_FP32);
+    ck_assert(!ct_set_precision(CT_CPU, CT_PRECISION_TF32));
+    assert_error("precision tf32: device cpu multiplies in fp32 or bf16");
     ck_assert_int_eq(ct_precision_of(CT_CPU), CT_PRECISION_FP32);
 }
 END_TEST
@@ -241,4 +242,5 @@ END_TEST
 LOOPED_TEST_MAIN("cuda matmul", {every_layout_as_on_the_cpu, SIZES},
                  {batches_as_on_the_cpu, BATCHES}, {results_with_gaps_as_on_the_cpu, 1},
                  {bf16_rounds_operands, 1}, {rounded_operands_are_multiplied_as_they_are, 1},
-                 {operands_lie_as_before, 1}, {tf32_rounds_operands, 1}, {cpu_has_fp32_alone, 1})
+                 {operands_lie_as_before, 1}, {tf32_rounds_operands, 1},
+                 {cpu_has_a_precision_of_its_own, 1})

@@ -308,6 +308,115 @@ START_TEST(bf16_operands) {
 }
 END_TEST
 
+/* ---- in bf16 ---------------------------------------------------------------------------- */
+
+static bool has_bf16(void) { return isfinite(ct_onednn_least_bf16_product()) != 0; }
+
+START_TEST(precisions) {
+    ck_assert(!ct_set_precision(CT_CPU, CT_PRECISION_TF32));
+    assert_error("precision tf32: device cpu multiplies in fp32 or bf16");
+    ck_assert_int_eq(ct_set_precision(CT_CPU, CT_PRECISION_BF16), has_bf16());
+    if (!has_bf16()) {
+        assert_error("precision bf16: device cpu multiplies in bf16 by oneDNN, which ");
+        ck_assert_int_eq(ct_precision_of(CT_CPU), CT_PRECISION_FP32);
+        return;
+    }
+    const char *most = getenv("DNNL_MAX_CPU_ISA");
+    ck_assert(!most || strcmp(most, "AVX2") != 0);
+    ck_assert(strstr(ct_machine_text(), ", products in bf16; ") != NULL);
+    ct_onednn_allow(false);
+    ck_assert(!ct_set_precision(CT_CPU, CT_PRECISION_BF16));
+    assert_error("by oneDNN, which is not there");
+    ck_assert_int_eq(ct_precision_of(CT_CPU), CT_PRECISION_BF16);
+    ck_assert(ct_set_precision(CT_CPU, CT_PRECISION_FP32));
+    ck_assert_ptr_null(strstr(ct_machine_text(), "products in bf16"));
+}
+END_TEST
+
+/* False, and said, where the CPU has no products in bf16. */
+static bool use_bf16(void) {
+    bool can = ct_set_precision(CT_CPU, CT_PRECISION_BF16);
+    if (!can) fprintf(stderr, "skipped: %s\n", ct_error());
+    ct_error_clear();
+    return can;
+}
+
+static const ct_tensor *rounded(const ct_tensor *x) {
+    return ct_tensor_cast(ct_tensor_cast(x, CT_BF16), CT_F64);
+}
+
+/* As check_product: a product of two bf16 numbers is exact in f32. */
+static void check_rounded(const ct_tensor *a, const ct_tensor *b) {
+    ct_tensor *y = ct_tensor_matmul(a, b);
+    assert_no_error();
+    double bound = 8 * sqrt((double)ct_dim(a, -1) + 1) * FLT_EPSILON;
+    ct_tensor *exact = plain_product(1, rounded(a), rounded(b), 0, NULL, y->shape);
+    assert_close(ct_tensor_cast(y, CT_F64), exact, 0, bound, "in bf16");
+    assert_same_bits(ct_tensor_matmul(ct_matmul_operand(a), ct_matmul_operand(b)), y, "before");
+    ct_tensor *c = ct_full(CT_F32, CT_CPU, y->shape, NAN);
+    ck_assert(ct_tensor_matmul_to(c, 2, a, b, 0) && ct_tensor_matmul_to(c, -1, a, b, 0.5));
+    assert_close(ct_tensor_cast(c, CT_F64), ct_zeros(CT_F64, CT_CPU, y->shape), 0, 4 * bound,
+                 "accumulated");
+}
+
+/* Smaller and larger than what is made by bf16 instructions, on one thread and on several. */
+START_TEST(every_layout_in_bf16) {
+    static const int64_t sizes[][3] = {
+        {1, 1, 1}, {31, 33, 65}, {96, 83, 77}, {1, 515, 513}, {515, 1, 513}};
+    if (!use_bf16()) return;
+    for (int i = 0; i < 5 * LAYOUTS * LAYOUTS; i++) {
+        CT_SCOPE {
+            const int64_t *size = sizes[i / (LAYOUTS * LAYOUTS)];
+            int la = i % LAYOUTS, lb = i / LAYOUTS % LAYOUTS;
+            ct_tensor *a = matrix(la, CT_F32, size[0], size[2], 1);
+            ct_tensor *b = matrix(lb, CT_F32, size[2], size[1], 2);
+            ct_set_threads(1 + i % 3);
+            check_rounded(a, b);
+            check_repeated(a, b);
+        }
+    }
+}
+END_TEST
+
+START_TEST(batches_in_bf16) {
+    const ct_shape shapes[][2] = {{CT_SHAPE(4, 96, 83), CT_SHAPE(83, 77)},
+                                  {CT_SHAPE(2, 1, 96, 83), CT_SHAPE(3, 83, 77)},
+                                  {CT_SHAPE(96, 83), CT_SHAPE(5, 83, 77)},
+                                  {CT_SHAPE(7, 5, 6), CT_SHAPE(7, 6, 4)},
+                                  {CT_SHAPE(2, 0, 6), CT_SHAPE(6, 4)}};
+    if (!use_bf16()) return;
+    for (int i = 0; i < 5; i++) {
+        CT_SCOPE {
+            ct_tensor *a = noise(CT_F32, shapes[i][0], 1, 1),
+                      *b = noise(CT_F32, shapes[i][1], 1, 2);
+            check_rounded(a, b);
+            check_rounded(column_major(a), column_major(b));
+        }
+    }
+}
+END_TEST
+
+/* A NaN or an infinity in a row of a is one in that row of the result, and in no other. */
+START_TEST(nonfinite_in_bf16) {
+    if (!use_bf16()) return;
+    for (int i = 0; i < 2; i++) {
+        CT_SCOPE {
+            ct_tensor *a = noise(CT_F32, CT_SHAPE(96, 83), 1, 1);
+            ct_tensor *b = ct_full(CT_F32, CT_CPU, CT_SHAPE(83, 77), 1);
+            float bad = i ? INFINITY : NAN;
+            ((float *)ct_data(a))[5 * 83 + 7] = bad;
+            const float *y = ct_data(ct_tensor_matmul(a, b));
+            for (int k = 0; k < 96 * 77; k++) {
+                if (k / 77 == 5 ? !isfinite(y[k]) && (i == 1) == isinf(y[k]) : isfinite(y[k])) {
+                    continue;
+                }
+                ck_abort_msg("element %d is %g", k, (double)y[k]);
+            }
+        }
+    }
+}
+END_TEST
+
 START_TEST(errors) {
     CT_SCOPE {
         ct_tensor *a = ct_zeros(CT_F32, CT_CPU, CT_SHAPE(128, 36, 2048));
@@ -336,4 +445,4 @@ END_TEST
 
 TEST_MAIN("matmul", every_layout, batches, strided_batches, empty_sizes, in_place,
           any_number_of_threads, by_either_library, kernels_without_avx_are_told, bf16_operands,
-          errors)
+          precisions, every_layout_in_bf16, batches_in_bf16, nonfinite_in_bf16, errors)

@@ -49,8 +49,13 @@ START_TEST(wrong_command_lines) {
     REFUSED(folder, "--set train.epoch=3", "train.epoch", "epochs");
     REFUSED(folder, "--set train.epochs", "train.epochs");
     REFUSED(folder, "--set run.device=cuda", "[run] device = cuda", "CUDA backend was not loaded");
-    REFUSED(folder, "--set run.precision=bf16", "[run] precision = bf16", "device cpu");
-    REFUSED(folder, "--set run.precision=tf32 --set run.dtype=f64", "precision = tf32", "cpu");
+    REFUSED(folder, "--set run.precision=tf32", "[run] precision tf32: device cpu multiplies in");
+    REFUSED(folder, "--set run.precision=bf16 --set run.dtype=f64",
+            "[run] precision = bf16: expected fp32 with dtype = f64");
+    setenv("DNNL_MAX_CPU_ISA", "AVX2", 1);
+    REFUSED(folder, "--set run.precision=bf16", "[run] precision bf16: device cpu",
+            "oneDNN, which");
+    unsetenv("DNNL_MAX_CPU_ISA");
     REFUSED(folder, "--set run.precision=fp8", "run.precision=fp8", "fp32 tf32 bf16");
     REFUSED(folder, "--set train.lr_factors=image.attend", "lr_factors", "NAME:FACTOR");
     REFUSED(folder, "--set train.lr_factors=image.attend:-1", "lr_factors", "from 0");

@@ -89,7 +89,11 @@ END_TEST
 /* A device's model may compute in bf16; its similarities are compared in fp32. */
 START_TEST(recorded_metrics_whatever_the_precision) {
     ct_device device = test_device();
-    ct_precision precision = device == CT_CPU ? CT_PRECISION_FP32 : CT_PRECISION_BF16;
+    ct_precision precision = CT_PRECISION_BF16;
+    if (device == CT_CPU && !ct_set_precision(device, precision)) {
+        fprintf(stderr, "skipped: %s\n", ct_error());
+        return;
+    }
     ck_assert(ct_set_precision(device, precision));
     CT_SCOPE {
         golden g = golden_open("eval_metrics", CT_F32);

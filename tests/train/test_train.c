@@ -451,10 +451,40 @@ START_TEST(dry_run_prints_the_graph_and_writes_nothing) {
 }
 END_TEST
 
+/* Where the processor can: a first loss that is off by roundings of the operands, and a run that
+ * goes on in fp32 says so. */
+START_TEST(trains_in_bf16) {
+    static char output[OUTPUT_SIZE];
+    char *folder = tiny_experiment(), arguments[1024];
+    static const char *const run[] = {"--set run.precision=fp32", "--set run.precision=bf16",
+                                      "--resume --set run.precision=fp32 --set train.epochs=4"};
+    for (int i = 0; i < 3; i++) {
+        snprintf(arguments, sizeof arguments,
+                 "%s/tiny.ini --set run.folder=%s/run%d %s --set train.log_every=1", folder, folder,
+                 i > 0, run[i]);
+        int status = run_train(arguments, output);
+        if (status == 2 && strstr(output, "device cpu multiplies in bf16 by oneDNN, which")) {
+            fprintf(stderr, "skipped: %s", output);
+            folder_remove(folder);
+            return;
+        }
+        ck_assert_msg(status == 0, "%s", output);
+        ck_assert_int_eq(strstr(output, "products in bf16") != NULL, i == 1);
+    }
+    ck_assert_msg(strstr(output, "[run] precision = fp32 from here on; it was bf16\n") != NULL,
+                  "%s", output);
+    double loss = first_metric(in_folder(folder, "run0"), "loss");
+    double of_bf16 = first_metric(in_folder(folder, "run1"), "loss");
+    ck_assert_double_ne(of_bf16, loss);
+    ck_assert_double_le(fabs(of_bf16 - loss), 2 * 0x1p-8 * loss);
+    folder_remove(folder);
+}
+END_TEST
+
 TEST_MAIN("train", leaves_results_and_learns, same_seed_same_bits,
           interrupted_and_resumed_same_bits, resume_takes_up_all_or_the_encoders,
           decoder_is_trained_fixed_or_updated_twice, a_run_is_not_overwritten_unasked,
           a_run_comes_back_if_the_next_saves_nothing, matrix_kernels_suit_the_processor,
           evaluates_and_queries_what_it_trained, reads_captions_as_released, embeddings_are_written,
-          training_starts_from_given_weights, weights_go_out_and_in,
+          training_starts_from_given_weights, weights_go_out_and_in, trains_in_bf16,
           dry_run_prints_the_graph_and_writes_nothing)

@@ -73,8 +73,9 @@ const ct_config_key ct_config_keys[] = {
      .help = "Record a step on cuda as a graph and repeat it for the batches of its shape"},
     {"run", "precision", CT_KEY_CHOICE, "fp32", AT(precision), .choices = "fp32|tf32|bf16",
      .help =
-         "Matrix products of f32 on cuda: operands as they are, or rounded to tf32 or bf16 for the "
-         "products alone; sums in fp32"},
+         "Matrix products of f32: operands as they are, or rounded to bf16 or, on cuda, tf32 for "
+         "the products alone; sums in fp32. bf16 on cpu: with oneDNN, and a processor that has "
+         "avx512_bf16 or amx_bf16"},
     {"run", "gradient_wire", CT_KEY_CHOICE, "same", AT(gradient_wire), .choices = "same|f32|bf16",
      .help = "As what gradients go to the other ranks, where several train; same: as they are"},
     {"run", "local_loss", CT_KEY_FLAG, "no", AT(local_loss),

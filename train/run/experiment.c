@@ -182,14 +182,11 @@ static bool set_precision(const ct_experiment *e) {
     const char *wanted = e->config->precision;
     ct_precision precision;
     ct_precision_from_name(wanted, &precision); /* one of the key's choices */
-    if (precision != CT_PRECISION_FP32 && e->device == CT_CPU) {
-        return ct_fail_bool("[run] precision = %s: expected fp32 on the device cpu", wanted);
-    }
     if (precision != CT_PRECISION_FP32 && e->config->dtype != CT_F32) {
         return ct_fail_bool("[run] precision = %s: expected fp32 with dtype = %s", wanted,
                             ct_dtype_name(e->config->dtype));
     }
-    return ct_set_precision(e->device, precision);
+    return ct_set_precision(e->device, precision) || ct_error_prefix("[run] ");
 }
 
 static bool set_checkpoints(const ct_experiment *e) {

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Gradients in tf32 and bf16 on CUDA tensors: every operand of every product is rounded to so many
- * bits, nothing else is. The same is computed on the CPU in f64, with an operation of its own for
- * rounded products; and operands are rounded once, not at every step of a sequence. */
+/* Gradients in tf32 and bf16 on CT_TEST_DEVICE, in bf16 on the CPU: every operand of every product
+ * is rounded to so many bits, nothing else is. The same is computed on the CPU in f64, with an
+ * operation of its own for rounded products; and operands are rounded once, not at every step of a
+ * sequence. */
 #include "autograd/autograd.h"
 #include "autograd/op.h"
 #include "tests/cuda/cuda_test.h"
 #include "tests/files_test.h"
 #include "tensor/core/bits.h"
 
-/* ---- the same on the CPU ---------------------------------------------------------------- */
+static ct_tensor *on_device(const ct_tensor *x) {
+    return test_device() == CT_CUDA ? on_cuda(x) : ct_tensor_copy(x);
+}
+
+/* ---- the same in f64 --------------------------------------------------------------------- */
 
 static int dropped; /* bits of an f32 that rounding takes; 0: products are exact */
 
@@ -61,13 +66,13 @@ typedef struct {
     ct_tensor *in[MOST], *out[MOST];
 } computation;
 
-/* f64 leaves on the CPU, or their f32 values on the device. */
-static computation inputs(const ct_shape *shape, int count, ct_device device) {
+/* f32 leaves on the device, or their values in f64 on the CPU. */
+static computation inputs(const ct_shape *shape, int count, ct_dtype dtype) {
     computation c = {.inputs = count};
     for (int i = 0; i < count; i++) {
         ct_tensor *value = noise(CT_F32, shape[i], 1, (uint64_t)i + 1);
         c.in[i] =
-            ct_require_grad(device == CT_CUDA ? on_cuda(value) : ct_tensor_cast(value, CT_F64));
+            ct_require_grad(dtype == CT_F32 ? on_device(value) : ct_tensor_cast(value, dtype));
     }
     return c;
 }
@@ -77,7 +82,7 @@ static void backward(computation *c) {
     for (int i = 0; i < c->outputs; i++) {
         require(c->out[i], "%s", ct_error());
         g[i] = noise(CT_F32, c->out[i]->shape, 1, 100 + (uint64_t)i);
-        g[i] = c->out[i]->device == CT_CUDA ? on_cuda(g[i]) : ct_tensor_cast(g[i], CT_F64);
+        g[i] = c->out[i]->dtype == CT_F32 ? on_device(g[i]) : ct_tensor_cast(g[i], CT_F64);
     }
     require(ct_backward_from(c->out, g, c->outputs, false), "%s", ct_error());
 }
@@ -110,11 +115,11 @@ typedef void compute(computation *c, int how);
  * much, or by less. */
 static void check(compute *f, const ct_shape *shape, int count, int how, ct_precision precision,
                   double close, double far) {
-    require(ct_set_precision(CT_CUDA, precision), "%s", ct_error());
+    require(ct_set_precision(test_device(), precision), "%s", ct_error());
     computation all[3];
     for (int i = 0; i < 3; i++) {
         dropped = i == 2 ? 0 : bits_dropped(precision);
-        all[i] = inputs(shape, count, i == 0 ? CT_CUDA : CT_CPU);
+        all[i] = inputs(shape, count, i == 0 ? CT_F32 : CT_F64);
         f(&all[i], how);
         backward(&all[i]);
     }
@@ -127,20 +132,21 @@ static void check(compute *f, const ct_shape *shape, int count, int how, ct_prec
             name, exact);
 }
 
-static const ct_precision roundings[] = {CT_PRECISION_TF32, CT_PRECISION_BF16};
+static const ct_precision roundings[] = {CT_PRECISION_BF16, CT_PRECISION_TF32};
+static int rounding_count(void) { return test_device() == CT_CUDA ? 2 : 1; }
 
 /* Of one operand, relative. */
 static double rounding(ct_precision precision) { return ldexp(1, bits_dropped(precision) - 24); }
 
 /* ---- products --------------------------------------------------------------------------- */
 
-static bool is_on_cuda(const computation *c) { return c->in[0]->device == CT_CUDA; }
+static bool is_on_device(const computation *c) { return c->in[0]->dtype == CT_F32; }
 
 /* Bit 0 of `how`: a comes as a transposed view; bit 1: b does. */
 static void matmul(computation *c, int how) {
     ct_tensor *a = how & 1 ? ct_transpose(c->in[0], -1, -2) : c->in[0];
     ct_tensor *b = how & 2 ? ct_transpose(c->in[1], -1, -2) : c->in[1];
-    c->out[c->outputs++] = is_on_cuda(c) ? ct_matmul(a, b) : product(a, b);
+    c->out[c->outputs++] = is_on_device(c) ? ct_matmul(a, b) : product(a, b);
 }
 
 static ct_shape swapped(ct_shape shape) {
@@ -155,13 +161,13 @@ START_TEST(products) {
         {CT_SHAPE(1, 33), CT_SHAPE(33, 1)},         {CT_SHAPE(31, 33), CT_SHAPE(33, 257)},
         {CT_SHAPE(2, 3, 31), CT_SHAPE(2, 31, 4)},   {CT_SHAPE(2, 3, 33), CT_SHAPE(33, 4)},
         {CT_SHAPE(3, 33), CT_SHAPE(2, 33, 4)},      {CT_SHAPE(2, 1, 3, 31), CT_SHAPE(3, 31, 5)},
-        {CT_SHAPE(1, 3, 33), CT_SHAPE(4, 33, 257)},
+        {CT_SHAPE(1, 3, 33), CT_SHAPE(4, 33, 257)}, {CT_SHAPE(70, 130), CT_SHAPE(130, 66)},
     };
-    for (int i = 0; i < 7 * 4 * 2; i++) {
+    for (int i = 0; i < 8 * 4 * rounding_count(); i++) {
         CT_SCOPE {
-            int how = i / 2 % 4;
-            ct_precision precision = roundings[i % 2];
-            const ct_shape *of = shapes[i / 8];
+            int how = i % 4;
+            ct_precision precision = roundings[i / 32];
+            const ct_shape *of = shapes[i / 4 % 8];
             const ct_shape shape[] = {how & 1 ? swapped(of[0]) : of[0],
                                       how & 2 ? swapped(of[1]) : of[1]};
             check(matmul, shape, 2, how, precision, 2e-6, 2 * rounding(precision));
@@ -173,7 +179,7 @@ END_TEST
 /* Bit 0 of `how`: rows of a batch. */
 static void linear(computation *c, int how) {
     ct_tensor *x = c->in[0];
-    if (is_on_cuda(c)) {
+    if (is_on_device(c)) {
         c->out[c->outputs++] = ct_linear_with(x, c->in[1], c->in[2]);
         return;
     }
@@ -183,11 +189,12 @@ static void linear(computation *c, int how) {
 }
 
 START_TEST(linear_layers) {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 2 * rounding_count(); i++) {
         CT_SCOPE {
-            const ct_shape shape[] = {i / 2 ? CT_SHAPE(2, 7, 33) : CT_SHAPE(5, 33),
+            ct_precision precision = roundings[i / 2];
+            const ct_shape shape[] = {i % 2 ? CT_SHAPE(2, 7, 33) : CT_SHAPE(5, 33),
                                       CT_SHAPE(31, 33), CT_SHAPE(31)};
-            check(linear, shape, 3, i / 2, roundings[i % 2], 2e-6, 2 * rounding(roundings[i % 2]));
+            check(linear, shape, 3, i % 2, precision, 2e-6, 2 * rounding(precision));
         }
     }
 }
@@ -225,7 +232,7 @@ static void recurrent(computation *c, int how) {
     bool is_lstm = c->inputs == 7;
     ct_tensor **in = c->in, *h = in[5], *state = in[6], *y[STEPS];
     c->outputs = 2;
-    if (is_on_cuda(c)) {
+    if (is_on_device(c)) {
         c->out[0] = is_lstm
                         ? ct_lstm_with(in[0], h, state, in[1], in[2], in[3], in[4], NULL, how,
                                        &c->out[1], NULL)
@@ -245,10 +252,10 @@ static void recurrent(computation *c, int how) {
 /* What is computed in f32 and lies next to halfway between two values of fewer bits may become the
  * other one: of tf32, about one in a thousand, and it tells in the steps before. */
 START_TEST(recurrent_layers) {
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 4 * rounding_count(); i++) {
         CT_SCOPE {
-            int gates = i / 4 ? 4 : 3;
-            ct_precision precision = roundings[i % 2];
+            int gates = i / 2 % 2 ? 4 : 3;
+            ct_precision precision = roundings[i / 4];
             ct_shape state = CT_SHAPE(BATCH, HIDDEN), bias = CT_SHAPE(gates * HIDDEN);
             const ct_shape shape[] = {CT_SHAPE(BATCH, STEPS, IN),
                                       CT_SHAPE(gates * HIDDEN, IN),
@@ -257,7 +264,7 @@ START_TEST(recurrent_layers) {
                                       bias,
                                       state,
                                       state};
-            check(recurrent, shape, gates + 3, i / 2 % 2, precision, 0x1p-11,
+            check(recurrent, shape, gates + 3, i % 2, precision, 0x1p-11,
                   2 * STEPS * rounding(precision));
         }
     }
@@ -287,7 +294,7 @@ static int conversions_of(bool is_lstm, int64_t steps, const char *log) {
                                   bias,
                                   state,
                                   state};
-        computation c = inputs(shape, gates + 3, CT_CUDA);
+        computation c = inputs(shape, gates + 3, CT_F32);
         put_file(log, "", 0);
         recurrent(&c, 0);
         backward(&c);
@@ -297,7 +304,7 @@ static int conversions_of(bool is_lstm, int64_t steps, const char *log) {
 }
 
 START_TEST(operands_are_rounded_once) {
-    if (!strstr(ct_backend_of(CT_CUDA)->name, "shim")) return; /* it has no log */
+    if (!strstr(ct_backend_of(test_device())->name, "shim")) return; /* it has no log */
     const char *log = in_test_folder("log");
     ck_assert_int_eq(setenv("CT_SHIM_LOG", log, 1), 0);
     require(ct_set_precision(CT_CUDA, CT_PRECISION_BF16), "%s", ct_error());
@@ -309,4 +316,17 @@ START_TEST(operands_are_rounded_once) {
 }
 END_TEST
 
-TEST_MAIN("cuda precision", products, linear_layers, recurrent_layers, operands_are_rounded_once)
+/* Where the CPU has no bf16: exit status 77, a skipped test. */
+int main(void) {
+    if (gpu_missing()) return 77;
+    if (test_device() == CT_CPU && !ct_set_precision(CT_CPU, CT_PRECISION_BF16)) {
+        fprintf(stderr, "skipped: %s\n", ct_error());
+        return 77;
+    }
+    TCase *tcase = tcase_create("all");
+    tcase_add_test(tcase, products);
+    tcase_add_test(tcase, linear_layers);
+    tcase_add_test(tcase, recurrent_layers);
+    tcase_add_test(tcase, operands_are_rounded_once);
+    return ct_run_case("precision", tcase);
+}
