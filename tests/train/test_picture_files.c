@@ -231,6 +231,27 @@ START_TEST(reads_no_more_than_a_picture_may_have) {
 }
 END_TEST
 
+/* The most address space that the process ever had, in MiB; -1: not known. */
+static long most_mapped(void) {
+    FILE *file = fopen("/proc/self/status", "r");
+    char line[256];
+    long kib = -1024;
+    while (file && fgets(line, sizeof line, file)) sscanf(line, "VmPeak: %ld", &kib);
+    if (file) fclose(file);
+    return kib / 1024;
+}
+
+/* Found by tests/fuzz: a text of 1 GiB, says the file of 72 bytes. */
+START_TEST(gives_a_chunk_no_memory_for_what_it_only_claims) {
+    static const char claims[] = "\x89PNG\r\n\x1a\n\0\0\0\15IHDR\0\0\0\27\0\0\0\21\10\2\0\0\0"
+                                 "\xb9\x11\xa0\xea\x40\0\0\x45iTXtXML:com.adobe.xmp\0\0\0\0\0<x";
+    long before = most_mapped();
+    ck_assert(!decode(claims, sizeof claims - 1, 1 << 20));
+    assert_error("a PNG that cannot be read (the file ends early), expected a whole picture");
+    ck_assert_int_lt(most_mapped() - before, 256);
+}
+END_TEST
+
 /* The libraries below write to the standard error stream if they are let. */
 START_TEST(prints_nothing) {
     fflush(stderr);
@@ -249,4 +270,5 @@ END_TEST
 TEST_MAIN("picture files", says_what_a_file_is_instead, refuses_bombs_before_they_go_off,
           refuses_what_is_cut_short, survives_damage, passes_over_what_has_no_part_in_the_pixels,
           tells_the_kind_by_content, names_what_cannot_be_read,
-          reads_no_more_than_a_picture_may_have, prints_nothing)
+          reads_no_more_than_a_picture_may_have, gives_a_chunk_no_memory_for_what_it_only_claims,
+          prints_nothing)

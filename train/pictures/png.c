@@ -24,15 +24,37 @@ static bool is_png(const uint8_t *bytes, size_t size) {
     return size >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0;
 }
 
+/* Whether each chunk's bytes are there: libpng takes memory for what a chunk claims to have, up to
+ * 2 GiB, before it reads it. */
+static bool chunks_are_there(const ct_picture_source *source) {
+    enum { BEFORE = 8, CRC = 4 }; /* length and name; behind the bytes */
+    size_t at = 8;
+    while (source->size - at >= BEFORE) {
+        const uint8_t *chunk = source->bytes + at;
+        size_t length = (size_t)chunk[0] << 24 | (size_t)chunk[1] << 16 | (size_t)chunk[2] << 8 |
+                        (size_t)chunk[3];
+        if (memcmp(chunk + 4, "IEND", 4) == 0) break;
+        at += BEFORE;
+        if (length > source->size - at) return false;
+        at += length;
+        at += source->size - at < CRC ? source->size - at : CRC;
+    }
+    return true;
+}
+
 /* ---- errors ------------------------------------------------------------------------------ */
+
+static const char early[] = "the file ends early";
+
+static bool broken(ct_picture_source *source, const char *text) {
+    return ct_picture_broken(source, "a PNG that cannot be read (%s), expected a whole picture",
+                             text);
+}
 
 static void leave(png_struct *png, const char *text) {
     reader *r = png_get_error_ptr(png);
     if (errno == ENOMEM) ct_fail("%s: out of memory", r->source->name);
-    else {
-        ct_picture_broken(r->source, "a PNG that cannot be read (%s), expected a whole picture",
-                          text);
-    }
+    else broken(r->source, text);
     png_longjmp(png, 1);
 }
 
@@ -44,7 +66,7 @@ static void pass_over(png_struct *png, const char *text) {
 
 static void give_bytes(png_struct *png, png_byte *to, size_t bytes) {
     reader *r = png_get_io_ptr(png);
-    if (bytes > r->source->size - r->at) png_error(png, "the file ends early");
+    if (bytes > r->source->size - r->at) png_error(png, early);
     memcpy(to, r->source->bytes + r->at, bytes);
     r->at += bytes;
 }
@@ -112,6 +134,7 @@ static bool read_protected(reader *r) { return setjmp(png_jmpbuf(r->png)) == 0 &
 
 static bool decode(ct_picture_source *source, ct_picture *picture) {
     reader r = {.source = source, .picture = picture};
+    if (!chunks_are_there(source)) return broken(source, early);
     errno = 0; /* by it alone libpng, and zlib in it, always tell that memory was short */
     r.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &r, leave, pass_over);
     if (r.png) r.info = png_create_info_struct(r.png);
