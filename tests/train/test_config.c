@@ -304,6 +304,21 @@ START_TEST(paths_are_any_text) {
 }
 END_TEST
 
+/* Found by tests/fuzz: with and without white space before it, and after what is saved is read. */
+START_TEST(a_value_may_be_a_comment_alone) {
+    static const char *const texts[] = {"[data]\nfolder = flowers\n[text]\nembed =; of one\n",
+                                        "[data]\nfolder = flowers\n[text]\nembed = ; of one\n"};
+    for (int i = 0; i < 2; i++) {
+        ct_config *c = read_text(texts[i], NULL, 0), *again = c ? read_text(c->text, NULL, 0) : c;
+        assert_no_error();
+        ck_assert_str_eq(again->text, c->text);
+        ck_assert_ptr_null(strstr(c->text, "of one"));
+        ct_config_destroy(again);
+        ct_config_destroy(c);
+    }
+}
+END_TEST
+
 START_TEST(names_what_is_wrong_in_a_quoted_option) {
     static const char *const values[] = {"words vectors=\"a b", "words vectors=\"a b\"c",
                                          "words vectors=\"a\"\"b\""};
@@ -426,6 +441,6 @@ END_TEST
 TEST_MAIN("config", no_value_is_taken_for_none, padding_leaves_room_for_a_word, fills_in_defaults,
           reads_every_type, decays_as_the_optimizer_does, keeps_the_models_entries_in_order,
           overrides_values, its_text_reproduces_it, names_what_is_wrong_in_the_file,
-          names_what_is_wrong_in_an_override, paths_are_any_text,
+          names_what_is_wrong_in_an_override, paths_are_any_text, a_value_may_be_a_comment_alone,
           names_what_is_wrong_in_a_quoted_option, refuses_files_that_are_not_text,
           leaves_an_earlier_error_alone, help_names_every_key)

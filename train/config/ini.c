@@ -32,7 +32,9 @@ ct_ini_line ct_ini_parse(char *line) {
     if (!end) return (ct_ini_line){CT_INI_WRONG, NULL, NULL};
     *end = '\0';
     if (section) return (ct_ini_line){CT_INI_SECTION, strip(line + 1), NULL};
-    return (ct_ini_line){CT_INI_SETTING, strip(line), strip(end + 1)};
+    char *value = strip(end + 1);
+    if (*value == ';') *value = '\0'; /* a comment, too, without white space before it */
+    return (ct_ini_line){CT_INI_SETTING, strip(line), value};
 }
 
 bool ct_ini_comes_back(const char *value) {
