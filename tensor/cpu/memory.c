@@ -79,29 +79,24 @@ static void set_used(span *s) {
     s->used = true;
 }
 
-/* The free span `above` becomes a part of the free one below it; what lies between what was touched
- * of each counts as touched. */
+/* The free span `above` becomes a part of the free one below it, which is the newest then; what
+ * lies between what was touched of each counts as touched. */
 static void join(span *s, span *above) {
+    size_t touched = above->touched ? s->size + above->touched : s->touched;
     set_used(above);
-    pool.bytes_kept -= s->touched;
-    if (above->touched) s->touched = s->size + above->touched;
-    pool.bytes_kept += s->touched;
+    set_used(s);
     s->size += above->size;
     s->above = above->above;
     if (s->above) s->above->below = s;
     free(above);
+    set_free(s, touched);
 }
 
 /* A used span is free from now on; with its free neighbours, one. */
 static void release(span *s) {
     set_free(s, s->size);
     if (s->above && !s->above->used) join(s, s->above);
-    if (s->below && !s->below->used) {
-        span *below = s->below;
-        join(below, s);
-        TAILQ_REMOVE(&pool.by_age, below, by_age);
-        TAILQ_INSERT_HEAD(&pool.by_age, below, by_age);
-    }
+    if (s->below && !s->below->used) join(s->below, s);
 }
 
 /* Takes the first `size` bytes of a free span; all of it where the rest is of no use, or where
