@@ -114,12 +114,18 @@ static ct_tensor *rows_of(const ct_tensor *x, int64_t begin, int64_t end) {
     return x ? ct_tensor_slice(x, 0, begin, end, 1) : NULL;
 }
 
-/* The network of one part's sequences, on the whole's matrices. */
-static bool part_of(const ct_recurrent *net, int64_t begin, int64_t end, ct_recurrent *part) {
-    *part = *net;
-    part->in.h0 = rows_of(net->in.h0, begin, end);
-    part->in.c0 = rows_of(net->in.c0, begin, end);
-    return ct_sequence_part(&net->plan, begin, end, &part->plan) && ct_ok();
+/* Sequences begin to end - 1, perhaps none, as a network on the whole's matrices. */
+typedef struct {
+    int64_t begin, end;
+    ct_recurrent net;
+} network_part;
+
+static bool part_of(const ct_recurrent *net, int i, int parts, network_part *part) {
+    int64_t begin = part_begin(&net->plan, i, parts), end = part_begin(&net->plan, i + 1, parts);
+    *part = (network_part){begin, end, *net};
+    part->net.in.h0 = rows_of(net->in.h0, begin, end);
+    part->net.in.c0 = rows_of(net->in.c0, begin, end);
+    return ct_sequence_part(&net->plan, begin, end, &part->net.plan) && ct_ok();
 }
 
 /* ---- forward ---------------------------------------------------------------------------- */
@@ -157,11 +163,9 @@ typedef struct {
 
 static bool forward_part(void *context, int i) {
     const forward_work *work = context;
-    const ct_sequence *plan = &work->net->plan;
-    int64_t begin = part_begin(plan, i, work->parts), end = part_begin(plan, i + 1, work->parts);
-    ct_recurrent part;
-    return begin == end ||
-           (part_of(work->net, begin, end, &part) && run_steps(&part, work->states, work->saved));
+    network_part part;
+    return part_of(work->net, i, work->parts, &part) &&
+           run_steps(&part.net, work->states, work->saved);
 }
 
 static bool run(const ct_recurrent *net, ct_tensor *states, ct_tensor *saved) {
@@ -273,16 +277,14 @@ typedef struct {
 
 static bool backward_part(void *context, int i) {
     const backward_work *work = context;
-    const ct_sequence *plan = &work->net->plan;
-    int64_t begin = part_begin(plan, i, work->parts), end = part_begin(plan, i + 1, work->parts);
-    ct_recurrent part;
-    if (begin == end) return true;
-    if (!part_of(work->net, begin, end, &part)) return false;
+    network_part part;
+    if (!part_of(work->net, i, work->parts, &part)) return false;
     ct_recurrent_back own = *work->whole;
-    own.dh = rows_of(own.dh, begin, end);
-    own.dc = rows_of(own.dc, begin, end);
-    own.d_bias = rows_of(own.d_bias, begin / CT_GATE_ROWS, (end + CT_GATE_ROWS - 1) / CT_GATE_ROWS);
-    return ct_ok() && steps_back(&part, &own);
+    own.dh = rows_of(own.dh, part.begin, part.end);
+    own.dc = rows_of(own.dc, part.begin, part.end);
+    own.d_bias = rows_of(own.d_bias, part.begin / CT_GATE_ROWS,
+                         (part.end + CT_GATE_ROWS - 1) / CT_GATE_ROWS);
+    return ct_ok() && steps_back(&part.net, &own);
 }
 
 /* All steps back, and d_bias (4H) of all sequences. */

@@ -93,6 +93,30 @@ static inline void assert_same_recurrent(test_recurrent a, test_recurrent b) {
     }
 }
 
+typedef ct_recurrent_result test_forward(ct_recurrent_inputs inputs);
+typedef ct_recurrent_grad test_gradient(ct_recurrent_inputs inputs,
+                                        const ct_recurrent_result *result,
+                                        ct_recurrent_output_grad g, bool need_x);
+
+/* The same on 1 thread and on up to 7. What one gives. */
+static inline test_recurrent assert_same_on_threads(ct_recurrent_inputs in,
+                                                    ct_recurrent_output_grad g,
+                                                    test_forward *forward,
+                                                    test_gradient *gradient) {
+    enum { MOST_THREADS = 7 };
+    int before = ct_threads();
+    test_recurrent one = {0};
+    for (int threads = 1; threads <= MOST_THREADS; threads++) {
+        ct_set_threads(threads);
+        test_recurrent some = {.result = forward(in)};
+        some.grad = gradient(in, &some.result, g, true);
+        if (threads == 1) one = some;
+        assert_same_recurrent(one, some);
+    }
+    ct_set_threads(before);
+    return one;
+}
+
 /* Lengths of n sequences from 1 to `most`, all of them met, long and short ones mixed. */
 static inline const int64_t *test_mixed_lengths(int64_t *length, int64_t n, int64_t most) {
     for (int64_t i = 0; i < n; i++) length[i] = 1 + 5 * i % most;
