@@ -249,6 +249,15 @@ static void recurrent(computation *c, int how) {
     c->out[1] = h;
 }
 
+/* Of a layer's inputs: x, weights, biases, states. */
+static void recurrent_shapes(ct_shape shape[7], int gates, int64_t steps) {
+    shape[0] = CT_SHAPE(BATCH, steps, IN);
+    shape[1] = CT_SHAPE(gates * HIDDEN, IN);
+    shape[2] = CT_SHAPE(gates * HIDDEN, HIDDEN);
+    shape[3] = shape[4] = CT_SHAPE(gates * HIDDEN);
+    shape[5] = shape[6] = CT_SHAPE(BATCH, HIDDEN);
+}
+
 /* What is computed in f32 and lies next to halfway between two values of fewer bits may become the
  * other one: of tf32, about one in a thousand, and it tells in the steps before. */
 START_TEST(recurrent_layers) {
@@ -256,14 +265,8 @@ START_TEST(recurrent_layers) {
         CT_SCOPE {
             int gates = i / 2 % 2 ? 4 : 3;
             ct_precision precision = roundings[i / 4];
-            ct_shape state = CT_SHAPE(BATCH, HIDDEN), bias = CT_SHAPE(gates * HIDDEN);
-            const ct_shape shape[] = {CT_SHAPE(BATCH, STEPS, IN),
-                                      CT_SHAPE(gates * HIDDEN, IN),
-                                      CT_SHAPE(gates * HIDDEN, HIDDEN),
-                                      bias,
-                                      bias,
-                                      state,
-                                      state};
+            ct_shape shape[7];
+            recurrent_shapes(shape, gates, STEPS);
             check(recurrent, shape, gates + 3, i % 2, precision, 0x1p-11,
                   2 * STEPS * rounding(precision));
         }
@@ -286,14 +289,8 @@ static int conversions_of(bool is_lstm, int64_t steps, const char *log) {
     int gates = is_lstm ? 4 : 3;
     int count = 0;
     CT_SCOPE {
-        ct_shape state = CT_SHAPE(BATCH, HIDDEN), bias = CT_SHAPE(gates * HIDDEN);
-        const ct_shape shape[] = {CT_SHAPE(BATCH, steps, IN),
-                                  CT_SHAPE(gates * HIDDEN, IN),
-                                  CT_SHAPE(gates * HIDDEN, HIDDEN),
-                                  bias,
-                                  bias,
-                                  state,
-                                  state};
+        ct_shape shape[7];
+        recurrent_shapes(shape, gates, steps);
         computation c = inputs(shape, gates + 3, CT_F32);
         put_file(log, "", 0);
         recurrent(&c, 0);
