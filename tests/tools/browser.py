@@ -139,5 +139,15 @@ class Browser:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
 
+    def too_wide(self) -> list[str]:
+        """Boxes whose content is wider than they are or than the window; details are opened for it."""
+        return self.value("""(() => {
+            document.querySelectorAll("details").forEach((part) => { part.open = true; });
+            const page = document.scrollingElement;
+            return [page, ...document.querySelectorAll("main, div, table")]
+                .filter((box) => box.scrollWidth > Math.min(box.clientWidth, page.clientWidth))
+                .map((box) => `${box.tagName} ${box.className} ${box.scrollWidth} ${box.clientWidth}`);
+        })()""")
+
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))

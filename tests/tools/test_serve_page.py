@@ -140,7 +140,7 @@ class ServePage(unittest.TestCase):
 
     def test_screens(self) -> None:
         browser = self.browser
-        for width in (1200, 390):
+        for width in (1200, 390, 360):
             for dark in (False, True):
                 browser.look(width, 900, dark)
                 self.open("?q=a+red+square")
@@ -149,6 +149,7 @@ class ServePage(unittest.TestCase):
                 paper = browser.value("getComputedStyle(document.body).backgroundColor")
                 self.assertEqual(paper, "rgb(21, 24, 28)" if dark else "rgb(255, 255, 255)")
                 name = f"{'dark' if dark else 'light'}_{width}"
+                self.assertEqual(browser.too_wide(), [])
                 self.shot(f"found_{name}")
                 browser.click(".card")
                 browser.wait(f"document.querySelector('dialog[open] .heat') && {DRAWN}")

@@ -140,7 +140,11 @@ static void write_row(FILE *page, const ct_compared *c, int run, const char *spl
     fputs("<tr><th scope=\"row\">", page);
     write_label(page, c->label[run]);
     fputs("</th>", page);
-    for (int i = 0; i < PATHS; i++) ct_cell_write(page, recalls, paths[i], 1);
+    for (int i = 0; i < PATHS; i++) {
+        fputs("<td>", page);
+        ct_recall_write(page, recalls, paths[i], 1);
+        fputs("</td>", page);
+    }
     fputs("</tr>\n", page);
 }
 
@@ -263,9 +267,13 @@ static bool is_shown(const ct_compared *c, int run, const ct_setting *s) {
     return !changes_nothing(s) && differs(c->runs, c->count, s) && !is_earlier(c->runs, run, s);
 }
 
-static void write_value(FILE *page, const ct_run_record *run, const ct_setting *s) {
+/* A cell says what its column is of: `label`, or, if that is NULL, the setting. */
+static void write_value(FILE *page, const ct_run_record *run, const ct_setting *s,
+                        const char *label) {
     const char *value = ct_record_setting(run, s->section, s->key);
-    ct_htmlf(page, "<td><code>%s</code></td>", value ? value : "\u2013");
+    if (label) ct_htmlf(page, "<td data-of=\"%s\">", label);
+    else ct_htmlf(page, "<td data-of=\"[%s] %s\">", s->section, s->key);
+    ct_htmlf(page, "<code>%s</code></td>", value ? value : "\u2013");
 }
 
 /* A row a setting, a column a run. How many there are. */
@@ -279,7 +287,7 @@ static int write_rows_of_settings(FILE *page, const ct_compared *c) {
             const ct_setting *s = &c->runs[r]->settings[k];
             if (!is_shown(c, r, s)) continue;
             ct_htmlf(page, "<tr><th scope=\"row\">[%s] %s</th>", s->section, s->key);
-            for (int i = 0; i < c->count; i++) write_value(page, c->runs[i], s);
+            for (int i = 0; i < c->count; i++) write_value(page, c->runs[i], s, c->label[i]);
             fputs("</tr>\n", page);
             rows++;
         }
@@ -295,7 +303,7 @@ static int write_across(FILE *page, const ct_compared *c, const ct_run_record *r
             const ct_setting *s = &c->runs[r]->settings[k];
             if (!is_shown(c, r, s)) continue;
             columns++;
-            if (run) write_value(page, run, s);
+            if (run) write_value(page, run, s, NULL);
             else ct_htmlf(page, "<th>[%s] %s</th>", s->section, s->key);
         }
     }

@@ -77,29 +77,48 @@ void ct_facts_write(FILE *page, const ct_run_record *run) {
 
 /* ---- recalls ----------------------------------------------------------------------------- */
 
-void ct_cell_write(FILE *page, const json_t *object, const char *path, int decimals) {
+void ct_recall_write(FILE *page, const json_t *object, const char *path, int decimals) {
     double value;
-    if (ct_record_number(object, path, &value)) fprintf(page, "<td>%.*f</td>", decimals, value);
-    else fputs("<td>\u2013</td>", page);
+    if (ct_record_number(object, path, &value)) fprintf(page, "%.*f", decimals, value);
+    else fputs("\u2013", page);
+}
+
+/* `interval` NULL: none. */
+static void write_cell(FILE *page, const char *heading, const json_t *split, const char *path,
+                       int decimals, const ct_interval *interval) {
+    ct_htmlf(page, "<td data-of=\"%s\">", heading);
+    ct_recall_write(page, split, path, decimals);
+    if (interval) fprintf(page, " <small>%.1f\u2013%.1f</small>", interval->low, interval->high);
+    fputs("</td>", page);
 }
 
 static void write_size(FILE *page, const json_t *split, const char *what) {
     const json_t *size = json_object_get(split, what);
-    fputs("<td>", page);
+    ct_htmlf(page, "<td data-of=\"%s\">", what);
     if (json_is_integer(size)) ct_html_whole(page, json_integer_value(size));
     else fputs("\u2013", page);
     fputs("</td>", page);
 }
 
-static void write_split(FILE *page, const char *name, const json_t *split) {
-    static const char *const paths[] = {"i2t/r1", "i2t/r5", "i2t/r10", "i2t/medr", "i2t/meanr",
-                                        "t2i/r1", "t2i/r5", "t2i/r10", "t2i/medr", "t2i/meanr"};
+static const char *const headings[] = {"R@1", "R@5", "R@10", "median", "mean"};
+enum { HEADINGS = sizeof headings / sizeof *headings };
+
+/* `intervals` NULL: none. Of ranks there are none. */
+static void write_split(FILE *page, const char *name, const json_t *split,
+                        const ct_interval *intervals) {
+    static const char *const paths[2][HEADINGS] = {
+        {"i2t/r1", "i2t/r5", "i2t/r10", "i2t/medr", "i2t/meanr"},
+        {"t2i/r1", "t2i/r5", "t2i/r10", "t2i/medr", "t2i/meanr"}};
     ct_htmlf(page, "<tr><th scope=\"row\">%s</th>", name);
     write_size(page, split, "images");
     write_size(page, split, "captions");
-    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
-        ct_cell_write(page, split, paths[i], i % 5 == 3 ? 0 : 1);
-    ct_cell_write(page, split, "rsum", 1);
+    for (int way = 0; way < 2; way++) {
+        for (int i = 0; i < HEADINGS; i++) {
+            write_cell(page, headings[i], split, paths[way][i], i == 3 ? 0 : 1,
+                       intervals && i < 3 ? &intervals[3 * way + i] : NULL);
+        }
+    }
+    write_cell(page, "sum", split, "rsum", 1, intervals ? &intervals[CT_RECALLS - 1] : NULL);
     fputs("</tr>\n", page);
 }
 
@@ -117,16 +136,6 @@ static bool are_of(const ct_interval *intervals, const json_t *split) {
     return true;
 }
 
-static void write_intervals(FILE *page, const ct_interval *intervals) {
-    fputs("<tr class=\"interval\"><th scope=\"row\">95% interval</th><td></td><td></td>", page);
-    for (int i = 0; i < CT_RECALLS; i++) {
-        fprintf(page, "<td><small>%.1f\u2013%.1f</small></td>", intervals[i].low,
-                intervals[i].high);
-        if (i % 3 == 2) fputs("<td></td><td></td>", page); /* of ranks there are none */
-    }
-    fputs("</tr>\n", page);
-}
-
 void ct_recalls_write(FILE *page, const ct_run_record *run, const char *split,
                       const ct_interval intervals[CT_RECALLS]) {
     bool shown = false;
@@ -135,34 +144,32 @@ void ct_recalls_write(FILE *page, const ct_run_record *run, const char *split,
         fputs("<p class=\"note\">The run has not validated yet.</p>\n", page);
         return;
     }
-    fputs("<div class=\"wide\"><table class=\"numbers\"><thead><tr><th rowspan=\"2\">split</th>"
+    fputs("<div class=\"wide\"><table class=\"numbers splits\"><thead><tr>"
+          "<th rowspan=\"2\">split</th>"
           "<th rowspan=\"2\">images</th><th rowspan=\"2\">captions</th>"
           "<th colspan=\"5\" class=\"group\">image to text</th>"
           "<th colspan=\"5\" class=\"group\">text to image</th><th rowspan=\"2\">sum</th></tr><tr>",
           page);
-    for (int way = 0; way < 2; way++)
-        fputs("<th>R@1</th><th>R@5</th><th>R@10</th><th>median</th><th>mean</th>", page);
+    for (int i = 0; i < 2 * HEADINGS; i++) fprintf(page, "<th>%s</th>", headings[i % HEADINGS]);
     fputs("</tr></thead><tbody>\n", page);
     const char *key;
     json_t *value;
     json_object_foreach(run->results, key, value) {
         if (!json_object_get(value, "rsum")) continue;
-        write_split(page, key, value);
-        if (!intervals || strcmp(key, split) != 0 || !are_of(intervals, value)) continue;
-        write_intervals(page, intervals);
-        shown = true;
+        bool resampled_too = intervals && !strcmp(key, split) && are_of(intervals, value);
+        write_split(page, key, value, resampled_too ? intervals : NULL);
+        shown |= resampled_too;
     }
-    if (!run->results) write_split(page, "dev", json_object_get(best, "dev"));
+    if (!run->results) write_split(page, "dev", json_object_get(best, "dev"), NULL);
     fputs("</tbody></table></div>\n<p class=\"note\">R@k: per cent of the queries with a right "
           "answer "
           "among the first k. Median and mean are of the rank of the first right answer, the best "
           "being 1.",
           page);
     if (shown) {
-        fputs(
-            " The interval is of percentiles of 10,000 bootstrap samples of the images, each with "
-            "its captions.",
-            page);
+        fputs(" Below a recall is its 95% interval: percentiles of 10,000 bootstrap samples of the "
+              "images, each with its captions.",
+              page);
     }
     if (!run->results) fputs(" The run has not come to its end: its best validation so far.", page);
     fputs("</p>\n", page);

@@ -9,7 +9,7 @@
 /* The few numbers that one asks for first. */
 void ct_facts_write(FILE *page, const ct_run_record *run);
 /* Recalls of each split with what was ranked; of a run without results those of its best
- * validation. Below those of `split` its intervals, if they are of the same recalls; NULL: none. */
+ * validation. Below each of `split` its interval, if they are of the same recalls; NULL: none. */
 void ct_recalls_write(FILE *page, const ct_run_record *run, const char *split,
                       const ct_interval intervals[CT_RECALLS]);
 /* The configuration, a list a section; what is not the default stands out. */
@@ -17,7 +17,7 @@ void ct_settings_write(FILE *page, const ct_run_record *run);
 /* Versions, machine, time and memory. */
 void ct_machine_write(FILE *page, const ct_run_record *run);
 
-/* A recall, in percent, as tables have it: "-" if the object has none. */
-void ct_cell_write(FILE *page, const json_t *object, const char *path, int decimals);
+/* A recall, in percent, or a rank: "-" if the object has none. */
+void ct_recall_write(FILE *page, const json_t *object, const char *path, int decimals);
 
 #endif
