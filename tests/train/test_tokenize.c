@@ -97,14 +97,16 @@ END_TEST
 
 START_TEST(gives_no_token_for_no_word) {
     static const char *const texts[] = {"", " ", "\t \xe3\x80\x80\xc2\xa0"};
+    ct_tokenizer *tokenizer = ct_tokenizer_create(CT_TOKENS_PLAIN);
     for (size_t i = 0; i < 3; i++) {
         int count = -1;
-        char **tokens = ct_tokenize(texts[i], &count);
+        char **tokens = ct_tokenizer_split(tokenizer, texts[i], &count);
         assert_no_error();
         ck_assert_int_eq(count, 0);
         ck_assert_ptr_null(tokens[0]);
         ct_tokens_free(tokens);
     }
+    ct_tokenizer_destroy(tokenizer);
 }
 END_TEST
 
@@ -115,12 +117,14 @@ START_TEST(takes_long_text) {
     memset(text, '"', LENGTH);
     text[LENGTH] = 0;
     int count;
-    char **tokens = ct_tokenize(text, &count);
+    ct_tokenizer *plain = ct_tokenizer_create(CT_TOKENS_PLAIN);
+    char **tokens = ct_tokenizer_split(plain, text, &count);
     assert_no_error();
     ck_assert_int_eq(count, LENGTH);
     ck_assert_str_eq(tokens[0], "``");
     ck_assert_str_eq(tokens[LENGTH - 1], "''");
     ct_tokens_free(tokens);
+    ct_tokenizer_destroy(plain);
     memset(text, 0xff, LENGTH);
     ct_tokenizer *released = ct_tokenizer_create(CT_TOKENS_RELEASED);
     tokens = ct_tokenizer_split(released, text, &count);
@@ -166,12 +170,14 @@ START_TEST(refuses_invalid_utf8) {
                                         "\xf8\x88\x80\x80\x80"};
     static const char *const messages[] = {"invalid UTF-8 at byte 4", "at byte 1", "at byte 3",
                                            "at byte 1"};
+    ct_tokenizer *tokenizer = ct_tokenizer_create(CT_TOKENS_PLAIN);
     for (size_t i = 0; i < 4; i++) {
         int count = -1;
-        ck_assert_ptr_null(ct_tokenize(texts[i], &count));
+        ck_assert_ptr_null(ct_tokenizer_split(tokenizer, texts[i], &count));
         ck_assert_int_eq(count, 0);
         assert_error(messages[i]);
     }
+    ct_tokenizer_destroy(tokenizer);
     int count;
     ck_assert_ptr_null(ct_tokenizer_split(NULL, "a", &count));
     assert_error("no tokenizer");

@@ -19,7 +19,8 @@
  * word vectors for: the same after every b' has been removed and every - made a space. */
 typedef enum { CT_TOKENS_PLAIN, CT_TOKENS_RELEASED, CT_TOKENS_RELEASED_VECTORS } ct_token_form;
 
-/* Holds compiled patterns and buffers: create one for many captions; for one thread at a time. */
+/* Holds patterns, compiled (half a millisecond), and buffers: create one for many captions; for
+ * one thread at a time. */
 typedef struct ct_tokenizer ct_tokenizer;
 ct_tokenizer *ct_tokenizer_create(ct_token_form form);
 void ct_tokenizer_destroy(ct_tokenizer *tokenizer);
@@ -27,9 +28,6 @@ void ct_tokenizer_destroy(ct_tokenizer *tokenizer);
  * and an error for invalid UTF-8 (in PLAIN form). */
 char **ct_tokenizer_split(ct_tokenizer *tokenizer, const char *text, int *count);
 void ct_tokens_free(char **tokens);
-
-/* ct_tokenizer_split by a PLAIN tokenizer made for this one text (about a millisecond). */
-char **ct_tokenize(const char *text, int *count);
 
 /* ---- vocabulary: train/data/vocabulary.c ------------------------------------------------- */
 

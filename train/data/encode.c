@@ -12,6 +12,7 @@ struct ct_encoder {
     const ct_vocabulary *vocabulary;
     ct_encoding encoding;
     ct_tokenizer *ids, *vectors; /* vectors: NULL where its tokens are those of the ids */
+    ct_tokenizer *plain;         /* NULL: as the ids */
 };
 
 /* Whether the words whose vectors are read are not simply the ids. */
@@ -29,9 +30,10 @@ ct_encoder *ct_encoder_create(const ct_vocabulary *vocabulary, ct_encoding encod
     /* the longest caption is padded with nothing: so many words beside <start> and <end> */
     int64_t most = encoding.pad_words - 2, *max_words = &encoder->encoding.max_words;
     if (encoding.pad_words && (!*max_words || *max_words > most)) *max_words = most;
-    encoder->ids =
-        ct_tokenizer_create(encoding.released_tokens ? CT_TOKENS_RELEASED : CT_TOKENS_PLAIN);
-    if (encoding.released_tokens && encoding.known) {
+    bool released = encoding.released_tokens;
+    encoder->ids = ct_tokenizer_create(released ? CT_TOKENS_RELEASED : CT_TOKENS_PLAIN);
+    if (released) encoder->plain = ct_tokenizer_create(CT_TOKENS_PLAIN);
+    if (released && encoding.known) {
         encoder->vectors = ct_tokenizer_create(CT_TOKENS_RELEASED_VECTORS);
     }
     if (ct_ok()) return encoder;
@@ -43,6 +45,7 @@ void ct_encoder_destroy(ct_encoder *encoder) {
     if (!encoder) return;
     ct_tokenizer_destroy(encoder->ids);
     ct_tokenizer_destroy(encoder->vectors);
+    ct_tokenizer_destroy(encoder->plain);
     free(encoder);
 }
 
@@ -95,7 +98,8 @@ char **ct_encoder_unknown(const ct_encoder *encoder, const char *sentence, int *
                           int *words) {
     int64_t most = encoder->encoding.max_words;
     *unknown = *words = 0;
-    char **tokens = ct_tokenize(sentence, words);
+    ct_tokenizer *plain = encoder->plain ? encoder->plain : encoder->ids;
+    char **tokens = ct_tokenizer_split(plain, sentence, words);
     if (!tokens) return NULL;
     if (most > 0 && *words > most) *words = (int)most;
     for (int i = 0; i < *words; i++) {

@@ -391,11 +391,4 @@ char **ct_tokenizer_split(ct_tokenizer *t, const char *text, int *count) {
     return apply_rules(t) ? split_words(&t->text, count) : NULL;
 }
 
-char **ct_tokenize(const char *text, int *count) {
-    ct_tokenizer *t = ct_tokenizer_create(CT_TOKENS_PLAIN);
-    char **tokens = ct_tokenizer_split(t, text, count);
-    ct_tokenizer_destroy(t);
-    return tokens;
-}
-
 void ct_tokens_free(char **tokens) { free(tokens); }
