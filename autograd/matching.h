@@ -15,10 +15,14 @@ ct_tensor *ct_hinge(ct_tensor *similarity, ct_hinge_options options);
 /* a (N,D), b (M,D) -> (N,M), of one float dtype; differentiable in both. */
 ct_tensor *ct_order_similarity(ct_tensor *a, ct_tensor *b);
 
-/* Relations between the regions of images (VSRN, Li et al. 2019, eq. 2-3): x (B,N,3C) has g, theta
- * and phi of each region side by side; y = theta phi^T g / N, (B,N,C), differentiable. f32 or f64;
- * the caller's scope owns it. */
-ct_tensor *ct_region_relations(ct_tensor *x);
+/* Relations between the regions of images (VSRN, Li et al. 2019, eq. 2-3): y = R g, (B,N,C), where
+ * R = theta phi^T / N. phi NULL: x (B,N,3C) has g, theta and phi of each region side by side. Else
+ * x (B,N,2C+CT_RELATIONS_SHIFT) has g, theta and, in the column behind them, a number s for each
+ * region, and R = (theta phi^T + s 1^T) / N; columns behind that one are not read, and are there so
+ * that rows stay aligned. Differentiable in both; f32 or f64 and one dtype; the caller's scope owns
+ * the result. */
+enum { CT_RELATIONS_SHIFT = 16 };
+ct_tensor *ct_region_relations(ct_tensor *x, ct_tensor *phi);
 
 /* What the policy's actions are; all NULL on error. */
 typedef struct {

@@ -44,9 +44,12 @@ ct_tensor *ct_ranking_loss(ct_tensor *images, ct_tensor *captions,
 
 /* Region-relation graph convolution (VSRN's Rs_GCN): v (B,N,D) -> (B,N,D). Parameters under the
  * published names g, theta, phi, W.0, W.1 (W.1: batch norm, gain and bias start at 0). inner: width
- * of g, theta, phi. */
+ * of g, theta, phi. Where that is less arithmetic (B N > D, if inner is D), W and g are multiplied
+ * into one layer first, and so are theta and phi: the same but for rounding. */
 ct_module *ct_region_gcn_create(int64_t width, int64_t inner);
 ct_tensor *ct_region_gcn(ct_module *gcn, ct_tensor *v);
+/* Multiplications by weights in a forward pass over so many regions, B N. */
+double ct_region_gcn_work(double rows, double width, double inner);
 
 CT_END_DECLS
 

@@ -145,7 +145,8 @@ static ct_tensor *gcn_forward(const ct_graph_node *node, ct_graph_state *state, 
 
 static double gcn_flops(const ct_graph_node *node, double rows, double steps) {
     double width = (double)node->in, inner = (double)ct_number_or(node, GCN_INNER, node->in);
-    return 2 * rows * (4 * steps * width * inner + 2 * steps * steps * inner);
+    return 2 * ct_region_gcn_work(rows * steps, width, inner) +
+           2 * rows * 2 * steps * steps * inner;
 }
 
 const ct_graph_kind ct_kind_gcn = {.name = "gcn",

@@ -8,6 +8,8 @@ START_TEST(region_gcn) {
     ct_module *gcn = ct_region_gcn_create(4, 3);
     ct_module_train(gcn, false);
     check_forward("region_gcn, evaluation, inner", gcn, CT_SHAPE(2, 3, 4));
+    check_forward("region_gcn, in fewer products", ct_region_gcn_create(12, 12),
+                  CT_SHAPE(3, 30, 12));
 }
 END_TEST
 
