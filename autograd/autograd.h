@@ -213,6 +213,9 @@ ct_tensor *ct_index_select(ct_tensor *x, int axis, ct_tensor *index);
 ct_tensor *ct_gather(ct_tensor *x, int axis, ct_tensor *index);
 /* base plus x added at index along axis (torch.scatter_add) */
 ct_tensor *ct_scatter_add(ct_tensor *base, int axis, ct_tensor *index, ct_tensor *x);
+/* Rows x (R,..) added up by the segment, 0 to count-1, that segment (R) i64 says of each, in their
+ * order: (count,..), zero where a segment has none. */
+ct_tensor *ct_segment_sum(ct_tensor *x, ct_tensor *segment, int64_t count);
 /* rows of weight (V,E) for index of any shape -> (index shape.., E). padding >= 0: that row gets
  * no gradient; -1: none. */
 ct_tensor *ct_embedding_with(ct_tensor *weight, ct_tensor *index, int64_t padding);

@@ -284,9 +284,6 @@ ct_conv1d_options ct_conv1d_defaults(void);
 ct_module *ct_conv1d_create(int64_t in, int64_t out, int64_t kernel,
                             const ct_conv1d_options *options);
 ct_tensor *ct_conv1d(ct_module *conv, ct_tensor *x);
-/* Packed sequences (tensor/fused/fused.h): x (R,in), lengths (B) -> (R,out). The module keeps a
- * sequence's length: stride 1, and causal or with padding = dilation*(kernel-1)/2. */
-ct_tensor *ct_conv1d_packed(ct_module *conv, ct_tensor *x, ct_tensor *lengths);
 
 /* Pictures (B,in,H,W) -> (B,out,H',W'), as PyTorch's Conv2d with a square kernel; weight
  * (out,in/groups,kernel,kernel), bias (out). */

@@ -2,6 +2,7 @@
 /* Indexing: rows by number, gather, scatter, embedding. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
+#include "tensor/core/shape.h"
 
 static int option_axis(const ct_node *node) { return *(const int *)ct_node_options(node); }
 
@@ -111,6 +112,56 @@ ct_tensor *ct_scatter_add(ct_tensor *base, int axis, ct_tensor *index, ct_tensor
     return y;
 }
 
+/* ---- by segments ------------------------------------------------------------------------ */
+
+static bool segment_sum_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
+    gx[0] = ct_tensor_index_select(g[0], 0, ct_saved(node, 0));
+    return gx[0] != NULL;
+}
+
+static int call_segment_sum(ct_tensor *const *x, const void *options, ct_tensor **y) {
+    return ct_sample_result(y, ct_segment_sum(x[0], x[1], *(const int64_t *)options));
+}
+
+static void segment_sum_samples(ct_sampler *sampler) {
+    const int64_t three = 3, one = 1, none = 0;
+    ct_sample_2(sampler, "rows", call_segment_sum, &three, ct_sample_real(CT_SHAPE(6, 4)),
+                ct_sample_index(CT_SHAPE(6), 3));
+    ct_sample_2(sampler, "numbers", call_segment_sum, &three, ct_sample_real(CT_SHAPE(4)),
+                ct_sample_index(CT_SHAPE(4), 2));
+    ct_sample_2(sampler, "one element", call_segment_sum, &one, ct_sample_real(CT_SHAPE(1, 1)),
+                ct_sample_index(CT_SHAPE(1), 1));
+    ct_sample_2(sampler, "no rows", call_segment_sum, &three, ct_sample_real(CT_SHAPE(0, 2)),
+                ct_sample_index(CT_SHAPE(0), 3));
+    ct_sample_2(sampler, "no segments", call_segment_sum, &none, ct_sample_real(CT_SHAPE(0, 2)),
+                ct_sample_index(CT_SHAPE(0), 1));
+}
+
+static const ct_op segment_sum_op = {"segment_sum", segment_sum_backward, segment_sum_samples};
+
+/* The shape of what rows x give; with no dimensions, and an error, if they give nothing. */
+static ct_shape segments_shape(const char *op, const ct_tensor *x, int64_t count) {
+    if (!ct_given_float(op, x)) return CT_SCALAR_SHAPE;
+    ct_shape shape = x->shape;
+    if (shape.ndim < 1 || count < 0) {
+        ct_fail("%s: x is %s, %lld segments: expected (R,..) and 0 or more", op, ct_tensor_text(x),
+                (long long)count);
+        return CT_SCALAR_SHAPE;
+    }
+    shape.dim[0] = count;
+    return ct_check_sizes(op, shape, x->dtype) ? shape : CT_SCALAR_SHAPE;
+}
+
+ct_tensor *ct_segment_sum(ct_tensor *x, ct_tensor *segment, int64_t count) {
+    ct_shape shape = segments_shape("segment_sum", x, count);
+    if (shape.ndim == 0) return NULL;
+    ct_tensor *y = ct_zeros(x->dtype, x->device, shape);
+    if (!y || !ct_tensor_index_add_to(y, 0, segment, x)) return NULL;
+    ct_node *node = ct_record(&segment_sum_op, 1, &x, 1, &y);
+    ct_save(node, segment);
+    return y;
+}
+
 /* ---- embedding -------------------------------------------------------------------------- */
 
 static bool embedding_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) {
@@ -170,7 +221,7 @@ ct_tensor *ct_embedding_with(ct_tensor *weight, ct_tensor *index, int64_t paddin
 }
 
 const ct_op *ct_index_op(int i) {
-    static const ct_op *const ops[] = {&index_select_op, &gather_op, &scatter_add_op, &embedding_op,
-                                       NULL};
+    static const ct_op *const ops[] = {&index_select_op, &gather_op,    &scatter_add_op,
+                                       &segment_sum_op,  &embedding_op, NULL};
     return ops[i];
 }

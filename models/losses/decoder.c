@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "models/losses/loss.h"
+#include "nn/packed.h"
 
 /* ---- building ------------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Module kinds of transformers: attention, a layer of an encoder, positions. */
 #include "models/modules/modules.h"
+#include "nn/packed.h"
 
 /* *mask (B,1,1,T): 1 where a word may not be attended; NULL where every step is real. */
 static bool padding_mask(const ct_graph_state *state, const ct_tensor *x, ct_tensor **mask) {
@@ -42,11 +43,18 @@ static bool attention_create(ct_graph_node *node, const ct_graph_context *contex
     return ct_graph_own(node, ct_attention_create(node->in, &options));
 }
 
-static ct_tensor *attention_forward(const ct_graph_node *node, ct_graph_state *state,
-                                    ct_tensor *x) {
+static ct_tensor *attended(const ct_graph_node *node, const ct_graph_state *state, ct_tensor *x) {
+    if (ct_is_packed(node, state))
+        return ct_attention_packed(node->module, x, state->lengths, state->packing.steps,
+                                   state->rng);
     ct_tensor *mask = NULL;
     if (!padding_mask(state, x, &mask)) return NULL;
-    ct_tensor *y = ct_attention_from(node->module, x, x, x, mask, state->rng);
+    return ct_attention_from(node->module, x, x, x, mask, state->rng);
+}
+
+static ct_tensor *attention_forward(const ct_graph_node *node, ct_graph_state *state,
+                                    ct_tensor *x) {
+    ct_tensor *y = attended(node, state, x);
     return ct_flag(node, ATTENTION_RESIDUAL) ? ct_add(x, y) : y;
 }
 
@@ -56,7 +64,7 @@ static double attention_flops(const ct_graph_node *node, double rows, double ste
 }
 
 const ct_graph_kind ct_kind_attention = {.name = "attention",
-                                         .place = CT_NEEDS_SEQUENCE,
+                                         .place = CT_NEEDS_SEQUENCE | CT_TAKES_PACKED,
                                          .options = attention_options,
                                          .create = attention_create,
                                          .forward = attention_forward,
@@ -104,6 +112,9 @@ static bool transformer_create(ct_graph_node *node, const ct_graph_context *cont
 
 static ct_tensor *transformer_forward(const ct_graph_node *node, ct_graph_state *state,
                                       ct_tensor *x) {
+    if (ct_is_packed(node, state))
+        return ct_transformer_layer_packed(node->module, x, state->lengths, state->packing.steps,
+                                           state->rng);
     ct_tensor *mask = NULL;
     if (!padding_mask(state, x, &mask)) return NULL;
     return ct_transformer_layer_from(node->module, x, mask, state->rng);
@@ -115,7 +126,7 @@ static double transformer_flops(const ct_graph_node *node, double rows, double s
 }
 
 const ct_graph_kind ct_kind_transformer = {.name = "transformer",
-                                           .place = CT_NEEDS_SEQUENCE,
+                                           .place = CT_NEEDS_SEQUENCE | CT_TAKES_PACKED,
                                            .options = transformer_options,
                                            .create = transformer_create,
                                            .forward = transformer_forward,
@@ -137,15 +148,23 @@ static bool positions_create(ct_graph_node *node, const ct_graph_context *contex
     return ct_graph_own(node, ct_position_embedding_create(steps, node->in));
 }
 
+static ct_tensor *packed_positions(const ct_graph_node *node, const ct_graph_state *state,
+                                   ct_tensor *x) {
+    if (node->module) return ct_position_embedding_packed(node->module, x, state->lengths);
+    ct_tensor *sines = ct_sinusoidal_positions(x->dtype, x->device, state->packing.steps, node->in);
+    ct_tensor *step = ct_packed_steps(state->lengths, x->device);
+    return sines && step ? ct_add(x, ct_tensor_index_select(sines, 0, step)) : NULL;
+}
+
 static ct_tensor *positions_forward(const ct_graph_node *node, ct_graph_state *state,
                                     ct_tensor *x) {
-    (void)state;
+    if (ct_is_packed(node, state)) return packed_positions(node, state, x);
     if (node->module) return ct_position_embedding(node->module, x);
     return ct_add(x, ct_sinusoidal_positions(x->dtype, x->device, ct_dim(x, 1), node->in));
 }
 
 const ct_graph_kind ct_kind_positions = {.name = "positions",
-                                         .place = CT_NEEDS_SEQUENCE,
+                                         .place = CT_NEEDS_SEQUENCE | CT_TAKES_PACKED,
                                          .options = positions_options,
                                          .create = positions_create,
                                          .forward = positions_forward,

@@ -8,8 +8,15 @@ static double row_flops(const ct_graph_node *node, double rows, double steps) {
 
 /* ---- mean, max: over the real steps --------------------------------------------------------- */
 
+static ct_tensor *packed_mean(const ct_graph_state *state, ct_tensor *x) {
+    ct_tensor *sequence = ct_packed_sequences(state->lengths, x->device);
+    ct_tensor *length = ct_tensor_to_device(state->lengths, x->device);
+    ct_tensor *count = length ? ct_tensor_unsqueeze(ct_tensor_cast(length, x->dtype), 1) : NULL;
+    return ct_div(ct_segment_sum(x, sequence, state->packing.batch), count);
+}
+
 static ct_tensor *mean_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
-    (void)node;
+    if (ct_is_packed(node, state)) return packed_mean(state, x);
     ct_tensor *mask = ct_step_mask(state, x);
     if (!mask) return ct_mean(x, 1);
     ct_tensor *count = ct_tensor_reduce(CT_SUM, mask, 1u << 1, false); /* (B,1) */
@@ -17,7 +24,7 @@ static ct_tensor *mean_forward(const ct_graph_node *node, ct_graph_state *state,
 }
 
 const ct_graph_kind ct_kind_mean = {.name = "mean",
-                                    .place = CT_NEEDS_SEQUENCE | CT_POOLS,
+                                    .place = CT_NEEDS_SEQUENCE | CT_POOLS | CT_TAKES_PACKED,
                                     .options = ct_no_options,
                                     .create = ct_same_width,
                                     .forward = mean_forward,

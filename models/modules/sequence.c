@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "models/modules/modules.h"
+#include "nn/packed.h"
 
 /* ---- which steps are real ------------------------------------------------------------------- */
 

@@ -4,6 +4,7 @@
 
 #include "nn/core/module.h"
 #include "nn/observe.h"
+#include "nn/packed.h"
 
 static ct_tensor *self_attention(ct_module *attention, ct_tensor *x) {
     return ct_attention(attention, x, x, x, NULL);
@@ -39,14 +40,45 @@ ct_module *ct_attention_create(int64_t width, const ct_attention_options *option
     return ct_module_if(attention, ok);
 }
 
-/* Third `part` (query, key, value) of the input projection: (B,T,E) -> (B,heads,T,E/heads). */
-static ct_tensor *project(const ct_attention_parameters *p, int heads, int part, ct_tensor *x) {
-    int64_t width = x->shape.dim[2];
-    ct_tensor *weight = ct_slice(p->in_weight, 0, part * width, (part + 1) * width, 1);
-    ct_tensor *bias = ct_slice(p->in_bias, 0, part * width, (part + 1) * width, 1);
-    ct_tensor *y = ct_linear_with(x, weight, bias);
-    ct_shape split = CT_SHAPE(x->shape.dim[0], x->shape.dim[1], heads, width / heads);
+/* Sequences as they come: (B,T,E), or packed. */
+typedef struct {
+    ct_tensor *x;
+    int64_t batch, steps;
+    ct_tensor *positions; /* of packed rows among the batch*steps, or NULL: not packed */
+} sequences;
+
+static sequences padded(ct_tensor *x) {
+    return (sequences){.x = x, .batch = x->shape.dim[0], .steps = x->shape.dim[1]};
+}
+
+/* What runs in attention: its parameters, options and where it draws from. */
+typedef struct {
+    const ct_module *attention; /* whose weights are observed, or NULL */
+    ct_attention_parameters parameters;
+    ct_attention_options options;
+    ct_rng *rng;
+    int64_t width;
+} running;
+
+/* Third `part` (query, key, value) of the input projection: (B,heads,T,E/heads), 0 where packed
+ * sequences have no step. */
+static ct_tensor *project(const running *r, int part, const sequences *s) {
+    int64_t width = r->width, heads = r->options.heads;
+    ct_tensor *weight = ct_slice(r->parameters.in_weight, 0, part * width, (part + 1) * width, 1);
+    ct_tensor *bias = ct_slice(r->parameters.in_bias, 0, part * width, (part + 1) * width, 1);
+    ct_tensor *y = ct_linear_with(s->x, weight, bias);
+    if (s->positions) y = ct_segment_sum(y, s->positions, s->batch * s->steps);
+    ct_shape split = CT_SHAPE(s->batch, s->steps, heads, width / heads);
     return ct_transpose(ct_reshape(y, split), 1, 2);
+}
+
+/* The heads side by side, (B,heads,T,E/heads), through the output's projection. */
+static ct_tensor *joined(const running *r, const sequences *s, ct_tensor *heads) {
+    ct_shape shape = s->positions ? CT_SHAPE(s->batch * s->steps, r->width)
+                                  : CT_SHAPE(s->batch, s->steps, r->width);
+    ct_tensor *y = ct_reshape(ct_transpose(heads, 1, 2), shape);
+    if (s->positions) y = ct_index_select(y, 0, s->positions);
+    return ct_linear_with(y, r->parameters.out_weight, r->parameters.out_bias);
 }
 
 /* u8 (queries,keys), 1 where the key is later than the query; joined with `mask` if given. */
@@ -58,27 +90,21 @@ static ct_tensor *causal_mask(const ct_tensor *scores, ct_tensor *mask) {
     return mask ? ct_tensor_where(mask, mask, later) : later;
 }
 
-/* `attention` is whose weights are observed, or NULL. */
-static ct_tensor *attend(const ct_module *attention, ct_tensor *const x[3], ct_tensor *mask,
-                         const ct_attention_parameters *p, const ct_attention_options *o,
-                         ct_rng *rng) {
-    ct_tensor *query = project(p, o->heads, 0, x[0]);
-    ct_tensor *key = project(p, o->heads, 1, x[1]);
-    ct_tensor *value = project(p, o->heads, 2, x[2]);
-    int64_t width = x[0]->shape.dim[2];
-    double scale = 1 / sqrt((double)(width / o->heads));
+static ct_tensor *attend(const running *r, const sequences from[3], ct_tensor *mask) {
+    ct_tensor *query = project(r, 0, &from[0]);
+    ct_tensor *key = project(r, 1, &from[1]);
+    ct_tensor *value = project(r, 2, &from[2]);
+    double scale = 1 / sqrt((double)(r->width / r->options.heads));
     ct_tensor *scores = ct_matmul(ct_scale(query, scale), ct_transpose(key, 2, 3));
     if (!scores) return NULL;
-    if (o->causal) mask = causal_mask(scores, mask);
+    if (r->options.causal) mask = causal_mask(scores, mask);
     /* Finite, so that a row without any key stays without NaN; its weights are cleared after. */
     if (mask) scores = ct_masked_fill(scores, mask, -1e30);
     ct_tensor *weights = ct_softmax(scores, -1);
     if (mask) weights = ct_masked_fill(weights, mask, 0);
-    ct_observed(attention, "weights", weights);
-    weights = ct_dropout_with(weights, o->dropout, rng, "dropout");
-    ct_tensor *heads = ct_transpose(ct_matmul(weights, value), 1, 2);
-    ct_shape joined = CT_SHAPE(x[0]->shape.dim[0], x[0]->shape.dim[1], width);
-    return ct_linear_with(ct_reshape(heads, joined), p->out_weight, p->out_bias);
+    ct_observed(r->attention, "weights", weights);
+    weights = ct_dropout_with(weights, r->options.dropout, r->rng, "dropout");
+    return joined(r, &from[0], ct_matmul(weights, value));
 }
 
 static bool check_inputs(ct_tensor *const x[3], ct_tensor *mask, int64_t width) {
@@ -105,44 +131,55 @@ static bool check_parameter(const char *name, const ct_tensor *x, ct_shape expec
                         ct_shape_text(expected));
 }
 
-static ct_tensor *checked(const ct_module *attention, ct_tensor *const x[3], ct_tensor *mask,
-                          ct_attention_parameters parameters, ct_attention_options options,
-                          ct_rng *rng) {
-    if (!ct_nn_input("attention", "out_weight", parameters.out_weight, 2)) return NULL;
-    int64_t width = parameters.out_weight->shape.dim[0];
-    if (!check_options(width, &options) || !check_inputs(x, mask, width) ||
-        !check_parameter("in_weight", parameters.in_weight, CT_SHAPE(3 * width, width)) ||
-        !check_parameter("in_bias", parameters.in_bias, CT_SHAPE(3 * width)) ||
-        !check_parameter("out_weight", parameters.out_weight, CT_SHAPE(width, width)) ||
-        !check_parameter("out_bias", parameters.out_bias, CT_SHAPE(width))) {
-        return NULL;
+/* Sets the width, which out_weight says. */
+static bool check_running(running *r) {
+    const ct_attention_parameters *p = &r->parameters;
+    if (!ct_nn_input("attention", "out_weight", p->out_weight, 2)) return false;
+    int64_t width = r->width = p->out_weight->shape.dim[0];
+    return check_options(width, &r->options) &&
+           check_parameter("in_weight", p->in_weight, CT_SHAPE(3 * width, width)) &&
+           check_parameter("in_bias", p->in_bias, CT_SHAPE(3 * width)) &&
+           check_parameter("out_weight", p->out_weight, CT_SHAPE(width, width)) &&
+           check_parameter("out_bias", p->out_bias, CT_SHAPE(width));
+}
+
+static ct_tensor *checked(running *r, ct_tensor *const x[3], ct_tensor *mask) {
+    if (!check_running(r) || !check_inputs(x, mask, r->width)) return NULL;
+    CT_SCOPE {
+        const sequences from[] = {padded(x[0]), padded(x[1]), padded(x[2])};
+        return ct_escape(attend(r, from, mask));
     }
-    CT_SCOPE { return ct_escape(attend(attention, x, mask, &parameters, &options, rng)); }
     return NULL;
 }
 
 ct_tensor *ct_attention_with(ct_tensor *query, ct_tensor *key, ct_tensor *value, ct_tensor *mask,
                              ct_attention_parameters parameters, ct_attention_options options) {
-    return checked(NULL, (ct_tensor *const[]){query, key, value}, mask, parameters, options,
-                   ct_default_rng());
+    running r = {.parameters = parameters, .options = options, .rng = ct_default_rng()};
+    return checked(&r, (ct_tensor *const[]){query, key, value}, mask);
+}
+
+/* As the module has it, which is one of attention. In the scope. */
+static running of_module(ct_module *attention, ct_rng *rng) {
+    ct_module *out = ct_module_child(attention, "out_proj");
+    running r = {.attention = attention,
+                 .options = *(const ct_attention_options *)ct_module_self(attention),
+                 .rng = rng ? rng : ct_default_rng()};
+    if (!ct_module_training(attention)) r.options.dropout = 0;
+    r.parameters = (ct_attention_parameters){
+        .in_weight = ct_module_own(attention, "in_proj_weight"),
+        .in_bias = ct_module_own(attention, "in_proj_bias"),
+        .out_weight = ct_module_weight(out),
+        .out_bias = ct_module_own(out, "bias"),
+    };
+    return r;
 }
 
 ct_tensor *ct_attention_from(ct_module *attention, ct_tensor *query, ct_tensor *key,
                              ct_tensor *value, ct_tensor *mask, ct_rng *rng) {
     if (!ct_module_is("attention", attention, &attention_class)) return NULL;
-    ct_attention_options options = *(const ct_attention_options *)ct_module_self(attention);
-    if (!ct_module_training(attention)) options.dropout = 0;
     CT_SCOPE {
-        ct_module *out = ct_module_child(attention, "out_proj");
-        ct_attention_parameters parameters = {
-            .in_weight = ct_module_own(attention, "in_proj_weight"),
-            .in_bias = ct_module_own(attention, "in_proj_bias"),
-            .out_weight = ct_module_weight(out),
-            .out_bias = ct_module_own(out, "bias"),
-        };
-        ct_tensor *const x[3] = {query, key, value};
-        return ct_escape(
-            checked(attention, x, mask, parameters, options, rng ? rng : ct_default_rng()));
+        running r = of_module(attention, rng);
+        return ct_escape(checked(&r, (ct_tensor *const[]){query, key, value}, mask));
     }
     return NULL;
 }
@@ -150,4 +187,36 @@ ct_tensor *ct_attention_from(ct_module *attention, ct_tensor *query, ct_tensor *
 ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, ct_tensor *value,
                         ct_tensor *mask) {
     return ct_attention_from(attention, query, key, value, mask, NULL);
+}
+
+/* ---- packed sequences ----------------------------------------------------------------------- */
+
+/* (B,1,1,steps) u8: 1 behind a length. */
+static ct_tensor *behind(const ct_tensor *lengths, int64_t steps, ct_device device) {
+    ct_tensor *step = ct_arange(CT_I64, CT_CPU, steps);
+    ct_tensor *length = ct_tensor_unsqueeze(lengths, 1);
+    ct_tensor *mask = ct_tensor_compare(CT_COMPARE_greater_equal, step, length);
+    mask = mask ? ct_tensor_reshape(mask, CT_SHAPE(ct_count(lengths), 1, 1, steps)) : NULL;
+    return mask ? ct_tensor_to_device(mask, device) : NULL;
+}
+
+ct_tensor *ct_attention_packed(ct_module *attention, ct_tensor *x, ct_tensor *lengths,
+                               int64_t steps, ct_rng *rng) {
+    if (!ct_module_is("attention_packed", attention, &attention_class) ||
+        !ct_nn_input("attention_packed", "x", x, 2)) {
+        return NULL;
+    }
+    CT_SCOPE {
+        running r = of_module(attention, rng);
+        ct_tensor *positions = ct_packed_positions(lengths, steps, x->device);
+        if (!positions || !check_running(&r)) return NULL;
+        if (x->shape.dim[0] != ct_count(positions) || x->shape.dim[1] != r.width) {
+            return ct_fail("attention_packed: x is %s, expected (%lld,%lld)", ct_tensor_text(x),
+                           (long long)ct_count(positions), (long long)r.width);
+        }
+        sequences s = {.x = x, .batch = ct_count(lengths), .steps = steps, .positions = positions};
+        ct_tensor *mask = behind(lengths, steps, x->device);
+        return mask ? ct_escape(attend(&r, (const sequences[]){s, s, s}, mask)) : NULL;
+    }
+    return NULL;
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "nn/core/module.h"
+#include "nn/packed.h"
 
 const ct_module_class ct_conv1d_class = {"conv1d", ct_conv1d};
 

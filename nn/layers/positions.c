@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "nn/core/module.h"
+#include "nn/packed.h"
 
 static const ct_module_class position_embedding_class = {"position_embedding",
                                                          ct_position_embedding};
@@ -30,6 +31,24 @@ ct_tensor *ct_position_embedding(ct_module *positions, ct_tensor *x) {
                        ct_tensor_text(x), (long long)width, (long long)weight->shape.dim[0]);
     }
     CT_SCOPE { return ct_escape(ct_add(x, ct_slice(weight, 0, 0, steps, 1))); }
+    return NULL;
+}
+
+ct_tensor *ct_position_embedding_packed(ct_module *positions, ct_tensor *x, ct_tensor *lengths) {
+    static const char op[] = "position_embedding_packed";
+    if (!ct_module_is(op, positions, &position_embedding_class) || !ct_nn_input(op, "x", x, 2)) {
+        return NULL;
+    }
+    CT_SCOPE {
+        ct_tensor *weight = ct_module_own(positions, "weight");
+        ct_tensor *step = ct_packed_steps(lengths, x->device);
+        if (!step) return NULL;
+        if (x->shape.dim[0] != ct_count(step) || x->shape.dim[1] != weight->shape.dim[1]) {
+            return ct_fail("%s: x is %s, expected (%lld,%lld)", op, ct_tensor_text(x),
+                           (long long)ct_count(step), (long long)weight->shape.dim[1]);
+        }
+        return ct_escape(ct_add(x, ct_index_select(weight, 0, step)));
+    }
     return NULL;
 }
 

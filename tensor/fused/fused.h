@@ -27,6 +27,8 @@ CT_BEGIN_DECLS
 ct_tensor *ct_packed_positions(const ct_tensor *lengths, int64_t steps, ct_device device);
 /* (R) i64 on `device`: the sequence, 0 to B-1, that each row is of. */
 ct_tensor *ct_packed_sequences(const ct_tensor *lengths, ct_device device);
+/* (R) i64 on `device`: the step of its sequence, from 0, that each row is. */
+ct_tensor *ct_packed_steps(const ct_tensor *lengths, ct_device device);
 
 /* ---- recurrent networks over a sequence -------------------------------------------------- */
 

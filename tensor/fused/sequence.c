@@ -243,17 +243,31 @@ ct_tensor *ct_packed_positions(const ct_tensor *lengths, int64_t steps, ct_devic
     return NULL;
 }
 
+static const int64_t longest = INT64_MAX / 2; /* what is twice as long still has a size */
+
 ct_tensor *ct_packed_sequences(const ct_tensor *lengths, ct_device device) {
     CT_SCOPE {
         ct_sequence plan;
         const int64_t *length, *order;
-        const char *op = "packed_sequences";
-        int64_t most = INT64_MAX / 2; /* what is twice as long still has a size */
-        if (!plan_lengths(op, &plan, lengths, most, &length, &order)) break;
+        if (!plan_lengths("packed_sequences", &plan, lengths, longest, &length, &order)) break;
         ct_tensor *host;
         int64_t *sequence = host_array(plan.rows, &host);
         for (int64_t s = 0; sequence && s < plan.steps; s++)
             memcpy(sequence + plan.first[s], order, (size_t)plan.count[s] * sizeof *order);
+        return ct_escape(on_device(host, device));
+    }
+    return NULL;
+}
+
+ct_tensor *ct_packed_steps(const ct_tensor *lengths, ct_device device) {
+    CT_SCOPE {
+        ct_sequence plan;
+        const int64_t *length, *order;
+        if (!plan_lengths("packed_steps", &plan, lengths, longest, &length, &order)) break;
+        ct_tensor *host;
+        int64_t *step = host_array(plan.rows, &host);
+        for (int64_t s = 0; step && s < plan.steps; s++)
+            for (int64_t i = 0; i < plan.count[s]; i++) step[plan.first[s] + i] = s;
         return ct_escape(on_device(host, device));
     }
     return NULL;

@@ -482,6 +482,24 @@ START_TEST(joined_layers_are_each_layer) {
 }
 END_TEST
 
+START_TEST(segments_are_added_up) {
+    CT_SCOPE {
+        ct_tensor *x =
+            ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(3, 2), (double[]){1, 2, 3, 4, 5, 6});
+        ct_tensor *segment = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(3), (int64_t[]){2, 0, 2});
+        const double sums[] = {3, 4, 0, 0, 6, 8};
+        assert_close(ct_segment_sum(x, segment, 3),
+                     ct_from_doubles(CT_F64, CT_CPU, CT_SHAPE(3, 2), sums), 0, 0, "segment_sum");
+        ck_assert_ptr_null(ct_segment_sum(x, segment, 2));
+        assert_error("index 2 at position 0 is outside 0..1");
+        ck_assert_ptr_null(ct_segment_sum(x, segment, -1));
+        assert_error("segment_sum: x is f64 (3,2), -1 segments: expected (R,..) and 0 or more");
+        ck_assert_ptr_null(ct_segment_sum(NULL, segment, 1));
+        assert_error("segment_sum: an input is NULL");
+    }
+}
+END_TEST
+
 START_TEST(operations_say_what_is_wrong) {
     CT_SCOPE {
         ct_tensor *x = ct_require_grad(ct_zeros(CT_F64, CT_CPU, CT_SHAPE(2, 3)));
@@ -558,5 +576,5 @@ TEST_MAIN("autograd", gradients_accumulate_until_dropped, diamonds_and_reuse,
           graphs_outlive_the_scopes_they_were_made_in, a_leaf_may_go_before_backward,
           memory_comes_back, backward_frees_what_was_saved, long_chains_do_not_recurse,
           graphs_pass_between_threads, backward_says_what_is_wrong, leaves_say_what_is_wrong,
-          joined_layers_are_each_layer, operations_say_what_is_wrong,
+          joined_layers_are_each_layer, segments_are_added_up, operations_say_what_is_wrong,
           a_profile_counts_calls_and_bytes)

@@ -88,6 +88,11 @@ static const char *const texts[] = {
           "back = conv1d width=8 kernel=2 causal=yes\npool = bigru\n"),
     CHAIN("self = attention heads=2 dropout=0.2\nfc = linear width=8\n"
           "enc = transformer heads=2 dropout=0.2\npool = mean + max + gru\n"),
+    CHAIN("at = positions\nself = attention heads=3 causal=yes residual=no\nfc = linear width=8\n"
+          "enc = transformer heads=4 hidden=5 activation=gelu norm=first causal=yes x 2\n"
+          "ln = layernorm\npool = mean + max\n"),
+    CHAIN("at = positions steps=9\nenc = transformer heads=2 dropout=0.2 norm=first\n"
+          "fc = linear width=8\npool = mean\n"),
     CHAIN("sum = linear width=6 + attention heads=2 + relu\nfc = linear width=8\npool = gru\n"),
     CHAIN("fc = linear width=8\npool = gru\nbehind = linear width=8\ndrop = dropout p=0.3\n"
           "bn1 = batchnorm\n"),

@@ -16,6 +16,7 @@
 #include "models/register.h"
 #include "nn/nn.h"
 #include "nn/observe.h"
+#include "nn/packed.h"
 
 /* V(key, type, how many make sense, how many there are): value_KEY(i), VALID_KEY, ALL_KEY. */
 #define PUBLIC_VALUES(V)                           \

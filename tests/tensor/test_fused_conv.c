@@ -169,14 +169,17 @@ START_TEST(packed_rows_are_step_after_step) {
         ct_tensor *lengths = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(SEQUENCES), lengths_of);
         ct_tensor *positions = ct_packed_positions(lengths, LONGEST + 1, CT_CPU);
         ct_tensor *sequences = ct_packed_sequences(lengths, CT_CPU);
+        ct_tensor *steps = ct_packed_steps(lengths, CT_CPU);
         assert_no_error();
         /* longest first, of equal ones the first: 1 4 0 3 2 */
         static const int64_t sequence[ROWS] = {1, 4, 0, 3, 2, 1, 4, 0, 3, 1, 4, 0, 3, 1, 4, 1, 1};
         static const int64_t step[ROWS] = {0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 5};
         ck_assert_int_eq(ct_count(positions), ROWS);
         ck_assert_int_eq(ct_count(sequences), ROWS);
+        ck_assert_int_eq(ct_count(steps), ROWS);
         for (int64_t i = 0; i < ROWS; i++) {
             ck_assert_int_eq(((int64_t *)ct_data(sequences))[i], sequence[i]);
+            ck_assert_int_eq(((int64_t *)ct_data(steps))[i], step[i]);
             ck_assert_int_eq(((int64_t *)ct_data(positions))[i],
                              sequence[i] * (LONGEST + 1) + step[i]);
         }
@@ -186,6 +189,8 @@ START_TEST(packed_rows_are_step_after_step) {
         assert_error("packed_sequences: length 0 of sequence 0");
         ck_assert(!ct_packed_sequences(ct_zeros(CT_I64, CT_CPU, CT_SHAPE(0)), CT_CPU));
         assert_error("packed_sequences: there are no sequences");
+        ck_assert(!ct_packed_steps(ct_zeros(CT_I64, CT_CPU, CT_SHAPE(2)), CT_CPU));
+        assert_error("packed_steps: length 0 of sequence 0");
         ck_assert(!ct_packed_positions(lengths, INT64_MAX / 2 + 1, CT_CPU));
         assert_error("packed_positions: ");
         for (int64_t i = 0; i < 2; i++) {
