@@ -19,16 +19,28 @@ from parts import Matching, Noise, Policy, Sizes, l2norm
 class GraphConvolution(nn.Module):
     """VSRN's Rs_GCN, of linear layers over (B,N,D)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, fewer_products: bool) -> None:
         super().__init__()
         self.g, self.theta, self.phi = (nn.Linear(width, width) for _ in range(3))
         self.W = nn.Sequential(nn.Linear(width, width), nn.BatchNorm1d(width))
         nn.init.zeros_(self.W[1].weight)
+        self.relate = self.relate_in_fewer if fewer_products else self.relate_as_written
+
+    def relate_as_written(self, v: Tensor) -> Tensor:
+        relation = self.theta(v) @ self.phi(v).transpose(1, 2) / v.shape[1]
+        return self.W[0](relation @ self.g(v))
+
+    def relate_in_fewer(self, v: Tensor) -> Tensor:
+        """The same with two products of all regions, not four (models/modules/region_gcn.c says how)."""
+        last = self.W[0]
+        turned = torch.cat((self.phi.weight.t(), self.phi.bias[None]))
+        weight = torch.cat((last.weight @ self.g.weight, turned @ self.theta.weight))
+        bias = torch.cat((last.weight @ self.g.bias, turned @ self.theta.bias))
+        g, theta, shift = F.linear(v, weight, bias).split((v.shape[2], v.shape[2], 1), dim=2)
+        return ((theta @ v.transpose(1, 2) + shift) / v.shape[1]) @ g + last.bias
 
     def forward(self, v: Tensor) -> Tensor:
-        relation = self.theta(v) @ self.phi(v).transpose(1, 2) / v.shape[1]
-        y = self.W[0](relation @ self.g(v))
-        return v + self.W[1](y.flatten(0, 1)).reshape(v.shape)
+        return v + self.W[1](self.relate(v).flatten(0, 1)).reshape(v.shape)
 
 
 class Encoder(nn.Module):
@@ -89,7 +101,8 @@ class ImageEncoder(Encoder):
     def __init__(self, s: Sizes) -> None:
         super().__init__(s.width, s)
         self.fc = nn.Linear(s.features, s.width)
-        self.Rs_GCN_1, self.Rs_GCN_2, self.Rs_GCN_3, self.Rs_GCN_4 = (GraphConvolution(s.width) for _ in range(4))
+        self.Rs_GCN_1, self.Rs_GCN_2, self.Rs_GCN_3, self.Rs_GCN_4 = (
+            GraphConvolution(s.width, s.fewer_products) for _ in range(4))
         self.img_rnn = nn.GRU(s.width, s.width, batch_first=True)
         self.bn = nn.BatchNorm1d(s.width, momentum=0.01)
 

@@ -302,6 +302,8 @@ def parse_arguments() -> argparse.Namespace:
         if type(field.default) is int:
             parser.add_argument("--" + field.name.replace("_", "-"), type=int, default=field.default)
     parser.add_argument("--first-norm", action="store_true", help="l2norm behind the first layer: COCO")
+    parser.add_argument("--fewer-products", action="store_true", help="of the batched model: graph convolutions of "
+                        "layers that were multiplied with each other")
     return parser.parse_args()
 
 

@@ -36,6 +36,7 @@ class Sizes:
     dropout: float = 0.1
     first_norm: bool = False  # l2norm behind the first linear layer: COCO
     released: bool = False
+    fewer_products: bool = False  # in batched.py: graph convolutions of layers that were multiplied with each other
 
 
 @dataclass

@@ -7,6 +7,7 @@ CT_TRAIN names our program."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -63,9 +64,9 @@ class Models(unittest.TestCase):
         self.assertLessEqual((a.reshape(-1) - b.reshape(-1)).abs().max().item(), bound, name)
 
     def compare(self, case: exchange.Tensors, s: Sizes, losses: exchange.Tensors, grads: exchange.Tensors) -> None:
-        for module in (stepwise, batched):
-            with self.subTest(module.__name__, released=s.released):
-                terms, found = run(module, case, s)
+        for module, fewer in ((stepwise, False), (batched, False), (batched, True)):
+            with self.subTest(module.__name__, released=s.released, fewer_products=fewer):
+                terms, found = run(module, case, dataclasses.replace(s, fewer_products=fewer))
                 self.assertEqual(set(terms), set(losses))
                 for name, value in losses.items():
                     self.close(terms[name], value, name)
