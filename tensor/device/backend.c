@@ -9,7 +9,7 @@
 #include "tensor/core/trace.h"
 
 extern const ct_backend ct_cpu_backend_baseline;
-#ifdef __x86_64__
+#ifdef CT_HAS_AVX
 extern const ct_backend ct_cpu_backend_avx2, ct_cpu_backend_avx512;
 
 /* The features of x86-64-v3 and v4 that the compiler may use in those versions. */
@@ -33,7 +33,7 @@ static const struct {
     bool (*supported)(void);
     const ct_backend *backend;
 } versions[] = {
-#ifdef __x86_64__
+#ifdef CT_HAS_AVX
     {"avx512", has_avx512, &ct_cpu_backend_avx512},
     {"avx2", has_avx2, &ct_cpu_backend_avx2},
 #endif
