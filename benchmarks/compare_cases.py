@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTORCH = ROOT / "benchmarks" / "pytorch"
 
 OURS, EAGER, FEWER, COMPILED, RELEASED = "ours", "PyTorch", "PyTorch, fewer", "PyTorch compiled", "as released"
+BF16 = " bf16"  # behind the name of a program whose products are in bf16
 BATCHES = 3
 HOW = {EAGER: "eager", FEWER: "eager", COMPILED: "compiled", RELEASED: "stepwise"}
 
@@ -60,17 +61,33 @@ CASES = {
 QUICK = ("bundled", "gru", "mlp")
 
 
+def plain(program: str) -> str:
+    return program.removesuffix(BF16)
+
+
+def precision(program: str) -> str:
+    return "bf16" if program.endswith(BF16) else "fp32"
+
+
+def programs(case: Case, precisions: list[str]) -> list[str]:
+    """In the order in which they are asked. In bf16 there are steps and evaluations of the model alone, not of the
+    released code, whose model is fp32."""
+    named = {"fp32": case.programs,
+             "bf16": [p + BF16 for p in case.programs if p != RELEASED] if case.folder else []}
+    return sorted((p for name in set(precisions) for p in named[name]), key=lambda p: (ALL.index(plain(p)), p))
+
+
 def data_command(folder: str, out: Path) -> list[str]:
     return [sys.executable, str(ROOT / "data" / "make_synthetic.py"), *FOLDERS[folder], str(out)]
 
 
-def our_command(name: str, case: Case, build: Path, data: Path, threads: int) -> list[str]:
+def our_command(name: str, case: Case, program: str, build: Path, data: Path, threads: int) -> list[str]:
     programs = build.resolve() / "benchmarks"
     if not case.folder:
         return [str(programs / "layers"), name, str(threads)]
     folder = data / case.folder
     settings = [f"data.folder={folder}", f"data.vocabulary={folder}/vocabulary.json", "data.test_splits=test",
-                f"run.threads={threads}", *case.settings]
+                f"run.threads={threads}", f"run.precision={precision(program)}", *case.settings]
     if case.folder == "flickr30k":
         settings += ["data.ids=rows", "data.images_repeated=1", f"text.embed=words vectors={folder}/glove.txt"]
     return [str(programs / "gpu_step"), case.config, "--warm-up", str(case.warm_up),
@@ -80,10 +97,11 @@ def our_command(name: str, case: Case, build: Path, data: Path, threads: int) ->
 def their_command(name: str, case: Case, program: str, data: Path, threads: int) -> list[str]:
     """Batches, three in turn, are padded to their longest caption; compiled code, made for each length anew, to a
     multiple of 8. The released code pads all alike."""
+    how = plain(program)
     if not case.folder:
-        return [sys.executable, str(PYTORCH / "layers.py"), name, HOW[program], str(threads)]
-    warm_up = {COMPILED: BATCHES, RELEASED: min(case.warm_up, 1)}.get(program, case.warm_up)
-    return [sys.executable, str(PYTORCH / "gpu_step.py"), str(data / case.folder), "--how", HOW[program],
-            "--device", "cpu", "--precision", "fp32", "--threads", str(threads), "--batches", str(BATCHES),
-            "--warm-up", str(warm_up), "--bucket", "8" if program == COMPILED else "1", *case.sizes,
-            *(["--fewer-products"] if program == FEWER else [])]
+        return [sys.executable, str(PYTORCH / "layers.py"), name, HOW[how], str(threads)]
+    warm_up = {COMPILED: BATCHES, RELEASED: min(case.warm_up, 1)}.get(how, case.warm_up)
+    return [sys.executable, str(PYTORCH / "gpu_step.py"), str(data / case.folder), "--how", HOW[how],
+            "--device", "cpu", "--precision", precision(program), "--threads", str(threads), "--batches", str(BATCHES),
+            "--warm-up", str(warm_up), "--bucket", "8" if how == COMPILED else "1", *case.sizes,
+            *(["--fewer-products"] if how == FEWER else [])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import statistics
 
-from compare_cases import ALL, CASES, COMPILED, EAGER, FEWER, OURS, RELEASED
+from compare_cases import ALL, BF16, CASES, COMPILED, EAGER, FEWER, OURS, RELEASED
 
 Json = dict[str, object]
 
@@ -50,9 +50,12 @@ def fastest(case: Json) -> str | None:
 
 
 def ratios(case: Json, program: str | None) -> list[float]:
-    """Its time over ours, in each round that both took part in."""
-    ours = {r["round"]: r["seconds"] for r in rounds(case, OURS)}
-    return [r["seconds"] / ours[r["round"]] for r in rounds(case, program or "") if r["round"] in ours]
+    """Its time over that of ours of the same precision, in each round that both took part in; ours in bf16 is set
+    beside ours in fp32."""
+    program = program or ""
+    base = OURS + BF16 if program.endswith(BF16) and program != OURS + BF16 else OURS
+    ours = {r["round"]: r["seconds"] for r in rounds(case, base)}
+    return [r["seconds"] / ours[r["round"]] for r in rounds(case, program) if r["round"] in ours]
 
 
 def of_products(case: Json) -> float | None:
@@ -83,14 +86,15 @@ def spread_text(values: list[float]) -> str:
 
 def case_lines(name: str, case: Json) -> list[str]:
     lines = ["", f"{name}: {CASES[name].title}" if name in CASES else name,
-             f"  {'':18}{'median':>10}{'least-most':>22}{'processor':>12}{'peak MB':>10}   times ours, round by round"]
-    for program in (p for p in ALL if rounds(case, p)):
+             f"  {'':22}{'median':>10}{'least-most':>22}{'processor':>12}{'peak MB':>10}   times ours, round by round"]
+    for program in (p for name in ALL for p in (name, name + BF16) if rounds(case, p)):
         seconds = [r["seconds"] for r in rounds(case, program)]
         spread = f"{time_text(min(seconds))} - {time_text(max(seconds))}"
         peak = case["programs"][program]["peak_bytes"] / 1e6
-        row = (f"  {program:18}{time_text(median(case, program)):>10}{spread:>22}"
+        row = (f"  {program:22}{time_text(median(case, program)):>10}{spread:>22}"
                f"{time_text(median(case, program, 'processor')):>12}{peak:10.0f}")
-        lines.append(row if program == OURS else f"{row}   {spread_text(ratios(case, program))}")
+        of = " of fp32" if program == OURS + BF16 else " of bf16" if program.endswith(BF16) else ""
+        lines.append(row if program == OURS else f"{row}   {spread_text(ratios(case, program))}{of}")
     flops, part = case["programs"].get(OURS, {}).get("flops"), of_products(case)
     if flops and part:
         rate, alone = flops / median(case, OURS) / 1e9, median(case, OURS, "products") / 1e9

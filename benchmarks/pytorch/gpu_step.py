@@ -120,7 +120,7 @@ class Batched(Trainer):
         torch.backends.cudnn.allow_tf32 = options.precision != "fp32"
         self.bf16, self.graphs = options.precision == "bf16", {}
         self.model = batched.Model(self.sizes).to(self.device)
-        self.gru = self.choose_gru(options.batch) if self.bf16 and cuda else options.precision
+        self.gru = self.choose_gru(options.batch) if self.bf16 else options.precision
         if options.how in ("compiled", "autotuned"):
             self.model.compile_parts("default" if options.how == "compiled" else "max-autotune-no-cudagraphs")
         self.captures = cuda and options.how != "eager"
@@ -134,8 +134,10 @@ class Batched(Trainer):
 
     def choose_gru(self, size: int) -> str:
         """The fastest arithmetic for a GRU over 36 regions, forward and backward."""
-        contexts = {"bf16": nullcontext, "fp16": lambda: torch.autocast("cuda", torch.float16),
-                    "tf32": lambda: torch.autocast("cuda", enabled=False)}
+        kind, calls = self.device.type, 3 if self.device.type == "cuda" else 1
+        contexts = {"bf16": nullcontext, "tf32" if kind == "cuda" else "fp32": lambda: torch.autocast(kind, enabled=False)}
+        if kind == "cuda":
+            contexts["fp16"] = lambda: torch.autocast("cuda", torch.float16)
         x = torch.randn(size, 36, self.sizes.width, device=self.device)
         encoder, self.gru_times, self.gru_dtypes = self.model.img_enc, {}, {}
 
@@ -149,8 +151,8 @@ class Batched(Trainer):
             self.model.use_gru_context(context)
             try:
                 self.gru_dtypes[name] = str(once())  # autocast may choose another than it was asked for
-                seconds(once, 2, 1)
-                self.gru_times[name] = statistics.median(seconds(once, 3, 3))
+                seconds(once, min(calls, 2), 1)
+                self.gru_times[name] = statistics.median(seconds(once, calls, 3))
             except RuntimeError as error:
                 self.gru_dtypes[name] = str(error)
         self.model.zero_grad()

@@ -67,6 +67,16 @@ class ComparePyTorch(unittest.TestCase):
         # 2e9 FLOP in 10, 20 and 40 ms, of 250e9 a second
         self.assertTrue(any(line.endswith("40% round by round") for line in lines), lines)
 
+    def test_each_precision_beside_its_own(self) -> None:
+        both = copy.deepcopy(RESULTS)
+        both["cases"]["bundled"]["programs"] |= {"ours bf16": program([0.005, 0.010, 0.040], 100e6),
+                                                 "PyTorch bf16": program([0.020, 0.020, 0.080], 300e6)}
+        lines = self.summary(self.file("a.json", both))
+        # 0.5, 0.5 and 1 times ours in fp32; 4, 2 and 2 times ours in bf16
+        self.assertEqual(self.row(lines, "  ours bf16")[-4:], ["0.50", "(0.50-1.00)", "of", "fp32"])
+        self.assertEqual(self.row(lines, "  PyTorch bf16")[-4:], ["2.00", "(2.00-4.00)", "of", "bf16"])
+        self.assertEqual(self.row(lines, "  PyTorch  ")[-2:], ["2.50", "(2.00-3.00)"])
+
     def test_goals(self) -> None:
         lines = self.summary(self.file("a.json", RESULTS))
         goals = {line[:60].strip(): line.split()[-2:] for line in lines if line.split()[-1:] in (["met"], ["missed"])}
@@ -117,7 +127,8 @@ class ComparePyTorch(unittest.TestCase):
 
     def test_wrong_use(self) -> None:
         for arguments, why in ((("--case", "d512"), "invalid choice: 'd512'"), (("--rounds", "0"), "--rounds"),
-                               (("--patience", "x"), "--patience"), (("--program", "JAX"), "invalid choice: 'JAX'")):
+                               (("--patience", "x"), "--patience"), (("--program", "JAX"), "invalid choice: 'JAX'"),
+                               (("--precision", "f16"), "invalid choice: 'f16'")):
             done = compare(*arguments)
             self.assertEqual(done.returncode, 2)
             self.assertIn(why, done.stderr.splitlines()[-1])
