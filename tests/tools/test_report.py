@@ -446,6 +446,13 @@ class Report(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         return out
 
+    def report_without_pictures(self) -> Path:
+        data, out = self.folder / "bare", self.folder / "bare.html"
+        shutil.copytree(self.folder / "data", data, ignore=shutil.ignore_patterns("*_pictures.txt"))
+        done = self.train(self.run_folder, "--report", "--set", f"data.folder={data}", "--out", out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return out
+
     def sweep(self) -> Path:
         done = self.train(self.folder / "my.ini", "--set", f"run.folder={self.folder / 'sweep'}",
                           "--sweep", "run.seed=1,2 train.lr=0.01,0.02 train.batch=8,9")
@@ -458,8 +465,8 @@ class Report(unittest.TestCase):
         self.report(self.run_folder)
         runs = [self.variant(b"a-rate=%d,seed=%d" % (rate, seed), seed, f"0.{rate}", 50)
                 for rate in range(1, 4) for seed in range(1, 6)]
-        pages = [self.run_folder / "report.html", self.compare("few.html", runs[:12]), self.compare("many.html", runs),
-                 self.sweep()]
+        pages = [self.run_folder / "report.html", self.report_without_pictures(), self.compare("few.html", runs[:12]),
+                 self.compare("many.html", runs), self.sweep()]
         browser = Browser(self.folder)
         self.addCleanup(browser.close)
         picture = self.folder / "page.png"
