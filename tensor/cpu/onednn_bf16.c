@@ -87,10 +87,9 @@ static dnnl_status_t execute(work *w, const dnnl_memory_desc_t layout[3], void *
     return s ? s : dnnl_stream_wait(w->stream);
 }
 
-ct_onednn_end ct_onednn_gemm_bf16(bool a_transposed, bool b_transposed, int64_t m, int64_t n,
-                                  int64_t k, float alpha, const void *a, int64_t a_leading,
-                                  const void *b, int64_t b_leading, float beta, float *c,
-                                  int64_t c_leading) {
+static dnnl_status_t multiply(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k,
+                              float alpha, const void *a, int64_t a_leading, const void *b,
+                              int64_t b_leading, float beta, float *c, int64_t c_leading) {
     work w = {0};
     dnnl_memory_desc_t layout[3];
     void *const data[] = {(void *)a, (void *)b, c};
@@ -100,6 +99,24 @@ ct_onednn_end ct_onednn_gemm_bf16(bool a_transposed, bool b_transposed, int64_t 
     if (!s) s = describe(&w, layout, alpha, beta);
     if (!s) s = execute(&w, layout, data);
     finish(&w);
+    return s;
+}
+
+/* Rows in two pieces, of a multiple of PIECE and of fewer: how many words a batch has changes from
+ * step to step, and oneDNN compiles code for each number of rows that it has not seen. */
+ct_onednn_end ct_onednn_gemm_bf16(bool a_transposed, bool b_transposed, int64_t m, int64_t n,
+                                  int64_t k, float alpha, const void *a, int64_t a_leading,
+                                  const void *b, int64_t b_leading, float beta, float *c,
+                                  int64_t c_leading) {
+    enum { PIECE = 16, WORTH_PIECES = 16 * PIECE };
+    int64_t rest = m < WORTH_PIECES || a_transposed ? 0 : m % PIECE, first = m - rest;
+    dnnl_status_t s = multiply(a_transposed, b_transposed, first, n, k, alpha, a, a_leading, b,
+                               b_leading, beta, c, c_leading);
+    if (!s && rest) {
+        const uint16_t *rows = (const uint16_t *)a + first * a_leading;
+        s = multiply(false, b_transposed, rest, n, k, alpha, rows, a_leading, b, b_leading, beta,
+                     c + first * c_leading, c_leading);
+    }
     if (s == dnnl_out_of_memory) return CT_ONEDNN_NO_MEMORY;
     return s == dnnl_success ? CT_ONEDNN_DONE : CT_ONEDNN_REFUSED;
 }

@@ -162,12 +162,14 @@ START_TEST(products) {
         {CT_SHAPE(2, 3, 31), CT_SHAPE(2, 31, 4)},   {CT_SHAPE(2, 3, 33), CT_SHAPE(33, 4)},
         {CT_SHAPE(3, 33), CT_SHAPE(2, 33, 4)},      {CT_SHAPE(2, 1, 3, 31), CT_SHAPE(3, 31, 5)},
         {CT_SHAPE(1, 3, 33), CT_SHAPE(4, 33, 257)}, {CT_SHAPE(70, 130), CT_SHAPE(130, 66)},
+        {CT_SHAPE(611, 37), CT_SHAPE(37, 51)}, /* rows of which some are left over */
     };
-    for (int i = 0; i < 8 * 4 * rounding_count(); i++) {
+    enum { SHAPES = sizeof shapes / sizeof *shapes };
+    for (int i = 0; i < SHAPES * 4 * rounding_count(); i++) {
         CT_SCOPE {
             int how = i % 4;
-            ct_precision precision = roundings[i / 32];
-            const ct_shape *of = shapes[i / 4 % 8];
+            ct_precision precision = roundings[i / (4 * SHAPES)];
+            const ct_shape *of = shapes[i / 4 % SHAPES];
             const ct_shape shape[] = {how & 1 ? swapped(of[0]) : of[0],
                                       how & 2 ? swapped(of[1]) : of[1]};
             check(matmul, shape, 2, how, precision, 2e-6, 2 * rounding(precision));
