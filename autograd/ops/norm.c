@@ -325,14 +325,9 @@ static void dropout_samples(ct_sampler *sampler) {
 
 static const ct_op dropout_op = {"dropout", dropout_backward, dropout_samples};
 
-/* Which numbers of a shape are kept, one byte each: they stay until backward. */
-static ct_tensor *kept_of(const ct_tensor *x, ct_shape shape, double p, ct_rng *rng,
-                          const char *name) {
-    ct_tensor *kept = ct_random_bernoulli(rng, name, 1 - p, x->dtype, x->device, shape);
-    return kept ? ct_tensor_cast(kept, CT_U8) : NULL;
-}
-
+/* `kept`, 1 or 0 of each number of x, stays until backward: one byte each. */
 static ct_tensor *dropped(ct_tensor *x, const ct_tensor *kept, double p) {
+    kept = kept ? ct_tensor_cast(kept, CT_U8) : NULL;
     ct_tensor *y = kept ? ct_escape(scaled_where(kept, x, p)) : NULL;
     ct_node *node = ct_record(&dropout_op, 1, &x, 1, &y);
     ct_save(node, kept);
@@ -351,7 +346,9 @@ static bool check_dropout(const ct_tensor *x, double p, const ct_rng *rng) {
 ct_tensor *ct_dropout_with(ct_tensor *x, double p, ct_rng *rng, const char *name) {
     if (!check_dropout(x, p, rng)) return NULL;
     if (p == 0) return x;
-    CT_SCOPE { return dropped(x, kept_of(x, x->shape, p, rng, name), p); }
+    CT_SCOPE {
+        return dropped(x, ct_random_bernoulli(rng, name, 1 - p, x->dtype, x->device, x->shape), p);
+    }
     return NULL;
 }
 
@@ -371,8 +368,10 @@ ct_tensor *ct_dropout_rows_with(ct_tensor *x, ct_tensor *positions, ct_shape who
     }
     if (p == 0) return x;
     CT_SCOPE {
-        const ct_tensor *rows = ct_as_rows(kept_of(x, whole, p, rng, name));
-        return dropped(x, rows ? ct_tensor_index_select(rows, 0, positions) : NULL, p);
+        return dropped(x,
+                       ct_random_bernoulli_rows(rng, name, 1 - p, x->dtype, x->device, whole,
+                                                whole.ndim - 1, positions),
+                       p);
     }
     return NULL;
 }

@@ -73,11 +73,14 @@ static ct_tensor *draw(const ct_policy_input *in, bool normal, const char *what,
     snprintf(name, sizeof name, "%s.%s", in->node->image ? "img_enc" : "txt_enc", what);
     ct_shape shape = CT_SHAPE(in->batch, in->steps, in->heads);
     if (actions) shape.dim[shape.ndim++] = actions;
-    ct_tensor *(*random)(ct_rng *, const char *, ct_dtype, ct_device, ct_shape) =
-        normal ? ct_random_normal : ct_random_uniform;
     if (!in->seen) return NULL;
-    ct_tensor *noise = random(in->state->rng, name, in->seen->dtype, in->seen->device, shape);
-    if (in->packing) return ct_pack_steps(in->packing, noise);
+    ct_dtype dtype = in->seen->dtype;
+    ct_device device = in->seen->device;
+    if (in->packing)
+        return (normal ? ct_random_normal_rows : ct_random_uniform_rows)(
+            in->state->rng, name, dtype, device, shape, 2, in->packing->positions);
+    ct_tensor *noise =
+        (normal ? ct_random_normal : ct_random_uniform)(in->state->rng, name, dtype, device, shape);
     shape = actions ? CT_SHAPE(in->rows, in->heads, actions) : CT_SHAPE(in->rows, in->heads);
     return noise ? ct_tensor_reshape(noise, shape) : NULL;
 }

@@ -15,14 +15,33 @@ enum { LANES = 64 };
 
 typedef struct {
     uint64_t seed, stream, offset;
+    const int64_t *row; /* NULL, or which rows, of `each` counters, are made */
+    int64_t rows, each;
 } position;
 
-/* word[j][i] is word j of counter `first + i` after the position's offset. */
+static void count_on(uint64_t from, int64_t count, uint32_t *low, uint32_t *high) {
+    for (int64_t i = 0; i < count; i++) {
+        low[i] = (uint32_t)(from + (uint64_t)i);
+        high[i] = (uint32_t)((from + (uint64_t)i) >> 32);
+    }
+}
+
+/* The counters of those that are made from the `first` on; behind the last row, any. */
+static void find_counters(position p, int64_t first, uint32_t low[LANES], uint32_t high[LANES]) {
+    int64_t row = first / p.each, within = first % p.each;
+    for (int64_t i = 0; i < LANES; row++, within = 0) {
+        int64_t count = p.each - within < LANES - i ? p.each - within : LANES - i;
+        int64_t start = row < p.rows ? p.row[row] * p.each : 0;
+        count_on(p.offset + (uint64_t)(start + within), count, low + i, high + i);
+        i += count;
+    }
+}
+
+/* word[j][i] is word j of counter `first + i` of those that are made. */
 static void draw_words(position p, int64_t first, uint32_t word[4][LANES]) {
-    uint64_t counter = p.offset + (uint64_t)first;
+    if (p.row) find_counters(p, first, word[0], word[1]);
+    else count_on(p.offset + (uint64_t)first, LANES, word[0], word[1]);
     for (int i = 0; i < LANES; i++) {
-        word[0][i] = (uint32_t)(counter + (uint64_t)i);
-        word[1][i] = (uint32_t)((counter + (uint64_t)i) >> 32);
         word[2][i] = (uint32_t)p.stream;
         word[3][i] = (uint32_t)(p.stream >> 32);
     }
@@ -110,16 +129,26 @@ static bool fill_blocks(ct_tensor *y, position p, block_function *block) {
     return true;
 }
 
-bool CT_CPU(uniform)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset, uint64_t first,
-                     uint64_t counters) {
+static position position_of(const ct_tensor *y, const ct_tensor *rows, uint64_t seed,
+                            uint64_t stream, uint64_t offset) {
+    position p = {.seed = seed, .stream = stream, .offset = offset};
+    if (!rows || ct_count(rows) == 0) return p;
+    p.row = ct_cpu_data(rows);
+    p.rows = ct_count(rows);
+    p.each = ct_count(y) / p.rows * (int64_t)ct_dtype_size(y->dtype) / 16;
+    return p;
+}
+
+bool CT_CPU(uniform)(ct_tensor *y, const ct_tensor *rows, uint64_t seed, uint64_t stream,
+                     uint64_t offset, uint64_t first, uint64_t counters) {
     (void)counters;
-    return fill_blocks(y, (position){seed, stream, offset + first},
+    return fill_blocks(y, position_of(y, rows, seed, stream, offset + first),
                        y->dtype == CT_F64 ? uniform_block_f64 : uniform_block_f32);
 }
 
-bool CT_CPU(normal)(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset, uint64_t first,
-                    uint64_t counters) {
+bool CT_CPU(normal)(ct_tensor *y, const ct_tensor *rows, uint64_t seed, uint64_t stream,
+                    uint64_t offset, uint64_t first, uint64_t counters) {
     (void)counters;
-    return fill_blocks(y, (position){seed, stream, offset + first},
+    return fill_blocks(y, position_of(y, rows, seed, stream, offset + first),
                        y->dtype == CT_F64 ? normal_block_f64 : normal_block_f32);
 }

@@ -9,6 +9,8 @@
 
 struct position {
     uint64_t seed, stream, offset;
+    const int64_t *row; /* NULL, or which rows, of `each` counters, are made */
+    int64_t each;
     const uint64_t *base; /* in a captured step, what the offset counts from; else NULL */
 };
 
@@ -48,7 +50,8 @@ static __global__ void draw_numbers(typename Draw::real *y, int64_t count, posit
     enum { EACH = 16 / sizeof(typename Draw::real) };
     uint64_t first = p.base ? *p.base + p.offset : p.offset;
     for (int64_t i = ct_first(); i * EACH < count; i += ct_step()) {
-        uint64_t counter = first + (uint64_t)i;
+        int64_t at = p.row ? p.row[i / p.each] * p.each + i % p.each : i;
+        uint64_t counter = first + (uint64_t)at;
         uint4 word = curand_Philox4x32_10(uint4{(uint32_t)counter, (uint32_t)(counter >> 32),
                                                 (uint32_t)p.stream, (uint32_t)(p.stream >> 32)},
                                           uint2{(uint32_t)p.seed, (uint32_t)(p.seed >> 32)});
@@ -59,8 +62,13 @@ static __global__ void draw_numbers(typename Draw::real *y, int64_t count, posit
 }
 
 template <typename Draw>
-static bool draw(ct_tensor *y, position p, uint64_t first, uint64_t counters) {
+static bool draw(ct_tensor *y, const ct_tensor *rows, position p, uint64_t first,
+                 uint64_t counters) {
     int64_t count = ct_cuda_count(y), each = 16 / (int64_t)sizeof(typename Draw::real);
+    if (rows && count > 0) {
+        p.row = ct_cuda_data<int64_t>(rows);
+        p.each = count / ct_cuda_count(rows) / each;
+    }
     if (counters == 0) return true;
     if (!ct_cuda_record_draw(p.seed, p.stream, counters, &p.offset, &p.base)) return false;
     p.offset += first;
@@ -68,16 +76,16 @@ static bool draw(ct_tensor *y, position p, uint64_t first, uint64_t counters) {
                                    CT_THREADS, 0, ct_cuda_data<typename Draw::real>(y), count, p);
 }
 
-bool ct_cuda_uniform(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset, uint64_t first,
-                     uint64_t counters) {
-    position p = {seed, stream, offset, nullptr};
-    return y->dtype == CT_F32 ? draw<uniform_f32>(y, p, first, counters)
-                              : draw<uniform_f64>(y, p, first, counters);
+bool ct_cuda_uniform(ct_tensor *y, const ct_tensor *rows, uint64_t seed, uint64_t stream,
+                     uint64_t offset, uint64_t first, uint64_t counters) {
+    position p = {seed, stream, offset, nullptr, 0, nullptr};
+    return y->dtype == CT_F32 ? draw<uniform_f32>(y, rows, p, first, counters)
+                              : draw<uniform_f64>(y, rows, p, first, counters);
 }
 
-bool ct_cuda_normal(ct_tensor *y, uint64_t seed, uint64_t stream, uint64_t offset, uint64_t first,
-                    uint64_t counters) {
-    position p = {seed, stream, offset, nullptr};
-    return y->dtype == CT_F32 ? draw<normal_f32>(y, p, first, counters)
-                              : draw<normal_f64>(y, p, first, counters);
+bool ct_cuda_normal(ct_tensor *y, const ct_tensor *rows, uint64_t seed, uint64_t stream,
+                    uint64_t offset, uint64_t first, uint64_t counters) {
+    position p = {seed, stream, offset, nullptr, 0, nullptr};
+    return y->dtype == CT_F32 ? draw<normal_f32>(y, rows, p, first, counters)
+                              : draw<normal_f64>(y, rows, p, first, counters);
 }

@@ -10,7 +10,7 @@
 #include "tensor/ranks/mpi_library.h"
 
 /* Raised with every change of ct_host_functions, ct_backend or a row of kernels.def. */
-enum { CT_CUDA_LIBRARY_VERSION = 13 };
+enum { CT_CUDA_LIBRARY_VERSION = 14 };
 
 /* What the backend calls of the library that loaded it, whose symbols it does not see. */
 typedef struct {

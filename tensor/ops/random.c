@@ -35,77 +35,166 @@ static bool check_rng(const char *op, const ct_rng *rng) {
 
 typedef enum { UNIFORM, NORMAL } distribution;
 
+/* What is to be drawn. */
+typedef struct {
+    const char *op, *name;
+    distribution of;
+    ct_dtype dtype;
+    ct_device device;
+    ct_shape shape;
+    const ct_tensor *rows; /* NULL, or which are made of the rows that the first `axes` number */
+    int axes;
+} drawing;
+
+/* (n,..) of so many rows of what is drawn. */
+static ct_shape rows_shape(const drawing *d, int64_t rows) {
+    ct_shape shape = CT_SHAPE(rows);
+    for (int i = d->axes; i < d->shape.ndim; i++) shape.dim[shape.ndim++] = d->shape.dim[i];
+    return shape;
+}
+
+static int64_t rows_of_all(const drawing *d) {
+    int64_t rows = 1;
+    for (int i = 0; i < d->axes; i++) rows *= d->shape.dim[i];
+    return rows;
+}
+
+static ct_tensor *take_rows(const drawing *d, const ct_tensor *all) {
+    if (!all || !d->rows) return (ct_tensor *)all;
+    ct_tensor *rows = ct_tensor_reshape(all, rows_shape(d, rows_of_all(d)));
+    return rows ? ct_tensor_index_select(rows, 0, d->rows) : NULL;
+}
+
 /* New numbers of a distribution: all, or of those of a batch that ranks share, which lie rank after
- * rank, this one's. The generator goes on behind all. */
-static ct_tensor *draw(const char *op, ct_rng *rng, const char *name, distribution of,
-                       ct_dtype dtype, ct_device device, ct_shape shape) {
-    const ct_backend *backend = ct_backend_of(device);
+ * rank, this one's. The generator goes on behind all. Of rows those alone are made, unless two
+ * share a counter. */
+static ct_tensor *draw(const drawing *d, ct_rng *rng) {
+    const ct_backend *backend = ct_backend_of(d->device);
     if (!backend) return NULL;
-    if (dtype != CT_F32 && dtype != CT_F64) {
-        return ct_fail("%s '%s': expected f32 or f64, got %s", op, name, ct_dtype_name(dtype));
+    if (d->dtype != CT_F32 && d->dtype != CT_F64) {
+        return ct_fail("%s '%s': expected f32 or f64, got %s", d->op, d->name,
+                       ct_dtype_name(d->dtype));
     }
     bool shared = ct_over_ranks();
-    if (shared && !ct_check_sizes(op, shape, dtype)) return NULL;
-    int64_t count = ct_shape_count(shape), per_counter = dtype == CT_F64 ? 2 : 4;
+    if (shared && !ct_check_sizes(d->op, d->shape, d->dtype)) return NULL;
+    int64_t count = ct_shape_count(d->shape), per_counter = d->dtype == CT_F64 ? 2 : 4;
     int64_t first = shared ? ct_rank() * count : 0, all = shared ? ct_ranks() * count : count;
     int64_t skipped = first % per_counter; /* of the first counter */
-    ct_tensor *y = ct_empty(dtype, device, skipped ? CT_SHAPE(skipped + count) : shape);
+    bool alone = d->rows && !skipped && ct_shape_count(rows_shape(d, 1)) % per_counter == 0;
+    ct_shape shape = skipped ? CT_SHAPE(skipped + count) : d->shape;
+    if (alone) shape = rows_shape(d, ct_count(d->rows));
+    ct_tensor *y = ct_empty(d->dtype, d->device, shape);
     if (!y) return NULL;
     uint64_t counters = (uint64_t)((all + per_counter - 1) / per_counter);
     ct_rng at;
     if (!ct_draws_next(rng, counters, &at)) return NULL;
-    if (!(of == NORMAL ? backend->normal : backend->uniform)(
-            y, at.seed, at.stream, at.offset, (uint64_t)(first / per_counter), counters)) {
+    if (!(d->of == NORMAL ? backend->normal : backend->uniform)(
+            y, alone ? d->rows : NULL, at.seed, at.stream, at.offset,
+            (uint64_t)(first / per_counter), counters)) {
         return NULL;
     }
     ct_draws_taken(rng, &at, counters);
-    return skipped ? ct_tensor_reshape(ct_tensor_slice(y, 0, skipped, skipped + count, 1), shape)
-                   : y;
+    if (alone) return y;
+    if (skipped)
+        y = ct_tensor_reshape(ct_tensor_slice(y, 0, skipped, skipped + count, 1), d->shape);
+    return take_rows(d, y);
 }
 
 /* The recorded values of a draw. The state stays: nothing is drawn. */
-static ct_tensor *replay(const char *op, ct_rng *rng, const char *name, ct_dtype dtype,
-                         ct_device device, ct_shape shape) {
-    ct_tensor *y = ct_empty(dtype, device, shape);
-    if (!y || rng->replay(rng->replay_context, name, y)) return y;
-    return ct_fail("%s '%s': no recorded values for %s", op, name, ct_tensor_text(y));
+static ct_tensor *replay(const drawing *d, ct_rng *rng) {
+    ct_tensor *y = ct_empty(d->dtype, d->device, d->shape);
+    if (!y || rng->replay(rng->replay_context, d->name, y)) return take_rows(d, y);
+    return ct_fail("%s '%s': no recorded values for %s", d->op, d->name, ct_tensor_text(y));
+}
+
+static ct_tensor *drawn(const drawing *d, ct_rng *rng) {
+    if (!check_rng(d->op, rng)) return NULL;
+    return rng->replay ? replay(d, rng) : draw(d, rng);
+}
+
+static ct_tensor *below(const drawing *d, ct_rng *rng, double p) {
+    if (!check_rng(d->op, rng)) return NULL;
+    if (!(p >= 0 && p <= 1)) {
+        return ct_fail("%s '%s': probability %g, expected 0 to 1", d->op, d->name, p);
+    }
+    if ((unsigned)d->dtype >= CT_DTYPE_COUNT || !ct_dtype_is_float(d->dtype)) {
+        return ct_fail("%s '%s': expected a float dtype, got %s", d->op, d->name,
+                       ct_dtype_name(d->dtype));
+    }
+    if (rng->replay) return replay(d, rng);
+    CT_SCOPE {
+        drawing real = *d;
+        real.dtype = d->dtype == CT_F64 ? CT_F64 : CT_F32;
+        ct_tensor *u = draw(&real, rng);
+        ct_tensor *limit = u ? ct_scalar(real.dtype, d->device, p) : NULL;
+        ct_tensor *less = limit ? ct_tensor_compare(CT_COMPARE_less, u, limit) : NULL;
+        return ct_escape(less ? ct_tensor_cast(less, d->dtype) : NULL);
+    }
+    return NULL;
 }
 
 ct_tensor *ct_random_uniform(ct_rng *rng, const char *name, ct_dtype dtype, ct_device device,
                              ct_shape shape) {
-    const char *op = "random_uniform";
-    if (!check_rng(op, rng)) return NULL;
-    if (rng->replay) return replay(op, rng, name, dtype, device, shape);
-    return draw(op, rng, name, UNIFORM, dtype, device, shape);
+    drawing d = {"random_uniform", name, UNIFORM, dtype, device, shape, NULL, 0};
+    return drawn(&d, rng);
 }
 
 ct_tensor *ct_random_normal(ct_rng *rng, const char *name, ct_dtype dtype, ct_device device,
                             ct_shape shape) {
-    const char *op = "random_normal";
-    if (!check_rng(op, rng)) return NULL;
-    if (rng->replay) return replay(op, rng, name, dtype, device, shape);
-    return draw(op, rng, name, NORMAL, dtype, device, shape);
+    drawing d = {"random_normal", name, NORMAL, dtype, device, shape, NULL, 0};
+    return drawn(&d, rng);
 }
 
 ct_tensor *ct_random_bernoulli(ct_rng *rng, const char *name, double p, ct_dtype dtype,
                                ct_device device, ct_shape shape) {
-    const char *op = "random_bernoulli";
-    if (!check_rng(op, rng)) return NULL;
-    if (!(p >= 0 && p <= 1)) {
-        return ct_fail("%s '%s': probability %g, expected 0 to 1", op, name, p);
+    drawing d = {"random_bernoulli", name, UNIFORM, dtype, device, shape, NULL, 0};
+    return below(&d, rng, p);
+}
+
+/* On the CPU they are looked at; elsewhere no memory is read by them. */
+static bool check_rows(drawing *d) {
+    const ct_tensor *rows = d->rows;
+    if (!rows) return ct_fail_bool("%s '%s': the rows are NULL", d->op, d->name);
+    if (d->axes < 0 || d->axes > d->shape.ndim || d->shape.ndim - d->axes >= CT_MAX_DIMS ||
+        !ct_check_sizes(d->op, d->shape, CT_F64)) {
+        return ct_fail_bool("%s '%s': rows are numbered by %d axes of %s", d->op, d->name, d->axes,
+                            ct_shape_text(d->shape));
     }
-    if ((unsigned)dtype >= CT_DTYPE_COUNT || !ct_dtype_is_float(dtype)) {
-        return ct_fail("%s '%s': expected a float dtype, got %s", op, name, ct_dtype_name(dtype));
+    if (rows->dtype != CT_I64 || rows->shape.ndim != 1 || rows->device != d->device) {
+        return ct_fail_bool("%s '%s': the rows are %s on %s, expected i64 (R) on %s", d->op,
+                            d->name, ct_tensor_text(rows), ct_device_name(rows->device),
+                            ct_device_name(d->device));
     }
-    if (rng->replay) return replay(op, rng, name, dtype, device, shape);
-    CT_SCOPE {
-        ct_dtype drawn = dtype == CT_F64 ? CT_F64 : CT_F32;
-        ct_tensor *u = draw(op, rng, name, UNIFORM, drawn, device, shape);
-        ct_tensor *limit = u ? ct_scalar(drawn, device, p) : NULL;
-        ct_tensor *below = limit ? ct_tensor_compare(CT_COMPARE_less, u, limit) : NULL;
-        return ct_escape(below ? ct_tensor_cast(below, dtype) : NULL);
+    d->rows = rows = ct_tensor_contiguous(rows);
+    if (!rows) return false;
+    const int64_t *row = d->device == CT_CPU ? ct_data(rows) : NULL;
+    int64_t all = rows_of_all(d);
+    for (int64_t i = 0; row && i < ct_count(rows); i++) {
+        if (row[i] < 0 || row[i] >= all) {
+            return ct_fail_bool("%s '%s': row %lld, expected 0 to %lld", d->op, d->name,
+                                (long long)row[i], (long long)all - 1);
+        }
     }
-    return NULL;
+    return true;
+}
+
+ct_tensor *ct_random_uniform_rows(ct_rng *rng, const char *name, ct_dtype dtype, ct_device device,
+                                  ct_shape shape, int axes, const ct_tensor *rows) {
+    drawing d = {"random_uniform_rows", name, UNIFORM, dtype, device, shape, rows, axes};
+    return check_rows(&d) ? drawn(&d, rng) : NULL;
+}
+
+ct_tensor *ct_random_normal_rows(ct_rng *rng, const char *name, ct_dtype dtype, ct_device device,
+                                 ct_shape shape, int axes, const ct_tensor *rows) {
+    drawing d = {"random_normal_rows", name, NORMAL, dtype, device, shape, rows, axes};
+    return check_rows(&d) ? drawn(&d, rng) : NULL;
+}
+
+ct_tensor *ct_random_bernoulli_rows(ct_rng *rng, const char *name, double p, ct_dtype dtype,
+                                    ct_device device, ct_shape shape, int axes,
+                                    const ct_tensor *rows) {
+    drawing d = {"random_bernoulli_rows", name, UNIFORM, dtype, device, shape, rows, axes};
+    return check_rows(&d) ? below(&d, rng, p) : NULL;
 }
 
 /* ---- numbers on the host ---------------------------------------------------------------- */

@@ -49,6 +49,18 @@ ct_tensor *ct_random_normal(ct_rng *rng, const char *name, ct_dtype dtype, ct_de
  * f64). Error unless 0 <= p <= 1. */
 ct_tensor *ct_random_bernoulli(ct_rng *rng, const char *name, double p, ct_dtype dtype,
                                ct_device device, ct_shape shape);
+/* Some rows of what those draw, numbered by the first `axes` axes of `shape`: (R,..) of rows (R)
+ * i64 on the device. The bits, and where the generator goes on, are those of drawing
+ * all; numbers of other rows are not made (but where a row begins within a counter, its size being
+ * no multiple of 4, of 2 for f64, and where noise is replayed). A row that is not there is an
+ * error, on the CPU always. */
+ct_tensor *ct_random_uniform_rows(ct_rng *rng, const char *name, ct_dtype dtype, ct_device device,
+                                  ct_shape shape, int axes, const ct_tensor *rows);
+ct_tensor *ct_random_normal_rows(ct_rng *rng, const char *name, ct_dtype dtype, ct_device device,
+                                 ct_shape shape, int axes, const ct_tensor *rows);
+ct_tensor *ct_random_bernoulli_rows(ct_rng *rng, const char *name, double p, ct_dtype dtype,
+                                    ct_device device, ct_shape shape, int axes,
+                                    const ct_tensor *rows);
 /* Host: one uniform integer in [0, bound), without modulo bias (bound 0: 0 and an error); a
  * Fisher-Yates permutation of 0..count-1 written to out; one uniform double in [0,1). They use one
  * counter a number, `below` one more for each rejected draw (probability below bound / 2^64). */

@@ -162,6 +162,13 @@ START_TEST(draws_the_same_bits) {
                     assert_same_on_both(ct_random_bernoulli(&cuda, "b", 0.3, dtype, CT_CUDA, shape),
                                         ct_random_bernoulli(&cpu, "b", 0.3, dtype, CT_CPU, shape),
                                         "bernoulli");
+                    ct_tensor *rows =
+                        ct_from_data(CT_I64, CT_CPU, CT_SHAPE(4), (int64_t[]){5, 0, 5, 2});
+                    shape = CT_SHAPE(2, 3, 4 * odd_size(s, 1));
+                    assert_same_on_both(
+                        ct_random_normal_rows(&cuda, "z", dtype, CT_CUDA, shape, 2,
+                                              ct_tensor_to_device(rows, CT_CUDA)),
+                        ct_random_normal_rows(&cpu, "z", dtype, CT_CPU, shape, 2, rows), "rows");
                     require(cpu.offset == cuda.offset, "offsets differ");
                 }
             }

@@ -455,6 +455,73 @@ START_TEST(replay_takes_the_place_of_drawing) {
 }
 END_TEST
 
+/* ---- some rows ------------------------------------------------------------------------------ */
+
+typedef enum { UNIFORM, NORMAL, BERNOULLI } drawn;
+
+static ct_tensor *draw_all(drawn what, ct_rng *rng, ct_dtype dtype, ct_shape shape) {
+    if (what == BERNOULLI) return ct_random_bernoulli(rng, "r", 0.3, dtype, CT_CPU, shape);
+    return (what == NORMAL ? ct_random_normal : ct_random_uniform)(rng, "r", dtype, CT_CPU, shape);
+}
+
+static ct_tensor *draw_rows(drawn what, ct_rng *rng, ct_dtype dtype, ct_shape shape, int axes,
+                            const ct_tensor *rows) {
+    if (what == BERNOULLI)
+        return ct_random_bernoulli_rows(rng, "r", 0.3, dtype, CT_CPU, shape, axes, rows);
+    return (what == NORMAL ? ct_random_normal_rows
+                           : ct_random_uniform_rows)(rng, "r", dtype, CT_CPU, shape, axes, rows);
+}
+
+static void check_rows(drawn what, ct_dtype dtype, int64_t width) {
+    static const int64_t chosen[] = {14, 3, 3, 0, 9};
+    ct_shape shape = CT_SHAPE(3, 5, width);
+    ct_tensor *rows = ct_from_data(CT_I64, CT_CPU, CT_SHAPE(5), chosen);
+    ct_rng rng = ct_rng_create(3, 0), same = rng;
+    for (int again = 0; again < 2; again++) { /* the second begins behind the first */
+        ct_tensor *all = draw_all(what, &rng, dtype, shape);
+        all = ct_tensor_reshape(all, CT_SHAPE(15, width));
+        ct_tensor *some = draw_rows(what, &same, dtype, shape, 2, rows);
+        assert_no_error();
+        check_same_bits(some, ct_tensor_index_select(all, 0, rows));
+        ck_assert_uint_eq(rng.offset, same.offset);
+    }
+    ct_tensor *none = ct_tensor_slice(rows, 0, 0, 0, 1);
+    none = draw_rows(what, &same, dtype, shape, 2, none);
+    ck_assert(none && ct_shape_equal(none->shape, CT_SHAPE(0, width)));
+}
+
+/* Rows that are made alone, where they are of whole counters, and that are not. */
+START_TEST(rows_are_those_of_all) {
+    static const int64_t widths[] = {0, 1, 2, 4, 6, 12, 256, 260, 1000};
+    for (int w = 0; w < 9; w++) {
+        for (drawn what = UNIFORM; what <= BERNOULLI; what++) {
+            CT_SCOPE {
+                check_rows(what, CT_F32, widths[w]);
+                check_rows(what, CT_F64, widths[w]);
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(rows_refused) {
+    CT_SCOPE {
+        ct_rng rng = ct_rng_create(3, 0);
+        ct_tensor *rows = ct_full(CT_I64, CT_CPU, CT_SHAPE(2), 15);
+        ck_assert_ptr_null(draw_rows(UNIFORM, &rng, CT_F32, CT_SHAPE(3, 5, 4), 2, rows));
+        assert_error("random_uniform_rows 'r': row 15, expected 0 to 14");
+        ck_assert_ptr_null(draw_rows(NORMAL, &rng, CT_F32, CT_SHAPE(3, 5, 4), 4, rows));
+        assert_error("random_normal_rows 'r': rows are numbered by 4 axes of (3,5,4)");
+        ck_assert_ptr_null(draw_rows(BERNOULLI, &rng, CT_F32, CT_SHAPE(3, 5, 4), 2, NULL));
+        assert_error("random_bernoulli_rows 'r': the rows are NULL");
+        rows = ct_tensor_cast(rows, CT_I32);
+        ck_assert_ptr_null(draw_rows(UNIFORM, &rng, CT_F32, CT_SHAPE(3, 5, 4), 2, rows));
+        assert_error("the rows are i32 (2) on cpu, expected i64 (R) on cpu");
+        ck_assert_uint_eq(rng.offset, 0);
+    }
+}
+END_TEST
+
 START_TEST(bad_input_is_named) {
     CT_SCOPE {
         ct_rng rng = ct_rng_create(1, 1);
@@ -492,4 +559,5 @@ TEST_MAIN("random", gives_the_published_vectors, uniform_f32_is_made_of_the_coun
           a_saved_state_continues, seeds_and_streams_differ, uniform_is_uniform, normal_is_normal,
           bernoulli_is_one_below_p, bernoulli_leaves_p_itself_out, bernoulli_of_0_and_1_is_certain,
           below_is_uniform, below_has_no_bias_for_large_bounds, permutation_is_a_permutation,
-          permutations_are_equally_likely, replay_takes_the_place_of_drawing, bad_input_is_named)
+          permutations_are_equally_likely, replay_takes_the_place_of_drawing, rows_are_those_of_all,
+          rows_refused, bad_input_is_named)
