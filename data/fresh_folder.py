@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+SPARE = 1 << 20  # bytes, let go before it is tidied up, for which there may be no others
+
+
 class FolderError(Exception):
     """Why a folder is not written, in one line."""
 
@@ -32,16 +35,19 @@ def replacing(out: Path, mark: str, ours: set[str] | None = None) -> Iterator[Pa
                           "back, and delete it")
     fresh = out.with_name(f".{out.name}.new{os.getpid()}")
     fresh.mkdir(parents=True)
+    spare = bytearray(SPARE)
     try:
         yield fresh
         take_place(fresh, out, out.with_name(f"{former}{os.getpid()}"), ours)
     finally:
+        del spare
         shutil.rmtree(fresh, ignore_errors=True)
 
 
 def take_place(fresh: Path, out: Path, stale: Path, ours: set[str] | None) -> None:
     """All of it or, where a step fails, nothing: what cannot be taken back stays in `stale`, and is said."""
     done = []
+    spare = bytearray(SPARE)
 
     def move(path: Path, to: Path) -> None:
         path.rename(to)
@@ -55,6 +61,7 @@ def take_place(fresh: Path, out: Path, stale: Path, ours: set[str] | None) -> No
             if path.name not in ours and not (out / path.name).exists():
                 move(path, out / path.name)
     except BaseException as problem:
+        del spare
         try:
             for path, to in reversed(done):
                 to.rename(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -482,6 +483,28 @@ class Program(Prepared):
         done = subprocess.run([*command, "--skip", "all"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 2)
         self.assertIn("'all', expected some of missing,unreadable,shared,alike", done.stderr)
+
+
+    def test_without_memory(self) -> None:
+        """One sentence and status 2, or a data folder: never a traceback, a signal or no end."""
+        picture(self.folder / "photos" / "large.webp", 9, (2000, 1500))
+        source = self.write("t.csv", "image,caption,split\na.png,One.,train\nlarge.webp,Two.,dev\n")
+        self.succeeds(source, "--out", self.out)
+        (self.out / "cache").write_text("hours of work")
+        before = {path: path.read_bytes() for path in self.out.iterdir()}
+        command = [sys.executable, HERE / "prepare", source, "--out", self.out, "--overwrite", "--decode"]
+        statuses = []
+        for mebibytes in (64, 120, 200, 300, 400, 440, *range(462, 500, 6), 600, 800, 1 << 17):
+            limit = mebibytes << 20
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60,
+                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+            statuses.append(done.returncode)
+            self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["out", "photos"], mebibytes)
+            self.assertEqual({path: path.read_bytes() for path in self.out.iterdir()}, before, mebibytes)
+            if done.returncode != 0:
+                self.assertEqual(done.returncode, 2, (mebibytes, done.stderr))
+                self.assertRegex(done.stderr, r"\Aprepare: out of memory [^\n]+: [^\n]+\n\Z")
+        self.assertEqual((statuses[0], statuses[-1]), (2, 0))
 
 
 class Writing(Prepared):

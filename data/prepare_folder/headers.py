@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
 
+import memory
 import wrong_file
 from prepare_folder import Image
 from prepare_folder.problems import Problems
@@ -23,6 +22,9 @@ LOOK = 16
 # look alike: the same one stored at another quality or size is below 2.
 ALIKE = 3.0
 DISTANCES_AT_ONCE = 1 << 24
+# Pillow's decoders call a picture broken, too, for which they have no memory: looked at again, alone, with so many MiB.
+TO_BE_SURE = 256
+BYTES_A_PIXEL = 16  # of memory to decode one, for which Pillow's WebP does not ask whether it is there
 
 Pillow.MAX_IMAGE_PIXELS = None
 warnings.simplefilter("ignore")
@@ -43,7 +45,10 @@ def look_at(path: Path, decode: bool) -> tuple[str, tuple[int, int], np.ndarray 
             if picture.width * picture.height > MOST_PIXELS:
                 raise Unreadable(f"{picture.width}x{picture.height} pixels, expected {MOST_PIXELS} at most")
             size = picture.size
-            return KINDS[picture.format], size, reduced(picture) if decode else None
+            if not decode:
+                return KINDS[picture.format], size, None
+            with memory.promised(1 + (size[0] * size[1] * BYTES_A_PIXEL >> 20)):
+                return KINDS[picture.format], size, reduced(picture)
     except Pillow.UnidentifiedImageError:
         kind = wrong_file.kind(path)
         broken = kind is None or kind.startswith("a picture")
@@ -73,15 +78,21 @@ def check(images: list[Image], decode: bool, problems: Problems) -> tuple[list[I
         except Unreadable as wrong:
             return wrong
 
+    def again(image: Image) -> tuple[str, tuple[int, int], np.ndarray | None] | Unreadable:
+        if not memory.is_there(TO_BE_SURE):
+            raise MemoryError
+        return one(image)
+
     readable, looks = [], []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for image, answer in zip(images, pool.map(one, images)):
-            if isinstance(answer, Unreadable):
-                problems.add("unreadable", image.where, f"{image.name}: {answer}")
-            else:
-                image.kind, image.size = answer[0], answer[1]
-                readable.append(image)
-                looks.append(answer[2])
+    for image, answer in zip(images, memory.in_threads(one, images)):
+        if isinstance(answer, Unreadable):
+            answer = again(image)
+        if isinstance(answer, Unreadable):
+            problems.add("unreadable", image.where, f"{image.name}: {answer}")
+        else:
+            image.kind, image.size = answer[0], answer[1]
+            readable.append(image)
+            looks.append(answer[2])
     return readable, np.stack(looks) if decode and looks else None
 
 

@@ -22,7 +22,8 @@ static struct {
     bool on, kills;
     int error, log;
 } fault = {.log = -1};
-/* Of a run that others branch off from: its folder, and the line of the next to do so. */
+/* Of a run that others branch off from: its folder, and the line of the next to do so. Of one that
+ * has branched off: its folder, and NULL. */
 static struct { char *line, folder[4096]; } trunk;
 static _Atomic long count;
 static _Atomic bool began, told;
@@ -131,6 +132,20 @@ void free(void *data) {
     next_free(data);
 }
 
+/* ---- paths --------------------------------------------------------------------------------- */
+
+/* Where runs branch off, what lies in their folder is named from there: a path that the program
+ * keeps, of a file that it writes, is then that of the copy, too. */
+char *realpath(const char *path, char *resolved) {
+    static char *(*next_realpath)(const char *, char *);
+    NEXT(realpath);
+    char *real = next_realpath(path, resolved);
+    size_t length = strlen(trunk.folder);
+    if (real && length && strncmp(real, trunk.folder, length) == 0 && real[length] == '/')
+        memmove(real, real + length + 1, strlen(real + length));
+    return real;
+}
+
 /* ---- the beginning of main --------------------------------------------------------------- */
 
 static int (*real_main)(int, char **, char **);
@@ -196,6 +211,7 @@ static void take_line(char *line) {
     if (!part[4] || chdir(part[0]) != 0) _exit(97);
     if (trunk.line) {
         move_files(trunk.folder, part[0]);
+        snprintf(trunk.folder, sizeof trunk.folder, "%s", part[0]);
         trunk.line = NULL;
     } else {
         take_file(STDOUT_FILENO, part[2]);
