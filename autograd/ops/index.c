@@ -152,7 +152,14 @@ static ct_shape segments_shape(const char *op, const ct_tensor *x, int64_t count
     return ct_check_sizes(op, shape, x->dtype) ? shape : CT_SCALAR_SHAPE;
 }
 
+static bool segments_fit(const ct_tensor *segment) {
+    if (!ct_given("segment_sum", segment)) return false;
+    return segment->dtype == CT_I64 ||
+           ct_fail_bool("segment_sum: segment is %s, expected i64", ct_tensor_text(segment));
+}
+
 ct_tensor *ct_segment_sum(ct_tensor *x, ct_tensor *segment, int64_t count) {
+    if (!segments_fit(segment)) return NULL;
     ct_shape shape = segments_shape("segment_sum", x, count);
     if (shape.ndim == 0) return NULL;
     ct_tensor *y = ct_zeros(x->dtype, x->device, shape);

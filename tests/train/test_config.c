@@ -229,7 +229,8 @@ START_TEST(names_what_is_wrong_in_the_file) {
          "small.ini:3: [image] 'fc' is given twice, first in line 2"},
         {"[train]\nepochs\nepoch = 3\n",
          "small.ini:2: expected [section], key = value, or ; comment"},
-        {"[train]\n= 3\n", "small.ini:2: [train] unknown key ''"},
+        {"[train]\n= 3\n", "small.ini:2: expected [section], key = value, or ; comment"},
+        {"[image]\n = relu\n", "small.ini:2: expected [section], key = value, or ; comment"},
         {"[train\nepochs = 3\n", "small.ini:1: expected [section]"},
         {long_name, "small.ini:2: [image] '000000000000000000000000000000000000000000000000...': "
                     "names have at most 48 bytes"},

@@ -34,7 +34,8 @@ ct_ini_line ct_ini_parse(char *line) {
     if (section) return (ct_ini_line){CT_INI_SECTION, strip(line + 1), NULL};
     char *value = strip(end + 1);
     if (*value == ';') *value = '\0'; /* a comment, too, without white space before it */
-    return (ct_ini_line){CT_INI_SETTING, strip(line), value};
+    char *key = strip(line);
+    return (ct_ini_line){*key ? CT_INI_SETTING : CT_INI_WRONG, key, value};
 }
 
 bool ct_ini_comes_back(const char *value) {
