@@ -139,29 +139,20 @@ static void segment_sum_samples(ct_sampler *sampler) {
 
 static const ct_op segment_sum_op = {"segment_sum", segment_sum_backward, segment_sum_samples};
 
-/* The shape of what rows x give; with no dimensions, and an error, if they give nothing. */
-static ct_shape segments_shape(const char *op, const ct_tensor *x, int64_t count) {
-    if (!ct_given_float(op, x)) return CT_SCALAR_SHAPE;
-    ct_shape shape = x->shape;
-    if (shape.ndim < 1 || count < 0) {
-        ct_fail("%s: x is %s, %lld segments: expected (R,..) and 0 or more", op, ct_tensor_text(x),
-                (long long)count);
-        return CT_SCALAR_SHAPE;
-    }
-    shape.dim[0] = count;
-    return ct_check_sizes(op, shape, x->dtype) ? shape : CT_SCALAR_SHAPE;
-}
-
-static bool segments_fit(const ct_tensor *segment) {
-    if (!ct_given("segment_sum", segment)) return false;
-    return segment->dtype == CT_I64 ||
-           ct_fail_bool("segment_sum: segment is %s, expected i64", ct_tensor_text(segment));
+static bool segments_fit(const ct_tensor *x, const ct_tensor *segment, int64_t count) {
+    if (!ct_given_float("segment_sum", x) || !ct_given("segment_sum", segment)) return false;
+    if (segment->dtype != CT_I64)
+        return ct_fail_bool("segment_sum: segment is %s, expected i64", ct_tensor_text(segment));
+    return (x->shape.ndim >= 1 && count >= 0) ||
+           ct_fail_bool("segment_sum: x is %s, %lld segments: expected (R,..) and 0 or more",
+                        ct_tensor_text(x), (long long)count);
 }
 
 ct_tensor *ct_segment_sum(ct_tensor *x, ct_tensor *segment, int64_t count) {
-    if (!segments_fit(segment)) return NULL;
-    ct_shape shape = segments_shape("segment_sum", x, count);
-    if (shape.ndim == 0) return NULL;
+    if (!segments_fit(x, segment, count)) return NULL;
+    ct_shape shape = x->shape;
+    shape.dim[0] = count;
+    if (!ct_check_sizes("segment_sum", shape, x->dtype)) return NULL;
     ct_tensor *y = ct_zeros(x->dtype, x->device, shape);
     if (!y || !ct_tensor_index_add_to(y, 0, segment, x)) return NULL;
     ct_node *node = ct_record(&segment_sum_op, 1, &x, 1, &y);
