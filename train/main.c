@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "train/commands.h"
+#include "train/options.h"
 #include "train/report/report.h"
 #include "train/run/console.h"
 #include "train/run/output_path.h"
@@ -47,8 +48,7 @@ static const char doc[] =
     "is saved): by Ctrl-C, SIGTERM, SIGHUP (a closed terminal), SIGUSR1, SIGUSR2 (batch systems, "
     "before a job's time is over) or SIGXCPU. A second Ctrl-C ends it at once. Training goes on "
     "where what it prints is no longer read (| head), and what --embed, --export and --out write "
-    "is "
-    "written; for the other commands what is printed is the result.";
+    "is written; for the other commands what is printed is the result.";
 
 enum {
     OPT_HELP_CONFIG = 256,
@@ -139,8 +139,7 @@ static const struct argp_option options[] = {
      1},
     {"address", OPT_ADDRESS, "ADDRESS", 0,
      "Serve at this address of the machine (0.0.0.0: all of them) in place of 127.0.0.1, which "
-     "this "
-     "machine alone reaches",
+     "this machine alone reaches",
      1},
     {"host", OPT_HOST, "NAME", 0,
      "Answer under this name of the machine, too (repeatable), beside localhost, its own name and "
@@ -582,7 +581,7 @@ int main(int argc, char **argv) {
     watch_libraries();
     argp_err_exit_status = 2;
     argp_program_version_hook = print_version;
-    if (!ct_together_begin()) return fail();
+    if (!ct_together_begin() || !ct_options_known(options, argv)) return fail();
     arguments a = {.query.top = 10, .jobs = 1, .port = -1};
     struct argp argp = {options, parse, "CONFIG.INI", doc, 0, 0, 0};
     argp_parse(&argp, argc, argv, 0, 0, &a);

@@ -70,6 +70,24 @@ START_TEST(wrong_command_lines) {
 }
 END_TEST
 
+/* The nearest is named; a value is none, whatever it looks like, and a beginning is enough. */
+START_TEST(mistyped_options) {
+    char *folder = tiny_experiment();
+    REFUSED(folder, "--qeury red", "unknown option --qeury; did you mean --query?");
+    REFUSED(folder, "--dryrun", "unknown option --dryrun; did you mean --dry-run?");
+    REFUSED(folder, "--reprot=x", "unknown option --reprot; did you mean --report?");
+    REFUSED(folder, "--hlep", "unknown option --hlep; did you mean --help?");
+    REFUSED(folder, "--no-such-thing", "unknown option --no-such-thing; --help has them all");
+    REFUSED(folder, "--evaluate --qeury", "best.safetensors");
+    REFUSED(folder, "-e --qeury", "best.safetensors");
+    REFUSED(folder, "--eval test", "best.safetensors");
+    static char output[OUTPUT_SIZE];
+    ck_assert_int_eq(run_train("x.ini -- --qeury", output), 2);
+    ck_assert_ptr_nonnull(strstr(output, "one configuration at a time: x.ini, --qeury"));
+    folder_remove(folder);
+}
+END_TEST
+
 /* An option is obeyed or refused: none is passed over. */
 START_TEST(options_that_take_no_part) {
     static const char *const rows[][2] = {
@@ -341,6 +359,7 @@ START_TEST(help_is_there) {
 }
 END_TEST
 
-TEST_MAIN("cli", wrong_configurations, wrong_command_lines, options_that_take_no_part,
-          wrong_features, captions_that_do_not_match, damaged_checkpoints, full_disk,
-          exports_that_cannot_be, wrong_weights, embeddings_that_cannot_be_written, help_is_there)
+TEST_MAIN("cli", wrong_configurations, wrong_command_lines, mistyped_options,
+          options_that_take_no_part, wrong_features, captions_that_do_not_match,
+          damaged_checkpoints, full_disk, exports_that_cannot_be, wrong_weights,
+          embeddings_that_cannot_be_written, help_is_there)
