@@ -79,6 +79,25 @@ class ServePage(unittest.TestCase):
         browser.wait("document.querySelector('.card')")
         self.assertEqual(browser.value(CARDS), ids[:10])
 
+    def test_a_step_back_is_the_sentence_before(self) -> None:
+        browser = self.browser
+        field = "document.querySelector('#sentence')"
+        for sentence in ("a red square", "a blue circle"):
+            browser.value(f"{field}.select()")
+            browser.type(sentence)
+            browser.press("Enter", 13)
+            browser.wait(f"document.querySelector('.card') && {DONE}")
+            self.assertEqual(browser.value("document.title"), f"{sentence} - Search run")
+        read = "[...document.querySelectorAll('.steps b')].map((word) => word.textContent).join(' ')"
+        browser.value("history.back()")
+        browser.wait(f"{field}.value == 'a red square' && {DONE} && {read}.includes('red square')")
+        browser.value("history.back()")
+        browser.wait(f"{field}.value == '' && !document.querySelector('.card')")
+        self.assertEqual((self.said(), browser.value("document.title")),
+                         ("Type what a picture shows, and press Enter.", "Search run"))
+        browser.value("history.go(2)")
+        browser.wait(f"{field}.value == 'a blue circle' && {DONE} && {read}.includes('blue circle')")
+
     def test_an_image_is_looked_at_closer(self) -> None:
         browser = self.browser
         self.open("?q=a+blue+circle")

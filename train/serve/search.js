@@ -58,7 +58,11 @@ async function show(question, top) {
     forget();
     say(wrong.message, true);
   }
-  if (asking !== mine) return;
+  if (asking === mine) rest();
+}
+
+function rest() {
+  asking = null;
   $("found").classList.remove("busy");
   $("found").removeAttribute("aria-busy");
 }
@@ -155,6 +159,8 @@ const line = (answer) => opener(answer, make("p", "", scored(answer), answer.cap
 
 const range = (weights) => [Math.min(...weights), Math.max(...weights)];
 const short = (value) => String(Number(value.toPrecision(3)));
+/** "10.2 to 11.5", or "11.5 everywhere". */
+const span = ([least, most]) => (short(least) === short(most) ? `${short(least)} everywhere` : `${short(least)} to ${short(most)}`);
 
 /** Bars over each word or region, a colour a head. */
 function steps(names, attention, isUnknown) {
@@ -172,7 +178,7 @@ function steps(names, attention, isUnknown) {
     list.append(make("li", isUnknown(name) ? "unknown" : "", bars, make("b", "", name)));
   });
   const caption = make("figcaption", "", attention ? `Attention of ${attention.module}` : "As the model reads it");
-  ranges.forEach(([least, most], head) => caption.append(make("i", `c${head % 8}`), `head ${head + 1}: ${short(least)} to ${short(most)}`));
+  ranges.forEach((ends, head) => caption.append(make("i", `c${head % 8}`), `head ${head + 1}: ${span(ends)}`));
   return make("figure", "steps", list, caption);
 }
 
@@ -285,18 +291,44 @@ function step(by) {
 
 const firstTop = () => (about ? about.top : 10);
 
+const sentenceInAddress = () => (new URLSearchParams(location.search).get("q") || "").trim();
+
+function nameTab(sentence) {
+  const run = about ? ` ${about.run.split("/").pop()}` : "";
+  document.title = `${sentence ? `${sentence} - ` : ""}Search${run}`;
+}
+
+/** Puts a sentence, or none, into the address: what was asked before is a step back. */
+function address(sentence) {
+  const change = sentence === sentenceInAddress() ? "replaceState" : "pushState";
+  history[change](null, "", sentence ? `?q=${encodeURIComponent(sentence)}` : location.pathname);
+  nameTab(sentence);
+}
+
 function askSentence() {
   const sentence = $("sentence").value.trim();
   if (!sentence) return say("Type a sentence first.", true);
-  history.replaceState(null, "", `?q=${encodeURIComponent(sentence)}`);
+  address(sentence);
   show(searchSentence(sentence), firstTop());
 }
 
 function askPicture(file) {
   if (!file) return;
   $("sentence").value = "";
-  history.replaceState(null, "", location.pathname);
+  address("");
   show(searchPicture(file), firstTop());
+}
+
+/** Asks what stands in the address; without a sentence the page is as at first. */
+function askAddress() {
+  if ($("closer").open) $("closer").close();
+  const sentence = ($("sentence").value = sentenceInAddress());
+  nameTab(sentence);
+  if (sentence) return show(searchSentence(sentence), firstTop());
+  if (asking) asking.abort();
+  rest();
+  forget();
+  say("Type what a picture shows, and press Enter.");
 }
 
 function pictureOf(transfer) {
@@ -320,6 +352,7 @@ function listen() {
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
   });
+  window.addEventListener("popstate", askAddress);
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || $("closer").open || event.target.matches("input")) return;
     event.preventDefault();
@@ -351,12 +384,8 @@ async function begin() {
   }
   const splits = about.splits.map((split) => `${split.split} ${split.images.toLocaleString("en")}`).join(", ");
   $("about").textContent = `${about.run}: ${about.images.toLocaleString("en")} images (${splits})`;
-  document.title = `Search ${about.run.split("/").pop()}`;
   $("choose").hidden = !about.search_image;
-  const asked = new URLSearchParams(location.search).get("q");
-  if (!asked) return say("Type what a picture shows, and press Enter.");
-  $("sentence").value = asked;
-  askSentence();
+  askAddress();
 }
 
 begin();
