@@ -174,6 +174,26 @@ class Report(unittest.TestCase):
         for number, (x, _) in enumerate(points):
             self.assertAlmostEqual(x, left + (right - left) * number / 399, delta=0.11)
 
+    def test_a_pointer_is_told_values(self) -> None:
+        run = self.copy("told")
+        recall = {"r1": 60.25, "r5": 97.0, "r10": 100.0}
+        lines = [{"step": step, "epoch": 0, "loss": 5.0 - step / 100} for step in range(1, 401)]
+        lines[199]["dev"] = {"i2t": recall, "t2i": recall, "rsum": 514.5}
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        text = self.report(run)
+        loss = text[text.index("<h3>Loss"):]
+        columns = re.findall(r'<rect class="reading" x="([0-9.]+)" y="8" width="([0-9.]+)" height="178"><title>step (\d+): ([0-9.]+)</title>',
+                             loss[:loss.index("</figure>")])
+        self.assertEqual((len(columns), columns[0][2], columns[-1][2]), (50, "1", "400"))
+        end = 52.0  # each begins where the one before ends, from one end of the axis to the other
+        for x, width, step, value in columns:
+            self.assertAlmostEqual(float(x), end, delta=0.11)
+            self.assertAlmostEqual(float(value), 5 - int(step) / 100, delta=0.0006)
+            end = float(x) + float(width)
+        self.assertAlmostEqual(end, 388, delta=0.11)
+        self.assertIn("<title>step 200\nR@1 60.2\nR@5 97.0\nR@10 100.0</title>", text)
+        self.assertEqual(re.findall(r"R@\d+ <b>([0-9.]+)</b>", text)[:3], ["60.2", "97.0", "100.0"])
+
     def test_numbers_at_the_ends_are_drawn(self) -> None:
         run = self.copy("ends")
         curves = {"loss": (1, 1.5e308), "lr": (-1.7e308, 1.7e308), "reward": (1.7e308, 1.7e308), "own": (5e-324, 5e-324),

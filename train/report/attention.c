@@ -33,11 +33,20 @@ static double part_of(double value, const double range[2]) {
     return range[1] > range[0] ? (value - range[0]) / (range[1] - range[0]) : 0;
 }
 
+/* "10.2 to 11.5", or "11.5 everywhere". */
+static void write_range(FILE *page, const double range[2]) {
+    bool one = range[1] - range[0] <= 1e-3 * fabs(range[1]);
+    if (!one) {
+        ct_plot_number(page, range[0], 3);
+        fputs(" to ", page);
+    }
+    ct_plot_number(page, range[1], 3);
+    if (one) fputs(" everywhere", page);
+}
+
 static void write_head(FILE *page, const ct_seen_weights *w, int head, const double range[2]) {
     ct_htmlf(page, "<figcaption>%s, head %d: ", w->path, head + 1);
-    ct_plot_number(page, range[0], 3);
-    fputs(" to ", page);
-    ct_plot_number(page, range[1], 3);
+    write_range(page, range);
     fputs("</figcaption>", page);
 }
 
@@ -100,9 +109,7 @@ static void write_steps(FILE *page, const ct_findings *f, const ct_seen_weights 
         weight_range(w, row, head, range);
         fprintf(page, "%s <i class=\"c%d\"></i> head %d: ", head ? ";" : "",
                 head % CT_CURVE_COLOURS, head + 1);
-        ct_plot_number(page, range[0], 3);
-        fputs(" to ", page);
-        ct_plot_number(page, range[1], 3);
+        write_range(page, range);
     }
     fputs("</figcaption></figure>\n", page);
 }

@@ -61,7 +61,7 @@ static bool names_differ(ct_run_record *const *runs, int count) {
 }
 
 /* Up to where they part, and there up to the setting before: "lr=1e-3" of "lr=1e-3,seed=1" and
- * "lr=1e-3,seed=2"; the first label where they have nothing in common. */
+ * "lr=1e-3,seed=2"; "first and 2 more" where they have nothing in common. NULL without memory. */
 static char *common_label(const ct_compared *c, int group) {
     const char *first = NULL;
     size_t length = 0;
@@ -74,7 +74,23 @@ static char *common_label(const ct_compared *c, int group) {
     }
     bool whole = !first[length];
     while (!whole && length && first[length] != ',') length--;
-    return length ? strndup(first, length) : strdup(first);
+    if (whole || length) return strndup(first, length);
+    char *label = NULL;
+    int others = ct_compared_size(c, group) - 1;
+    return asprintf(&label, "%s and %d more", first, others) < 0 ? NULL : label;
+}
+
+static bool label_groups(ct_compared *c) {
+    for (int g = 0; g < c->groups; g++) {
+        int size = ct_compared_size(c, g);
+        c->group_label[g] = common_label(c, g);
+        if (!c->group_label[g]) return false;
+        if (asprintf(&c->mean_label[g], "%s, mean of %d", c->group_label[g], size) < 0) {
+            c->mean_label[g] = NULL;
+            return false;
+        }
+    }
+    return true;
 }
 
 bool ct_compared_begin(ct_compared *c, ct_run_record *const *runs, int count) {
@@ -82,18 +98,21 @@ bool ct_compared_begin(ct_compared *c, ct_run_record *const *runs, int count) {
     c->group = calloc((size_t)count, sizeof *c->group);
     c->label = calloc((size_t)count, sizeof *c->label);
     c->group_label = calloc((size_t)count, sizeof *c->group_label);
-    bool done = c->group && c->label && c->group_label;
+    c->mean_label = calloc((size_t)count, sizeof *c->mean_label);
+    bool done = c->group && c->label && c->group_label && c->mean_label;
     if (done) c->groups = ct_compare_groups(runs, count, c->group);
     bool differ = names_differ(runs, count);
     for (int i = 0; done && i < count; i++) c->label[i] = differ ? runs[i]->name : runs[i]->folder;
-    for (int g = 0; done && g < c->groups; g++)
-        done = (c->group_label[g] = common_label(c, g)) != NULL;
-    return done || ct_fail_bool("out of memory");
+    return (done && label_groups(c)) || ct_fail_bool("out of memory");
 }
 
 void ct_compared_end(ct_compared *c) {
-    for (int g = 0; c->group_label && g < c->groups; g++) free(c->group_label[g]);
+    for (int g = 0; g < c->groups; g++) {
+        if (c->group_label) free(c->group_label[g]);
+        if (c->mean_label) free(c->mean_label[g]);
+    }
     free(c->group_label);
+    free(c->mean_label);
     free(c->label);
     free(c->group);
     *c = (ct_compared){0};

@@ -17,6 +17,7 @@ typedef struct {
     int *group;         /* of each run, as above */
     const char **label; /* of each run: its name, or its folder where two have one name */
     char **group_label; /* of each group: what its runs' labels have in common, "lr=1e-3" */
+    char **mean_label;  /* of each group: "lr=1e-3, mean of 5" */
 } ct_compared;
 
 /* False and an error when out of memory; ended by ct_compared_end either way. The runs outlive it.

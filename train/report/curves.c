@@ -160,8 +160,8 @@ static bool collect_all(const ct_compared *c, const char *path, ct_curve *curve,
     }
     for (int g = 0; g < c->groups; g++) {
         ct_curve *mean = &curve[(*curves)++];
-        *mean = (ct_curve){
-            .label = "mean of its runs", .colour = g, .dashed = g / CT_CURVE_COLOURS % 2};
+        *mean =
+            (ct_curve){.label = c->mean_label[g], .colour = g, .dashed = g / CT_CURVE_COLOURS % 2};
         if (!take_mean(curve, c->count, group, g, mean)) return false;
         for (int i = 0; i < c->count; i++) {
             if (group[i] == g) curve[i].faint = mean->points > 0;

@@ -2,6 +2,7 @@
 #include "train/report/plot.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "train/report/html.h"
@@ -17,6 +18,12 @@ void ct_plot_number(FILE *page, double value, int digits) {
     else if (size >= 1000) ct_html_whole(page, llround(value));
     else if (size >= 1 && floor(log10(size)) >= digits) fprintf(page, "%.0f", value);
     else fprintf(page, "%.*g", digits, value);
+}
+
+/* A curve's value in words. */
+static void write_value(FILE *page, const ct_plot *plot, double value) {
+    if (!strcmp(plot->unit, "%")) fprintf(page, "%.1f", value);
+    else ct_plot_number(page, value, 4);
 }
 
 /* 1, 2 or 5 times a power of ten: about `parts` of them in `span`. */
@@ -147,12 +154,8 @@ static void write_line(FILE *page, const ct_curve *c, const axis *x, const axis 
 }
 
 static void write_dot(FILE *page, const ct_curve *c, ct_point p, const axis *x, const axis *y) {
-    fprintf(page, "<circle class=\"c%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\"><title>step ",
+    fprintf(page, "<circle class=\"c%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\"/>",
             c->colour % CT_CURVE_COLOURS, place(x, p.x), place(y, p.y));
-    ct_plot_number(page, p.x, 6);
-    fputs(": ", page);
-    ct_plot_number(page, p.y, 4);
-    fputs("</title></circle>", page);
 }
 
 static void write_curve(FILE *page, const ct_plot *plot, const ct_curve *c, const axis *x,
@@ -167,6 +170,62 @@ static void write_curve(FILE *page, const ct_plot *plot, const ct_curve *c, cons
         if (c->point[i].x == plot->mark) write_dot(page, c, c->point[i], x, y);
     }
 }
+
+/* ---- what a pointer over the curves is told ------------------------------------------------ */
+
+enum { MOST_READINGS = 50, MOST_READ = 12 };
+
+static const ct_curve *longest(const ct_plot *plot) {
+    const ct_curve *found = plot->curve;
+    for (int c = 1; c < plot->curves; c++) {
+        if (plot->curve[c].points > found->points) found = &plot->curve[c];
+    }
+    return found;
+}
+
+/* NULL: the curve has no point there. */
+static const ct_point *point_at(const ct_curve *c, double x) {
+    for (int i = 0; i < c->points; i++) {
+        if (c->point[i].x == x) return &c->point[i];
+    }
+    return NULL;
+}
+
+/* Each curve's value at step x; of those that stand behind their mean, the mean's. */
+static void write_values(FILE *page, const ct_plot *plot, double x) {
+    int read = 0;
+    fputs("<title>step ", page);
+    ct_plot_number(page, x, 6);
+    for (int c = 0; c < plot->curves && read < MOST_READ; c++) {
+        const ct_curve *curve = &plot->curve[c];
+        const ct_point *p = curve->faint ? NULL : point_at(curve, x);
+        if (!p) continue;
+        fputs(read++ || curve->label ? "\n" : ": ", page);
+        if (curve->label) ct_htmlf(page, "%s ", curve->label);
+        write_value(page, plot, p->y);
+    }
+    fputs("</title>", page);
+}
+
+/* Columns side by side, from half-way to the step before to half-way to the one behind. */
+static void write_readings(FILE *page, const ct_plot *plot, const axis *across) {
+    const ct_curve *c = longest(plot);
+    int count = c->points < MOST_READINGS ? c->points : MOST_READINGS;
+    double left = LEFT;
+    for (int i = 0; i < count; i++) {
+        int at = count > 1 ? (int)((int64_t)i * (c->points - 1) / (count - 1)) : 0;
+        int next = count > 1 ? (int)((int64_t)(i + 1) * (c->points - 1) / (count - 1)) : 0;
+        double here = place(across, c->point[at].x), right = WIDTH - RIGHT;
+        if (i + 1 < count) right = (here + place(across, c->point[next].x)) / 2;
+        fprintf(page, "<rect class=\"reading\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\">",
+                left, TOP, fmax(right - left, 0), HEIGHT - BOTTOM - TOP);
+        write_values(page, plot, c->point[at].x);
+        fputs("</rect>", page);
+        left = fmax(left, right);
+    }
+}
+
+/* ---- the figure -------------------------------------------------------------------------- */
 
 void ct_plot_key(FILE *page, const ct_curve *c) {
     fprintf(page,
@@ -184,7 +243,7 @@ static void write_legend(FILE *page, const ct_plot *plot) {
         if (c->label) ct_plot_key(page, c);
         else fputs("<li>last", page);
         fputs(" <b>", page);
-        ct_plot_number(page, c->point[c->points - 1].y, 3);
+        write_value(page, plot, c->point[c->points - 1].y);
         fputs("</b></li>", page);
     }
     fputs("</ul>", page);
@@ -207,6 +266,7 @@ void ct_plot_write(FILE *page, const ct_plot *plot) {
              WIDTH, HEIGHT, plot->title);
     write_y_axis(page, &up);
     write_x_axis(page, &across);
+    write_readings(page, plot, &across);
     for (int i = 0; i < plot->curves; i++) write_curve(page, plot, &plot->curve[i], &across, &up);
     fputs("</svg></figure>\n", page);
 }

@@ -31,9 +31,10 @@ typedef struct {
 
 /* "-- NAME", as a curve of this colour is named in a legend; without its end. */
 void ct_plot_key(FILE *page, const ct_curve *curve);
-/* Writes <figure>: title, legend with each curve's last value, and axes in
- * round numbers. The y axis is logarithmic where all values are positive and the largest is more
- * than 30 times the smallest, unless it is to be linear. Nothing where no curve has a point. */
+/* Writes <figure>: title, legend with each curve's last value, axes in round numbers, and columns
+ * that say a step's values to a pointer over them. The y axis is logarithmic where all values are
+ * positive and the largest is more than 30 times the smallest, unless it is to be linear. Nothing
+ * where no curve has a point. */
 void ct_plot_write(FILE *page, const ct_plot *plot);
 
 /* A value in at most `digits` digits: 0.00125, 1.2e-05, 12,345. */
