@@ -351,14 +351,25 @@ class Report(unittest.TestCase):
                 path.write_bytes(kept)
 
     def test_intervals_are_those_of_the_evaluation(self) -> None:
-        out = self.folder / "intervals.json"
-        done = self.train(self.run_folder, "--evaluate", "test", "--bootstrap", "10000", "--out", out)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        expected = json.loads(out.read_text())["intervals"]
+        out, ends = self.folder / "intervals.json", []
+        for split in ("test", "dev"):
+            done = self.train(self.run_folder, "--evaluate", split, "--bootstrap", "10000", "--out", out)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            expected = json.loads(out.read_text())["intervals"]
+            ends += [expected[way][key] for way in ("i2t", "t2i") for key in ("r1", "r5", "r10")] + [expected["rsum"]]
         cells = Page(self.report(self.run_folder)).cells
         shown = [cell.split()[1] for cell in cells if re.fullmatch("[0-9.]+ [0-9.]+\u2013[0-9.]+", cell)]
-        ends = [expected[way][key] for way in ("i2t", "t2i") for key in ("r1", "r5", "r10")] + [expected["rsum"]]
         self.assertEqual(shown, [f"{low:.1f}\u2013{high:.1f}" for low, high in ends])
+
+    def test_a_split_that_is_gone_has_no_intervals(self) -> None:
+        path = self.folder / "data" / "dev_ims.npy"
+        kept = path.read_bytes()
+        path.unlink()
+        try:
+            cells = Page(self.report(self.run_folder)).cells
+        finally:
+            path.write_bytes(kept)
+        self.assertEqual(len([cell for cell in cells if "\u2013" in cell]), 7)
 
     def test_is_of_the_run_not_of_what_is_given(self) -> None:
         page = self.report(self.run_folder)

@@ -33,9 +33,13 @@ static double part_of(double value, const double range[2]) {
     return range[1] > range[0] ? (value - range[0]) / (range[1] - range[0]) : 0;
 }
 
+static bool is_one_value(const double range[2]) {
+    return range[1] - range[0] <= 1e-3 * fabs(range[1]);
+}
+
 /* "10.2 to 11.5", or "11.5 everywhere". */
 static void write_range(FILE *page, const double range[2]) {
-    bool one = range[1] - range[0] <= 1e-3 * fabs(range[1]);
+    bool one = is_one_value(range);
     if (!one) {
         ct_plot_number(page, range[0], 3);
         fputs(" to ", page);
@@ -70,7 +74,7 @@ static bool write_regions(FILE *page, const ct_findings *f, const ct_tensor *box
                 "fill-opacity=\"%.2f\"><title>region %" PRId64 ": %.4g</title></rect>",
                 b.left * picture->width, b.top * picture->height,
                 (b.right - b.left) * picture->width, (b.bottom - b.top) * picture->height,
-                0.8 * part_of(value, range), s + 1, value);
+                0.65 * part_of(value, range), s + 1, value);
     }
     fputs("</svg>", page);
     write_head(page, w, head, range);
@@ -153,8 +157,10 @@ static bool write_sample(FILE *page, const ct_findings *f, const ct_tensor *boxe
 
 /* ---- histograms -------------------------------------------------------------------------- */
 
+enum { WIDTH = 240 };
+
 static void write_bars(FILE *page, const int64_t *bin, int head) {
-    enum { WIDTH = 240, HEIGHT = 80 };
+    enum { HEIGHT = 80 };
     int64_t most = 1;
     for (int b = 0; b < BINS; b++) most = bin[b] > most ? bin[b] : most;
     for (int b = 0; b < BINS; b++) {
@@ -162,11 +168,17 @@ static void write_bars(FILE *page, const int64_t *bin, int head) {
         if (!bin[b]) continue;
         fprintf(page,
                 "<rect class=\"bar c%d\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\">"
-                "<title>%" PRId64 "</title></rect>",
+                "<title>%" PRId64 " weights</title></rect>",
                 head % CT_CURVE_COLOURS, (double)(WIDTH * b) / BINS, HEIGHT - height,
                 (double)WIDTH / BINS - 1, height, bin[b]);
     }
     fprintf(page, "<path class=\"axis\" d=\"M0 %dH%d\"/>", HEIGHT, WIDTH);
+}
+
+static void write_end(FILE *page, int x, const char *anchor, double value) {
+    fprintf(page, "<text x=\"%d\" y=\"95\" text-anchor=\"%s\">", x, anchor);
+    ct_plot_number(page, value, 3);
+    fputs("</text>", page);
 }
 
 static void write_histogram(FILE *page, const ct_seen_weights *w, int head) {
@@ -181,19 +193,20 @@ static void write_histogram(FILE *page, const ct_seen_weights *w, int head) {
     for (int64_t row = 0; row < w->rows; row++) {
         for (int64_t s = 0; s < w->length[row]; s++) {
             int b = (int)(BINS * part_of(ct_seen_weight(w, row, s, head), all));
-            bin[b < BINS ? b : BINS - 1]++;
+            bin[is_one_value(all) ? BINS / 2 : b < BINS ? b : BINS - 1]++;
         }
     }
     ct_htmlf(page,
-             "<figure class=\"histogram\"><figcaption>%s %s, head %d</figcaption>"
+             "<figure class=\"histogram\"><figcaption>%s, head %d</figcaption>"
              "<svg viewBox=\"0 0 240 98\" role=\"img\" aria-label=\"histogram of weights\">",
-             w->captions ? "words" : "regions", w->path, head + 1);
+             w->path, head + 1);
     write_bars(page, bin, head);
-    fputs("<text x=\"0\" y=\"95\">", page);
-    ct_plot_number(page, all[0], 3);
-    fputs("</text><text x=\"240\" y=\"95\" text-anchor=\"end\">", page);
-    ct_plot_number(page, all[1], 3);
-    fputs("</text></svg></figure>\n", page);
+    if (is_one_value(all)) write_end(page, WIDTH / 2, "middle", all[1]);
+    else {
+        write_end(page, 0, "start", all[0]);
+        write_end(page, WIDTH, "end", all[1]);
+    }
+    fputs("</svg></figure>\n", page);
 }
 
 static bool write_histograms(FILE *page, const ct_findings *f, bool captions) {

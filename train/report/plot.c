@@ -14,9 +14,8 @@ enum { WIDTH = 400, HEIGHT = 220, LEFT = 52, RIGHT = 12, TOP = 8, BOTTOM = 34, M
 
 void ct_plot_number(FILE *page, double value, int digits) {
     double size = fabs(value);
-    if (size >= 1e7 || (size > 0 && size < 1e-4)) fprintf(page, "%.*e", digits - 1, value);
-    else if (size >= 1000) ct_html_whole(page, llround(value));
-    else if (size >= 1 && floor(log10(size)) >= digits) fprintf(page, "%.0f", value);
+    if (size >= 1000 && size < 1e7) ct_html_whole(page, llround(value));
+    else if (size >= 1 && size < 1000 && floor(log10(size)) >= digits) fprintf(page, "%.0f", value);
     else fprintf(page, "%.*g", digits, value);
 }
 
@@ -68,7 +67,7 @@ static axis y_axis(double low, double high, bool linear) {
     if (low > 0) low = fmax(low, smallest), high = fmax(high, smallest);
     if (linear || low <= 0 || high <= 30 * low) {
         if (low > 0 && low < 0.5 * high) low = 0; /* most of the way down: the rest too */
-        return linear_axis(low, high, 4, HEIGHT - BOTTOM, TOP);
+        return linear_axis(low, high, 5, HEIGHT - BOTTOM, TOP);
     }
     double first = pow(10, floor(log10(low))), last = pow(10, ceil(log10(high)));
     return (axis){first, last, 0, true, HEIGHT - BOTTOM, TOP};
@@ -253,7 +252,7 @@ void ct_plot_write(FILE *page, const ct_plot *plot) {
     double y[2];
     if (!range(plot, y)) return;
     double last = fmin(plot->last, largest);
-    axis across = linear_axis(0, last, 4, LEFT, WIDTH - RIGHT),
+    axis across = linear_axis(0, last, 5, LEFT, WIDTH - RIGHT),
          up = y_axis(y[0], y[1], plot->linear);
     across.high = last;
     ct_htmlf(page, "<figure class=\"plot\"><figcaption><h3>%s", plot->title);

@@ -93,27 +93,34 @@ static bool write_findings(FILE *page, const report *r) {
     return true;
 }
 
-/* With intervals where the split that is shown has been ranked. */
-static bool write_recalls(FILE *page, const report *r) {
+static bool resample(const report *r, const ct_findings *f, ct_interval intervals[CT_RECALLS]) {
     enum { RESAMPLES = 10000 };
-    const ct_findings *f = r->findings;
-    ct_interval intervals[CT_RECALLS];
-    if (f) {
-        ct_query_ranks ranks = {f->detail.i2t_rank, f->detail.t2i_rank, f->split->image_of,
-                                f->split->image_count, f->split->caption_count};
-        if (!ct_recall_intervals(&ranks, RESAMPLES, (uint64_t)r->config->seed, intervals)) {
-            return false;
-        }
-    }
-    ct_recalls_write(page, r->run, f ? f->split->name : NULL, f ? intervals : NULL);
-    return true;
+    ct_query_ranks ranks = {f->detail.i2t_rank, f->detail.t2i_rank, f->split->image_of,
+                            f->split->image_count, f->split->caption_count};
+    return ct_recall_intervals(&ranks, RESAMPLES, (uint64_t)r->config->seed, intervals);
+}
+
+/* By the ranks of the split whose queries are shown; of another one, which is ranked for it, if it
+ * can be. Recalls of folds have none. */
+static bool find_intervals(const void *context, const char *split,
+                           ct_interval intervals[CT_RECALLS]) {
+    const report *r = context;
+    if (!r->findings) return false;
+    if (!strcmp(split, r->findings->split->name)) return resample(r, r->findings, intervals);
+    if (r->config->folds > 1) return false;
+    ct_findings *other = ct_findings_make(r->experiment, split);
+    bool found = other && resample(r, other, intervals);
+    if (!other) ct_error_excuse();
+    ct_findings_free(other);
+    return found;
 }
 
 static bool write_body(FILE *page, void *context) {
     report *r = context;
     write_head(page, r->run);
     ct_page_section(page, "recalls", "Recalls");
-    if (!write_recalls(page, r)) return false;
+    ct_recalls_write(page, r->run, find_intervals, r);
+    if (!ct_ok()) return false;
     ct_page_section(page, "curves", "Curves");
     if (!ct_curves_write(page, r->run)) return false;
     if (!write_model(page, r) || !write_findings(page, r)) return false;

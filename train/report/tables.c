@@ -61,7 +61,10 @@ static const json_t *first_split(const ct_run_record *run, const char **name) {
 void ct_facts_write(FILE *page, const ct_run_record *run) {
     const char *name;
     const json_t *recalls = first_split(run, &name);
-    char what[3][256];
+    char what[3][256], steps[64] = "steps";
+    double best;
+    if (ct_record_number(run->results, "best_epoch", &best) && is_whole(best))
+        snprintf(steps, sizeof steps, "steps; best epoch: %.0f", best);
     snprintf(what[0], sizeof what[0], "R@1 image to text, %s", name);
     snprintf(what[1], sizeof what[1], "R@1 text to image, %s", name);
     snprintf(what[2], sizeof what[2], "sum of recalls, %s", name);
@@ -70,7 +73,7 @@ void ct_facts_write(FILE *page, const ct_run_record *run) {
     write_fact(page, recalls, "t2i/r1", what[1], FACT_PERCENT);
     write_fact(page, recalls, "rsum", what[2], FACT_SUM);
     write_fact(page, run->results, "parameters", "parameters", FACT_WHOLE);
-    write_fact(page, run->results, "steps", "steps", FACT_WHOLE);
+    write_fact(page, run->results, "steps", steps, FACT_WHOLE);
     write_fact(page, run->results, "train_seconds", "training", FACT_DURATION);
     fputs("</ul>\n", page);
 }
@@ -136,8 +139,8 @@ static bool are_of(const ct_interval *intervals, const json_t *split) {
     return true;
 }
 
-void ct_recalls_write(FILE *page, const ct_run_record *run, const char *split,
-                      const ct_interval intervals[CT_RECALLS]) {
+void ct_recalls_write(FILE *page, const ct_run_record *run, ct_intervals_of find,
+                      const void *context) {
     bool shown = false;
     const json_t *best = ct_record_best(run);
     if (!run->results && !best) {
@@ -156,7 +159,8 @@ void ct_recalls_write(FILE *page, const ct_run_record *run, const char *split,
     json_t *value;
     json_object_foreach(run->results, key, value) {
         if (!json_object_get(value, "rsum")) continue;
-        bool resampled_too = intervals && !strcmp(key, split) && are_of(intervals, value);
+        ct_interval intervals[CT_RECALLS];
+        bool resampled_too = find(context, key, intervals) && are_of(intervals, value);
         write_split(page, key, value, resampled_too ? intervals : NULL);
         shown |= resampled_too;
     }
@@ -189,7 +193,7 @@ static bool is_default(const ct_setting *s) {
 
 void ct_settings_write(FILE *page, const ct_run_record *run) {
     const char *section = NULL;
-    fputs("<div class=\"settings\">", page);
+    fputs("<p class=\"note\">What is not a default is bold.</p>\n<div class=\"settings\">", page);
     for (int i = 0; i < run->setting_count; i++) {
         const ct_setting *s = &run->settings[i];
         if (!section || strcmp(section, s->section)) {
@@ -200,7 +204,7 @@ void ct_settings_write(FILE *page, const ct_run_record *run) {
         ct_htmlf(page,
                  plain ? "<div class=\"default\"><dt>%s</dt><dd>%s</dd></div>\n"
                        : "<div><dt>%s</dt><dd>%s</dd></div>\n",
-                 s->key, s->value);
+                 s->key, *s->value ? s->value : "\u2013");
         bool last = i + 1 == run->setting_count || strcmp(run->settings[i + 1].section, section);
         if (last) fputs("</dl></section>\n", page);
     }
@@ -221,8 +225,9 @@ void ct_machine_write(FILE *page, const ct_run_record *run) {
         return;
     }
     fputs("<ul class=\"facts\">\n", page);
-    write_fact(page, run->results, "train_seconds", "training, all parts", FACT_DURATION);
-    write_fact(page, run->results, "wall_seconds", "from the last start", FACT_DURATION);
+    write_fact(page, run->results, "train_seconds", "training, all starts together", FACT_DURATION);
+    write_fact(page, run->results, "wall_seconds", "since the last start, all included",
+               FACT_DURATION);
     write_fact(page, run->results, "peak_memory_bytes", "memory at the peak", FACT_BYTES);
     fputs("</ul>\n<dl class=\"machine\">\n", page);
     write_row(page, "machine", json_object_get(versions, "machine"));

@@ -113,6 +113,13 @@ static json_t *split_json(const ct_retrieval *m) {
     return split;
 }
 
+/* clang's version names it. */
+#ifdef __clang__
+static const char compiler[] = __VERSION__;
+#else
+static const char compiler[] = "gcc " __VERSION__;
+#endif
+
 bool ct_results_write(const char *path, const ct_config *config, const ct_results *r) {
     json_t *root = json_object();
     for (int i = 0; i < r->count; i++) {
@@ -125,7 +132,7 @@ bool ct_results_write(const char *path, const ct_config *config, const ct_result
                   (json_int_t)r->best_step, "steps", (json_int_t)r->steps, "parameters",
                   (json_int_t)r->parameters, "interrupted", r->interrupted, "wall_seconds",
                   r->wall_seconds, "train_seconds", r->train_seconds, "peak_memory_bytes",
-                  r->peak_bytes, "versions", "cotangent", ct_version(), "compiler", __VERSION__,
+                  r->peak_bytes, "versions", "cotangent", ct_version(), "compiler", compiler,
                   "machine", ct_machine_text(), "config", config->text);
     ct_json_join(root, rest);
     char *text = ct_json_text(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
