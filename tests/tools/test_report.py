@@ -448,6 +448,32 @@ class Report(unittest.TestCase):
         done = self.train(first, "--report", "--compare", self.folder / "nowhere")
         self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
 
+    def test_runs_of_one_name_and_of_other_data(self) -> None:
+        """They are called by what tells them apart, and that they were ranked among other data is said."""
+        runs = [self.folder / "beside" / name / f"seed={seed}" for name in ("one", "two") for seed in (1, 2)]
+        for run in runs:
+            shutil.copytree(self.run_folder, run)
+            self.addCleanup(shutil.rmtree, run)
+            config = (run / "config.ini").read_text()
+            config = config.replace("seed = 3", f"seed = {run.name[-1]}")
+            if run.parent.name == "two":
+                config = config.replace("lr = 0.01", "lr = 0.02")
+                results = json.loads((run / "results.json").read_text())
+                results["test"] |= {"images": 1000, "captions": 5000}
+                (run / "results.json").write_text(json.dumps(results))
+            (run / "config.ini").write_text(config)
+        text = self.compare("beside.html", runs).read_text()
+        self.assertNotIn(str(self.folder), text)
+        self.assertIn("<h1>one/seed=1 and 3 more</h1>", text)
+        test, dev = text[text.index('id="recalls"'):text.index('id="configuration"')].split('<h3 class="way">')[1:]
+        self.assertTrue(test.startswith("test<") and dev.startswith("dev<"))
+        self.assertIn("Not all runs ranked the same data: 9 images, 18 captions; 1,000 images, 5,000 captions. Their", test)
+        self.assertIn('<p class="note">9 images, 18 captions</p>', dev)
+        self.assertEqual(re.findall(r'<th scope="row">(.*?)</th>', dev),
+                         ["one/seed=1", "one/seed=2", "mean of 2 runs", "two/seed=1", "two/seed=2", "mean of 2 runs"])
+        loss = text[text.index("<h3>Loss"):]
+        self.assertEqual(re.findall(r"</svg>([^<]*) <b>", loss[:loss.index("</figcaption>")]), ["one, mean of 2", "two, mean of 2"])
+
     def test_many_runs_side_by_side(self) -> None:
         """As of a sweep: means first, each run in a part that is opened, a row a run, one legend, short names."""
         folder = os.fsencode(self.folder)

@@ -222,7 +222,7 @@ static bool write_histograms(FILE *page, const ct_findings *f, bool captions) {
 
 /* ---- the section ------------------------------------------------------------------------- */
 
-static bool write_side(FILE *page, const ct_findings *f, bool captions, bool *any) {
+static bool write_side(FILE *page, const ct_findings *f, bool captions) {
     ct_observations seen = {0};
     bool done = ct_observe(f->experiment, f->split, captions, SHOWN, &seen);
     if (done && seen.count) {
@@ -231,7 +231,6 @@ static bool write_side(FILE *page, const ct_findings *f, bool captions, bool *an
                 captions ? NULL
                          : ct_region_boxes(f->experiment, f->split, seen.weights[0].length[0]);
             done = ct_ok();
-            *any = true;
             ct_htmlf(page, "<h3 class=\"way\">%s</h3>\n<div class=\"samples\">\n",
                      captions ? "Words" : "Regions");
             for (int64_t row = 0; done && row < seen.weights[0].rows; row++)
@@ -243,8 +242,26 @@ static bool write_side(FILE *page, const ct_findings *f, bool captions, bool *an
     return done;
 }
 
+/* Whether images or captions have weights that are seen. */
+static bool has_any(const ct_findings *f, bool *any) {
+    bool done = true;
+    *any = false;
+    for (int captions = 0; done && captions < 2 && !*any; captions++) {
+        ct_observations seen = {0};
+        done = ct_observe(f->experiment, f->split, captions, 1, &seen);
+        *any = seen.count > 0;
+        ct_observations_free(&seen);
+    }
+    return done;
+}
+
 bool ct_attention_write(FILE *page, const ct_findings *f) {
-    bool any = false;
+    bool any;
+    if (!has_any(f, &any)) return false;
+    if (!any) {
+        fputs("<p class=\"note\">The model has no attention whose weights are seen.</p>\n", page);
+        return true;
+    }
     fprintf(page, "<p class=\"note\">Not picked by hand: %d images and %d captions of split ",
             SHOWN, SHOWN);
     ct_htmlf(page,
@@ -253,11 +270,7 @@ bool ct_attention_write(FILE *page, const ct_findings *f) {
              "is what a step gets from all steps, on average. Shading goes from the smallest "
              "to the largest weight of the picture, bars from 0 to the largest.</p>\n",
              f->split->name);
-    if (!write_side(page, f, false, &any) || !write_side(page, f, true, &any)) return false;
-    if (!any) {
-        fputs("<p class=\"note\">The model has no attention whose weights are seen.</p>\n", page);
-        return true;
-    }
+    if (!write_side(page, f, false) || !write_side(page, f, true)) return false;
     ct_htmlf(page,
              "<h3 class=\"way\">Histograms of the weights</h3>\n<p class=\"note\">Of up to %d "
              "images and as many captions, evenly spread.</p>\n<div class=\"histograms\">\n",

@@ -60,8 +60,22 @@ static bool names_differ(ct_run_record *const *runs, int count) {
     return true;
 }
 
-/* Up to where they part, and there up to the setting before: "lr=1e-3" of "lr=1e-3,seed=1" and
- * "lr=1e-3,seed=2"; "first and 2 more" where they have nothing in common. NULL without memory. */
+/* How long the beginning is, up to a '/', that all folders have in common. */
+static size_t common_place(ct_run_record *const *runs, int count) {
+    const char *first = runs[0]->folder;
+    size_t length = strlen(first);
+    for (int i = 1; i < count; i++) {
+        size_t same = 0;
+        while (same < length && runs[i]->folder[same] == first[same]) same++;
+        length = same;
+    }
+    while (length && first[length - 1] != '/') length--;
+    return length;
+}
+
+/* Up to where they part, and there up to the setting or the folder before: "lr=1e-3" of
+ * "lr=1e-3,seed=1" and "lr=1e-3,seed=2"; where they have nothing in common, "first and 2 more", or
+ * "all runs" of a group that is alone. NULL without memory. */
 static char *common_label(const ct_compared *c, int group) {
     const char *first = NULL;
     size_t length = 0;
@@ -73,8 +87,9 @@ static char *common_label(const ct_compared *c, int group) {
         length = same;
     }
     bool whole = !first[length];
-    while (!whole && length && first[length] != ',') length--;
+    while (!whole && length && first[length] != ',' && first[length] != '/') length--;
     if (whole || length) return strndup(first, length);
+    if (c->groups == 1) return strdup("all runs");
     char *label = NULL;
     int others = ct_compared_size(c, group) - 1;
     return asprintf(&label, "%s and %d more", first, others) < 0 ? NULL : label;
@@ -102,7 +117,10 @@ bool ct_compared_begin(ct_compared *c, ct_run_record *const *runs, int count) {
     bool done = c->group && c->label && c->group_label && c->mean_label;
     if (done) c->groups = ct_compare_groups(runs, count, c->group);
     bool differ = names_differ(runs, count);
-    for (int i = 0; done && i < count; i++) c->label[i] = differ ? runs[i]->name : runs[i]->folder;
+    size_t place = common_place(runs, count);
+    for (int i = 0; done && i < count; i++) {
+        c->label[i] = differ ? runs[i]->name : runs[i]->folder + place;
+    }
     return (done && label_groups(c)) || ct_fail_bool("out of memory");
 }
 
@@ -238,8 +256,50 @@ static void write_groups(FILE *page, const ct_compared *c, const char *split) {
     end_table(page);
 }
 
+typedef struct {
+    json_int_t images, captions;
+} ranked_size;
+
+enum { MOST_SIZES = 4 };
+
+/* How much was ranked, each size once; how many there are, of which MOST_SIZES are kept. */
+static int find_sizes(const ct_compared *c, const char *split, ranked_size size[MOST_SIZES]) {
+    int found = 0;
+    for (int i = 0; i < c->count; i++) {
+        const json_t *recalls = recalls_of(c->runs[i], split);
+        ranked_size one = {json_integer_value(json_object_get(recalls, "images")),
+                           json_integer_value(json_object_get(recalls, "captions"))};
+        int k = 0;
+        while (k < found && k < MOST_SIZES &&
+               (size[k].images != one.images || size[k].captions != one.captions))
+            k++;
+        if (!one.images || k < found) continue;
+        if (found < MOST_SIZES) size[found] = one;
+        found++;
+    }
+    return found;
+}
+
+static void write_sizes(FILE *page, const ct_compared *c, const char *split) {
+    ranked_size size[MOST_SIZES];
+    int found = find_sizes(c, split, size);
+    if (!found) return;
+    fputs(found > 1 ? "<p class=\"note wrong\">Not all runs ranked the same data: "
+                    : "<p class=\"note\">",
+          page);
+    for (int k = 0; k < found && k < MOST_SIZES; k++) {
+        if (k) fputs("; ", page);
+        ct_html_whole(page, size[k].images);
+        fputs(" images, ", page);
+        ct_html_whole(page, size[k].captions);
+        fputs(" captions", page);
+    }
+    fputs(found > 1 ? ". Their recalls do not compare.</p>\n" : "</p>\n", page);
+}
+
 static void write_split(FILE *page, const ct_compared *c, const char *split) {
     ct_htmlf(page, "<h3 class=\"way\">%s</h3>\n", split);
+    write_sizes(page, c, split);
     bool apart = ct_compared_many(c) && c->groups < c->count;
     if (apart) {
         write_groups(page, c, split);
@@ -249,6 +309,7 @@ static void write_split(FILE *page, const ct_compared *c, const char *split) {
     if (apart) fputs("</details>\n", page);
 }
 
+/* Those that any run has, dev behind all others. */
 void ct_compare_recalls(FILE *page, const ct_compared *c) {
     json_t *written = json_object();
     for (int i = 0; i < c->count; i++) {
@@ -256,12 +317,16 @@ void ct_compare_recalls(FILE *page, const ct_compared *c) {
         json_t *value;
         json_object_foreach(c->runs[i]->results, split, value) {
             if (!json_object_get(value, "rsum") || json_object_get(written, split)) continue;
+            if (!strcmp(split, "dev")) continue;
             ct_json_set(written, split, json_true());
             write_split(page, c, split);
         }
     }
-    if (!json_object_size(written)) write_split(page, c, "dev");
     json_decref(written);
+    write_split(page, c, "dev");
+    fputs("<p class=\"note\">R@k: per cent of the queries with a right answer among the first k. "
+          "Behind a mean is the standard deviation over its runs (n \u2212 1).</p>\n",
+          page);
 }
 
 /* ---- settings ---------------------------------------------------------------------------- */

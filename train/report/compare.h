@@ -15,7 +15,8 @@ typedef struct {
     ct_run_record *const *runs;
     int count, groups;
     int *group;         /* of each run, as above */
-    const char **label; /* of each run: its name, or its folder where two have one name */
+    const char **label; /* of each run: its name, or where two have one name its folder, without
+                         * what all begin with */
     char **group_label; /* of each group: what its runs' labels have in common, "lr=1e-3" */
     char **mean_label;  /* of each group: "lr=1e-3, mean of 5" */
 } ct_compared;

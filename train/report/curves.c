@@ -167,7 +167,7 @@ static bool collect_all(const ct_compared *c, const char *path, ct_curve *curve,
             if (group[i] == g) curve[i].faint = mean->points > 0;
         }
     }
-    for (int i = 0; i < *curves; i++) curve[i].unnamed = ct_compared_many(c);
+    for (int i = 0; i < *curves; i++) curve[i].unnamed = ct_compared_many(c) || curve[i].faint;
     return true;
 }
 

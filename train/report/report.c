@@ -229,15 +229,27 @@ bool ct_comparison_save(const char *path, const char *title, ct_run_record *cons
     return done;
 }
 
+/* "a and b", "a and 2 more", as runs are called on the page; from malloc. */
+static char *title_of(ct_run_record *const *runs, int count) {
+    ct_compared c;
+    char *title = NULL;
+    int length = -1;
+    if (ct_compared_begin(&c, runs, count)) {
+        if (count == 2) length = asprintf(&title, "%s and %s", c.label[0], c.label[1]);
+        else length = asprintf(&title, "%s and %d more", c.label[0], count - 1);
+    }
+    ct_compared_end(&c);
+    return length < 0 ? ct_fail("out of memory") : title;
+}
+
 /* To `path`, or to comparison.html in the first run's folder. */
 static bool save_comparison(const char *path, ct_run_record *const *runs, int count) {
-    char *own = path ? NULL : ct_path(runs[0]->folder, "comparison.html"), *title = NULL;
+    char *own = path ? NULL : ct_path(runs[0]->folder, "comparison.html");
+    char *title = title_of(runs, count);
     const char *to = path ? path : own;
-    bool titled = asprintf(&title, "%s and %d more", runs[0]->name, count - 1) >= 0;
-    bool done = to && (titled || ct_fail_bool("out of memory")) &&
-                ct_comparison_save(to, title, runs, count);
+    bool done = to && title && ct_comparison_save(to, title, runs, count);
     if (done) ct_console_line("%s", to);
-    if (titled) free(title);
+    free(title);
     free(own);
     return done;
 }
