@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import math
 import re
 import struct
 import sys
@@ -33,15 +33,18 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
+import memory  # noqa: E402
+import missing_package  # noqa: E402
+
 try:
+    memory.begin("while weights were converted", pillow=False)
     import numpy as np
 
+    import fresh_file
     import printing
     import torch_file
 except ImportError as error:
-    print(f"convert_checkpoint.py: {sys.executable} has no module {error.name}: run with Debian's /usr/bin/python3 and "
-          "python3-numpy", file=sys.stderr)
-    sys.exit(2)
+    missing_package.stop(error)
 
 ENCODERS = ("img_enc", "txt_enc")
 # Names that tell the captioner of DCPG and VSRN when a list has it as a further part.
@@ -117,9 +120,22 @@ def released_tensors(model: Any, parts: list[str] | None) -> dict[str, torch_fil
         if clean in named:
             raise ConversionError(f"model: two tensors are named {clean}")
         named[clean] = tensor
+        if not is_text(clean):
+            raise ConversionError(f"model: a tensor is named {clean!r}, expected text")
     if not named:
         raise ConversionError("the model has no tensors")
+    if "__metadata__" in named:
+        raise ConversionError("model: a tensor is named __metadata__, which is no name in a safetensors file")
     return named
+
+
+def is_text(text: str) -> bool:
+    """Whether there is UTF-8 for it, not so of half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def metadata_of(checkpoint: Mapping[str, Any]) -> dict[str, str]:
@@ -129,7 +145,14 @@ def metadata_of(checkpoint: Mapping[str, Any]) -> dict[str, str]:
     options = options if isinstance(options, Mapping) else {}
     beside = {key: value for key, value in checkpoint.items() if key not in (*MODEL_KEYS, "opt")}
     plain = (str, int, float, bool, np.number, list, tuple, type(None))
-    return {str(key): str(value) for key, value in {**options, **beside}.items() if isinstance(value, plain)}
+    found = {}
+    for key, value in {**options, **beside}.items():
+        try:
+            if isinstance(value, plain):
+                found[str(key)] = str(value)
+        except (ValueError, RecursionError):  # a number of thousands of digits, lists nested as deep: no options
+            pass
+    return {key: value.encode(errors="backslashreplace").decode() for key, value in found.items() if is_text(key)}
 
 
 def safetensors(tensors: Mapping[str, torch_file.Tensor], metadata: dict[str, str]) -> Iterator[bytes]:
@@ -140,7 +163,7 @@ def safetensors(tensors: Mapping[str, torch_file.Tensor], metadata: dict[str, st
     begin = 0
     for name in names:
         tensor = tensors[name]
-        end = begin + int(np.prod(tensor.shape, dtype=np.int64)) * tensor.storage.data.itemsize
+        end = begin + math.prod(tensor.shape) * tensor.storage.data.itemsize
         header[name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [begin, end]}
         begin = end
     text = json.dumps(header, ensure_ascii=False).encode()
@@ -160,23 +183,19 @@ def convert(source: Path, out: Path, trust: bool, parts: list[str] | None) -> st
         tensors = released_tensors(checkpoint if key is None else checkpoint[key], parts)
     except ConversionError as error:
         raise ConversionError(f"{source}: {error}") from None
+    except RecursionError:
+        raise ConversionError(f"{source}: model: dictionaries in dictionaries without an end, expected tensors") from None
     metadata = {} if key is None else metadata_of(checkpoint)
-    fresh = out.with_name(f".{out.name}.new{os.getpid()}")
     try:
-        with open(fresh, "xb") as file:
+        with fresh_file.replacing(out) as file:
             for piece in safetensors(tensors, metadata):
                 file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(out)
     except torch_file.FileError as error:
         raise ConversionError(f"{source}: {error}") from None
-    finally:
-        fresh.unlink(missing_ok=True)
     strange = [name for name, tensor in tensors.items() if not tensor.is_finite()]
     for name in strange:
         print(f"convert_checkpoint.py: warning: {name} holds NaN or infinity", file=sys.stderr)
-    numbers = sum(int(np.prod(tensor.shape, dtype=np.int64)) for tensor in tensors.values())
+    numbers = sum(math.prod(tensor.shape) for tensor in tensors.values())
     groups = sorted({name.split(".")[0] for name in tensors})
     return f"{out}: {len(tensors)} tensors, {numbers} numbers: {' '.join(groups)}"
 
@@ -197,8 +216,7 @@ def main() -> int:
     try:
         print(convert(options.source, options.out, options.trust, options.parts))
     except (ConversionError, OSError) as error:
-        print(f"convert_checkpoint.py: {error}", file=sys.stderr)
-        return 2
+        return printing.refuse(error)
     return 0
 
 

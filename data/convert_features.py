@@ -28,9 +28,11 @@ from typing import NamedTuple
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
+import memory  # noqa: E402
 import missing_package  # noqa: E402
 
 try:
+    memory.begin("while features were converted", pillow=False)
     import numpy as np
 
     import feature_file
@@ -42,6 +44,7 @@ except ImportError as error:
 
 FIELDS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 LONGEST_LINE = 64 << 20  # a hundred boxes take 1.1 MB; guards memory against files of another kind
+MOST = 1 << 20  # regions, and numbers of one
 LISTED = 10  # missing images on the terminal
 DTYPES = {"f32": "<f4", "f16": "<f2"}
 
@@ -260,7 +263,7 @@ def convert(options: argparse.Namespace) -> str:
 
 def positive(text: str) -> int:
     value = int(text)
-    if value < 1:
+    if not 1 <= value <= MOST:
         raise ValueError
     return value
 
@@ -281,8 +284,7 @@ def main() -> int:
     try:
         print(convert(arguments()))
     except (ConversionError, text_file.TextError, OSError) as error:
-        print(f"convert_features.py: {error}", file=sys.stderr)
-        return 2
+        return printing.refuse(error)
     return 0
 
 

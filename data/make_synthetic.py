@@ -42,9 +42,11 @@ from typing import NamedTuple
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
+import memory  # noqa: E402
 import missing_package  # noqa: E402
 
 try:
+    memory.begin("while the data folder was made", pillow=False)
     import numpy as np
 
     import feature_file
@@ -246,8 +248,7 @@ def main() -> int:
     try:
         print("\n".join([*make(options), f"written to {options.out}"]))
     except OSError as error:
-        print(f"make_synthetic.py: {error}", file=sys.stderr)
-        return 2
+        return printing.refuse(error)
     return 0
 
 

@@ -19,14 +19,22 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
-import printing  # noqa: E402
-import text_file  # noqa: E402
-from emoji_prep.captions import plain  # noqa: E402
+import memory  # noqa: E402
+import missing_package  # noqa: E402
+
+try:
+    memory.begin("while pictures were compared", pillow=False)
+    import numpy as np
+
+    import npy_file
+    import printing
+    import text_file
+    from emoji_prep.captions import plain
+except ImportError as error:
+    missing_package.stop(error)
 
 ROWS_AT_ONCE = 4096  # of training pictures, whose features may be too many for memory
 SIDE = 24
@@ -35,19 +43,24 @@ RANKS = (1, 5, 10)
 TIES = {"best": 0.0, "expected": 0.5, "worst": 1.0}
 
 
+class FeatureError(Exception):
+    """What is wrong with features, in one line."""
+
+
 class Split:
     """Pictures and captions of one split, as `train` reads them."""
 
     def __init__(self, folder: Path, name: str, features: str) -> None:
+        self.where = f"{folder}/{name}"
         self.ims = read_features(folder, name, features)
         self.captions = [plain(caption) for caption in text_file.lines(folder / f"{name}_caps.txt")]
         ids = folder / f"{name}_ids.txt"
         each = max(1, len(self.captions) // len(self.ims))
         rows = text_file.image_rows(ids) if ids.exists() else [i // each for i in range(len(self.captions))]
-        self.ids = np.array(rows, dtype=np.int64)
-        if not rows or len(self.captions) != len(rows) or self.ids.max() >= len(self.ims) or self.ids.min() < 0:
-            raise ValueError(f"{folder}/{name}: {len(self.captions)} captions, {len(rows)} image numbers and "
+        if not rows or len(self.captions) != len(rows) or max(rows) >= len(self.ims) or min(rows) < 0:
+            raise FeatureError(f"{self.where}: {len(self.captions)} captions, {len(rows)} image numbers and "
                              f"{len(self.ims)} images do not match")
+        self.ids = np.array(rows, dtype=np.int64)
 
     def documents(self) -> list[list[str]]:
         """All the words of each image's captions."""
@@ -61,20 +74,32 @@ def read_features(folder: Path, name: str, features: str) -> np.ndarray:
     """A row an image, of a file or, if there is none, of pictures."""
     path, pictures = folder / features.replace("{split}", name), folder / f"{name}_pictures.txt"
     if path.is_dir() and any(path.glob("*.npy")):  # in parts: 00000.npy, 00001.npy, ...
-        return np.concatenate([np.load(part) for part in sorted(path.glob("*.npy"))])
+        parts = [(part, npy_file.read(part)) for part in sorted(path.glob("*.npy"))]
+        for part, rows in parts:
+            if rows.shape[1:] != parts[0][1].shape[1:]:
+                raise FeatureError(f"{part}: rows of {rows.shape[1:]}, expected {parts[0][1].shape[1:]} as in {parts[0][0]}")
+        return np.concatenate([rows for _, rows in parts])
     if path.exists() or not pictures.exists():
-        return np.load(path, mmap_mode="r")
+        return npy_file.read(path)
     from PIL import Image, ImageOps  # of a folder of features not needed
 
-    def small(line: str) -> np.ndarray:
-        with Image.open(folder / line) as picture:
-            picture.draft("RGB", (4 * SIDE, 4 * SIDE))
-            upright = ImageOps.exif_transpose(picture).convert("RGBA")
+    def small(number: int, line: str) -> np.ndarray:
+        try:
+            with Image.open(folder / line) as picture:
+                picture.draft("RGB", (4 * SIDE, 4 * SIDE))
+                upright = ImageOps.exif_transpose(picture).convert("RGBA")
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow raises whatever it likes at a damaged picture
+            raise FeatureError(f"{pictures}:{number}: {line}: no picture, or a broken one ({error})") from None
         over = Image.new("RGBA", upright.size, "white")
         over.alpha_composite(upright)
         return np.asarray(over.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float32).ravel()
 
-    return np.stack([small(line) for line in text_file.lines(pictures)])
+    lines = text_file.lines(pictures)
+    if not lines:
+        raise FeatureError(f"{pictures}: no pictures in it, expected one a line")
+    return np.stack([small(number, line) for number, line in enumerate(lines, start=1)])
 
 
 class TfIdf:
@@ -104,7 +129,10 @@ def nearest(queries: np.ndarray, pictures: np.ndarray) -> np.ndarray:
     for start in range(0, len(pictures), ROWS_AT_ONCE):
         rows = pictures[start : start + ROWS_AT_ONCE]
         rows = rows.reshape(len(rows), -1).astype(np.float64)
-        squares = (rows * rows).sum(1)[None, :] - 2 * points @ rows.T  # each query's own square is the same for all
+        with np.errstate(all="ignore"):
+            squares = (rows * rows).sum(1)[None, :] - 2 * points @ rows.T  # each query's own square is the same for all
+        if not np.isfinite(squares).all():
+            raise FeatureError("not all features are finite numbers, expected such")
         here = squares.argmin(1)
         distance = squares[np.arange(len(points)), here]
         best = np.where(distance < least, start + here, best)
@@ -127,9 +155,15 @@ def recalls(ranks: np.ndarray) -> list[float]:
 
 def evaluate(train: Split, test: Split, ties: float) -> tuple[list[float], list[float]]:
     """R@1, R@5, R@10 of image->text and of text->image."""
+    if train.ims[0].size != test.ims[0].size:
+        raise FeatureError(f"{test.where}: images of {test.ims[0].size} numbers, expected {train.ims[0].size} as in {train.where}")
     documents = train.documents()
     tfidf = TfIdf(documents)
-    described = tfidf([documents[row] for row in nearest(test.ims, train.ims)])
+    try:
+        rows = nearest(test.ims, train.ims)
+    except FeatureError as error:
+        raise FeatureError(f"{test.where} and {train.where}: {error}") from None
+    described = tfidf([documents[row] for row in rows])
     captions = tfidf([caption.split() for caption in test.captions])
     # Rounded, so that scores equal but for the order of summation are equal.
     scores = np.round(described @ captions.T, 9)
@@ -157,9 +191,8 @@ def main() -> int:
             to_text, to_image = evaluate(train, Split(options.folder, name, options.features), TIES[options.ties])
             print(f"{name:9s}" + "".join(f"{value:7.1f}" for value in to_text) + "  "
                   + "".join(f"{value:7.1f}" for value in to_image))
-    except (text_file.TextError, OSError, ValueError) as error:
-        print(f"nearest_neighbour.py: {error}", file=sys.stderr)
-        return 2
+    except (FeatureError, npy_file.NpyError, text_file.TextError, OSError) as error:
+        return printing.refuse(error)
     return 0
 
 

@@ -23,9 +23,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
+import memory  # noqa: E402
 import missing_package  # noqa: E402
 
 try:
+    memory.begin("while the data folder was prepared", pillow=True)
     import fresh_folder
     import printing
     import text_file
@@ -39,6 +41,7 @@ except ImportError as error:
 DRAWINGS = Path("/usr/share/openclipart/svg")
 PACKAGE = "openclipart-svg"
 SPLITS = "train=90,dev=5,test=5"
+FOR_PROCESSES = 256  # MiB, without which none is started
 SHOWN = 3  # of those that cannot be drawn
 
 LICENCE = f"""Prepared from this Debian package:
@@ -69,8 +72,11 @@ def captioned(root: Path) -> dict[Path, list[str]]:
     if not paths:
         raise SourceError(f"{root}: no drawings, expected those of the Debian package {PACKAGE}: "
                           "sh scripts/install-packages clipart")
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        read = list(pool.map(clipart.read_drawing, paths, chunksize=64))
+    if memory.is_there(FOR_PROCESSES):
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            read = list(pool.map(clipart.read_drawing, paths, chunksize=64))
+    else:
+        read = [clipart.read_drawing(path) for path in paths]
     found = clipart.captions_of(filter(None, read))
     print(f"{len(paths):,} drawings, {sum(one is None for one in read):,} that cannot be read, {len(found):,} with captions")
     if not found:
@@ -104,8 +110,7 @@ def main() -> int:
     try:
         prepare(arguments())
     except (SourceError, text_file.TextError, fresh_folder.FolderError, OSError) as error:
-        print(f"prepare_clipart.py: {error}", file=sys.stderr)
-        return 2
+        return printing.refuse(error)
     return 0
 
 

@@ -29,15 +29,16 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
-import fresh_folder  # noqa: E402
+import memory  # noqa: E402
 import missing_package  # noqa: E402
-import printing  # noqa: E402
-from emoji_prep import PreparationError, captions, cldr, splits  # noqa: E402
 
 try:
+    memory.begin("while the data folder was prepared", pillow=True)
     import numpy as np
 
-    from emoji_prep import folder, pictures
+    import fresh_folder
+    import printing
+    from emoji_prep import PreparationError, captions, cldr, folder, pictures, splits
 except ImportError as error:
     missing_package.stop(error)
 
@@ -120,8 +121,7 @@ def main() -> int:
     try:
         summary = prepare(options.out, options.seed, options.font, options.cldr, options.pictures)
     except (PreparationError, fresh_folder.FolderError, OSError) as error:
-        print(f"prepare_emoji.py: {error}", file=sys.stderr)
-        return 2
+        return printing.refuse(error)
     print("\n".join([*summary, f"written to {options.out}"]))
     return 0
 

@@ -19,9 +19,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
+import memory  # noqa: E402
 import missing_package  # noqa: E402
 
 try:
+    memory.begin("while the data folder was prepared", pillow=True)
     import fresh_folder
     import printing
     import text_file
@@ -110,8 +112,7 @@ def main() -> int:
     try:
         prepare(arguments())
     except (SourceError, text_file.TextError, fresh_folder.FolderError, OSError) as error:
-        print(f"prepare_stamps.py: {error}", file=sys.stderr)
-        return 2
+        return printing.refuse(error)
     return 0
 
 

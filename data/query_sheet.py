@@ -18,24 +18,39 @@ import subprocess
 import sys
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
-
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 
-import printing  # noqa: E402
-import text_file  # noqa: E402
+import memory  # noqa: E402
+import missing_package  # noqa: E402
+
+try:
+    memory.watch("while the sheet was drawn")
+    from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+    import printing
+    import text_file
+except ImportError as error:
+    missing_package.stop(error)
 
 GAP = 8
 TEXT_WIDTH = 300
 FONT = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
 FONT_SIZE = 15
 LINE = 20
+MOST = 4096  # images of a sentence, and pixels of one's side
 ANSWER = re.compile(r"^\s*\d+\s+(-?[\d.]+)\s+(\S+)\s+(\d+)\s", re.MULTILINE)
 
 
 class SheetError(Exception):
     """What is wrong, in one line."""
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= MOST:
+        raise ValueError
+    return value
 
 
 def arguments() -> argparse.Namespace:
@@ -45,19 +60,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("split", help="all: those of every split")
     parser.add_argument("sentence", nargs="+")
     parser.add_argument("--train", type=Path, default=Path("build/train"), help="default: %(default)s")
-    parser.add_argument("--top", type=int, default=6, help="images of a sentence (default: %(default)s)")
-    parser.add_argument("--side", type=int, help="of an image (default: 72 of thumbnails, 112 of pictures)")
+    parser.add_argument("--top", type=positive, default=6, help="images of a sentence (default: %(default)s)")
+    parser.add_argument("--side", type=positive, help="of an image (default: 72 of thumbnails, 112 of pictures)")
     return parser.parse_args()
 
 
 def best_images(options: argparse.Namespace, sentence: str) -> list[tuple[str, int]]:
     """Splits and image rows, the best first."""
-    command = [options.train, options.config, "--query", sentence, "--top", str(options.top)]
+    command = [str(options.train.absolute()), options.config, "--query", sentence, "--top", str(options.top)]
     if options.split != "all":
         command += ["--split", options.split]
-    answer = subprocess.run(command, capture_output=True, text=True)
+    answer = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if answer.returncode:
-        raise SheetError(answer.stderr.strip())
+        raise SheetError((answer.stderr.strip().splitlines() or [f"{options.train}: status {answer.returncode}"])[-1])
     found = [(split, int(row)) for _, split, row in ANSWER.findall(answer.stdout)]
     if not found:
         raise SheetError(f"{options.train} {options.config} --query '{sentence}': no images in its answer")
@@ -98,9 +113,15 @@ class Pictures:
 
     def square(self, split: str, row: int) -> Image.Image:
         """The whole picture, upright, in the middle of a white square."""
-        with Image.open(self.path(split, row)) as picture:
-            picture.draft("RGB", (4 * self.side, 4 * self.side))
-            upright = ImageOps.exif_transpose(picture).convert("RGBA")
+        path = self.path(split, row)
+        try:
+            with Image.open(path) as picture:
+                picture.draft("RGB", (4 * self.side, 4 * self.side))
+                upright = ImageOps.exif_transpose(picture).convert("RGBA")
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow raises whatever it likes at a damaged picture
+            raise SheetError(f"{path}: no picture, or a broken one ({error})") from None
         inside = ImageOps.contain(upright, (self.side, self.side), Image.Resampling.LANCZOS)
         square = Image.new("RGBA", (self.side, self.side), "white")
         square.alpha_composite(inside, ((self.side - inside.width) // 2, (self.side - inside.height) // 2))
@@ -121,7 +142,10 @@ def wrapped(sentence: str, font: ImageFont.FreeTypeFont) -> list[str]:
 
 def draw(options: argparse.Namespace) -> Image.Image:
     pictures = Pictures(data_folder(options.config), options.side)
-    font = ImageFont.truetype(str(FONT), FONT_SIZE)
+    try:
+        font = ImageFont.truetype(str(FONT), FONT_SIZE)
+    except OSError as error:
+        raise SheetError(f"{FONT}: {error}, expected that of the Debian package fonts-dejavu-core") from None
     step = pictures.side + GAP
     sheet = Image.new("RGB", (TEXT_WIDTH + options.top * step + GAP, len(options.sentence) * step + GAP), "white")
     drawing = ImageDraw.Draw(sheet)
@@ -141,8 +165,7 @@ def main() -> int:
     try:
         draw(options).save(options.out)
     except (SheetError, text_file.TextError, OSError, ValueError) as error:
-        print(f"query_sheet.py: {error}", file=sys.stderr)
-        return 2
+        return printing.refuse(error)
     return 0
 
 

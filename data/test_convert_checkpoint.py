@@ -233,6 +233,41 @@ class Checkpoint(Scratch):
             Nothing.__module__ = __name__
         self.assertIn("need the module absent_module", self.fails(self.source, self.out, "--trust"))
 
+    def test_tensors_that_are_none(self) -> None:
+        numbers = np.arange(6, dtype=np.float32)
+        for shape, stride, said in (((1 << 40, 1 << 20), (0, 0), "too large"), ((1 << 70,), (0,), "too large"), ((1,) * 40, (0,) * 40, "too many"),
+                                    (("x",), (1,), "expected whole numbers"), ((1.5,), (1,), "expected whole numbers")):
+            with self.subTest(shape=shape):
+                self.image["fc.weight"] = Strided(numbers, 0, shape, stride)
+                self.save([self.image, self.text])
+                self.assertIn(said, self.fails(self.source, self.out))
+        self.image["fc.weight"] = Strided(numbers, 0, (0, 1 << 40), (1, 1))  # of no numbers: a tensor
+        self.save([self.image, self.text])
+        self.succeeds(self.source, self.out)
+
+    def test_dictionaries_without_an_end(self) -> None:
+        self.image["again"] = self.image
+        self.save([self.image, self.text])
+        self.assertIn("without an end, expected tensors", self.fails(self.source, self.out))
+
+    def test_names_that_are_no_text(self) -> None:
+        self.image["\ud800"] = np.ones(1)
+        self.save([self.image, self.text])
+        self.assertIn("a tensor is named 'img_enc.\\ud800'", self.fails(self.source, self.out))
+        save({"__metadata__": np.ones(1)}, self.source)
+        self.assertIn("is named __metadata__", self.fails(self.source, self.out))
+
+    def test_options_that_are_no_text(self) -> None:
+        """Left out, or written as they can be."""
+        deep: list[Any] = []
+        for _ in range(2000):
+            deep = [deep]
+        self.addCleanup(sys.setrecursionlimit, sys.getrecursionlimit())
+        sys.setrecursionlimit(50000)
+        save({"model": [self.image, self.text], "opt": {"a": "\ud800", "\ud801": "b", "c": 10**5000, "d": deep, "e": 1}}, self.source)
+        self.succeeds(self.source, self.out)
+        self.assertEqual(read_safetensors(self.out)[1], {"a": "\\ud800", "e": "1"})
+
     def test_models_of_another_form(self) -> None:
         cases = {
             "fc.weight is a str, expected a tensor": [OrderedDict({"fc.weight": "no"}), self.text],
@@ -259,6 +294,7 @@ class Checkpoint(Scratch):
     def test_an_unwritable_place(self) -> None:
         self.save([self.image, self.text])
         self.assertIn("No such file or directory", self.fails(self.source, self.folder / "none" / "x.safetensors"))
+        self.assertIn("Is a directory", self.fails(self.source, "."))
 
     def test_nan_is_told(self) -> None:
         nan = Strided(np.array([0x7FC0], np.uint16), 0, (1,), (1,), "BFloat16Storage")

@@ -205,6 +205,13 @@ class Features(Scratch):
         (self.folder / "a.tsv").write_bytes(b"\xff\xfe1\0")
         self.assertIn("a.tsv:1: UTF-16, expected UTF-8 text", self.fails(*self.arguments("a.tsv")))
 
+    def test_sizes_that_are_none(self) -> None:
+        for wrong in ("0", "-1", "9" * 30, "9" * 5000):
+            done = self.run_script(*self.arguments("a.tsv"), "--width", wrong)
+            self.assertEqual(done.returncode, 2)
+            self.assertNotIn("Traceback", done.stderr)
+        self.assertIn("Is a directory", self.fails(*self.arguments("a.tsv"), "--out", "."))
+
     def test_absent_files(self) -> None:
         self.assertIn("none.tsv", self.fails(*self.arguments("a.tsv", "none.tsv")))
         (self.folder / "ids.txt").unlink()

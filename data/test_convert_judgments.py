@@ -56,6 +56,19 @@ class ConvertJudgments(Scratch):
         for text, said in (("90\n90\n", "twice"), ("x\n", "the id of a caption a line"), ("12\n", "none of COCO's")):
             ids.write_text(text)
             self.assertIn(said, self.fails("eccv", self.package, self.folder / "out.json", "--captions", ids))
+        whole = (self.package / "data" / "coco_test_ids.npy").read_bytes()
+        for data, said in ((whole[:20], "expected a whole .npy"), (whole[:-1], "expected a whole .npy"), (b"", "expected a whole .npy"),
+                           (b"PK\x03\x04", "a zip archive")):
+            (self.package / "data" / "coco_test_ids.npy").write_bytes(data)
+            self.assertIn(f"coco_test_ids.npy: {said}" if said[0] == "a" else said, self.fails("eccv", self.package, self.folder / "out.json"))
+        for ids, said in ((np.array(3), "expected one row or more of numbers"), (np.array([np.inf]), "the id of a caption"),
+                          (np.ones((2, 2)), "the id of a caption"), (np.array(["a"]), "expected one row or more of numbers")):
+            np.save(self.package / "data" / "coco_test_ids.npy", ids)
+            self.assertIn(said, self.fails("eccv", self.package, self.folder / "out.json"))
+        (self.package / "data" / "coco_test_ids.npy").write_bytes(whole)
+        for text in ('{"30": [Infinity]}', '{"30": ' + "[" * 100000 + "}"):
+            (self.package / "data" / "eccv_caption_to_image.json").write_text(text)
+            self.assertIn("expected JSON", self.fails("eccv", self.package, self.folder / "out.json"))
         self.put("eccv_caption_to_image", [1])
         self.assertIn("expected JSON", self.fails("eccv", self.package, self.folder / "out.json"))
         self.assertIn("cxc_image", self.fails("cxc", self.package, self.folder / "out.json"))

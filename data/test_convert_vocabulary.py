@@ -85,6 +85,7 @@ class Vocabularies(Scratch):
             "the first words are a <start> <end> <unk>": pickled({**ids, "a": 0, "<pad>": 4}),
             "a list without word2idx": pickle.dumps([1]),
             "idx2word and word2idx disagree": pickled(ids, idx2word={0: "dog"}),
+            "word2idx has '\\ud800', half a surrogate pair": pickled({**ids, "\ud800": 7}),
             "not of words and whole numbers": pickled({"a": "b"}),
             "not a pickle, or damaged": pickled(ids)[:-9],
             "a JSON file needs no converting": b'{"word2idx": {}}',

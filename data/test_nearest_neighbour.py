@@ -82,6 +82,44 @@ class Folder(Scratch):
             np.save(self.folder / f"{split}_ims.npy", np.eye(3, dtype="<f4"))
         self.assertIn("none_ims.npy", self.fails(self.folder, "--splits", "none"))
 
+    def test_features_that_are_none(self) -> None:
+        self.captions(ids=True)
+        for split in ("train", "test"):
+            np.save(self.folder / f"{split}_ims.npy", np.eye(3, dtype="<f4"))
+        path = self.folder / "test_ims.npy"
+        whole = path.read_bytes()
+        damaged = (b"", b"no array", b"PK\x03\x04", whole[:9], whole[:70], whole[:-1], whole.replace(b"(3, 3)", b"(3, 3"),
+                   whole.replace(b"(3, 3)", b"(2**70,)"), whole.replace(b"(3, 3)", b"(-3, 3)"), whole.replace(b"<f4", b"|O8"), b"\x80\x02N.")
+        for data in damaged:
+            with self.subTest(data):
+                path.write_bytes(data)
+                said = self.fails(self.folder)
+                self.assertIn("test_ims.npy: ", said)
+                self.assertIn("expected a whole .npy of numbers", said)
+        for array, words in ((np.float32(1), "expected one row or more"), (np.zeros((0, 3)), "test_ims.npy: "), (np.array(["a"]), "of <U1, expected"),
+                             (np.eye(3)[:, :2], "test: images of 2 numbers, expected 3"), (np.full((3, 3), np.nan), "finite numbers")):
+            np.save(path, array)
+            self.assertIn(words, self.fails(self.folder))
+        path.unlink()
+        path.mkdir()
+        np.save(path / "0.npy", np.eye(3)[:2])
+        np.save(path / "1.npy", np.eye(2)[:1])
+        self.assertIn("1.npy: rows of (2,), expected (3,)", self.fails(self.folder))
+
+    def test_pictures_that_are_none(self) -> None:
+        self.captions(ids=True)
+        for split in ("train", "test"):
+            (self.folder / f"{split}_pictures.txt").write_text("0.png\n1.png\n2.png\n")
+        for number in range(3):
+            Image.new("RGB", (50, 30)).save(self.folder / f"{number}.png")
+        whole = (self.folder / "1.png").read_bytes()
+        for data in (b"", b"no picture", whole[:50], whole[:40] + b"?" + whole[41:], whole.replace(b"IHDR", b"IHDX")):
+            with self.subTest(data):
+                (self.folder / "1.png").write_bytes(data)
+                self.assertIn("train_pictures.txt:2: 1.png: no picture, or a broken one", self.fails(self.folder))
+        (self.folder / "train_pictures.txt").write_text("")
+        self.assertIn("train_pictures.txt: no pictures", self.fails(self.folder))
+
 
 if __name__ == "__main__":
     unittest.main()

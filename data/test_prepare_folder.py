@@ -167,6 +167,10 @@ class Tables(Prepared):
             ("t.jsonl", '{"image": "a.png", "caption": "\\ud800"}\n', "t.jsonl:1: half a surrogate"),
             ("t.jsonl", '{"image": "a\\n.png", "caption": "x"}\n', "t.jsonl:1: 'a\\n.png'"),
             ("t.jsonl", "[1]\n", "t.jsonl:1: [1], expected an object"),
+            ("t.jsonl", '{"image": "a.png", "captions": ' + "[" * 600 + "]" * 600 + "}\n", "t.jsonl:1: a caption is [[[[["),
+            ("t.jsonl", '{"image": "a.png", "caption": ' + '{"raw":' * 600 + "0" + "}" * 600 + "}\n", "t.jsonl:1: a caption is {"),
+            ("t.jsonl", '{"a\\n\\u2028": 1}\n', "t.jsonl:1: keys a"),
+            ("t.csv", "image,caption,split\na.png,One.," + "x" * 300 + "\n", "t.csv:2: split 'xxxx"),
             ("t.json", '{"images": [}', "t.json:1: not JSON"),
             ("t.json", '{\n"rows": []\n}', "JSON of another kind"),
             ("t.csv", "image,caption,split\na.png,One.,a/b\n", "t.csv:2: split 'a/b'"),
@@ -179,7 +183,8 @@ class Tables(Prepared):
     def test_number_of_a_column_that_is_not_there(self) -> None:
         self.refuses("t.csv", '"a,b,c.png",One.\n', "t.csv:1: 2 fields, expected 3", options=("--columns", "1,3"))
         self.refuses("t.csv", "a.png,One.\n", "t.csv:1: the columns are", options=("--columns", "1,3"))
-        self.refuses("t.csv", "a.png,One.\n", "expected names, or numbers from 1 on", options=("--columns", "0,1"))
+        for wrong in ("0,1", "1,x", "1,²", "9" * 5000 + ",1"):
+            self.refuses("t.csv", "a.png,One.\n", "expected names, or numbers from 1 on", options=("--columns", wrong))
 
     def test_long_first_line(self) -> None:
         objects = [{"image": "a.png", "caption": "狗" * 30000}]

@@ -101,6 +101,8 @@ class Sheet(Scratch):
         self.assertIn("test_pictures.txt: 1 pictures, expected one for image 1", self.fails(*self.command("test", "x")))
         (self.data / "test_pictures.txt").write_text("a.png\nnone.png\n")
         self.assertIn("none.png", self.fails(*self.command("test", "x")))
+        (self.data / "none.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+        self.assertIn("none.png: no picture, or a broken one", self.fails(*self.command("test", "x")))
         self.config.write_text("[run]\nseed = 1\n")
         self.assertIn("my.ini: no [data] folder", self.fails(*self.command("test", "x")))
         self.config.write_text("seed\n")

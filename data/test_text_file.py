@@ -84,6 +84,12 @@ class Text(Scratch):
                 text_file.image_rows(path)
             self.assertEqual(self.train().stderr, f"train: {error.exception}\n")
 
+    def test_image_row_of_many_digits(self) -> None:
+        path = self.folder / "train_ids.txt"
+        path.write_text("0\n" + "9" * 5000 + "\n")
+        with self.assertRaisesRegex(text_file.TextError, "train_ids.txt:2: '9{40}', expected the number of an image"):
+            text_file.image_rows(path)
+
     def test_read(self) -> None:
         self.captions.write_bytes(b"\xef\xbb\xbfa\r\nb")
         self.assertEqual(text_file.read(self.captions), "a\nb")

@@ -52,10 +52,10 @@ def lines(path: Path) -> list[str]:
 
 
 def image_rows(path: Path) -> list[int]:
-    """Of a {split}_ids.txt: a whole number a line."""
+    """Of a {split}_ids.txt: a whole number a line, of no more digits than Python reads."""
     rows = []
     for number, line in enumerate(lines(path), start=1):
-        if not re.fullmatch(r"\s*[+-]?[0-9]+[ \t]*", line):
+        if not re.fullmatch(r"\s*[+-]?[0-9]{1,4000}[ \t]*", line):
             raise TextError(f"{path}:{number}: '{line[:40]}', expected the number of an image")
         rows.append(int(line))
     return rows

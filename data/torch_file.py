@@ -69,9 +69,12 @@ class Tensor:
         if not fits or (0 not in self.shape and last >= len(data)):
             raise FileError(f"a tensor {self.shape} lies outside its storage of {len(data)} numbers")
         if 0 in self.shape:
-            return np.empty(self.shape, data.dtype)
+            return np.empty(0, data.dtype)
         strides = tuple(step * data.itemsize for step in self.stride)
-        return np.lib.stride_tricks.as_strided(data[self.offset:], self.shape, strides).copy()
+        try:
+            return np.lib.stride_tricks.as_strided(data[self.offset:], self.shape, strides).copy()
+        except (ValueError, OverflowError, MemoryError):
+            raise FileError(f"a tensor {str(self.shape)[:100]}, which is too large or has too many dimensions") from None
 
     def is_finite(self) -> bool:
         values = self.array()
@@ -88,7 +91,10 @@ def rebuild_tensor(storage: Storage, offset: int, shape: tuple[int, ...], stride
                    *_: object) -> Tensor:
     if not isinstance(storage, Storage):
         raise FileError("a tensor without a storage")
-    return Tensor(storage, offset, tuple(shape), tuple(stride))
+    shape, stride = tuple(shape), tuple(stride)
+    if not all(type(number) is int for number in (offset, *shape, *stride)):
+        raise FileError(f"a tensor {str(shape)[:100]}, expected whole numbers")
+    return Tensor(storage, offset, shape, stride)
 
 
 def rebuild_parameter(data: Tensor, *_: object) -> Tensor:
@@ -211,6 +217,9 @@ def read(path: Path, trust: bool = False) -> Any:
             return read_pickles(file, trust)
         except FileError:
             raise
+        except MemoryError:
+            raise FileError("what it says it holds takes more memory than there is: a damaged file, or one that is too "
+                            "large") from None
         except ModuleNotFoundError as error:
             raise FileError(f"its objects need the module {error.name}, which is not here: put the code that saved "
                             "it on PYTHONPATH") from None

@@ -8,15 +8,26 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# What would make a line several, or move the cursor.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 
 def _name() -> str:
     return Path(sys.argv[0]).name
+
+
+def refuse(error: Exception) -> int:
+    """Says in one line what is wrong, whatever is in the names that it names; the exit status."""
+    text = CONTROL.sub(lambda char: repr(char[0])[1:-1], str(error))
+    print(f"{_name()}: {text}", file=sys.stderr)
+    return 2
 
 
 class _Stream:

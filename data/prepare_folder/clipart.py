@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from xml.parsers.expat import errors
 
+NO_MEMORY = errors.codes[errors.XML_ERROR_NO_MEMORY]
 WORK = ".//{*}Work"
 # Of drawings by the hundred whose captions say little: cards, stars of n points, themes' icons, patterns.
 LEFT_OUT = ("shapes/", "special/", "recreation/games/cards/", "computer/icons/flat-theme/", "computer/icons/lemon-theme/",
@@ -72,7 +74,9 @@ def read_drawing(path: Path) -> Drawing | None:
     """None of a file that is not XML."""
     try:
         root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, LookupError, ValueError):
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        if getattr(error, "code", 0) == NO_MEMORY:
+            raise MemoryError from None
         return None
     work = root.find(WORK)
     authors = author_words(work)

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import memory
 from prepare_folder import SourceError
 
 PROGRAM, PACKAGE = "rsvg-convert", "librsvg2-bin"
+NO_MEMORY = re.compile("failed to map segment|allocat", re.IGNORECASE)  # what its loader, its libraries and Rust say
 SECONDS = 20.0  # for one drawing; few take more than one
 
 
@@ -32,6 +33,8 @@ def render(drawing: Path, picture: Path, side: int) -> str | None:
     else:
         if done.returncode == 0 and picture.is_file():
             return None
+        if NO_MEMORY.search(done.stderr.decode(errors="replace")):
+            raise MemoryError
         reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["not drawn"])[-1][:200]
     picture.unlink(missing_ok=True)
     return reason
@@ -41,6 +44,5 @@ def render_all(drawings: dict[Path, Path], side: int) -> dict[Path, str]:
     """Drawing by drawing to its picture, on all cores; why there is none of those that could not be drawn."""
     if drawings:
         need_program()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reasons = pool.map(lambda pair: render(*pair, side), drawings.items())
-        return {drawing: reason for drawing, reason in zip(drawings, reasons) if reason}
+    reasons = memory.in_threads(lambda pair: render(*pair, side) or "", list(drawings.items()))
+    return {drawing: reason for drawing, reason in zip(drawings, reasons) if reason}

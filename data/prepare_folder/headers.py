@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 
 import memory
 import wrong_file
-from prepare_folder import Image
+from prepare_folder import Image, SourceError
 from prepare_folder.problems import Problems
 
 # As Pillow calls them. MPO, of some cameras and telephones, is a JPEG with further ones behind it.
@@ -53,7 +53,11 @@ def look_at(path: Path, decode: bool) -> tuple[str, tuple[int, int], np.ndarray 
         kind = wrong_file.kind(path)
         broken = kind is None or kind.startswith("a picture")
         raise Unreadable("no picture, or a broken one" if broken else kind) from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (MemoryError, Unreadable):
+        raise
+    except Exception as error:  # Pillow raises whatever it likes at a damaged picture
+        if memory.is_lack(error):
+            raise
         raise Unreadable(f"a broken picture ({error})") from None
 
 
@@ -79,9 +83,10 @@ def check(images: list[Image], decode: bool, problems: Problems) -> tuple[list[I
             return wrong
 
     def again(image: Image) -> tuple[str, tuple[int, int], np.ndarray | None] | Unreadable:
-        if not memory.is_there(TO_BE_SURE):
-            raise MemoryError
-        return one(image)
+        if isinstance(answer := one(image), Unreadable) and not memory.is_there(TO_BE_SURE):
+            raise SourceError(f"{image.where}: {image.name}: {answer}, or out of memory to read it: with {TO_BE_SURE} MiB "
+                              "more it is known")
+        return answer
 
     readable, looks = [], []
     for image, answer in zip(images, memory.in_threads(one, images)):

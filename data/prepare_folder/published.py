@@ -52,7 +52,7 @@ def read_karpathy(path: Path, value: Any, folders: list[Path], restval: str) -> 
         captions = []
         for sentence in need(image, "sentences", list, where):
             if isinstance(sentence, dict) and isinstance(sentence.get("tokens"), list) and "raw" not in sentence:
-                sentence = " ".join(map(str, sentence["tokens"]))
+                sentence = " ".join(text for word in sentence["tokens"] for text in texts_of(word, where))
             captions += texts_of(sentence, where)
         inside = image.get("filepath")
         places = [folder / inside for folder in folders] if isinstance(inside, str) else []

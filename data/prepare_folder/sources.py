@@ -17,7 +17,7 @@ from prepare_folder.problems import Problems
 # What splits are called elsewhere.
 OTHER_NAMES = {"training": "train", "val": "dev", "valid": "dev", "validation": "dev", "eval": "test",
                "testing": "test"}
-SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
 @dataclass

@@ -22,6 +22,7 @@ CAPTION = ("caption", "captions", "text", "texts", "sentence", "sentences", "des
 SPLIT = ("split", "set", "subset", "partition")
 
 DELIMITERS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
+DEEPEST = 8  # arrays in arrays of captions
 LONGEST_FIELD = 1 << 20  # a quote that never ends would otherwise swallow the file
 
 
@@ -56,16 +57,24 @@ def find_columns(names: list[str], wanted: list[str] | None) -> Columns | None:
     return Columns(picture, captions, first(SPLIT)) if picture is not None and captions else None
 
 
-def texts_of(value: Any, where: str) -> list[str]:
+def shown(value: Any) -> str:
+    """The beginning of it, as JSON."""
+    try:
+        return json.dumps(value)[:40]
+    except RecursionError:
+        return "nested deep"
+
+
+def texts_of(value: Any, where: str, depth: int = 0) -> list[str]:
     """A caption, a list of them, or of objects that have one each."""
-    if isinstance(value, list):
-        return [text for item in value for text in texts_of(item, where)]
-    if isinstance(value, dict):
+    if isinstance(value, list) and depth < DEEPEST:
+        return [text for item in value for text in texts_of(item, where, depth + 1)]
+    if isinstance(value, dict) and depth < DEEPEST:
         inner = next((value[key] for key in ("raw", *CAPTION) if key in value), None)
         if isinstance(inner, (str, list)):
-            return texts_of(inner, where)
+            return texts_of(inner, where, depth + 1)
     if not isinstance(value, str):
-        raise SourceError(f"{where}: a caption is {json.dumps(value)[:40]}, expected text")
+        raise SourceError(f"{where}: a caption is {shown(value)}, expected text")
     return [value]
 
 
@@ -92,13 +101,22 @@ def parse(path: Path, text: str, delimiter: str, quoted: bool) -> Iterator[tuple
         line = rows.line_num + 1
 
 
+def are_numbers(wanted: list[str] | None) -> bool:
+    """Whether these are columns' numbers, of which a table is not asked for its header."""
+    if not wanted or not wanted[0].isdecimal():
+        return False
+    if not all(re.fullmatch("[1-9][0-9]{0,5}", number) for number in wanted):
+        raise SourceError(f"--columns {','.join(wanted)}: expected names, or numbers from 1 on")
+    return True
+
+
 def find_delimiter(path: Path, text: str, wanted: list[str] | None) -> str:
     """The one by which the first line has the columns looked for."""
     head = text.lstrip("\n").partition("\n")[0]
     of_ending = {".tsv": "\t", ".tab": "\t", ".csv": ","}.get(path.suffix.lower())
     order = sorted(DELIMITERS, key=lambda one: (one != of_ending, -head.count(one)))
     for delimiter in order:
-        if wanted and wanted[0].isdigit():
+        if wanted and are_numbers(wanted):
             if head.count(delimiter) >= max(map(int, wanted)) - 1:
                 return delimiter
         elif find_columns(head.replace('"', "").split(delimiter), wanted):
@@ -121,9 +139,7 @@ def has_quotes(path: Path, text: str, delimiter: str) -> bool:
     return len(widths) == 1
 
 
-def numbered_columns(path: Path, wanted: list[str]) -> Columns:
-    if not all(number.isdigit() and int(number) > 0 for number in wanted):
-        raise SourceError(f"{path}: --columns {','.join(wanted)}: expected names, or numbers from 1 on")
+def numbered_columns(wanted: list[str]) -> Columns:
     places = [int(number) - 1 for number in wanted]
     return Columns(places[0], [places[1]], places[2] if len(places) > 2 else None)
 
@@ -134,8 +150,8 @@ def read_table(path: Path, folders: list[Path], wanted: list[str] | None) -> Ite
         raise SourceError(f"{path}: empty, expected a table of pictures and captions")
     delimiter = find_delimiter(path, text, wanted)
     rows = parse(path, text, delimiter, has_quotes(path, text, delimiter))
-    if wanted and wanted[0].isdigit():
-        columns: Columns | None = numbered_columns(path, wanted)
+    if wanted and are_numbers(wanted):
+        columns: Columns | None = numbered_columns(wanted)
         width = None
     else:
         _, header = next(rows)
@@ -176,7 +192,7 @@ def cell_texts(cell: str, where: str) -> list[str]:
 
 def entry_of_object(value: Any, folders: list[Path], wanted: list[str] | None, where: str) -> Entry:
     if not isinstance(value, dict):
-        raise SourceError(f"{where}: {json.dumps(value)[:40]}, expected an object with a picture and a caption")
+        raise SourceError(f"{where}: {shown(value)}, expected an object with a picture and a caption")
     keys = list(value)
     columns = find_columns(keys, wanted)
     if not columns:
@@ -184,11 +200,11 @@ def entry_of_object(value: Any, folders: list[Path], wanted: list[str] | None, w
                           "file_name, path, ...) and a caption (caption, captions, text, ...)")
     picture = value[keys[columns.picture]]
     if not isinstance(picture, str) or not picture.strip():
-        raise SourceError(f"{where}: '{keys[columns.picture]}' is {json.dumps(picture)[:40]}, expected a picture's name")
+        raise SourceError(f"{where}: '{keys[columns.picture]}' is {shown(picture)}, expected a picture's name")
     captions = [text for place in columns.captions for text in texts_of(value[keys[place]], where)]
     split = value[keys[columns.split]] if columns.split is not None else ""
     if not isinstance(split, str):
-        raise SourceError(f"{where}: '{keys[columns.split]}' is {json.dumps(split)[:40]}, expected a split's name")
+        raise SourceError(f"{where}: '{keys[columns.split]}' is {shown(split)}, expected a split's name")
     return Entry(picture, captions, split.strip(), where, folders)
 
 
