@@ -80,9 +80,10 @@ const char *ct_machine_text(void) {
         snprintf(others, sizeof others, "; oneDNN %s", onednn);
     }
     bool bf16 = ct_precision_of(CT_CPU) == CT_PRECISION_BF16;
-    snprintf(text, sizeof text, "%s%s%s; %.*s, %s kernels%s, %s%s; %d threads of %d cores", device,
+    int threads = ct_threads();
+    snprintf(text, sizeof text, "%s%s%s; %.*s, %s kernels%s, %s%s; %d thread%s of %d cores", device,
              backend ? backend->name : "no backend", bf16 ? ", products in bf16" : "",
              (int)(name + 1 + version), config, openblas_get_corename(), advice, build, others,
-             ct_threads(), omp_get_num_procs());
+             threads, threads == 1 ? "" : "s", omp_get_num_procs());
     return text;
 }

@@ -66,6 +66,7 @@ START_TEST(wrong_command_lines) {
     REFUSED(folder, "--export x", "best.safetensors");
     REFUSED(folder, "--evaluate nosuch --weights x", "x");
     REFUSED(folder, "--set data.test_splits=nosuch", "nosuch_ims.npy");
+    REFUSED(folder, "--set data.test_splits=tset", "tset_ims.npy", "; did you mean 'test'?");
     folder_remove(folder);
 }
 END_TEST

@@ -261,18 +261,23 @@ void ct_console_validation(const ct_console_step *step, int64_t number, const ct
 }
 
 void ct_console_table(const char *const *names, const ct_retrieval *rows, int count) {
-    ct_console_result("%-12s   %6s %8s   image -> text                       text -> image", "", "",
-                      "");
-    ct_console_result("%-12s   %6s %8s   %5s %5s %5s %5s %6s   %5s %5s %5s %5s %6s   %6s", "split",
-                      "images", "captions", "R@1", "R@5", "R@10", "medr", "meanr", "R@1", "R@5",
-                      "R@10", "medr", "meanr", "rsum");
+    int width = 12;
+    for (int i = 0; i < count; i++) {
+        int length = (int)strlen(names[i]);
+        if (length > width) width = length;
+    }
+    ct_console_result("%-*s   %6s %8s   image -> text                       text -> image", width,
+                      "", "", "");
+    ct_console_result("%-*s   %6s %8s   %5s %5s %5s %5s %6s   %5s %5s %5s %5s %6s   %6s", width,
+                      "split", "images", "captions", "R@1", "R@5", "R@10", "medr", "meanr", "R@1",
+                      "R@5", "R@10", "medr", "meanr", "rsum");
     for (int i = 0; i < count; i++) {
         const ct_recalls *a = &rows[i].i2t, *b = &rows[i].t2i;
-        ct_console_result("%-12s   %6lld %8lld   %5.1f %5.1f %5.1f %5.0f %6.1f   "
+        ct_console_result("%-*s   %6lld %8lld   %5.1f %5.1f %5.1f %5.0f %6.1f   "
                           "%5.1f %5.1f %5.1f %5.0f %6.1f   %6.1f",
-                          names[i], (long long)rows[i].images, (long long)rows[i].captions, a->r1,
-                          a->r5, a->r10, a->medr, a->meanr, b->r1, b->r5, b->r10, b->medr, b->meanr,
-                          rows[i].rsum);
+                          width, names[i], (long long)rows[i].images, (long long)rows[i].captions,
+                          a->r1, a->r5, a->r10, a->medr, a->meanr, b->r1, b->r5, b->r10, b->medr,
+                          b->meanr, rows[i].rsum);
     }
     for (int i = 0; i < count; i++) {
         if (!rows[i].distractors) continue;
