@@ -90,6 +90,34 @@ START_TEST(keys_that_may_change) {
 }
 END_TEST
 
+/* Of a run at its end nothing would be trained with another rate, which its results would name. */
+START_TEST(a_run_at_its_end) {
+    static const char *const rows[][4] = {
+        {"train.lr=0.002", "[train] lr", "0.002", "0.01"},
+        {"train.epochs=2", "[train] epochs", "2", "3"},
+        {"'loss.retrieval=hinge margin=0.1'", "[loss] retrieval", "hinge margin=0.1",
+         "hinge margin=0.2 negatives=hardest sum_epochs=1"},
+    };
+    static const char *const ways[] = {"--resume", "--dry-run --resume"};
+    char *folder = tiny_experiment(), options[128], expected[256];
+    ck_assert_int_eq(train(folder, "", NULL), 0);
+    ck_assert_int_eq(shell("cp -r %s/run %s/kept", folder, folder), 0);
+    for (size_t i = 0; i < 2 * sizeof rows / sizeof *rows; i++) {
+        const char *const *row = rows[i / 2];
+        snprintf(options, sizeof options, "%s --set %s", ways[i % 2], row[0]);
+        snprintf(expected, sizeof expected,
+                 "%s = %s, but the run in %s/run came to its end with %s: nothing is trained any "
+                 "more, unless [train] epochs is above 3",
+                 row[1], row[2], folder, row[3]);
+        REFUSED(folder, options, expected);
+    }
+    ck_assert_int_eq(shell("diff -r %s/run %s/kept", folder, folder), 0);
+    accepted(folder, "--set train.epochs=4 --set train.lr=0.002", "[train] lr = 0.002 from here");
+    accepted(folder, "--set run.threads=2", "[run] threads = 2 from here on");
+    folder_remove(folder);
+}
+END_TEST
+
 /* Before there is a best score, what it would be of is only said. */
 START_TEST(keys_of_a_score_that_is_not_there) {
     char *folder = stopped_run(2);
@@ -167,6 +195,6 @@ START_TEST(files_of_word_vectors_may_move) {
 }
 END_TEST
 
-TEST_MAIN("resume", keys_that_cannot_change, keys_that_may_change,
+TEST_MAIN("resume", keys_that_cannot_change, keys_that_may_change, a_run_at_its_end,
           keys_of_a_score_that_is_not_there, data_that_cannot_change, data_that_may_change,
           files_of_word_vectors_may_move)

@@ -21,6 +21,8 @@ typedef struct {
     const ct_config *config;
     const char *last; /* path of the checkpoint */
     bool scored;      /* it has a best score */
+    bool ended;       /* all epochs are done */
+    int64_t epochs;   /* that are done */
 } resumption;
 
 /* ---- what is said ------------------------------------------------------------------------ */
@@ -36,10 +38,24 @@ static bool refused(const resumption *r, ct_key_change kind) {
     return kind == CT_CHANGE_REFUSED || (kind == CT_CHANGE_OF_SCORE && r->scored);
 }
 
+/* Of a run at its end: its results would name what it was not trained with. */
+static bool trains_nothing(const resumption *r, const char *what) {
+    return r->ended && (!strncmp(what, "[train] ", 8) || !strncmp(what, "[loss] ", 7));
+}
+
+static bool refuse_at_end(const resumption *r, const char *what, const char *now,
+                          const char *then) {
+    return ct_fail_bool("%s = %s, but the run in %s came to its end with %s: nothing is trained "
+                        "any more, unless [train] epochs is above %" PRId64,
+                        what, *now ? now : "(none)", r->config->run_folder, *then ? then : "(none)",
+                        r->epochs);
+}
+
 static bool change(const resumption *r, ct_key_change kind, const char *what, const char *now,
                    const char *then) {
     if (refused(r, kind)) return refuse(r, what, now, then);
     if (kind == CT_CHANGE_SILENT) return true;
+    if (trains_nothing(r, what)) return refuse_at_end(r, what, now, then);
     ct_console_line("%s = %s from here on; it was %s", what, *now ? now : "(none)",
                     *then ? then : "(none)");
     return true;
@@ -292,7 +308,8 @@ bool ct_resume_check(const ct_prepared *p, const char *data_text) {
     char *last = ct_path(config->run_folder, "last.safetensors"), *then = NULL, *data = NULL;
     ct_progress progress = {0};
     bool good = last && ct_checkpoint_origin(last, &then, &data, &progress);
-    resumption r = {config, last, progress.best_score >= 0};
+    resumption r = {config, last, progress.best_score >= 0, progress.epoch >= config->epochs,
+                    progress.epoch};
     good = good && (!then || compare_configs(&r, then)) &&
            (!data || compare_data(&r, data_text, data));
     free(last);
