@@ -97,18 +97,20 @@ json_t *ct_time_calls(ct_timed_call *call, void *context, ct_device device, int 
 }
 
 double ct_product_rate(ct_device device, int64_t rows, int64_t width) {
-    double best = 0;
+    enum { LEAST = 20 };
+    const double least = 0.5; /* seconds, over which a shared machine is now fast, now slow */
+    double seconds[CT_MOST_SAMPLES], begin = ct_seconds();
+    int taken = 0;
     CT_SCOPE {
         ct_rng rng = ct_rng_create(1, 0);
         ct_tensor *a = ct_random_uniform(&rng, "a", CT_F32, device, CT_SHAPE(rows, width));
         ct_tensor *w = ct_random_uniform(&rng, "w", CT_F32, device, CT_SHAPE(width, width));
         ct_tensor *c = ct_empty(CT_F32, device, CT_SHAPE(rows, width));
-        for (int i = 0; i < 20 && ct_ok(); i++) {
+        while (taken < CT_MOST_SAMPLES && (taken < LEAST || ct_seconds() < begin + least)) {
             double start = ct_seconds();
-            if (!ct_tensor_matmul_to(c, 1, a, w, 0) || !ct_device_wait(device)) break;
-            double rate = 2 * (double)(rows * width * width) / (ct_seconds() - start);
-            if (rate > best) best = rate;
+            if (!ct_tensor_matmul_to(c, 1, a, w, 0) || !ct_device_wait(device)) return 0;
+            seconds[taken++] = ct_seconds() - start;
         }
     }
-    return best;
+    return 2 * (double)(rows * width * width) / ct_median(seconds, taken);
 }

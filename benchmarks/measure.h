@@ -24,7 +24,8 @@ json_t *ct_time_calls(ct_timed_call *call, void *context, ct_device device, int 
 /* The same object from values that were taken. */
 json_t *ct_samples_json(const double *seconds, int count);
 
-/* FLOP/s of (rows,width) x (width,width) products in f32, the best of several; 0 on error. */
+/* FLOP/s of (rows,width) x (width,width) products of f32 tensors, the median over half a second, or
+ * over twenty if they take longer; 0 on error. */
 double ct_product_rate(ct_device device, int64_t rows, int64_t width);
 
 #endif
