@@ -570,7 +570,7 @@ static int fail(void) {
     if (!ct_together_speaks()) return 2;
     fprintf(stderr, "%strain:%s %s%s\n", ct_terminal_colour(STDERR_FILENO, CT_COLOUR_WRONG),
             ct_terminal_colour(STDERR_FILENO, CT_COLOUR_NONE), ct_together_name(),
-            ct_error() ? ct_error() : "failed");
+            ct_console_error(ct_error() ? ct_error() : "failed"));
     return 2;
 }
 

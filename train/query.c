@@ -233,7 +233,7 @@ static void converse(asking *a, const ct_experiment *e) {
         begin_questions(a, 0);
         a->questions[0].text = line;
         if (*line && (!embed_questions(a, &a->models[0], e) || !answer(a))) {
-            fprintf(stderr, "train: %s\n", ct_error());
+            fprintf(stderr, "train: %s\n", ct_console_error(ct_error()));
             ct_error_clear();
         }
         free(line);

@@ -346,6 +346,31 @@ START_TEST(embeddings_that_cannot_be_written) {
 }
 END_TEST
 
+/* What is in a file is quoted so that the sentence stays one, of a length that can be read. */
+START_TEST(sentences_that_quote_files) {
+    static const char format[] = "{\"word2idx\": {\"<pad>\": 0, \"<start>\": 1, \"<end>\": 2, "
+                                 "\"<unk>\": 3, \"a\": 4}, \"idx2word\": {\"0\": \"<pad>\", \"1\": "
+                                 "\"<start>\", \"2\": \"<end>\", \"3\": \"<unk>\", \"4\": \"%s\"}}";
+    static const char escaped[] = "a\\n\\r\\t\\u001b[2J";
+    enum { LONG = 100000 };
+    static char text[LONG + 1 + sizeof format], output[OUTPUT_SIZE], word[LONG + 1];
+    char *folder = tiny_experiment(), options[256];
+    const char *path = in_folder(folder, "v.json");
+    snprintf(options, sizeof options, "--dry-run --set data.vocabulary=%s", path);
+    snprintf(text, sizeof text, format, escaped);
+    write_text(path, text);
+    REFUSED(folder, options, "v.json: id 4 is 'a\\n\\r\\t\\x1b[2J' in idx2word but 'a'");
+    memset(word, 'x', LONG);
+    snprintf(text, sizeof text, format, word);
+    write_text(path, text);
+    snprintf(options, sizeof options, "%s/tiny.ini --dry-run --set data.vocabulary=%s", folder,
+             path);
+    ck_assert_int_eq(run_train(options, output), 2);
+    ck_assert_msg(strstr(output, "xxx ... xxx") && strlen(output) < 5000, "%s", output);
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(help_is_there) {
     static char output[OUTPUT_SIZE];
     ck_assert_int_eq(run_train("--help", output), 0);
@@ -363,4 +388,4 @@ END_TEST
 TEST_MAIN("cli", wrong_configurations, wrong_command_lines, mistyped_options,
           options_that_take_no_part, wrong_features, captions_that_do_not_match,
           damaged_checkpoints, full_disk, exports_that_cannot_be, wrong_weights,
-          embeddings_that_cannot_be_written, help_is_there)
+          embeddings_that_cannot_be_written, sentences_that_quote_files, help_is_there)

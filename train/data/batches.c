@@ -19,8 +19,10 @@ static bool open_loader(ct_batches *b) {
     b->loader = ct_loader_create_part(e->train, c->batch, c->shuffle, (uint64_t)c->seed, e->device,
                                       ct_rank(), ct_ranks());
     if (!b->loader || ct_loader_batches(b->loader) > 0) return b->loader != NULL;
-    return ct_fail_bool("%s: %lld captions do not fill one batch of %lld: lower [train] batch",
-                        c->train_split, (long long)e->train->caption_count, (long long)c->batch);
+    return ct_fail_bool(
+        "%s/%s_caps.txt: %lld captions do not fill one batch of %lld: lower [train] "
+        "batch",
+        c->folder, c->train_split, (long long)e->train->caption_count, (long long)c->batch);
 }
 
 ct_batches *ct_batches_open(const ct_experiment *experiment) {

@@ -38,6 +38,43 @@ int ct_console_wrong(void) {
     return goes_on ? 0 : wrong;
 }
 
+/* ---- errors ------------------------------------------------------------------------------ */
+
+enum { SHOWN_FIRST = 3000, SHOWN_LAST = 1000, LONGEST_ESCAPE = 4 };
+static const char left_out[] = " ... ";
+
+static char *append_escaped(char *to, const char *text, size_t length) {
+    static const char letters[] = "\a\b\t\n\v\f\r", names[] = "abtnvfr";
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+        const char *letter = c ? strchr(letters, c) : NULL;
+        if (letter) to += sprintf(to, "\\%c", names[letter - letters]);
+        else if (c < 0x20 || c == 0x7f) to += sprintf(to, "\\x%02x", c);
+        else *to++ = (char)c;
+    }
+    *to = '\0';
+    return to;
+}
+
+/* Not within a character of UTF-8. */
+static size_t beginning(const char *text, size_t at) {
+    while (at > 0 && ((unsigned char)text[at] & 0xc0) == 0x80) at--;
+    return at;
+}
+
+const char *ct_console_error(const char *text) {
+    static char line[LONGEST_ESCAPE * (SHOWN_FIRST + SHOWN_LAST + 4) + sizeof left_out];
+    size_t length = strlen(text), first = length, last = length;
+    if (length > SHOWN_FIRST + SHOWN_LAST) {
+        first = beginning(text, SHOWN_FIRST);
+        last = beginning(text, length - SHOWN_LAST);
+    }
+    char *end = append_escaped(line, text, first);
+    if (last < length) end = stpcpy(end, left_out);
+    append_escaped(end, text + last, length - last);
+    return line;
+}
+
 /* ---- a line that is drawn again and again ------------------------------------------------ */
 
 /* What it is made of, each at most so important: where the terminal is too narrow, the least

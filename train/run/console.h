@@ -43,6 +43,10 @@ void ct_console_end_progress(void);
 void ct_console_line(const char *format, ...) __attribute__((format(printf, 1, 2), nonnull(1)));
 void ct_console_result(const char *format, ...) __attribute__((format(printf, 1, 2), nonnull(1)));
 
+/* An error as it is said: in one line, whatever is in the names and values that it quotes, its
+ * middle left out if it is very long. Valid until the next call. */
+const char *ct_console_error(const char *text) __attribute__((returns_nonnull, nonnull(1)));
+
 /* From now on lines go to stderr: what is printed is for a program. */
 void ct_console_lines_aside(void);
 /* A JSON object on a line of stdout; takes it. An error if there is no memory for it. */
