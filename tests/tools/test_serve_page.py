@@ -111,8 +111,13 @@ class ServePage(unittest.TestCase):
         self.assertEqual(browser.value("[...document.querySelectorAll('#closer-captions li')].map((line) => line.textContent)"),
                          first["captions"])
         self.assertEqual(browser.value("document.querySelectorAll('dialog .heads button').length"), 1 + 3)  # none, 2 and 1 heads
+        heads = [weights for module in first["attention"] for weights in module["weights"]]
+        weights = [weights for weights in heads if min(weights) < max(weights)][-1]
+        ends = browser.value("document.querySelector('dialog .heads .note').textContent")
+        self.assertEqual([float(end) for end in ends.split(" to ")], [float(f"{end:.3g}") for end in (min(weights), max(weights))])
         browser.click("dialog .heads button")
         browser.wait("!document.querySelector('dialog .heat')")
+        self.assertEqual(browser.value("document.querySelector('dialog .heads .note').textContent"), "")
         browser.press("ArrowRight", 39)
         browser.wait(f"{name} == 'Image {second['image']} of {second['split']}'")
         browser.wait(DRAWN)

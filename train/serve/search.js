@@ -131,6 +131,7 @@ function showFound(parts, top) {
 function opener(answer, ...inside) {
   const button = make("button", "card", ...inside);
   button.type = "button";
+  button.setAttribute("aria-label", `${nameOf(answer)}, score ${answer.score.toFixed(4)}, image ${answer.image} of ${answer.split}`);
   button.addEventListener("click", () => openCloser(answer.id));
   return button;
 }
@@ -145,7 +146,7 @@ function card(answer) {
   if (answer.url) {
     picture = make("img");
     picture.loading = "lazy";
-    picture.alt = nameOf(answer);
+    picture.alt = ""; // the button says it
     picture.addEventListener("error", () => picture.replaceWith(make("span", "blank", "The picture cannot be read.")));
     picture.src = `${answer.url}?side=320`;
     if (answer.caption) text.append(answer.caption);
@@ -206,9 +207,11 @@ function shade(over, attention, head) {
   });
 }
 
-/** Buttons, of which one is pressed: what the picture is shaded by. */
+/** Buttons, of which one is pressed: what the picture is shaded by, and between which weights. At first the last head
+    whose weights are not all one. */
 function headButtons(over, drawn) {
-  const row = make("div", "heads", "Attention: ");
+  const row = make("div", "heads", "Attention: "), ends = make("span", "note");
+  let first = null;
   const add = (name, attention, head) => {
     const button = make("button", "", name);
     button.type = "button";
@@ -216,13 +219,21 @@ function headButtons(over, drawn) {
     button.addEventListener("click", () => {
       row.querySelectorAll("button").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
       shade(over, attention, head);
+      ends.textContent = attention ? span(range(attention.weights[head])) : "";
     });
     row.append(button);
     return button;
   };
   const none = add("none", null, 0);
-  const buttons = drawn.flatMap((attention) => attention.weights.map((_, head) => add(attention.weights.length > 1 ? `${attention.module} ${head + 1}` : attention.module, attention, head)));
-  (buttons[buttons.length - 1] || none).click();
+  for (const attention of drawn) {
+    attention.weights.forEach((weights, head) => {
+      const name = attention.weights.length > 1 ? `${attention.module} ${head + 1}` : attention.module;
+      const button = add(name, attention, head), [least, most] = range(weights);
+      if (!first || most > least) first = button;
+    });
+  }
+  row.append(ends);
+  (first || none).click();
   return row;
 }
 
