@@ -6,7 +6,7 @@
 #include "tensor/cpu/cpu.h"
 
 enum {
-    COLUMN_BLOCK = 64,
+    COLUMN_BLOCK = 256, /* most columns of a gate at a time */
     /* of an element, relative to an addition: decide about threads */
     GATE_COST = 16,
     GRAD_COST = 8,
@@ -16,6 +16,16 @@ enum {
 static void *zero_row(const ct_tensor *h) {
     void *zeros = calloc((size_t)(4 * h->shape.dim[1]) + 1, sizeof(double));
     return zeros ? zeros : ct_fail("recurrent step: out of memory");
+}
+
+/* Columns of a gate that a thread takes at a time: as many as may be, since a row is then read in
+ * long pieces, but so that each thread has some; whole vectors. */
+static int64_t columns_of_block(const ct_tensor *dh, int threads) {
+    enum { VECTOR = 16 };
+    int64_t width = dh->shape.dim[1], blocks = (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
+    if (blocks < threads) blocks = threads;
+    if (width == 0) return VECTOR;
+    return ((width + blocks - 1) / blocks + VECTOR - 1) / VECTOR * VECTOR;
 }
 
 /* Rows of a step whose sums go to one row of d_bias (gru_step_grad in tensor/device/kernels.def).

@@ -130,16 +130,16 @@ static void REAL_NAME(gru_row_grad)(REAL_NAME(gates) to, real *dh, real sums[4][
     }
 }
 
-/* Threads take blocks of columns, so that a column's sum has one order. */
-CT_PART REAL_NAME(gru_columns_grad)(ct_part part, ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias,
-                                    const ct_tensor *g, const ct_tensor *saved,
+/* Threads take blocks of `size` columns, so that a column's sum has one order. */
+CT_PART REAL_NAME(gru_columns_grad)(ct_part part, int64_t size, ct_tensor *d, ct_tensor *dh,
+                                    ct_tensor *d_bias, const ct_tensor *g, const ct_tensor *saved,
                                     const ct_tensor *previous, const real *zeros) {
     int64_t count = dh->shape.dim[0], width = dh->shape.dim[1];
     REAL_NAME(rows) gates = REAL_NAME(rows_of)(saved, NULL);
     REAL_NAME(rows) state = REAL_NAME(rows_of)(dh, NULL), out = REAL_NAME(rows_of)(g, zeros);
     REAL_NAME(rows) p = REAL_NAME(rows_of)(previous, zeros);
     for (int64_t b = part.begin; b < part.end; b++) {
-        int64_t c = b * COLUMN_BLOCK, columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
+        int64_t c = b * size, columns = width - c < size ? width - c : size;
         for (bias_rows at = first_bias_rows(d_bias, count); at.begin < count; next_bias_rows(&at)) {
             real sums[4][COLUMN_BLOCK] = {{0}}, block[4][COLUMN_BLOCK];
             for (int64_t i = at.begin; i < at.end; i++) {
@@ -158,9 +158,10 @@ bool REAL_KERNEL(gru_step_grad)(ct_tensor *d, ct_tensor *dh, ct_tensor *d_bias, 
                                 const ct_tensor *saved, const ct_tensor *previous) {
     real *zeros = NULL;
     if ((!g || !previous) && !(zeros = zero_row(dh))) return false;
-    int64_t blocks = (dh->shape.dim[1] + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
-    CT_IN_PARTS(ct_cpu_threads(GRAD_COST * ct_count(dh)), blocks,
-                REAL_NAME(gru_columns_grad)(part, d, dh, d_bias, g, saved, previous, zeros));
+    int threads = ct_cpu_threads(GRAD_COST * ct_count(dh));
+    int64_t size = columns_of_block(dh, threads), blocks = (dh->shape.dim[1] + size - 1) / size;
+    CT_IN_PARTS(threads, blocks,
+                REAL_NAME(gru_columns_grad)(part, size, d, dh, d_bias, g, saved, previous, zeros));
     free(zeros);
     return true;
 }
@@ -241,15 +242,16 @@ static void REAL_NAME(lstm_row_grad)(REAL_NAME(gates) to, const real *dh, real *
     }
 }
 
-CT_PART REAL_NAME(lstm_columns_grad)(ct_part part, ct_tensor *d, const ct_tensor *dh, ct_tensor *dc,
-                                     ct_tensor *d_bias, const ct_tensor *g, const ct_tensor *saved,
-                                     const ct_tensor *c_previous, const real *zeros) {
+CT_PART REAL_NAME(lstm_columns_grad)(ct_part part, int64_t size, ct_tensor *d, const ct_tensor *dh,
+                                     ct_tensor *dc, ct_tensor *d_bias, const ct_tensor *g,
+                                     const ct_tensor *saved, const ct_tensor *c_previous,
+                                     const real *zeros) {
     int64_t count = dh->shape.dim[0], width = dh->shape.dim[1];
     REAL_NAME(rows) gates = REAL_NAME(rows_of)(saved, NULL);
     REAL_NAME(rows) state = REAL_NAME(rows_of)(dh, NULL), cell = REAL_NAME(rows_of)(dc, NULL);
     REAL_NAME(rows) out = REAL_NAME(rows_of)(g, zeros), p = REAL_NAME(rows_of)(c_previous, zeros);
     for (int64_t b = part.begin; b < part.end; b++) {
-        int64_t c = b * COLUMN_BLOCK, columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
+        int64_t c = b * size, columns = width - c < size ? width - c : size;
         for (bias_rows at = first_bias_rows(d_bias, count); at.begin < count; next_bias_rows(&at)) {
             real sums[4][COLUMN_BLOCK] = {{0}}, block[4][COLUMN_BLOCK];
             for (int64_t i = at.begin; i < at.end; i++) {
@@ -270,9 +272,11 @@ bool REAL_KERNEL(lstm_step_grad)(ct_tensor *d, const ct_tensor *dh, ct_tensor *d
                                  const ct_tensor *c_previous) {
     real *zeros = NULL;
     if ((!g || !c_previous) && !(zeros = zero_row(dh))) return false;
-    int64_t blocks = (dh->shape.dim[1] + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
-    CT_IN_PARTS(ct_cpu_threads(GATE_COST * ct_count(dh)), blocks,
-                REAL_NAME(lstm_columns_grad)(part, d, dh, dc, d_bias, g, saved, c_previous, zeros));
+    int threads = ct_cpu_threads(GATE_COST * ct_count(dh));
+    int64_t size = columns_of_block(dh, threads), blocks = (dh->shape.dim[1] + size - 1) / size;
+    CT_IN_PARTS(
+        threads, blocks,
+        REAL_NAME(lstm_columns_grad)(part, size, d, dh, dc, d_bias, g, saved, c_previous, zeros));
     free(zeros);
     return true;
 }
