@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -35,6 +36,8 @@ try:
     from emoji_prep.captions import plain
 except ImportError as error:
     missing_package.stop(error)
+
+warnings.simplefilter("ignore")  # of pictures that are read in spite of them
 
 ROWS_AT_ONCE = 4096  # of training pictures, whose features may be too many for memory
 SIDE = 24

@@ -16,6 +16,7 @@ import configparser
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -32,6 +33,8 @@ try:
     import text_file
 except ImportError as error:
     missing_package.stop(error)
+
+warnings.simplefilter("ignore")  # of pictures that are read in spite of them
 
 GAP = 8
 TEXT_WIDTH = 300

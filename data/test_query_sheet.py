@@ -86,6 +86,13 @@ class Sheet(Scratch):
             self.assertEqual(sheet.getpixel((380, 8)), BLUE)
         self.assertIn("--split test", (self.folder / "asked").read_text())
 
+    def test_picture_that_is_read_in_spite_of_its_faults(self) -> None:
+        """What Pillow warns of is nothing to say."""
+        self.picture("a.jpg", RED, (30, 20), exif=b"Exif\0\0II*\0\x08\0\0\0\x09\0")
+        for split in ("test", "dev"):
+            (self.data / f"{split}_pictures.txt").write_text("a.jpg\na.jpg\n")
+        self.assertEqual(self.run_script(*self.command("test", "a zebra")).stderr, "")
+
     def test_run_folder(self) -> None:
         run = self.folder / "run"
         run.mkdir()

@@ -29,7 +29,7 @@ def files_of(out: Path) -> set[str]:
     """What an earlier preparation wrote there."""
     try:
         return set(json.loads((out / MARK).read_text(encoding="utf-8"))["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {MARK}
 
 

@@ -23,9 +23,13 @@ ct_tensor *ct_region_boxes(const ct_experiment *e, const ct_split *split, int64_
         (!(each || ct_ndim(boxes) == 2) || ct_dim(boxes, -1) != 4 || ct_dim(boxes, -2) != regions))
         ct_fail("%s: %s, expected (%" PRId64 ",4) or (%" PRId64 ",%" PRId64 ",4)", path,
                 ct_tensor_text(boxes), regions, split->image_count, regions);
+    boxes = boxes && ct_ok() ? ct_tensor_cast(boxes, CT_F64) : NULL;
+    if (boxes && ct_tensor_has_nonfinite(boxes))
+        ct_fail("%s: not all numbers are finite, expected parts of a picture's width and height",
+                path);
     free(own);
     free(common);
-    return boxes && ct_ok() ? ct_tensor_cast(boxes, CT_F64) : NULL;
+    return ct_ok() ? boxes : NULL;
 }
 
 bool ct_region_find(const ct_experiment *e, const ct_tensor *boxes, int64_t image, int64_t region,

@@ -26,11 +26,11 @@ static bool add_value(ct_sweep_key *key, char *value) {
     char **more = key->count < MOST_RUNS
                       ? realloc(key->values, (size_t)(key->count + 1) * sizeof *more)
                       : NULL;
+    if (more) key->values = more;
     if (!value || !more) {
         free(value);
         return key->count < MOST_RUNS ? out_of_memory() : too_many();
     }
-    key->values = more;
     key->values[key->count++] = value;
     return true;
 }
