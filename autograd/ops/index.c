@@ -2,6 +2,7 @@
 /* Indexing: rows by number, gather, scatter, embedding. */
 #include "autograd/graph/graph.h"
 #include "autograd/check/samples.h"
+#include "tensor/core/excuse.h"
 #include "tensor/core/shape.h"
 
 static int option_axis(const ct_node *node) { return *(const int *)ct_node_options(node); }
@@ -206,9 +207,16 @@ ct_tensor *ct_embedding_with(ct_tensor *weight, ct_tensor *index, int64_t paddin
                        "dimensions",
                        ct_tensor_text(weight), ct_tensor_text(index), CT_MAX_DIMS);
     }
+    if (index->dtype != CT_I64 && index->dtype != CT_I32) {
+        return ct_fail("embedding: the index is %s, expected i64 or i32", ct_tensor_text(index));
+    }
+    bool good = ct_ok();
     ct_tensor *flat = ct_tensor_reshape(index, CT_SHAPE(ct_count(index)));
     ct_tensor *rows = flat ? ct_tensor_index_select(weight, 0, flat) : NULL;
-    if (!rows) return NULL;
+    if (!rows) {
+        if (good) ct_error_prefix("embedding: ");
+        return NULL;
+    }
     ct_shape shape = index->shape;
     shape.dim[shape.ndim++] = weight->shape.dim[1];
     ct_tensor *y = ct_tensor_reshape(rows, shape);

@@ -75,6 +75,9 @@ static const ct_op masked_fill_op = {"masked_fill", masked_fill_backward, masked
 
 ct_tensor *ct_masked_fill(ct_tensor *x, ct_tensor *mask, double value) {
     if (!ct_given("masked_fill", x) || !ct_given("masked_fill", mask)) return NULL;
+    if (mask->dtype != CT_U8) {
+        return ct_fail("masked_fill: the mask is %s, expected u8", ct_tensor_text(mask));
+    }
     ct_shape shape;
     if (!ct_broadcast_shape("masked_fill", x->shape, mask->shape, &shape)) return NULL;
     if (!ct_shape_equal(shape, x->shape)) {

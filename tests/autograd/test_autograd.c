@@ -521,6 +521,8 @@ START_TEST(operations_say_what_is_wrong) {
         assert_error("variance: dimension 0 of f64 (1,3) has too few elements");
         ck_assert_ptr_null(ct_masked_fill(x, ct_zeros(CT_U8, CT_CPU, CT_SHAPE(4, 2, 3)), 0));
         assert_error("masked_fill: the mask u8 (4,2,3) does not broadcast to f64 (2,3)");
+        ck_assert_ptr_null(ct_masked_fill(x, x, 0));
+        assert_error("masked_fill: the mask is f64 (2,3), expected u8");
         ck_assert_ptr_null(ct_stack((ct_tensor *[]){x, ct_select(x, 0, 0)}, 2, 0));
         assert_error("stack: shapes differ: f64 (2,3) and f64 (3)");
         ck_assert_ptr_null(ct_weight_norm(x, ct_zeros(CT_F64, CT_CPU, CT_SHAPE(3))));
@@ -534,6 +536,11 @@ START_TEST(operations_say_what_is_wrong) {
         assert_error("cross_entropy: logits f64 (2,3), labels i64 (3)");
         ck_assert_ptr_null(ct_embedding_with(labels, labels, -1));
         assert_error("embedding: weight i64 (3)");
+        ck_assert_ptr_null(ct_embedding_with(x, x, -1));
+        assert_error("embedding: the index is f64 (2,3), expected i64 or i32");
+        ct_set(labels, 1, 2);
+        ck_assert_ptr_null(ct_embedding_with(x, labels, -1));
+        assert_error("embedding: index_select: index 2 at position 1 is outside 0..1");
         ck_assert_ptr_null(ct_unary(CT_UNARY_COUNT, x, 0, 0));
         assert_error("unary: unknown kind");
         /* an error makes NULLs all the way and stays the first */
