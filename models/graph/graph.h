@@ -11,8 +11,7 @@
 
 #include "models/graph/options.h"
 
-/* ---- [compat]: models/released/compat.c
- * -------------------------------------------------------------- */
+/* ---- [compat]: models/released/compat.c ------------------------------------------------------ */
 
 /* Each switch: false is this project's default, true what the released code does. */
 typedef enum {
@@ -87,9 +86,6 @@ typedef struct {
 static inline bool ct_lengths_on_device(const ct_tensor *lengths) {
     return lengths && lengths->device != CT_CPU;
 }
-/* (B,count) u8 of lengths on a device: 1 where step first, first+1, ... is within the length. */
-ct_tensor *ct_steps_within(const ct_tensor *lengths, int64_t first, int64_t count);
-
 /* (B,S,1) of x's dtype and device: 1 for steps within lengths, else 0. NULL without lengths. */
 ct_tensor *ct_step_mask(const ct_graph_state *state, const ct_tensor *x);
 
@@ -208,8 +204,7 @@ ct_tensor *ct_graph_forward_part(const ct_graph_chain *chain, int first, int end
  * if none does; `features` is the width of those that are no pictures. */
 int ct_graph_start(const ct_graph_chain *chain, const ct_tensor *images, int64_t features);
 
-/* ---- the policy attention: models/modules/policy.c
- * -------------------------------------------------- */
+/* ---- the policy attention: models/modules/policy.c ------------------------------------------- */
 
 bool ct_policy_has_discrete(const ct_graph_node *policy);
 bool ct_policy_has_continuous(const ct_graph_node *policy);

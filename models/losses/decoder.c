@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The text decoder: a convolutional captioner (Aneja, Deshpande, Schwing, CVPR 2018) of
- * weight-normalised layers, conditioned on the caption embedding; it asks of the embedding that the
- * caption can be told from it, word by word. */
+ * weight-normalised layers, conditioned on the caption embedding. Its loss is low if the caption
+ * can be reconstructed from the embedding, word by word. */
 #include <math.h>
 #include <stdio.h>
 
@@ -60,14 +60,14 @@ ct_module *ct_decoder_create(const ct_loss_config *config, int64_t words, int64_
 
 /* ---- forward -------------------------------------------------------------------------------- */
 
-/* Captions (B,tokens,..), or, where `lengths` is there, packed. */
+/* Captions (B,tokens,..), or, with `lengths`, packed. */
 typedef struct {
     ct_module *decoder;
     const ct_loss_config *config;
     ct_rng *rng;
     int64_t batch, tokens;
     ct_tensor *lengths; /* (B) i64 on the CPU, as of ct_packed_positions; NULL: padded */
-    ct_tensor *positions, *sequences; /* where packed: (R) i64, of each row */
+    ct_tensor *positions, *sequences; /* if packed: (R) i64, for each row */
 } reading;
 
 static ct_tensor *dropped(const reading *r, ct_tensor *x) {
@@ -78,7 +78,7 @@ static ct_tensor *dropped(const reading *r, ct_tensor *x) {
     return ct_dropout_rows_with(x, r->positions, whole, p, r->rng, "decoder.dropout");
 }
 
-/* One vector a caption beside each of its tokens' e. */
+/* Each caption's vector beside the e of each of its tokens. */
 static ct_tensor *beside(const reading *r, ct_tensor *e, ct_tensor *vector) {
     ct_tensor *each = r->lengths ? ct_index_select(vector, 0, r->sequences)
                                  : ct_expand(ct_unsqueeze(vector, 1), e->shape);
@@ -114,13 +114,13 @@ ct_tensor *ct_decoder_states(ct_module *decoder, const ct_loss_config *config, c
 /* ---- loss ----------------------------------------------------------------------------------- */
 /* Position t of a caption predicts token t+1; it counts if that token does. */
 
-/* A loss at work. */
+/* What the loss is computed from. */
 typedef struct {
     reading reading;
     const ct_batch *batch;
-    bool pad;                     /* one padding target behind <end> counts, too */
+    bool pad;                     /* one padding target after <end> counts as well */
     ct_tensor *vectors, *targets; /* (B,T,E), or packed, and (B,tokens) i64 */
-    ct_packing packing;           /* where the vectors are packed: by the batch's lengths */
+    ct_packing packing;           /* if the vectors are packed: by the batch's lengths */
     ct_tensor *embedding;
 } work;
 
@@ -131,14 +131,14 @@ static ct_tensor *first_columns(ct_tensor *x, int64_t tokens) {
 
 static bool is_packed(const work *w) { return ct_ndim(w->vectors) == 2; }
 
-/* The vectors cut or padded with zeros to (B,tokens,E) */
+/* The vectors, cut or padded with zeros to (B,tokens,E). */
 static ct_tensor *fitting_vectors(const work *w) {
     ct_tensor *vectors = is_packed(w) ? ct_unpack_steps(&w->packing, w->vectors) : w->vectors;
     int64_t have = ct_dim(vectors, 1), tokens = w->reading.tokens;
     return have < tokens ? ct_pad(vectors, 1, 0, tokens - have, 0) : first_columns(vectors, tokens);
 }
 
-/* The vectors of so many of each caption's first positions, packed. */
+/* The vectors of each caption's first counts[b] positions, packed. */
 static ct_tensor *vectors_of(const work *w, const ct_tensor *counts) {
     bool packed = is_packed(w);
     int64_t steps = packed ? w->packing.steps : ct_dim(w->vectors, 1);
@@ -157,7 +157,7 @@ static ct_tensor *next_tokens(const work *w) {
 
 enum { IGNORED = -1 };
 
-/* How many targets of all ranks count: a scalar of the dtype and device of x. */
+/* How many targets count over all ranks: a scalar of the dtype and device of x. */
 static ct_tensor *counted_by_all(const ct_tensor *x, const ct_tensor *targets, bool ignore) {
     ct_tensor *count = ct_scalar(x->dtype, x->device, (double)ct_count(targets));
     if (ignore) {
@@ -180,8 +180,8 @@ static ct_tensor *loss_of(const work *w, ct_tensor *states, ct_tensor *targets, 
     return loss && shared ? ct_div(loss, counted_by_all(loss, targets, ignore)) : loss;
 }
 
-/* So many of each caption's positions count, and none behind: what is known on the host, of
- * captions that all have a token to predict. NULL, no error, where it is not so. */
+/* How many positions of each caption count, if these are its first ones, the host knows how many,
+ * and every caption has a token to predict; else NULL, no error. */
 static ct_tensor *counted(const work *w) {
     const ct_tensor *lengths = w->batch->lengths;
     if (w->batch->target_mask || !lengths || ct_lengths_on_device(lengths) ||
@@ -214,12 +214,13 @@ static ct_tensor *packed_loss(work *w, ct_tensor *counts) {
 static ct_tensor *which_count(const work *w) {
     int64_t tokens = w->reading.tokens;
     const ct_tensor *mask = w->batch->target_mask;
-    if (!mask) return ct_steps_within(w->batch->lengths, w->pad ? 0 : 1, tokens - 1);
+    if (!mask)
+        return ct_steps_within(w->batch->lengths, w->pad ? 0 : 1, tokens - 1, w->targets->device);
     return ct_tensor_compare(CT_COMPARE_not_equal, ct_tensor_slice(mask, 1, 1, tokens, 1),
                              ct_scalar(mask->dtype, mask->device, 0));
 }
 
-/* Asked on the host alone: lengths on a device are not read. */
+/* Lengths on a device are not read: then some are taken to count. */
 static bool any_counts(const work *w, const ct_tensor *counts) {
     if (w->reading.tokens < 2) return false;
     if (!counts || ct_lengths_on_device(w->batch->lengths)) return true;
@@ -227,7 +228,7 @@ static bool any_counts(const work *w, const ct_tensor *counts) {
     return ct_item(ct_tensor_reduce(CT_MAX, numbers, CT_ALL_AXES, false)) > 0;
 }
 
-/* All B*(tokens-1) positions, those that do not count IGNORED. */
+/* Over all B*(tokens-1) positions; those that do not count are IGNORED. */
 static ct_tensor *padded_loss(const work *w) {
     int64_t tokens = w->reading.tokens;
     ct_tensor *counts = tokens > 1 ? which_count(w) : NULL;

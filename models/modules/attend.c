@@ -7,11 +7,9 @@
 static bool padding_mask(const ct_graph_state *state, const ct_tensor *x, ct_tensor **mask) {
     *mask = NULL;
     if (!state->lengths) return true;
-    ct_tensor *real = ct_step_mask(state, x);
-    if (!real) return false;
-    ct_tensor *zero = ct_scalar(real->dtype, real->device, 0);
-    *mask = ct_tensor_reshape(ct_tensor_compare(CT_COMPARE_equal, real, zero),
-                              CT_SHAPE(real->shape.dim[0], 1, 1, real->shape.dim[1]));
+    int64_t steps = ct_dim(x, 1);
+    ct_tensor *padding = ct_steps_beyond(state->lengths, 0, steps, x->device);
+    *mask = ct_tensor_reshape(padding, CT_SHAPE(ct_dim(x, 0), 1, 1, steps));
     return *mask != NULL;
 }
 

@@ -117,7 +117,7 @@ static bool batchnorm_create(ct_graph_node *node, const ct_graph_context *contex
  * places. */
 static ct_tensor *batchnorm_words(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
     if (ct_lengths_on_device(state->lengths)) {
-        ct_tensor *within = ct_steps_within(state->lengths, 0, ct_dim(x, 1));
+        ct_tensor *within = ct_steps_within(state->lengths, 0, ct_dim(x, 1), x->device);
         within = ct_tensor_reshape(within, CT_SHAPE(-1, 1));
         ct_tensor *rows = ct_reshape(x, CT_SHAPE(-1, node->in));
         return ct_reshape(ct_batch_norm_masked(node->module, rows, within), x->shape);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Module kinds that make one vector of a sequence: mean, max, gru, lstm, bigru. */
+/* Module kinds that reduce a sequence to one vector: mean, max, gru, lstm, bigru. */
 #include "models/modules/modules.h"
 
 static double row_flops(const ct_graph_node *node, double rows, double steps) {
@@ -17,8 +17,8 @@ static ct_tensor *packed_mean(const ct_graph_state *state, ct_tensor *x) {
 
 static ct_tensor *mean_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
     if (ct_is_packed(node, state)) return packed_mean(state, x);
+    if (!state->lengths) return ct_mean(x, 1);
     ct_tensor *mask = ct_step_mask(state, x);
-    if (!mask) return ct_mean(x, 1);
     ct_tensor *count = ct_tensor_reduce(CT_SUM, mask, 1u << 1, false); /* (B,1) */
     return ct_div(ct_sum(ct_mul(x, mask), 1), count);
 }
@@ -32,11 +32,9 @@ const ct_graph_kind ct_kind_mean = {.name = "mean",
 
 static ct_tensor *max_forward(const ct_graph_node *node, ct_graph_state *state, ct_tensor *x) {
     (void)node;
-    ct_tensor *mask = ct_step_mask(state, x);
-    if (!mask) return ct_max(x, 1);
-    ct_tensor *zero = ct_scalar(mask->dtype, mask->device, 0);
-    ct_tensor *padded = ct_tensor_compare(CT_COMPARE_equal, mask, zero);
-    return ct_max(ct_masked_fill(x, padded, -1e30), 1);
+    if (!state->lengths) return ct_max(x, 1);
+    ct_tensor *padding = ct_steps_beyond(state->lengths, 0, ct_dim(x, 1), x->device);
+    return ct_max(ct_masked_fill(x, ct_tensor_unsqueeze(padding, 2), -1e30), 1);
 }
 
 const ct_graph_kind ct_kind_max = {.name = "max",

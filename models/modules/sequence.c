@@ -1,33 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Module kinds that look at a whole sequence: words, gcn, conv1d. */
-#include <stdlib.h>
-
 #include "models/modules/modules.h"
 #include "nn/packed.h"
 
 /* ---- which steps are real ------------------------------------------------------------------- */
 
-ct_tensor *ct_steps_within(const ct_tensor *lengths, int64_t first, int64_t count) {
-    ct_tensor *step = ct_arange(CT_I64, lengths->device, first + count);
-    return ct_tensor_compare(CT_COMPARE_less, ct_tensor_slice(step, 0, first, first + count, 1),
-                             ct_tensor_unsqueeze(lengths, 1));
-}
-
 ct_tensor *ct_step_mask(const ct_graph_state *state, const ct_tensor *x) {
     if (!state->lengths || !x) return NULL;
-    int64_t batch = ct_dim(x, 0), steps = ct_dim(x, 1);
-    if (ct_lengths_on_device(state->lengths)) {
-        ct_tensor *mask = ct_tensor_cast(ct_steps_within(state->lengths, 0, steps), x->dtype);
-        return ct_tensor_unsqueeze(mask, 2);
-    }
-    double *mask = malloc((size_t)(batch * steps + 1) * sizeof *mask);
-    if (!mask) return ct_fail("step mask: out of memory");
-    const int64_t *lengths = ct_data(state->lengths);
-    for (int64_t b = 0; b < batch; b++)
-        for (int64_t s = 0; s < steps; s++) mask[b * steps + s] = s < lengths[b];
-    ct_tensor *result = ct_from_doubles(x->dtype, x->device, CT_SHAPE(batch, steps, 1), mask);
-    free(mask);
-    return result;
+    ct_tensor *within = ct_steps_within(state->lengths, 0, ct_dim(x, 1), x->device);
+    return ct_tensor_unsqueeze(ct_tensor_cast(within, x->dtype), 2);
 }
 
 ct_tensor *ct_mask_steps(const ct_graph_state *state, ct_tensor *x) {
@@ -35,8 +16,8 @@ ct_tensor *ct_mask_steps(const ct_graph_state *state, ct_tensor *x) {
 }
 
 /* ---- words ---------------------------------------------------------------------------------- */
-/* Learned: `weight` (V,E) ~ U(-0.1,0.1). Fixed vectors: buffer `vectors` (V,E) and one learned
- * vector `unknown` (1,E) for the words without one, picked by the buffer `is_unknown` (V,1); <pad>
+/* Learned: `weight` (V,E) ~ U(-0.1,0.1). Fixed: the buffer `vectors` (V,E), and one learned vector
+ * `unknown` (1,E) for all words without a vector, which the buffer `is_unknown` (V,1) marks; <pad>
  * is zero. */
 
 enum { WORDS_WIDTH, WORDS_VECTORS };

@@ -51,7 +51,7 @@ static sequences padded(ct_tensor *x) {
     return (sequences){.x = x, .batch = x->shape.dim[0], .steps = x->shape.dim[1]};
 }
 
-/* What runs in attention: its parameters, options and where it draws from. */
+/* A run of attention: its parameters, options and generator. */
 typedef struct {
     const ct_module *attention; /* whose weights are observed, or NULL */
     ct_attention_parameters parameters;
@@ -60,8 +60,8 @@ typedef struct {
     int64_t width;
 } running;
 
-/* Third `part` (query, key, value) of the input projection: (B,heads,T,E/heads), 0 where packed
- * sequences have no step. */
+/* One third of the input projection, `part` 0 query, 1 key, 2 value: (B,heads,T,E/heads), 0 where
+ * packed sequences have no step. */
 static ct_tensor *project(const running *r, int part, const sequences *s) {
     int64_t width = r->width, heads = r->options.heads;
     ct_tensor *weight = ct_slice(r->parameters.in_weight, 0, part * width, (part + 1) * width, 1);
@@ -72,7 +72,7 @@ static ct_tensor *project(const running *r, int part, const sequences *s) {
     return ct_transpose(ct_reshape(y, split), 1, 2);
 }
 
-/* The heads side by side, (B,heads,T,E/heads), through the output's projection. */
+/* The heads (B,heads,T,E/heads), joined side by side and passed through the output projection. */
 static ct_tensor *joined(const running *r, const sequences *s, ct_tensor *heads) {
     ct_shape shape = s->positions ? CT_SHAPE(s->batch * s->steps, r->width)
                                   : CT_SHAPE(s->batch, s->steps, r->width);
@@ -81,7 +81,7 @@ static ct_tensor *joined(const running *r, const sequences *s, ct_tensor *heads)
     return ct_linear_with(y, r->parameters.out_weight, r->parameters.out_bias);
 }
 
-/* u8 (queries,keys), 1 where the key is later than the query; joined with `mask` if given. */
+/* u8 (queries,keys), 1 where the key is later than the query; combined with `mask` if given. */
 static ct_tensor *causal_mask(const ct_tensor *scores, ct_tensor *mask) {
     int64_t queries = scores->shape.dim[2], keys = scores->shape.dim[3];
     ct_tensor *i = ct_tensor_unsqueeze(ct_arange(CT_I64, scores->device, queries), 1);
@@ -98,7 +98,7 @@ static ct_tensor *attend(const running *r, const sequences from[3], ct_tensor *m
     ct_tensor *scores = ct_matmul(ct_scale(query, scale), ct_transpose(key, 2, 3));
     if (!scores) return NULL;
     if (r->options.causal) mask = causal_mask(scores, mask);
-    /* Finite, so that a row without any key stays without NaN; its weights are cleared after. */
+    /* Finite, so that a row without any key has no NaN; its weights are cleared below. */
     if (mask) scores = ct_masked_fill(scores, mask, -1e30);
     ct_tensor *weights = ct_softmax(scores, -1);
     if (mask) weights = ct_masked_fill(weights, mask, 0);
@@ -131,7 +131,7 @@ static bool check_parameter(const char *name, const ct_tensor *x, ct_shape expec
                         ct_shape_text(expected));
 }
 
-/* Sets the width, which out_weight says. */
+/* Also sets the width, which is that of out_weight. */
 static bool check_running(running *r) {
     const ct_attention_parameters *p = &r->parameters;
     if (!ct_nn_input("attention", "out_weight", p->out_weight, 2)) return false;
@@ -158,7 +158,7 @@ ct_tensor *ct_attention_with(ct_tensor *query, ct_tensor *key, ct_tensor *value,
     return checked(&r, (ct_tensor *const[]){query, key, value}, mask);
 }
 
-/* As the module has it, which is one of attention. In the scope. */
+/* With the parameters and options of an attention module, in the innermost scope. */
 static running of_module(ct_module *attention, ct_rng *rng) {
     ct_module *out = ct_module_child(attention, "out_proj");
     running r = {.attention = attention,
@@ -191,15 +191,6 @@ ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, 
 
 /* ---- packed sequences ----------------------------------------------------------------------- */
 
-/* (B,1,1,steps) u8: 1 behind a length. */
-static ct_tensor *behind(const ct_tensor *lengths, int64_t steps, ct_device device) {
-    ct_tensor *step = ct_arange(CT_I64, CT_CPU, steps);
-    ct_tensor *length = ct_tensor_unsqueeze(lengths, 1);
-    ct_tensor *mask = ct_tensor_compare(CT_COMPARE_greater_equal, step, length);
-    mask = mask ? ct_tensor_reshape(mask, CT_SHAPE(ct_count(lengths), 1, 1, steps)) : NULL;
-    return mask ? ct_tensor_to_device(mask, device) : NULL;
-}
-
 ct_tensor *ct_attention_packed(ct_module *attention, ct_tensor *x, ct_tensor *lengths,
                                int64_t steps, ct_rng *rng) {
     if (!ct_module_is("attention_packed", attention, &attention_class) ||
@@ -215,7 +206,8 @@ ct_tensor *ct_attention_packed(ct_module *attention, ct_tensor *x, ct_tensor *le
                            (long long)ct_count(positions), (long long)r.width);
         }
         sequences s = {.x = x, .batch = ct_count(lengths), .steps = steps, .positions = positions};
-        ct_tensor *mask = behind(lengths, steps, x->device);
+        ct_tensor *mask = ct_steps_beyond(lengths, 0, steps, x->device);
+        mask = ct_tensor_reshape(mask, CT_SHAPE(s.batch, 1, 1, steps));
         return mask ? ct_escape(attend(&r, (const sequences[]){s, s, s}, mask)) : NULL;
     }
     return NULL;

@@ -30,6 +30,16 @@ ct_tensor *ct_packed_sequences(const ct_tensor *lengths, ct_device device);
 /* (R) i64 on `device`: the step of its sequence, from 0, that each row is. */
 ct_tensor *ct_packed_steps(const ct_tensor *lengths, ct_device device);
 
+/* ---- padded sequences -------------------------------------------------------------------- */
+
+/* (B,count) u8 on `device`: 1 where step first, first + 1, ... of a padded sequence is within its
+ * length, which ct_steps_within marks, or padding, which ct_steps_beyond does. lengths (B) i64 on
+ * any device are neither read by the host nor checked. first and count are 0 or more. */
+ct_tensor *ct_steps_within(const ct_tensor *lengths, int64_t first, int64_t count,
+                           ct_device device);
+ct_tensor *ct_steps_beyond(const ct_tensor *lengths, int64_t first, int64_t count,
+                           ct_device device);
+
 /* ---- recurrent networks over a sequence -------------------------------------------------- */
 
 /* What a GRU or an LSTM takes. Gates are stacked along the first axis of the weights: G = 3 of a

@@ -24,7 +24,7 @@ static bool check_lengths(const char *op, const int64_t *length, int64_t batch, 
     return true;
 }
 
-/* All sequences run through all steps: x's own rows. */
+/* Every sequence has all steps: the rows of x itself. */
 static bool plan_full(ct_sequence *plan, bool reverse) {
     ct_tensor *tensor;
     int64_t *count = host_array(2 * plan->steps, &tensor);
@@ -60,8 +60,8 @@ static void sort_lengths(const ct_sequence *plan, const int64_t *length, int64_t
     }
 }
 
-/* Lengths on the host: the rows of each step, and whose they are, on the host too. *order is what
- * plan->order holds. */
+/* For lengths on the host: the rows of each step and their sequences, on the host as well. *order
+ * is the data of plan->order. */
 static bool lay_out(ct_sequence *plan, const int64_t *length, const int64_t **order) {
     ct_tensor *tensor, *order_host, *inverse_host, *last_host;
     int64_t *count = host_array(2 * plan->steps, &tensor);
@@ -84,7 +84,7 @@ static bool lay_out(ct_sequence *plan, const int64_t *length, const int64_t **or
     return true;
 }
 
-/* Where each row stands among the rows of the padded (B,x_steps,..), on `device`. */
+/* The position of each row among the rows of the padded (B,x_steps,..), on `device`. */
 static ct_tensor *positions(const ct_sequence *plan, const int64_t *length, const int64_t *order,
                             int64_t x_steps, bool reverse, ct_device device) {
     ct_tensor *host;
@@ -111,8 +111,8 @@ static bool plan_packed(ct_sequence *plan, const int64_t *length, int64_t x_step
     return plan->source && plan->order && plan->inverse && plan->last;
 }
 
-/* From the lengths as they are in memory: nothing is read, and all shapes are those of x. In f64,
- * which counts rows exactly. */
+/* From lengths on a device: nothing is read by the host, and shapes depend on x alone. Computed in
+ * f64, which counts rows exactly. */
 static bool plan_padded(ct_sequence *plan, const ct_tensor *lengths, bool reverse) {
     int64_t batch = plan->batch, steps = plan->steps, rows = batch * steps;
     ct_device device = lengths->device;
@@ -135,13 +135,14 @@ static bool plan_padded(ct_sequence *plan, const ct_tensor *lengths, bool revers
     return plan->valid && plan->last && plan->source;
 }
 
-/* A work matrix with zeros beyond the lengths, whatever stands there. */
+/* A work matrix with zeros beyond the lengths, whatever was there. */
 static ct_tensor *cleared(const ct_sequence *plan, const ct_tensor *matrix) {
     if (!matrix) return NULL;
     return ct_tensor_where(plan->valid, matrix, ct_scalar(matrix->dtype, matrix->device, 0));
 }
 
-/* The rows of x in the order of the work matrices, and, as that is its own inverse, back. */
+/* The rows of x in the order of the work matrices; applied again, back, as it is its own inverse.
+ */
 static ct_tensor *padded_rows(const ct_sequence *plan, const ct_tensor *matrix) {
     ct_tensor *rows = cleared(plan, matrix);
     return rows && plan->source ? ct_tensor_index_select(rows, 0, plan->source) : rows;
@@ -172,7 +173,7 @@ static bool plan_padded_input(const char *op, ct_sequence *plan, const ct_tensor
     return plan_packed(plan, length, steps, reverse, x->device);
 }
 
-/* The plan of packed rows: lengths on the host of at most `most` steps. */
+/* The plan of packed rows, from lengths on the host, each at most `most`. */
 static bool plan_lengths(const char *op, ct_sequence *plan, const ct_tensor *lengths, int64_t most,
                          const int64_t **length, const int64_t **order) {
     memset(plan, 0, sizeof *plan);
@@ -199,7 +200,7 @@ bool ct_sequence_plan_rows(const char *op, ct_sequence *plan, const ct_tensor *x
                         ct_tensor_text(x), (long long)plan->rows);
 }
 
-/* Each packed row of a sequence in the place of the one as far from its other end. */
+/* Maps each packed row to the row that is as far from the other end of its sequence. */
 static ct_tensor *turned_rows(const ct_sequence *plan, const ct_tensor *lengths, ct_device device) {
     bool ok = true;
     const ct_tensor *dense = ct_dense(lengths, &ok);
@@ -243,34 +244,61 @@ ct_tensor *ct_packed_positions(const ct_tensor *lengths, int64_t steps, ct_devic
     return NULL;
 }
 
-static const int64_t longest = INT64_MAX / 2; /* what is twice as long still has a size */
-
-ct_tensor *ct_packed_sequences(const ct_tensor *lengths, ct_device device) {
+/* Each packed row's sequence, or its step. */
+static ct_tensor *packed_rows(const char *op, const ct_tensor *lengths, ct_device device,
+                              bool steps) {
+    static const int64_t longest = INT64_MAX / 2; /* what is twice as long still has a size */
     CT_SCOPE {
         ct_sequence plan;
         const int64_t *length, *order;
-        if (!plan_lengths("packed_sequences", &plan, lengths, longest, &length, &order)) break;
+        if (!plan_lengths(op, &plan, lengths, longest, &length, &order)) break;
         ct_tensor *host;
-        int64_t *sequence = host_array(plan.rows, &host);
-        for (int64_t s = 0; sequence && s < plan.steps; s++)
-            memcpy(sequence + plan.first[s], order, (size_t)plan.count[s] * sizeof *order);
+        int64_t *row = host_array(plan.rows, &host);
+        for (int64_t s = 0; row && s < plan.steps; s++)
+            for (int64_t i = 0; i < plan.count[s]; i++)
+                row[plan.first[s] + i] = steps ? s : order[i];
         return ct_escape(on_device(host, device));
     }
     return NULL;
 }
 
+ct_tensor *ct_packed_sequences(const ct_tensor *lengths, ct_device device) {
+    return packed_rows("packed_sequences", lengths, device, false);
+}
+
 ct_tensor *ct_packed_steps(const ct_tensor *lengths, ct_device device) {
+    return packed_rows("packed_steps", lengths, device, true);
+}
+
+/* (B,count) u8: how steps first, first + 1, ... compare with each length. */
+static ct_tensor *compared_steps(const char *op, ct_compare_kind kind, const ct_tensor *lengths,
+                                 int64_t first, int64_t count, ct_device device) {
+    if (!ct_check_input(op, lengths) ||
+        !ct_check_index(op, "lengths", lengths, ct_count(lengths), lengths->device)) {
+        return NULL;
+    }
+    if (first < 0 || count < 0) {
+        return ct_fail("%s: %lld steps from %lld, expected 0 or more", op, (long long)count,
+                       (long long)first);
+    }
+    int64_t end = ct_size_sum(first, count);
     CT_SCOPE {
-        ct_sequence plan;
-        const int64_t *length, *order;
-        if (!plan_lengths("packed_steps", &plan, lengths, longest, &length, &order)) break;
-        ct_tensor *host;
-        int64_t *step = host_array(plan.rows, &host);
-        for (int64_t s = 0; step && s < plan.steps; s++)
-            for (int64_t i = 0; i < plan.count[s]; i++) step[plan.first[s] + i] = s;
-        return ct_escape(on_device(host, device));
+        ct_tensor *step = ct_arange(CT_I64, lengths->device, end);
+        step = ct_tensor_slice(step, 0, first, end, 1);
+        ct_tensor *length = ct_tensor_unsqueeze(lengths, 1);
+        return ct_escape(on_device(ct_tensor_compare(kind, step, length), device));
     }
     return NULL;
+}
+
+ct_tensor *ct_steps_within(const ct_tensor *lengths, int64_t first, int64_t count,
+                           ct_device device) {
+    return compared_steps("steps_within", CT_COMPARE_less, lengths, first, count, device);
+}
+
+ct_tensor *ct_steps_beyond(const ct_tensor *lengths, int64_t first, int64_t count,
+                           ct_device device) {
+    return compared_steps("steps_beyond", CT_COMPARE_greater_equal, lengths, first, count, device);
 }
 
 bool ct_sequence_part(const ct_sequence *plan, int64_t begin, int64_t end, ct_sequence *part) {
@@ -296,7 +324,7 @@ ct_tensor *ct_sequence_step(const ct_sequence *plan, const ct_tensor *matrix, in
     return ct_view(matrix, CT_SHAPE(count, stop - start), stride, offset);
 }
 
-/* Rows that are packed already, in the order of the work matrices, and back. */
+/* Rows that were packed by the caller, in the order of the work matrices, and back. */
 static ct_tensor *given_rows(const ct_sequence *plan, const ct_tensor *rows) {
     return plan->source ? ct_tensor_index_select(rows, 0, plan->source)
                         : ct_tensor_contiguous(rows);

@@ -161,6 +161,21 @@ START_TEST(targets_that_are_not_the_words) {
 }
 END_TEST
 
+/* Read there; where a caption has no token to predict, the decoder's loss is of padded captions. */
+START_TEST(lengths_on_the_host) {
+    for (int kind = 0; kind < LENGTHS; kind++) CT_SCOPE {
+            ct_model *cpu = model_of(FULL, CT_F64), *cuda = model_of(FULL, CT_F64);
+            ck_assert(ct_module_to_device(ct_model_module(cuda), CT_CUDA));
+            ct_batch batch = batch_with(kind, false), moved = to_cuda(&batch);
+            moved.lengths = batch.lengths;
+            ct_losses expected = step_of(cpu, &batch), got = step_of(cuda, &moved);
+            assert_same_losses(&got, &expected);
+            ct_model_destroy(cpu);
+            ct_model_destroy(cuda);
+        }
+}
+END_TEST
+
 /* ---- a step captured ------------------------------------------------------------------------ */
 
 /* Where a step leaves its results: tensors that were there before it. */
@@ -319,6 +334,6 @@ START_TEST(bad_batches) {
 END_TEST
 
 LOOPED_TEST_MAIN("cuda lengths", {every_kind_of_lengths, MODELS}, {vectors_in_place_of_words, 1},
-                 {targets_that_are_not_the_words, 1}, {captured_steps, MODELS},
-                 {nothing_is_taken_from_padding, 1}, {padding_gets_no_gradient, 1},
-                 {bad_batches, 1})
+                 {targets_that_are_not_the_words, 1}, {lengths_on_the_host, 1},
+                 {captured_steps, MODELS}, {nothing_is_taken_from_padding, 1},
+                 {padding_gets_no_gradient, 1}, {bad_batches, 1})
