@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A begun sum is made in two halves, as that of collectives.c is: an exchange, after which a rank
- * adds up the part that is its own, and a gathering of all parts. A rank begins the gatherings in
- * the order of the sums, whichever exchange ended first, as all others do. */
+/* A sum has two halves, like those of collectives.c: an exchange, after which a rank adds up its
+ * own part, and a gathering of all parts. All ranks begin the gatherings in the order of the sums,
+ * whichever exchange ended first. */
 #include "tensor/ranks/begun.h"
 
 #include <stdlib.h>
@@ -19,14 +19,14 @@ static const char op[] = "sum over ranks";
 
 struct ct_begun_sum {
     ct_tensor *x;      /* these three kept */
-    ct_tensor *sent;   /* x, or what it is in the wire's dtype; gets the sums */
-    ct_tensor *theirs; /* each rank's share of this rank's part; NULL once added up */
+    ct_tensor *sent;   /* x, or its copy in the wire's dtype; receives the sums */
+    ct_tensor *theirs; /* each rank's share of this rank's part; NULL after they are added up */
     enum { EXCHANGING, GATHERING, ENDED } stage;
     int64_t begun;
     ct_begun_sum *next;
 };
 
-static ct_begun_sum *first; /* of those that nobody ended yet, the oldest */
+static ct_begun_sum *first; /* the oldest that is not ended */
 
 bool ct_sums_are_begun(void) { return first != NULL; }
 
@@ -54,7 +54,7 @@ static int64_t bytes_of_part(const ct_begun_sum *sum) {
 
 /* ---- the two halves ---------------------------------------------------------------------- */
 
-/* This rank's part of the sums, into its place of what is gathered. */
+/* Adds up this rank's part, into its place in `sent`. */
 static bool add_own_part(const ct_begun_sum *sum) {
     ct_dtype wire = sum->sent->dtype;
     int64_t part = ct_count(sum->sent) / ct_ranks(), from = ct_rank() * part;
@@ -83,7 +83,7 @@ static bool begin_gathering(ct_begun_sum *sum) {
     return done && ct_transport_went_well(op, error);
 }
 
-/* Does what can be done now, or all of a stage; false and an error if that fails. */
+/* Does what can be done now, or, to wait, the whole stage; false and an error if that fails. */
 static bool advance(ct_begun_sum *sum, bool wait) {
     bool ended = false;
     if (!ct_transport_went_well(op, ct_transport()->ended(&sum->begun, wait, &ended))) return false;
@@ -113,7 +113,7 @@ bool ct_sum_end(ct_begun_sum *sum) {
         if (older == sum) break;
     }
     while (well && sum->stage == GATHERING) well = advance(sum, true);
-    if (well) drop(sum); /* else its memory may still be written to */
+    if (well) drop(sum); /* else MPI may still write to its memory */
     return well;
 }
 
@@ -132,7 +132,7 @@ static bool can_be_begun(const ct_tensor *x, ct_dtype wire) {
                         ct_dtype_name(wire));
 }
 
-/* Of one rank: the sum is what it is of. */
+/* With one rank the sum is x itself. */
 static bool begin_alone(ct_begun_sum *sum, ct_tensor *x) {
     sum->x = ct_keep(x);
     sum->sent = ct_keep(x);
@@ -152,6 +152,7 @@ static bool begin(ct_begun_sum *sum, ct_tensor *x, ct_dtype wire) {
     sum->sent = ct_keep(sent);
     sum->theirs = ct_keep(theirs);
     append(sum);
+    ct_mark_written(sent);
     const char *error =
         mpi->exchange_begin(ct_data(sent), ct_data(theirs), (int)bytes_of_part(sum), &sum->begun);
     return ct_transport_went_well(op, error);

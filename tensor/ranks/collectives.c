@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Collectives on tensors. A sum is made in two halves, as of large ones is the least to move: every
- * rank adds up a part of its own, of all ranks in their order, and gathers the others' parts. What
- * is moved at once is bounded, and so are MPI's counts, which are ints. */
+/* Collectives on tensors. A sum has two halves, which moves the fewest bytes for large tensors:
+ * every rank adds up one part of all ranks' tensors, in the order of ranks, and then gathers the
+ * other parts. What is moved at once is bounded, as MPI's counts are ints. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +46,7 @@ static int64_t piece_of(const ct_mpi *mpi, int64_t bytes) {
     return bytes < most ? bytes : most;
 }
 
-/* Room for so many bytes of each rank, twice. */
+/* Room for `piece` bytes of each rank, twice. */
 static char *room_for(const char *op, const ct_mpi *mpi, int64_t piece) {
     char *room = malloc(2 * (size_t)mpi->ranks * (size_t)piece + 1);
     return room ? room : ct_fail("%s: out of memory", op);
@@ -72,7 +72,7 @@ static bool gather_bytes(const char *op, const void *mine, void *all, int64_t by
 
 /* ---- sums -------------------------------------------------------------------------------- */
 
-/* A block of sums at a time, of each rank in turn, so that what is read comes in order. */
+/* A block of sums at a time, one rank after the other, so that memory is read in order. */
 #define ADD_UP(type, wide)                                                               \
     static void add_up_##type(const type *theirs, int ranks, int64_t count, type *sum) { \
         enum { BLOCK = 512 };                                                            \
@@ -97,8 +97,8 @@ void ct_add_up(ct_dtype dtype, const void *theirs, int64_t count, void *sum) {
     else add_up_int64_t(theirs, ranks, count, sum);
 }
 
-/* Part k of `mine`, `count` elements, the last one's behind element `all` zeros, is what is added
- * up on rank k, into `sum`. */
+/* `mine` has `all` elements, in parts of `count`; beyond its end the last part counts as zeros.
+ * Rank k adds up part k of all ranks into `sum`. */
 static bool add_parts(const char *op, ct_dtype dtype, const char *mine, int64_t all, int64_t count,
                       char *sum) {
     const ct_mpi *mpi = ct_transport();
@@ -122,7 +122,7 @@ static bool add_parts(const char *op, ct_dtype dtype, const char *mine, int64_t 
     return ok;
 }
 
-/* Few elements go to all ranks at once, which all add them up. */
+/* A few elements are sent to all ranks, which all add them up. */
 static bool add_few(const char *op, ct_dtype dtype, char *x, int64_t count) {
     const ct_mpi *mpi = ct_transport();
     int64_t bytes = count * (int64_t)ct_dtype_size(dtype);
@@ -147,7 +147,7 @@ static bool add_many(const char *op, ct_dtype dtype, char *x, int64_t count) {
 
 /* ---- tensors ----------------------------------------------------------------------------- */
 
-/* What moves x: its device, or (NULL) the transport between the ranks' hosts. */
+/* The device that moves x, or NULL: the transport between hosts does. */
 static const ct_backend *mover_of(const ct_tensor *x) {
     return x->device == CT_CPU ? NULL : ct_backend_of(x->device);
 }
@@ -168,6 +168,7 @@ bool ct_tensor_all_reduce(ct_tensor *x) {
     if (!can_be_added(op, x) || !is_contiguous(op, x)) return false;
     int64_t count = ct_count(x), bytes = count * (int64_t)ct_dtype_size(x->dtype);
     if (!ct_transport() || count == 0) return true;
+    ct_mark_written(x);
     const ct_backend *mover = mover_of(x);
     if (mover) return mover->all_reduce(&x, 1);
     return (bytes <= FEW ? add_few : add_many)(op, x->dtype, ct_data(x), count);
@@ -181,6 +182,7 @@ bool ct_all_reduce_on_device(const char *op, ct_tensor *const *x, int count) {
                                 ct_tensor_text(x[i]), ct_device_name(x[i]->device));
         }
     }
+    for (int i = 0; i < count; i++) ct_mark_written(x[i]);
     return count == 0 || mover_of(x[0])->all_reduce(x, count);
 }
 
@@ -246,6 +248,7 @@ bool ct_tensor_broadcast(ct_tensor *x, int from) {
     int64_t bytes = ct_count(x) * (int64_t)ct_dtype_size(x->dtype);
     bool ok = true;
     if (!mpi || bytes == 0) return true;
+    ct_mark_written(x);
     const ct_backend *mover = mover_of(x);
     if (mover) return mover->broadcast(x, from);
     for (int64_t at = 0; ok && at < bytes; at += MOST_BYTES) {

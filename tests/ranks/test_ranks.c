@@ -122,6 +122,23 @@ START_TEST(a_tensor_is_sent_to_all) {
 }
 END_TEST
 
+/* Backward refuses what was saved and then became a sum, as it does any other change in place. */
+START_TEST(what_is_shared_counts_as_written) {
+    CT_SCOPE {
+        ct_tensor *x = own_values(CT_F64, 3), *factor = own_values(CT_F64, 3);
+        ct_tensor *y = ct_sum_all(ct_mul(ct_require_grad(x), factor));
+        uint64_t before = ct_write_count(factor);
+        ck_assert(ct_tensor_all_reduce(factor));
+        ck_assert(ct_backward(y) == (ct_ranks() == 1)); /* alone nothing is written */
+        if (ct_ranks() > 1) assert_error("was changed in place after 'mul' had saved it");
+        uint64_t between = ct_write_count(factor);
+        ck_assert(ct_tensor_broadcast(factor, 0));
+        ck_assert((between > before) == (ct_ranks() > 1));
+        ck_assert((ct_write_count(factor) > between) == (ct_ranks() > 1));
+    }
+}
+END_TEST
+
 START_TEST(what_cannot_be_shared_is_an_error_on_each) {
     CT_SCOPE {
         ck_assert(!ct_tensor_all_reduce(ct_zeros(CT_U8, test_device(), CT_SHAPE(2))));
@@ -316,7 +333,7 @@ END_TEST
 RANKS_MAIN("ranks", {as_many_ranks_as_were_started, 1}, {ranks_agree_where_all_do, 1},
            {sums_are_of_all_ranks, 1}, {rows_are_gathered_in_the_order_of_ranks, 1},
            {a_sum_is_scattered_by_rows, 1}, {a_tensor_is_sent_to_all, 1},
-           {what_cannot_be_shared_is_an_error_on_each, 1},
+           {what_is_shared_counts_as_written, 1}, {what_cannot_be_shared_is_an_error_on_each, 1},
            {gradients_of_what_is_gathered_are_the_whole_losss, 1},
            {gradients_of_what_is_added_are_the_whole_losss, 1},
            {a_rank_draws_its_rows_of_the_wholes, 1}, {batch_norm_is_over_all_ranks, 1},

@@ -226,7 +226,9 @@ static void check_wire(ct_dtype dtype, ct_dtype wire, double bound, int64_t size
         for (int64_t i = 0; i < count; i++) ct_set(x, i, value(ct_rank(), i));
         x = ct_tensor_cast(x, dtype);
         int64_t sent = ct_ranks_sent();
+        uint64_t writes = ct_write_count(x);
         ck_assert(ct_sum_end(ct_sum_begin(x, wire)));
+        ck_assert((ct_write_count(x) > writes) == (ct_ranks() > 1));
         /* the least there can be: two halves of (N-1)/N */
         ck_assert_int_eq(ct_ranks_sent() - sent,
                          2 * (ct_ranks() - 1) * (count / ct_ranks()) * size);
