@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A training in a file, to go on from: module, optimiser, generator, numbers. A safetensors file:
- * tensors "model.NAME" and "optimizer.NAME", and in its metadata "rng" and "number.NAME". */
+/* Saving and resuming a training: module, optimiser, generator, numbers. One safetensors file, with
+ * tensors "model.NAME" and "optimizer.NAME", and "rng" and "number.NAME" in its metadata. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,7 +40,7 @@ static bool add_metadata(saving *s, const char *prefix, const char *key, char *v
     return true;
 }
 
-/* So many digits that it is read back to the same bits. */
+/* With enough digits to read back the same bits. */
 static char *number_text(const ct_training_number *number) {
     char *text = NULL;
     int length = number->integer ? asprintf(&text, "%" PRId64, *number->integer)
@@ -103,25 +103,22 @@ bool ct_training_save(const char *path, const ct_training *training) {
 
 /* ---- loading ---------------------------------------------------------------------------- */
 
-/* Everything is read twice: first only looked at, so that nothing is changed unless all fits. */
+/* Everything is read twice, the first time only to check it, so that nothing changes unless all of
+ * it fits. */
 typedef struct {
     ct_safetensors *file;
     const char *path;
-    bool change; /* false: look */
+    bool change; /* false: only check */
     int seen;
 } loading;
 
-/* What is behind the prefix; NULL: it is not there. */
+/* What follows the prefix; NULL if the name has another beginning. */
 static const char *behind(const char *name, const char *prefix) {
     size_t length = strlen(prefix);
     return strncmp(name, prefix, length) == 0 ? name + length : NULL;
 }
 
-static bool load_tensor(void *context, const char *name, ct_tensor *tensor, bool buffer) {
-    (void)buffer;
-    loading *l = context;
-    char full[512];
-    snprintf(full, sizeof full, "model.%s", name);
+static bool load_named(loading *l, const char *full, ct_tensor *tensor) {
     if (!ct_safetensors_has(l->file, full)) {
         return ct_fail_bool("%s: no tensor '%s': this checkpoint is of another model", l->path,
                             full);
@@ -134,6 +131,15 @@ static bool load_tensor(void *context, const char *name, ct_tensor *tensor, bool
     }
     l->seen++;
     return !l->change || ct_tensor_copy_to(tensor, saved);
+}
+
+static bool load_tensor(void *context, const char *name, ct_tensor *tensor, bool buffer) {
+    (void)buffer;
+    char *full;
+    if (asprintf(&full, "model.%s", name) < 0) return ct_fail_bool("training_load: out of memory");
+    bool loaded = load_named(context, full, tensor);
+    free(full);
+    return loaded;
 }
 
 static int count(const loading *l, const char *prefix) {
@@ -152,7 +158,7 @@ static bool load_module(loading *l, ct_module *module) {
            ct_fail_bool("%s: holds %d model tensors, the model has %d", l->path, saved, l->seen);
 }
 
-/* One that never made a step has no tensors. */
+/* An optimiser that never made a step has no tensors. */
 static bool has_optimizer(const loading *l) {
     return ct_safetensors_metadata(l->file, "optimizer") || count(l, "optimizer.") > 0 ||
            count(l, "model.") > 0 || ct_fail_bool("%s: no optimiser was saved", l->path);

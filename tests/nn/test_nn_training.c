@@ -212,6 +212,20 @@ START_TEST(other_shapes_and_sizes_are_named) {
 }
 END_TEST
 
+START_TEST(names_may_be_long) {
+    char name[1000];
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    run r;
+    begin(&r, ADAM, 7);
+    ck_assert(ct_module_add(r.net, name, ct_linear_create(2, 2, true)));
+    ct_training training = {.module = r.net};
+    ck_assert(ct_training_save(path, &training));
+    ck_assert_msg(ct_training_load(path, &training), "%s", ct_error());
+    end(&r);
+}
+END_TEST
+
 /* In place changes by an optimiser between forward and backward are noticed (and nowhere else). */
 START_TEST(a_step_before_backward_is_an_error) {
     run r;
@@ -256,5 +270,5 @@ END_TEST
 
 LOOPED_TEST_MAIN("training", {goes_on_to_the_same_bits, 3}, {a_fresh_optimiser_is_saved_as_such, 1},
                  {parts_are_saved_alone, 1}, {what_does_not_fit_changes_nothing, 1},
-                 {other_shapes_and_sizes_are_named, 1}, {a_count_of_steps_is_one, 1},
-                 {a_step_before_backward_is_an_error, 3})
+                 {other_shapes_and_sizes_are_named, 1}, {names_may_be_long, 1},
+                 {a_count_of_steps_is_one, 1}, {a_step_before_backward_is_an_error, 3})
