@@ -25,6 +25,7 @@ static bool visit_tensor(const char *kind, const char *name, ct_tensor *x, ct_st
 
 bool ct_optimizer_visit(ct_optimizer *optimizer, ct_state_visitor visit, void *context) {
     if (!optimizer) return ct_ok() ? ct_fail_bool("optimizer_visit: optimizer is NULL") : false;
+    if (!visit) return ct_fail_bool("optimizer_visit: the function is NULL");
     for (int i = 0; i < optimizer->count; i++) {
         ct_optimizer_slot *s = &optimizer->slots[i];
         for (int k = 0; k < 2; k++) {

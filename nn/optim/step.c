@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A step of an optimiser. States come into being with a parameter's first gradient, as in PyTorch:
- * a parameter that never got one has none.
+/* A step of an optimiser. A parameter's state is created with its first gradient, as in PyTorch: a
+ * parameter that never got one has none.
  *
- * A step is made of what the host does (which step it is, the learning rate), what the device does,
- * and the count. Only the middle part may be recorded and repeated: the numbers that change from
- * step to step are in `rates`, which the first part writes. */
+ * A step has three parts: what the host computes (the number of the step, the learning rate), what
+ * the device does, and counting. Only the middle part may be recorded and repeated: numbers that
+ * change from step to step are in `rates`, which the first part writes. */
 #include "nn/optim/optimizer.h"
 
 #include <assert.h>
@@ -26,11 +26,13 @@ static ct_tensor *kept_empty(ct_device device, ct_shape shape) {
     return x;
 }
 
-/* The norm and the rates, where the parameters are: made anew if those were moved. */
+/* The norm and the rates, where the parameters are: made anew if those were moved, or if memory was
+ * short the last time. */
 static bool place_numbers(ct_optimizer *optimizer) {
     int64_t count = (int64_t)optimizer->count * optimizer->most_updates * RATES;
     ct_device device = optimizer->count ? optimizer->slots[0].parameter->device : CT_CPU;
-    if (optimizer->rates && optimizer->rates->device == device) return true;
+    bool whole = optimizer->norm && optimizer->rates && optimizer->host_rates;
+    if (whole && optimizer->rates->device == device) return true;
     ct_release(optimizer->norm);
     ct_release(optimizer->rates);
     optimizer->norm = kept_empty(device, CT_SCALAR_SHAPE);
@@ -42,7 +44,7 @@ static bool place_numbers(ct_optimizer *optimizer) {
     return optimizer->norm && optimizer->rates && ct_tensor_fill(optimizer->norm, 0);
 }
 
-/* Of the slot's update k in the next step. */
+/* For the slot's update k in the next step. */
 static void write_rates(const ct_optimizer *optimizer, const ct_optimizer_slot *s, int k,
                         double rates[RATES]) {
     double lr = optimizer->lr * s->lr_factor;
@@ -70,8 +72,8 @@ bool ct_optimizer_prepare(ct_optimizer *optimizer) {
 
 /* ---- the update ------------------------------------------------------------------------- */
 
-/* What one step works on: the parameters that have a gradient, those updated alike side by side,
- * more updates later. */
+/* What a step works on: the parameters that have a gradient, those that are updated alike next to
+ * each other, those with more updates later. */
 typedef struct {
     ct_optimizer_slot **slots;
     ct_tensor **parameters, **moment[2], **rates;
@@ -141,7 +143,7 @@ static bool gather_moments(const ct_optimizer *optimizer, batch *b) {
     return true;
 }
 
-/* Views of the numbers of the parameters' update k. */
+/* Views of the rates for the parameters' update k. */
 static bool gather_rates(const ct_optimizer *optimizer, int k, batch *b) {
     int64_t width = optimizer->kind == CT_OPTIMIZER_ADAM ? CT_ADAM_RATES : CT_SGD_RATES;
     for (int i = 0; i < b->count; i++) {
@@ -152,8 +154,8 @@ static bool gather_rates(const ct_optimizer *optimizer, int k, batch *b) {
     return true;
 }
 
-/* On the CPU reading the norm costs nothing; elsewhere a gradient that is not finite is noticed by
- * the update, which does nothing then. */
+/* On the CPU, reading the norm costs nothing; elsewhere the update notices a gradient that is not
+ * finite, and does nothing. */
 static bool measure_norm(const ct_optimizer *optimizer, const batch *b) {
     if (b->count == 0) return ct_tensor_fill(optimizer->norm, 0);
     int listed = b->count;
@@ -174,8 +176,8 @@ static bool measure_norm(const ct_optimizer *optimizer, const batch *b) {
     return ct_fail_bool("optimizer_step: the gradient norm is %g", ct_item(norm));
 }
 
-/* Updates parameters from .. to - 1, which are updated alike. PyTorch scales a gradient at each
- * listing of its parameter, before all updates. */
+/* Updates parameters from .. to - 1, which are updated alike. As in PyTorch, a gradient is scaled
+ * once for each time its parameter is listed, before all updates. */
 static bool update_alike(const ct_optimizer *optimizer, const batch *b, int from, int to) {
     const ct_optimizer_slot *first = b->slots[from];
     ct_clip clip = {optimizer->norm, optimizer->clip, first->updates};
@@ -193,7 +195,7 @@ static bool update_alike(const ct_optimizer *optimizer, const batch *b, int from
                          b->rates + from, to - from, options);
 }
 
-/* The end of the parameters that are updated as number `from` is. */
+/* The end of the run of parameters that are updated like number `from`. */
 static int end_of_alike(const batch *b, int from) {
     const ct_optimizer_slot *first = b->slots[from];
     int to = from + 1;
@@ -218,7 +220,7 @@ static bool update(const ct_optimizer *optimizer, batch *b) {
 
 bool ct_optimizer_update(ct_optimizer *optimizer) {
     if (!optimizer) return ct_ok() ? ct_fail_bool("optimizer_update: optimizer is NULL") : false;
-    if (!ct_ok()) return false; /* the gradients may be those of half a backward */
+    if (!ct_ok()) return false; /* a backward may have failed half-way */
     if (!optimizer->rates) {
         return ct_fail_bool("optimizer_update: ct_optimizer_prepare comes first");
     }

@@ -363,6 +363,9 @@ START_TEST(refuses_wrong_state) {
         assert_error("'exp_avg.c.weight'");
         ck_assert(!ct_optimizer_set_state(adam, "momentum_buffer.a.weight", x));
         assert_error("'momentum_buffer.a.weight'");
+        some_steps(net, adam, 0, 1);
+        ck_assert(!ct_optimizer_visit(adam, NULL, NULL));
+        assert_error("optimizer_visit: the function is NULL");
     }
     ct_optimizer_destroy(adam);
     ct_module_destroy(net);
