@@ -55,12 +55,18 @@ static void write_reason(const ct_graph_node *node, const ct_tensor *input, char
     else snprintf(text, size, "it is no finite number any more");
 }
 
+static bool check_sample(const ct_batch *sample, bool caption) {
+    if (caption) return ct_model_check_captions(sample);
+    return ct_check_pointer("model_explain", "the image", sample->images);
+}
+
 bool ct_model_explain(ct_model *model, const ct_batch *sample, bool caption, char *text,
                       size_t size) {
     bool found = false;
     if (!ct_model_given("model_explain", model) ||
         !ct_check_pointer("model_explain", "the sample", sample) ||
-        !ct_check_list("model_explain", "text", text, (int64_t)size))
+        !ct_check_list("model_explain", "text", text, (int64_t)size) ||
+        !check_sample(sample, caption))
         return false;
     ct_module *module = ct_model_module(model);
     bool training = ct_module_training(module);
@@ -72,7 +78,7 @@ bool ct_model_explain(ct_model *model, const ct_batch *sample, bool caption, cha
             state.lengths = caption ? sample->lengths : NULL;
             const ct_graph_chain *chain = caption ? &model->text : &model->image;
             ct_tensor *input, *images = caption ? NULL : sample->images;
-            int first = images ? ct_graph_start(chain, images, model->sizes.features) : 0;
+            int first = caption ? 0 : ct_graph_start(chain, images, model->sizes.features);
             const ct_graph_node *node = walk(chain, first, &state, images, &input);
             found = node && (!node->module || ct_module_visit(node->module, is_finite, NULL));
             char reason[256];

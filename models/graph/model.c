@@ -166,7 +166,7 @@ ct_tensor *ct_model_run_images(const ct_model *model, ct_tensor *images, ct_grap
     return ct_graph_forward_part(&model->image, first, model->image.nodes, state, images);
 }
 
-static bool check_captions(const ct_batch *batch) {
+bool ct_model_check_captions(const ct_batch *batch) {
     const ct_tensor *words = batch->vectors ? batch->vectors : batch->words;
     if (!words) return ct_fail("model: the batch has neither words nor vectors") != NULL;
     int ndim = batch->vectors ? 3 : 2;
@@ -189,8 +189,8 @@ static bool check_captions(const ct_batch *batch) {
     return true;
 }
 
-/* Padding is left out where lengths are known here and there is some, and nobody asks what is
- * computed there: released policies do, and targets that a mask chooses. */
+/* Padding is left out if the host knows the lengths, there is some, and nothing uses what would be
+ * computed there, as released policies and targets with a mask do. */
 static bool packs(const ct_model *model, const ct_batch *batch) {
     bool padded_policy = model->text.policy && model->compat.released[CT_COMPAT_PADDED_STEPS];
     if (ct_lengths_on_device(batch->lengths) || padded_policy || batch->target_mask) return false;
@@ -203,7 +203,7 @@ static bool packs(const ct_model *model, const ct_batch *batch) {
 
 ct_tensor *ct_model_run_captions(const ct_model *model, const ct_batch *batch,
                                  ct_graph_state *state) {
-    if (!batch || !check_captions(batch)) return NULL;
+    if (!batch || !ct_model_check_captions(batch)) return NULL;
     const ct_tensor *words = batch->vectors ? batch->vectors : batch->words;
     state->batch = batch;
     state->lengths = batch->lengths;

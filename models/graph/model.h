@@ -23,6 +23,8 @@ bool ct_own_losses_build(ct_model *model);
 
 /* The model is there; else an error naming op. */
 bool ct_model_given(const char *op, const ct_model *model);
+/* Words or vectors and lengths of a batch are there and fit; else an error. */
+bool ct_model_check_captions(const ct_batch *batch);
 /* What a run begins with. rng NULL: the thread's default generator. */
 ct_graph_state ct_model_state(const ct_model *model, ct_rng *rng);
 /* Images (B,N,F) or captions to embeddings, leaving in `state` what the losses need. */

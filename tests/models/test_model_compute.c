@@ -332,7 +332,31 @@ START_TEST(policy_on_one_side) {
 }
 END_TEST
 
+START_TEST(what_is_explained_is_checked) {
+    ct_model *model = model_of(FULL, CT_F32);
+    char text[64];
+    CT_SCOPE {
+        ct_batch batch = batch_of(CT_F32, 0), wrong = batch;
+        ck_assert(!ct_model_explain(model, &batch, true, text, sizeof text));
+        assert_no_error(); /* all is finite */
+        wrong.lengths = ct_tensor_cast(batch.lengths, CT_I32);
+        ck_assert(!ct_model_explain(model, &wrong, true, text, sizeof text));
+        assert_error("model: lengths are i32 (5), expected i64 (5)");
+        wrong.lengths = ct_tensor_slice(batch.lengths, 0, 0, 2, 1);
+        ck_assert(!ct_model_explain(model, &wrong, true, text, sizeof text));
+        assert_error("model: lengths are i64 (2), expected i64 (5)");
+        wrong = (ct_batch){0};
+        ck_assert(!ct_model_explain(model, &wrong, true, text, sizeof text));
+        assert_error("model: the batch has neither words nor vectors");
+        ck_assert(!ct_model_explain(model, &wrong, false, text, sizeof text));
+        assert_error("model_explain: the image is NULL");
+    }
+    ct_model_destroy(model);
+}
+END_TEST
+
 TEST_MAIN("model_compute", released_switches_are_told_apart, loss_options_are_told_apart,
           weights_scale_the_total, first_epochs_sum_over_negatives,
           captions_of_one_image_are_negatives_unless_said, padding_does_not_matter, discrete_only,
-          continuous_only, categorical_policy, no_policy, policy_on_one_side)
+          continuous_only, categorical_policy, no_policy, policy_on_one_side,
+          what_is_explained_is_checked)
