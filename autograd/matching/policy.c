@@ -16,7 +16,7 @@ static bool policy_backward(ct_node *node, ct_tensor *const *g, ct_tensor **gx) 
 
 /* Only log_discrete: the gradient of log_continuous goes straight through the choice of the action
  * and takes the drawn sample as given, so it is no derivative of the function of the noise that a
- * difference sees (tests/autograd/test_autograd.c compares it with the composed operations
+ * difference sees (tests/autograd/test_autograd_custom.c compares it with the composed operations
  * instead). Inputs: logits, rho, uniform, choice, normal. */
 static int call_policy(ct_tensor *const *x, const void *options, ct_tensor **y) {
     const ct_policy_options *o = options;

@@ -77,8 +77,7 @@ bool ct_own_loss_read(const ct_spec *spec, ct_loss_config *config);
 /* A scalar of `input`, which lacks module and options. */
 ct_tensor *ct_own_loss_compute(const ct_own_loss *own, ct_loss_input input);
 
-/* ---- convolutional captioner: models/losses/decoder.c
- * ---------------------------------------------- */
+/* ---- convolutional captioner: models/losses/decoder.c ---------------------------------------- */
 
 /* `words` is the width of the word vectors, `width` that of the embedding. */
 ct_module *ct_decoder_create(const ct_loss_config *config, int64_t words, int64_t width,
