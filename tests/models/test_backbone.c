@@ -298,13 +298,24 @@ END_TEST
 
 /* ---- stochastic depth ------------------------------------------------------------------------ */
 
-static ct_module *dropping_net(const char *name, double drop_path) {
-    ct_backbone_options options = {.drop_path = drop_path};
+static ct_module *dropping_net(const char *name, double p) {
+    ct_backbone_options options = {.drop_path = p};
     ct_module *net = ct_backbone_create(name, &options);
     assert_no_error();
     ct_module_to_dtype(net, CT_F64);
     formula_fill(net, false);
     return net;
+}
+
+static const double drop_path = 0.5;
+
+/* What a net gives of pictures (4,3,rows,columns), and in *x what its stem gives. */
+static ct_tensor *regions_of(ct_module *net, const char *stem, int64_t rows, int64_t columns,
+                             ct_rng *rng, ct_tensor **x) {
+    ct_tensor *pictures = ct_tensor_cast(pictures_of(4, rows, columns), CT_F64);
+    ct_backbone_step first = {.part = ct_module_child(net, stem)};
+    *x = ct_backbone_network_of(net)->run(net, &first, pictures);
+    return ct_backbone_regions_from(net, pictures, rng);
 }
 
 static ct_tensor *attend(ct_module *attention, ct_tensor *x) {
@@ -324,14 +335,10 @@ static ct_tensor *branch(ct_tensor *y, double p, ct_rng *rng) {
 
 /* Block i of twelve drops each of its two branches with probability drop_path * i / 11. */
 START_TEST(vit_drops_branches_as_they_are_deep) {
-    const double drop_path = 0.5;
     ct_module *net = dropping_net("vit_tiny", drop_path);
     ct_rng rng = ct_rng_create(3, 0), again = rng;
     CT_SCOPE {
-        ct_tensor *pictures = ct_tensor_cast(pictures_of(4, 32, 16), CT_F64);
-        ct_tensor *given = ct_backbone_regions_from(net, pictures, &rng);
-        ct_tensor *x = ct_backbone_network_of(net)->run(
-            net, &(ct_backbone_step){.part = ct_module_child(net, "patch_embed")}, pictures);
+        ct_tensor *x, *given = regions_of(net, "patch_embed", 32, 16, &rng, &x);
         for (int i = 0; i < 12; i++) {
             char name[8];
             snprintf(name, sizeof name, "%d", i);
@@ -371,14 +378,10 @@ START_TEST(resnet_drops_residues_as_they_are_deep) {
         const char *name;
         int blocks, depth[4];
     } nets[] = {{"resnet18", 8, {2, 2, 2, 2}}, {"resnet50", 16, {3, 4, 6, 3}}};
-    const double drop_path = 0.5;
     ct_module *net = dropping_net(nets[_i].name, drop_path);
     ct_rng rng = ct_rng_create(3, 0), again = rng;
     CT_SCOPE {
-        ct_tensor *pictures = ct_tensor_cast(pictures_of(4, 64, 32), CT_F64);
-        ct_tensor *given = ct_backbone_regions_from(net, pictures, &rng);
-        ct_tensor *x = ct_backbone_network_of(net)->run(
-            net, &(ct_backbone_step){.part = ct_module_child(net, "conv1")}, pictures);
+        ct_tensor *x, *given = regions_of(net, "conv1", 64, 32, &rng, &x);
         for (int i = 0, stage = 0, at = 0; i < nets[_i].blocks; i++, at++) {
             char layer[32], name[16];
             if (at == nets[_i].depth[stage]) at = 0, stage++;
