@@ -41,9 +41,9 @@ void ct_forget_grad(ct_tensor *x);
 bool ct_requires_grad(const ct_tensor *x); /* a leaf, or computed from one while recording */
 /* Of a leaf or of what ct_retain_grad was asked for, in x's shape; NULL if none. Borrowed. */
 ct_tensor *ct_grad(const ct_tensor *x);
-/* Asks backward to keep the gradient of a computed tensor: ct_grad(x) then has it, added up over
- * backward calls as a leaf's is. Nothing to do for a leaf. Returns x; NULL with an error if x
- * requires no gradient. */
+/* Asks backward to keep the gradient of a computed tensor for ct_grad(x), added up over backward
+ * calls like a leaf's. Does nothing for a leaf. Returns x; NULL with an error if x requires no
+ * gradient. */
 ct_tensor *ct_retain_grad(ct_tensor *x);
 /* Replaces a leaf's gradient (shape, dtype and device of x); NULL drops it. */
 bool ct_set_grad(ct_tensor *x, ct_tensor *grad);
@@ -70,11 +70,11 @@ static inline void ct_restore_grad_mode(const bool *was) { ct_set_grad_enabled(*
                                                        once = true;                           \
          once; once = false)
 
-/* Called with the gradient of a leaf that backward has added to, as soon as it is complete: once a
- * backward, after the last operation that the leaf was an input of, while older ones still wait (so
- * that gradients can be sent away meanwhile). It may change the gradient in place, and run a
- * backward of its own on another graph. None is called once backward has failed; an error in a hook
- * is a failure. Returns a handle for ct_remove_hook, 0 on error. */
+/* A hook is called with the gradient of a leaf that backward has added to, as soon as it is
+ * complete: once in each backward, after the last operation that used the leaf and before older
+ * operations (so that gradients can be sent away meanwhile). It may change the gradient in place,
+ * and run a backward of its own on another graph. None is called once backward has failed; an error
+ * in a hook is a failure. Returns a handle for ct_remove_hook, 0 on error. */
 typedef void (*ct_grad_hook)(void *context, ct_tensor *leaf, ct_tensor *grad);
 int ct_add_hook(ct_tensor *leaf, ct_grad_hook hook, void *context);
 void ct_remove_hook(ct_tensor *leaf, int handle);
@@ -96,16 +96,15 @@ typedef bool (*ct_checkpoint_parts)(void *context, ct_tensor *const *input, int 
                                     ct_tensor **output);
 bool ct_checkpoint_several(ct_checkpoint_parts f, const void *context, size_t size, int inputs,
                            ct_tensor *const *input, int outputs, ct_tensor **output);
-/* True while a checkpoint's function runs for the second time: what a forward pass does beside
- * computing its result (a batch norm's running statistics, a count of calls) is then done already.
- */
+/* True while a checkpoint's function runs for the second time: side effects of a forward pass (a
+ * batch norm's running statistics, a count of calls) have then happened already. */
 bool ct_is_recomputing(void);
 
-/* Anomaly mode of this thread: every operation's result and every gradient is looked at; the
- * first NaN or infinity is an error naming the operation that produced it. So is a constant that an
- * operation is given and that ct_tensor_* calls computed, meanwhile and while recording, from what
- * requires a gradient: none flows through it. Where that is meant, ct_detach and CT_NO_GRAD say so.
- * Slow. */
+/* Anomaly mode of this thread: every result and every gradient is checked, and the first NaN or
+ * infinity is an error that names the operation that produced it. It is also an error if an
+ * operation is given a constant that ct_tensor_* calls computed, in this mode and while recording,
+ * from what requires a gradient: none flows through it. Where that is meant, say so with ct_detach
+ * or CT_NO_GRAD. Slow. */
 void ct_set_anomaly_mode(bool on);
 
 /* Writes what `result` was computed from, as text for Graphviz (dot -Tsvg): a box a tensor, with
@@ -117,7 +116,8 @@ bool ct_write_graph(FILE *file, const ct_tensor *result);
 
 /* ---- pointwise (tensor/ops/pointwise.def) --------------------------------------------------- */
 
-/* Any formula of the table, of f32 or f64: of every element of x, or of a and b broadcast together.
+/* Any formula of the table, in f32 or f64, for every element of x, or of a and b broadcast
+ * together.
  */
 ct_tensor *ct_unary(ct_unary_kind kind, ct_tensor *x, double p, double q);
 ct_tensor *ct_binary(ct_binary_kind kind, ct_tensor *a, ct_tensor *b);
@@ -183,7 +183,7 @@ ct_tensor *ct_matmul(ct_tensor *a, ct_tensor *b); /* (...,m,k) x (...,k,n), batc
 /* x (...,in) weight (out,in)^T + bias (out) or NULL */
 ct_tensor *ct_linear_with(ct_tensor *x, ct_tensor *weight, ct_tensor *bias);
 /* Several linear layers of one x in one product: `count` weights (out_i,in) and biases (out_i), or
- * biases NULL for none; what they give side by side, (...,sum of out_i). 1 to CT_MOST_JOINED. */
+ * biases NULL for none; their results side by side, (...,sum of out_i). 1 to CT_MOST_JOINED. */
 enum { CT_MOST_JOINED = 8 };
 ct_tensor *ct_linear_joined(ct_tensor *x, ct_tensor *const *weights, ct_tensor *const *biases,
                             int count);
@@ -213,8 +213,8 @@ ct_tensor *ct_index_select(ct_tensor *x, int axis, ct_tensor *index);
 ct_tensor *ct_gather(ct_tensor *x, int axis, ct_tensor *index);
 /* base plus x added at index along axis (torch.scatter_add) */
 ct_tensor *ct_scatter_add(ct_tensor *base, int axis, ct_tensor *index, ct_tensor *x);
-/* Rows x (R,..) added up by the segment, 0 to count-1, that segment (R) i64 says of each, in their
- * order: (count,..), zero where a segment has none. */
+/* Sums of the rows of x (R,..) that belong to the same segment: row i to segment[i], (R) i64, 0 to
+ * count-1, added in their order: (count,..), zero for a segment without rows. */
 ct_tensor *ct_segment_sum(ct_tensor *x, ct_tensor *segment, int64_t count);
 /* rows of weight (V,E) for index of any shape -> (index shape.., E). padding >= 0: that row gets
  * no gradient; -1: none. */
@@ -240,8 +240,8 @@ ct_tensor *ct_batch_norm_fixed(ct_tensor *x, int axis, ct_tensor *mean, ct_tenso
 ct_tensor *ct_weight_norm(ct_tensor *v, ct_tensor *g);
 /* Zero with probability p, else x/(1-p). Drawn from rng under `name`; p = 0 is x itself. */
 ct_tensor *ct_dropout_with(ct_tensor *x, double p, ct_rng *rng, const char *name);
-/* Of rows x (R,C) that stand at `positions` (R) i64 among those of a tensor of shape `whole`
- * (..,C): drawn as for the whole, so that a row is treated as there. */
+/* For rows x (R,C), which stand at `positions` (R) i64 among the rows of a tensor of shape `whole`
+ * (..,C): the draws are those for the whole, so that each row is treated as it would be there. */
 ct_tensor *ct_dropout_rows_with(ct_tensor *x, ct_tensor *positions, ct_shape whole, double p,
                                 ct_rng *rng, const char *name);
 
@@ -283,13 +283,13 @@ ct_tensor *ct_cross_entropy_rows(ct_tensor *logits, ct_tensor *labels, int64_t i
 
 /* ---- ranks (tensor/ranks/ranks.h) --------------------------------------------------------- */
 
-/* For losses of which every rank computes a share, the whole being the sum of all ranks': gradients
- * are the whole's. All ranks run forward and backward over the same operations in the same order.
- * With one rank a copy. */
+/* For losses of which every rank computes a share, the whole being the sum over ranks: gradients
+ * are those of the whole. All ranks run forward and backward over the same operations in the same
+ * order. With one rank a copy. */
 ct_tensor *ct_all_gather(ct_tensor *x); /* (B,..) of each rank -> (N B,..) */
 ct_tensor *ct_all_reduce(ct_tensor *x); /* the sum of all ranks', in x's shape */
 
-/* ---- without a gradient of their own ---------------------------------------------------- */
+/* ---- the same values elsewhere ----------------------------------------------------------- */
 
 ct_tensor *ct_detach(ct_tensor *x);                      /* the same storage, a constant */
 ct_tensor *ct_cast(ct_tensor *x, ct_dtype dtype);        /* differentiable between float types */

@@ -89,39 +89,38 @@ void ct_model_destroy(ct_model *model);
 ct_module *ct_model_module(ct_model *model);
 int64_t ct_model_width(const ct_model *model); /* D, of both embeddings */
 ct_measure ct_model_measure(const ct_model *model);
-/* Says to an optimiser made of the model's module what [compat] says of the decoder's parameters:
+/* Applies to an optimiser of the model's module what [compat] says of the decoder's parameters:
  * under `decoder_parameters = fixed` they get gradients but no updates, under `decoder_updates =
- * twice` two a step. False and an error if the optimiser is of another module. */
+ * twice` two a step. False and an error if the optimiser has no such parameters. */
 bool ct_model_group_parameters(const ct_model *model, ct_optimizer *optimizer);
 /* The first training image's class in the instance loss: 0, or 1 under `classes = released`. */
 int64_t ct_model_first_class(const ct_model *model);
-/* Of a caption's tokens so many, <start> counted, are what the decoder reads and predicts at most;
- * 0 without a decoder. */
+/* The most tokens of a caption, <start> included, that the decoder reads and predicts; 0 without a
+ * decoder. */
 int64_t ct_model_decoder_tokens(const ct_model *model);
-/* The path of `words vectors=PATH`, copied; false if there is none (no error) or it does not
- * fit. */
+/* Copies the path of `words vectors=PATH`; false if there is none (no error) or it does not fit. */
 bool ct_description_word_vectors(const ct_description *description, char *path, size_t size);
 /* Whether [image] begins with `pictures`, and how they enter; false if not (no error), or, with an
  * error, if its options are wrong. */
 bool ct_description_pictures(const ct_description *description, ct_picture_form *form);
-/* Whether `key` of [compat] ("tokens") is set to what the released code does, by itself or by
- * `preset = released`. False and an error, naming file and line, if the section is wrong. */
+/* Writes to *released whether `key` of [compat] ("tokens") is set to what the released code does,
+ * by itself or by `preset = released`. False and an error, naming file and line, if the section is
+ * wrong. */
 bool ct_compat_released(const ct_description *description, const char *key, bool *released);
 /* Key i of [compat], from 0, its two values "OURS|RELEASED", and whether the preset switches it;
  * false behind the last. */
 bool ct_compat_key(int i, const char **key, const char **choices, bool *in_preset);
-/* True if the sections named belong to a model description: [image], [text], [loss], [compat]. */
+/* True for the sections of a model description: [image], [text], [loss], [compat]. */
 bool ct_model_section(const char *section);
 
-/* Where ranks share a batch (ct_model_losses): whether each ranks its own rows alone against all,
- * in place of the whole similarity matrix (docs/scaling.md). Terms, gradients, reward and advantage
- * add up to the same but for rounding. Default false. False and an error for NULL. */
+/* Where ranks share a batch (ct_model_losses): whether each rank compares only its own rows with
+ * all, instead of computing the whole similarity matrix (docs/scaling.md). Terms, gradients, reward
+ * and advantage add up to the same but for rounding. Default false. False and an error for NULL. */
 bool ct_model_local_loss(ct_model *model, bool local);
-/* Activation checkpointing: the modules called `name` ("gcn": all of gcn.0, gcn.1, ..; "image.gcn";
- * "decoder": the text decoder with its loss) keep their inputs alone while training, and are run
- * again in backward: less memory, the same bits, and their forward pass twice. False with an error
- * that names the nearest one if there is none. A batch that such a model is trained on stays until
- * backward. */
+/* Activation checkpointing: in training, the modules called `name` ("gcn": all of gcn.0, gcn.1, ..;
+ * "image.gcn"; "decoder": the text decoder with its loss) keep only their inputs and are run again
+ * in backward: less memory, the same bits, and their forward pass twice. False with an error that
+ * suggests the nearest name if there is none. The batch must stay until backward. */
 bool ct_model_checkpoint(ct_model *model, const char *name);
 
 /* ---- computing ---------------------------------------------------------------------------- */
@@ -151,12 +150,12 @@ typedef struct {
 ct_tensor *ct_model_embed_images(ct_model *model, ct_tensor *images, ct_rng *rng);
 ct_tensor *ct_model_embed_captions(ct_model *model, const ct_batch *batch, ct_rng *rng);
 
-/* The front of [image]: `pictures` and a backbone of which nothing is trained (finetune=no), which
- * gives the same regions (N,F) for a picture whenever it is asked. They may be computed once and
- * given as ct_batch.images in the pictures' place. False, no error, without one. */
+/* The front of [image]: `pictures` and a backbone of which nothing is trained (finetune=no). It
+ * always gives the same regions (N,F) for a picture, so they may be computed once and given as
+ * ct_batch.images in place of the pictures. False, no error, without one. */
 bool ct_model_front(const ct_model *model, int64_t *regions, int64_t *features);
-/* Its modules in the order in which they run, from 0, the model's: what the regions depend on is in
- * them. NULL, no error, behind the last. */
+/* Its modules, borrowed, in the order in which they run, from 0: the regions depend on nothing
+ * else. NULL, no error, after the last. */
 ct_module *ct_model_front_module(const ct_model *model, int i);
 /* (B,3,size*size) -> (B,N,F), a constant. NULL and an error without a front. */
 ct_tensor *ct_model_run_front(ct_model *model, ct_tensor *images);
@@ -169,8 +168,8 @@ bool ct_model_load_backbones(ct_model *model);
  * gives NULL. */
 ct_tensor *ct_model_ranked(const ct_model *model, ct_tensor *embeddings);
 
-/* Loss terms of a step; a term that is not configured is NULL. Those registered by a program of its
- * own (models/register.h) have a list of theirs. */
+/* Loss terms of a step; a term that is not configured is NULL. Terms that a program registered
+ * (models/register.h) are listed apart. */
 typedef enum {
     CT_LOSS_TOTAL,
     CT_LOSS_RETRIEVAL,
@@ -186,8 +185,7 @@ typedef enum {
 const char *ct_loss_name(ct_loss_term term); /* "retrieval" */
 
 enum { CT_MOST_OWN_LOSSES = 8 };
-/* The key of [loss] under which own term i was given, in the file's order; NULL behind the last. It
- * belongs to the model. */
+/* The key of [loss] of registered term i, in the file's order, borrowed; NULL after the last. */
 const char *ct_model_own_loss(const ct_model *model, int i);
 
 typedef struct {
@@ -203,10 +201,12 @@ typedef struct {
  * first epoch.
  * Within CT_OVER_RANKS (tensor/ranks/ranks.h) `batch` has this rank's rows, as many as every other
  * rank's and captions as wide; the terms are its shares of the whole batch's, which add up to them;
- * reward and advantage are the whole batch's. Terms of one's own are then an error. */
+ * reward and advantage are the whole batch's. Terms of one's own are shared as their kind says
+ * (models/register.h, ct_loss_sharing). */
 ct_losses ct_model_losses(ct_model *model, const ct_batch *batch, int64_t epoch, ct_rng *rng);
 
-/* Steps of epochs with the same number compute the same, in one shape of batch. */
+/* The phase that an epoch belongs to: for batches of one shape, the steps of all epochs of a phase
+ * run the same operations. */
 int64_t ct_model_phase(const ct_model *model, int64_t epoch);
 
 /* Reward and advantage (B) from S (B,B), no gradient (docs/model.md, "Reward"). The advantage is
@@ -221,8 +221,9 @@ ct_tensor *ct_reward_advantage(const ct_tensor *reward, bool leave_one_out, doub
 
 /* Why the embedding of an image, or of a caption, is not finite: a batch of one is run in
  * evaluation mode, and `text` gets the first module whose result is not finite, and the reason ("at
- * [image] norm (l2norm) feature 3 is 0 in all its regions, ..."). False if all are finite, or if
- * the module's own parameters are not: then the sample is not to blame. */
+ * [image] norm (l2norm) feature 3 is 0 in all its regions, ..."). False, no error, if all results
+ * are finite, or if the module's own parameters are not: then the sample is not to blame. False and
+ * an error if the sample does not fit the model. */
 bool ct_model_explain(ct_model *model, const ct_batch *sample, bool caption, char *text,
                       size_t size);
 
@@ -239,10 +240,10 @@ typedef struct {
  * an error without memory. */
 ct_model_row *ct_model_table(const ct_model *model, int64_t batch, int64_t words, int *count);
 
-/* What a trained model's embeddings are computed by, a line a module with its options in full, then
+/* How a trained model computes its embeddings: a line for each module with all its options, then
  * measure, normalisation and switches: "[image] fc = linear width=1024 bias=yes\n...". Two models
- * of the same text differ in their parameters alone, or in what only training heeds. From malloc;
- * NULL and an error for a NULL model or when out of memory. */
+ * with the same text differ only in their parameters or in what matters to training alone. From
+ * malloc; NULL and an error for a NULL model or when out of memory. */
 char *ct_model_text(const ct_model *model);
 
 /* ---- names -------------------------------------------------------------------------------- */

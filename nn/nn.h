@@ -45,12 +45,12 @@ ct_rng *ct_default_rng(void); /* the thread's, not to be freed; never NULL */
 
 typedef struct ct_module ct_module;
 
-/* An empty container; `type` is how tables and messages call it ("encoder") and may be any name:
- * what a module is used as is told by the ct_X_create that made it. */
+/* An empty container. `type` is what tables and messages call it ("encoder") and may be any name:
+ * only what ct_X_create made counts as an X. */
 ct_module *ct_module_create(const char *type);
 void ct_module_destroy(ct_module *module);
-/* Gives child to parent under a name (no dots, not taken); returns child. On error destroys
- * child and returns NULL. */
+/* Gives child to parent under a name without dots that is not taken, and returns child. NULL on
+ * error; the child is then destroyed, unless it belongs to a module already or contains parent. */
 ct_module *ct_module_add(ct_module *parent, const char *name, ct_module *child);
 ct_module *ct_module_child(ct_module *module, const char *name); /* NULL, no error, if none */
 int ct_module_children(const ct_module *module);
@@ -66,57 +66,58 @@ ct_tensor *ct_module_buffer(ct_module *module, const char *name, const ct_tensor
 /* All parameters and buffers below a module, with dotted names ("rnn.weight_ih_l0"), in the
  * order they were added: a module's own, then each child's. Tensors are borrowed. */
 typedef bool (*ct_state_visitor)(void *context, const char *name, ct_tensor *tensor, bool buffer);
-/* Calls visit for each until it returns false; name is valid during the call. */
+/* Calls visit for each until it returns false, and returns what the last call did; name is valid
+ * during the call. */
 bool ct_module_visit(ct_module *module, ct_state_visitor visit, void *context);
 /* The tensor with a dotted name, borrowed; NULL without an error if there is none. */
 ct_tensor *ct_module_tensor(ct_module *module, const char *name);
 int64_t ct_module_parameter_count(ct_module *module); /* elements that are trained */
-/* Prints a module as a table: a line a tensor, by modules ("rnn.0"), with the module's type, the
- * tensor's name, dtype, shape and number of elements, and whether it is trained, frozen or a
+/* Prints a module as a table, one line for each tensor: its module ("rnn.0") and that one's type,
+ * the tensor's name, dtype, shape and number of elements, and whether it is trained, frozen or a
  * buffer; then their sums. False and an error for a NULL module or if it cannot be written. */
 bool ct_module_print(FILE *file, const ct_module *module);
-/* The same text in a block from malloc that is the caller's; NULL and an error likewise. */
+/* The same text from malloc, for the caller to free; NULL and an error likewise. */
 char *ct_module_print_text(const ct_module *module);
 
-void ct_module_train(ct_module *module, bool training); /* with all children; starts true */
+void ct_module_train(ct_module *module, bool training); /* and all below it; true at first */
 bool ct_module_training(const ct_module *module);       /* what was set last */
 /* Freezes or unfreezes every parameter below. */
 void ct_module_require_grad(ct_module *module, bool required);
 void ct_module_zero_grad(ct_module *module);
-/* Converts all parameters and buffers in place (integer buffers keep their dtype), or none on
- * error. An optimiser made before refuses to step if anything changed: convert first. Tensors
- * borrowed before are gone. */
+/* Converts all parameters and buffers (integer buffers keep their dtype), or none on error. Tensors
+ * that were borrowed before are gone, and an optimiser that was made before refuses to step:
+ * convert first. */
 bool ct_module_to_dtype(ct_module *module, ct_dtype dtype);
 bool ct_module_to_device(ct_module *module, ct_device device);
 
 /* State dictionaries as safetensors. Loading checks every name, shape and dtype first and
  * changes nothing unless all fit (float dtypes convert; trailing dimensions of size 1 do not
- * count, so that a 1x1 convolution loads into a linear layer); the error names what is missing,
+ * count, so that a 1x1 convolution loads into a linear layer). The error names what is missing,
  * extra, or of another shape, the first eight of each. `strict` false: extra tensors are ignored. A
- * batch norm's count of batches, which PyTorch before 0.4.1 had not, is 0 where it is missing, and
- * "module", which DataParallel puts into names, is passed over unless the module has parts of that
- * name. */
+ * batch norm's count of batches becomes 0 if it is missing (PyTorch before 0.4.1 had none). The
+ * part "module", which DataParallel puts into names, is ignored unless the module has parts of that
+ * name itself. */
 bool ct_module_save(ct_module *module, const char *path);
 bool ct_module_load(ct_module *module, const char *path, bool strict);
-/* Files in which another program names and shapes the tensors. */
+/* For files of another program, which has its own names and shapes. */
 typedef enum {
     CT_STATE_NAMED,    /* the file's name was written */
     CT_STATE_LEFT_OUT, /* such files do not hold this tensor: neither written nor expected */
-    CT_STATE_NAMELESS  /* they have no name for it, and it cannot be done without: an error */
+    CT_STATE_NAMELESS  /* they have no name for it, but it is needed: an error */
 } ct_state_naming;
 typedef struct {
-    const void *context; /* handed to the functions */
+    const void *context; /* passed to the functions */
     /* NULL: our own names. */
     ct_state_naming (*name)(const void *context, const char *ours, char *theirs, size_t size);
     /* The shape under which a tensor is written; NULL: its own. */
     ct_shape (*shape)(const void *context, const char *theirs, ct_shape shape);
     /* True for a tensor that such files may hold and that is not used; NULL: for none. */
     bool (*ignored)(const void *context, const char *theirs);
-    /* Beginnings of our names, "decoder.", of parts that a file may lack as a whole, never in
-     * part; they stay as they are. NULL-ended, or NULL. */
+    /* Beginnings of our names, such as "decoder.", for parts that may be missing from a file as a
+     * whole, but not in part; they stay as they are. NULL-ended, or NULL. */
     const char *const *optional;
-    /* Where any name of a file begins with one of these, all names of interest do; the others are
-     * not looked at. NULL-ended, or NULL. */
+    /* If any name in a file begins with one of these, only names that do are read, without that
+     * beginning. NULL-ended, or NULL. */
     const char *const *prefixes;
     /* What is written beside the tensors: a NULL-ended list key, value, ... as for
      * ct_safetensors_save; NULL: "format", "pt". */
@@ -132,12 +133,12 @@ bool ct_module_load_as(ct_module *module, const char *path, const ct_state_form 
 /* A module of your own with one-input forward, for use in ct_sequential: */
 typedef ct_tensor *(*ct_forward_function)(ct_module *module, ct_tensor *x);
 void ct_module_set_forward(ct_module *module, ct_forward_function forward);
-/* Plain data of a container of your own: freed with `release` (may be NULL), at once if it is not
- * taken. An error for a module of the library, which has its own. */
+/* Data of a container of your own, freed by `release` (may be NULL) with the module, or at once on
+ * error: for NULL, and for a module of the library, which has its own. */
 void ct_module_set_self(ct_module *module, void *self, void (*release)(void *self));
 void *ct_module_self(const ct_module *module);
-/* True if `module` runs this forward: how a module of your own knows that it was given one of its
- * own. Else an error that names op, the module and what it is: "highway: module 'rnn' is a gru". */
+/* True if `module` runs this forward, by which a function of yours knows its own modules. Else an
+ * error that names op, the module and what it is: "highway: module 'rnn' is a gru". */
 bool ct_module_expect(const char *op, const ct_module *module, ct_forward_function forward);
 /* Runs a module that has a one-input forward. */
 ct_tensor *ct_forward(ct_module *module, ct_tensor *x);
@@ -201,7 +202,8 @@ ct_tensor *ct_attention(ct_module *attention, ct_tensor *query, ct_tensor *key, 
 ct_tensor *ct_attention_from(ct_module *attention, ct_tensor *query, ct_tensor *key,
                              ct_tensor *value, ct_tensor *mask, ct_rng *rng);
 
-/* Of given parameters: those of timm's `qkv` and `proj` are such. Dropout is taken as it stands. */
+/* With given parameters, such as those of timm's `qkv` and `proj`; dropout is applied as the
+ * options say, in training or not. */
 typedef struct {
     ct_tensor *in_weight, *in_bias;   /* (3E,E), (3E): query, key, value one below the other */
     ct_tensor *out_weight, *out_bias; /* (E,E), (E) */
@@ -232,8 +234,8 @@ ct_tensor *ct_transformer_layer(ct_module *layer, ct_tensor *x, ct_tensor *mask)
  * "attention_dropout", "hidden_dropout", "mlp_dropout". */
 ct_tensor *ct_transformer_layer_from(ct_module *layer, ct_tensor *x, ct_tensor *mask, ct_rng *rng);
 
-/* Positions, for what does not know them. Learned: x (B,T,width) plus the first T rows of weight
- * (steps,width), initially N(0,0.02^2); T at most `steps`. */
+/* Positions, for layers that ignore the order of steps. Learned: x (B,T,width) plus the first T
+ * rows of weight (steps,width), initially N(0,0.02^2); T at most `steps`. */
 ct_module *ct_position_embedding_create(int64_t steps, int64_t width);
 ct_tensor *ct_position_embedding(ct_module *positions, ct_tensor *x);
 /* (steps,width) of f32 or f64, a constant to be added to (B,steps,width): sin(t / 10000^(2i/width))
@@ -254,8 +256,8 @@ typedef struct {
 ct_batch_norm_options ct_batch_norm_defaults(void);
 ct_module *ct_batch_norm_create(int64_t channels, const ct_batch_norm_options *options);
 ct_tensor *ct_batch_norm(ct_module *norm, ct_tensor *x);
-/* The same of the rows of x (R,C) whose mask (R,1) u8 is 1, as if the others were not there; those
- * become 0, whatever they are. How many there are is not read (two at least, for statistics). */
+/* The same for the rows of x (R,C) whose mask (R,1) u8 is 1, as if there were no others; the others
+ * become 0, whatever they hold. The mask is not read on the host; at least two rows must count. */
 ct_tensor *ct_batch_norm_masked(ct_module *norm, ct_tensor *x, ct_tensor *mask);
 /* Over the last dimension; weight 1, bias 0. */
 typedef struct {
@@ -266,9 +268,9 @@ ct_module *ct_layer_norm_create(int64_t width, const ct_layer_norm_options *opti
 ct_tensor *ct_layer_norm(ct_module *norm, ct_tensor *x);
 ct_module *ct_dropout_create(double p);
 ct_tensor *ct_dropout(ct_module *dropout, ct_tensor *x);
-/* Stochastic depth (Huang et al. 2016), timm's drop_path: each sample of x (B,...) is 0 with
- * probability p, 0 to 1, else x/(1-p). Drawn from rng, NULL: the default generator, under `name`;
- * p = 0 is x itself. NULL and an error for another p, or x that is no float or one number. */
+/* Stochastic depth (Huang et al. 2016), timm's drop_path: each sample of x (B,...) becomes 0 with
+ * probability p, 0 to 1, else x/(1-p). Drawn from rng (NULL: the default generator) under `name`;
+ * p = 0 returns x itself. NULL and an error for another p, for integers, or for a scalar x. */
 ct_tensor *ct_drop_path_with(ct_tensor *x, double p, ct_rng *rng, const char *name);
 /* x / |x| along an axis; no parameters */
 ct_module *ct_l2_normalize_create(int axis);
@@ -311,8 +313,7 @@ ct_module *ct_patch_embedding_create(int64_t in, int64_t width, int64_t patch);
 ct_tensor *ct_patch_embedding(ct_module *embedding, ct_tensor *x);
 
 /* A residual block of a convolutional network (He et al. 2016), as torchvision's: pictures
- * (B,in,H,W)
- * -> relu(x + norm(conv(...))), each convolution followed by batch norm. Basic: two 3x3
+ * (B,in,H,W) -> relu(x + norm(conv(...))), each convolution followed by batch norm. Basic: two 3x3
  * convolutions, (B,width,H',W'). Bottleneck: 1x1, 3x3, 1x1, (B,4*width,H',W'). Children conv1, bn1,
  * conv2, bn2 (conv3, bn3), and downsample.0, downsample.1 for x where its shape is another. Weights
  * ~ N(0, 2 / fan_out). H' = H / stride, rounded up. In evaluation as ct_conv2d_norm. */
@@ -383,15 +384,15 @@ typedef struct {
 } ct_batcher_options;
 ct_batcher_options ct_batcher_defaults(void); /* the defaults above */
 
-/* Batches of the rows of `count` CPU tensors of any dtypes, (examples,...) with as many examples in
- * each: row i of all belongs together. They may be memory-mapped (ct_npy_open): a thread reads two
+/* Batches of rows from `count` CPU tensors of any dtypes, (examples,...), all with the same number
+ * of examples: rows i belong together. They may be memory-mapped (ct_npy_open): a thread reads two
  * batches ahead. The batcher keeps them; they must not change meanwhile. For one thread at a time.
  */
 typedef struct ct_batcher ct_batcher;
 ct_batcher *ct_batcher_create(ct_tensor *const *arrays, int count,
                               const ct_batcher_options *options);
 void ct_batcher_destroy(ct_batcher *batcher);
-int64_t ct_batcher_batches(const ct_batcher *batcher); /* of an epoch; 0 for NULL */
+int64_t ct_batcher_batches(const ct_batcher *batcher); /* in an epoch; 0 for NULL */
 /* Goes to batch `first` of `epoch`, both from 0; needed before the first ct_batcher_next of each
  * epoch. The same epoch of the same seed has the same batches, wherever it is begun. */
 bool ct_batcher_start(ct_batcher *batcher, int64_t epoch, int64_t first);
@@ -403,7 +404,7 @@ void ct_batcher_position(const ct_batcher *batcher, int64_t *epoch, int64_t *nex
 
 /* ---- initialisers: fill a tensor in place, drawn from rng -------------------------------- */
 
-/* Of f32 or f64 and any shape (a constant: of any dtype). False with an error for NULL, or numbers
+/* For f32 or f64 of any shape (a constant: of any dtype). False with an error for NULL, or numbers
  * that make no sense. */
 bool ct_init_uniform(ct_tensor *x, double low, double high, ct_rng *rng);
 bool ct_init_normal(ct_tensor *x, double mean, double std, ct_rng *rng);
@@ -413,7 +414,7 @@ bool ct_init_xavier_uniform(ct_tensor *x, double gain, ct_rng *rng);
 bool ct_init_xavier_normal(ct_tensor *x, double gain, ct_rng *rng);
 bool ct_init_kaiming_uniform(ct_tensor *x, double slope, ct_rng *rng); /* leaky relu slope */
 bool ct_init_kaiming_normal(ct_tensor *x, double slope, ct_rng *rng);
-/* The same by what a unit gives on (PyTorch's mode fan_out, which groups do not divide). */
+/* The same with fan_out (PyTorch's mode fan_out, which groups do not divide). */
 bool ct_init_kaiming_normal_out(ct_tensor *x, double slope, ct_rng *rng);
 
 /* ---- losses ----------------------------------------------------------------------------- */
@@ -452,7 +453,7 @@ ct_tensor *ct_normal_entropy(ct_tensor *std);
 
 /* ---- optimisers -------------------------------------------------------------------------- */
 
-/* The parameters are those that module has now; it must outlive the steps. */
+/* For the parameters that the module has now; it must outlive the steps. */
 typedef struct ct_optimizer ct_optimizer;
 
 /* Numbers are 0 or more, betas below 1. Adam's weight decay is added to the gradient, AdamW's
@@ -477,18 +478,18 @@ ct_optimizer *ct_adam_create(ct_module *module, const ct_adam_options *options);
 ct_optimizer *ct_adamw_create(ct_module *module, const ct_adamw_options *options);
 ct_optimizer *ct_sgd_create(ct_module *module, const ct_sgd_options *options);
 void ct_optimizer_destroy(ct_optimizer *optimizer);
-/* Parameter groups: those whose dotted names match a pattern, as a shell's does ("*.bias",
- * "image.*"; a star takes dots too). What is said of a group holds from the next step on, later
- * words over earlier ones; an error if no name matches. Before a step is recorded (below). */
+/* Parameter groups: the parameters whose dotted names match a shell pattern ("*.bias", "image.*"; a
+ * star matches dots too). A setting holds from the next step on and replaces an earlier one; no
+ * match is an error. Call these before a step is recorded (below). */
 /* Their learning rate is `factor` times the optimiser's, now and as it is set later. */
 bool ct_optimizer_group_lr(ct_optimizer *optimizer, const char *pattern, double factor);
 /* Their weight decay, in place of the optimiser's. */
 bool ct_optimizer_group_weight_decay(ct_optimizer *optimizer, const char *pattern,
                                      double weight_decay);
-/* How often a step updates them, 0 to 100. 0: they stay as they are, out of the norm, their
- * gradients in place. n: as PyTorch does where they stand n times in the optimiser's list: a
- * gradient counts n times in the norm, is scaled by the clipping factor n times, and then makes n
- * updates (Adam's moments and step count advance n times). */
+/* How often a step updates them, 0 to 100. 0: they and their gradients stay as they are and do not
+ * count in the norm. n: as in PyTorch if they are listed n times: a gradient counts n times in the
+ * norm, is scaled by the clipping factor n times, and then makes n updates (Adam's moments and step
+ * count advance n times). */
 bool ct_optimizer_group_updates(ct_optimizer *optimizer, const char *pattern, int updates);
 /* Gradients are scaled by min(1, norm/(total+1e-6)) over all parameters; 0: no clipping; below 0 or
  * NaN: an error, and nothing changes. */
@@ -498,11 +499,10 @@ void ct_optimizer_clip_norm(ct_optimizer *optimizer, double norm);
  * shows when something is next read from there); nothing is changed then, nor if the thread already
  * has an error. Waits for no device. */
 bool ct_optimizer_step(ct_optimizer *optimizer);
-/* The same in three parts, for a step that is recorded (tensor/device/capture.h) and repeated:
- * before each repetition the host writes what changes (learning rate, bias corrections) to where
- * the device reads it; the middle part is recorded, from a step on for which every parameter's
- * moments are there, that is after one taken as a whole; after each repetition its updates are
- * counted. */
+/* The same in three parts, for a step that is recorded (tensor/device/capture.h) and repeated.
+ * Before each repetition, `prepare` writes what changes (learning rate, bias corrections) where the
+ * device reads it. Only `update` is recorded, and not before a whole step was taken, which creates
+ * the moments. After each repetition, `count` counts its updates. */
 bool ct_optimizer_prepare(ct_optimizer *optimizer);
 bool ct_optimizer_update(ct_optimizer *optimizer);
 void ct_optimizer_count(ct_optimizer *optimizer);
@@ -519,22 +519,24 @@ bool ct_optimizer_all_reduce(ct_optimizer *optimizer);
  * there counts, and one that is added to later is an error. The first time only tells in which
  * order gradients come. On cuda nothing is begun. */
 bool ct_optimizer_all_reduce_begin(ct_optimizer *optimizer);
-/* As what gradients travel: CT_F32 or CT_BF16, where that is shorter than they are; CT_F64, the
- * default: as they are. Each rank's is rounded to it, and so is the sum, made in f64. The same on
- * all ranks. False and an error for another; on cuda for any but CT_F64. */
+/* The dtype in which gradients are sent: CT_F32 or CT_BF16, if that is shorter than they are, or
+ * CT_F64, the default: as they are. Each rank's gradient is rounded to it, and so is the sum, made
+ * in f64. The same on all ranks. False and an error for another; on cuda for any but CT_F64. */
 bool ct_optimizer_wire(ct_optimizer *optimizer, ct_dtype wire);
-/* So many bytes of gradients, 1 to 2^30, are added up at once; default 1 MiB. The same on all
- * ranks. */
+/* How many bytes of gradients, 1 to 2^30, are added up at once; default 1 MiB. The same on all
+ * ranks.
+ */
 bool ct_optimizer_bucket(ct_optimizer *optimizer, int64_t bytes);
-/* Total gradient norm seen by the last step, before clipping; read from the device, for which this
- * waits. */
+/* The total gradient norm in the last step, before clipping; 0 before the first, or for NULL. Waits
+ * for the device. */
 double ct_optimizer_grad_norm(const ct_optimizer *optimizer);
 /* lr is a finite number of 0 or more; else an error, and it stays as it was. */
 void ct_optimizer_set_lr(ct_optimizer *optimizer, double lr);
 double ct_optimizer_lr(const ct_optimizer *optimizer);
-/* Its state (moments under "exp_avg.NAME", "exp_avg_sq.NAME", "momentum_buffer.NAME", i64
- * "step.NAME"), for checkpoints: visited as a module's; loading sets tensors by name. A parameter
- * that never got a gradient has none. The learning rate is the caller's. */
+/* Its state, for checkpoints: moments under "exp_avg.NAME", "exp_avg_sq.NAME",
+ * "momentum_buffer.NAME", i64 "step.NAME". ct_optimizer_visit is as ct_module_visit;
+ * ct_optimizer_set_state copies one tensor in. A parameter that never got a gradient has no state.
+ * The learning rate is the caller's. False and an error for NULL, or for what does not fit. */
 bool ct_optimizer_visit(ct_optimizer *optimizer, ct_state_visitor visit, void *context);
 bool ct_optimizer_set_state(ct_optimizer *optimizer, const char *name, const ct_tensor *value);
 
@@ -548,22 +550,22 @@ bool ct_optimizer_set_state(ct_optimizer *optimizer, const char *name, const ct_
  *     ct_training_save("training.safetensors", &training);
  */
 
-/* A number of one's own: one of the two pointers. */
+/* A number of your own: one of the two pointers. */
 typedef struct {
     const char *name;
     int64_t *integer;
     double *real;
 } ct_training_number;
 
-/* What a training goes on from; NULL or 0: without it. */
+/* What a training resumes from; any of it may be left out, as NULL or 0. */
 typedef struct {
-    ct_module *module; /* parameters and buffers */
-    ct_optimizer
-        *optimizer; /* moments and step counts; its learning rate and groups are set anew */
-    ct_rng *rng;    /* ct_default_rng(), say: seed, stream, offset */
+    ct_module *module;       /* parameters and buffers */
+    ct_optimizer *optimizer; /* moments and step counts, not learning rate and groups */
+    ct_rng *rng;             /* ct_default_rng(), say: seed, stream, offset */
     const ct_training_number *numbers;
     int number_count;
-    /* For saving: more texts to the file's metadata, a NULL-ended list key, value, ...; or NULL. */
+    /* For saving: more texts for the file's metadata, a NULL-ended list key, value, ...; or NULL.
+     */
     const char *const *notes;
 } ct_training;
 
@@ -571,10 +573,10 @@ typedef struct {
  * before stays until this one is whole. False on error. */
 bool ct_training_save(const char *path, const ct_training *training);
 /* Reads it back, to the same bits. Names, shapes, dtypes and numbers are checked first: nothing is
- * changed unless all of it is there and fits. What the file has beyond it is passed over. False on
- * error. */
+ * changed unless all of it is there and fits. Anything else in the file is ignored. False on error.
+ */
 bool ct_training_load(const char *path, const ct_training *training);
-/* The same of one alone. A part can be loaded from a file of a whole training, too. */
+/* The same for one of them alone, which can also be loaded from the file of a whole training. */
 bool ct_optimizer_save(ct_optimizer *optimizer, const char *path);
 bool ct_optimizer_load(ct_optimizer *optimizer, const char *path);
 bool ct_rng_save(const ct_rng *rng, const char *path);
