@@ -150,16 +150,25 @@ static void print_graph(const ct_model_row *rows, int count) {
                         1e-9 * again);
 }
 
-/* Memory is measured, not guessed: one step on the first batch. Nothing is kept of it. */
+/* The bytes that the optimiser keeps from its first step on. */
+static double optimizer_bytes(const ct_experiment *e) {
+    const ct_config *c = e->config;
+    int moments = strcmp(c->optimizer, "sgd") != 0 ? 2 : c->momentum > 0;
+    int64_t numbers = moments * ct_module_parameter_count(ct_model_module(e->model));
+    return (double)numbers * (double)ct_dtype_size(c->dtype);
+}
+
+/* A step's memory is measured, not guessed, on the first batch. Nothing of the step is kept. */
 static bool print_memory(const ct_experiment *e, const ct_batch *batch) {
     int64_t before = ct_memory_in_use(e->device);
     ct_rng rng = ct_rng_create((uint64_t)e->config->seed, 1);
     if (!ct_recorded_replay(e->recorded, 0, &rng)) return false;
     ct_losses losses = ct_model_losses(e->model, batch, 0, &rng);
     if (!ct_backward(losses.term[CT_LOSS_TOTAL])) return false;
-    ct_console_line("memory: %.1f MB parameters and data, %.1f MB at the peak of a step, and "
-                    "twice the parameters for adam",
-                    1e-6 * (double)before, 1e-6 * (double)ct_memory_peak(e->device));
+    ct_console_line("memory: %.1f MB parameters and data, %.1f MB at the peak of a step, to which "
+                    "%s adds %.1f MB",
+                    1e-6 * (double)before, 1e-6 * (double)ct_memory_peak(e->device),
+                    e->config->optimizer, 1e-6 * optimizer_bytes(e));
     ct_console_line("loss of the first batch: %.6g", ct_item(losses.term[CT_LOSS_TOTAL]));
     return ct_ok();
 }
@@ -191,7 +200,7 @@ bool ct_dry_run(ct_config *config, ct_train_options options) {
     config->writes_nothing = true;
     bool done = ct_prepare(&p, config, &options) &&
                 (options.mode != CT_RUN_RESUME || ct_resume_possible(&p));
-    ct_optimizer_destroy(p.optimizer); /* what it holds is said beside what is measured */
+    ct_optimizer_destroy(p.optimizer); /* its memory is added to what is measured */
     p.optimizer = NULL;
     CT_SCOPE {
         ct_batch batch;

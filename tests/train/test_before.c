@@ -80,6 +80,33 @@ START_TEST(a_dry_run_says_that_a_run_is_there) {
 }
 END_TEST
 
+/* Adam keeps two numbers a parameter, gradient descent one, or none without momentum. */
+START_TEST(a_dry_run_says_what_the_optimiser_keeps) {
+    static const struct {
+        const char *options, *name;
+        int numbers;
+    } rows[] = {{"", "adam", 2},
+                {"--set train.optimizer=adamw", "adamw", 2},
+                {"--set train.optimizer=sgd", "sgd", 1},
+                {"--set train.optimizer=sgd --set train.momentum=0", "sgd", 0}};
+    char *folder = tiny_experiment();
+    static char output[OUTPUT_SIZE];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char options[128], expected[128];
+        snprintf(options, sizeof options, "--dry-run --set 'text.embed=words width=600' %s",
+                 rows[i].options);
+        ck_assert_msg(train(folder, options, output) == 0, "%s", output);
+        const char *parameters = strstr(output, "\nparameters ");
+        ck_assert_ptr_nonnull(parameters);
+        double bytes = 4 * rows[i].numbers * strtod(parameters + strlen("\nparameters "), NULL);
+        snprintf(expected, sizeof expected, "at the peak of a step, to which %s adds %.1f MB\n",
+                 rows[i].name, 1e-6 * bytes);
+        ck_assert_msg(strstr(output, expected) != NULL, "%s: %s", expected, output);
+    }
+    folder_remove(folder);
+}
+END_TEST
+
 /* What defaults for large data, or a key, leave out is said with the key, by both. */
 START_TEST(what_is_left_out_is_said) {
     static const struct {
@@ -221,5 +248,6 @@ END_TEST
 
 TEST_MAIN("before", folds_are_counted_before_the_first_step,
           every_split_is_opened_before_the_first_step, so_is_all_else_that_is_given,
-          a_dry_run_says_that_a_run_is_there, what_is_left_out_is_said,
-          what_fails_later_loses_no_step, a_first_epoch_that_fails_leaves_a_state)
+          a_dry_run_says_that_a_run_is_there, a_dry_run_says_what_the_optimiser_keeps,
+          what_is_left_out_is_said, what_fails_later_loses_no_step,
+          a_first_epoch_that_fails_leaves_a_state)
