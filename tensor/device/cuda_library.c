@@ -46,14 +46,15 @@ static struct {
 
 /* An earlier error of the thread that happens to ask first would hide why this failed. */
 static void open_once(void) {
-    char *earlier = ct_ok() ? NULL : strdup(ct_error());
+    bool failed = !ct_ok();
+    char *earlier = failed ? strdup(ct_error()) : NULL;
     ct_error_clear();
     const ct_backend *backend = open_library();
     if (!backend) snprintf(opened.error, sizeof opened.error, "%s", ct_error());
     opened.backend = backend;
-    if (!earlier) return;
+    if (!failed) return;
     ct_error_clear();
-    ct_fail("%s", earlier);
+    ct_fail("%s", earlier ? earlier : "out of memory");
     free(earlier);
 }
 

@@ -221,7 +221,7 @@ static bool say_of_sweep(void) {
     ct_error_clear();
     bool of_set = reason && strncmp(reason, set, sizeof set - 1) == 0;
     ct_fail("--sweep%s%s", of_set ? " " : ": ",
-            reason ? reason + (of_set ? sizeof set - 1 : 0) : "");
+            reason ? reason + (of_set ? sizeof set - 1 : 0) : "out of memory");
     free(reason);
     return false;
 }
