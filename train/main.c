@@ -24,21 +24,22 @@
 static const char doc[] =
     "Trains, evaluates and queries an image-text model described by an INI file.\v"
     "Examples:\n"
-    "  train my.ini                        train, then print a table of recalls\n"
-    "  train my.ini --set train.lr=5e-4    change a key for this run\n"
-    "  train my.ini --dry-run              the graph, its memory and work\n"
-    "  train my.ini --steps 3 --dump-steps DIR   (docs/parity.md)\n"
-    "  train my.ini --resume               go on with an interrupted run\n"
-    "  train my.ini --sweep \"train.lr=1e-3,5e-4 run.seed=1..5\"    ten runs and a table\n"
-    "  train my.ini --evaluate test        recalls of the trained model\n"
-    "  train my.ini --evaluate test --weights runs/a --weights runs/b    of two together\n"
-    "  train my.ini --query \"a black cat\"  the images that fit best\n"
-    "  train runs/my --query \"a black cat\"   a run's folder will do\n"
-    "  train runs/my --index my.index --split train --split test     embed once,\n"
-    "  train runs/my --query \"a black cat\" --in my.index             search again and again\n"
-    "  train runs/my --serve               search in a browser\n"
-    "  train my.ini --embed test --out DIR\n"
-    "  train runs/my --report              a page about the run\n"
+    "  train my.ini                            train, then print a table of recalls\n"
+    "  train my.ini --set train.lr=5e-4        change a key for this run\n"
+    "  train my.ini --dry-run                  the graph, its memory and work\n"
+    "  train my.ini --steps 3 --dump-steps DIR  (docs/parity.md)\n"
+    "  train my.ini --resume                   go on with an interrupted run\n"
+    "  train my.ini --sweep \"train.lr=1e-3,5e-4 run.seed=1..5\"  ten runs, a table\n"
+    "  train my.ini --evaluate test            recalls of the trained model\n"
+    "  train my.ini --evaluate test --weights runs/a --weights runs/b  of both\n"
+    "  train my.ini --query \"a black cat\"      the images that fit best\n"
+    "  train runs/my --query \"a black cat\"     a run's folder will do\n"
+    "  train runs/my --index my.index --split train --split test  embed once,\n"
+    "  train runs/my --query \"a black cat\" --in my.index  search again and again\n"
+    "  train runs/my --serve                   search in a browser\n"
+    "  train my.ini --embed test --out DIR     its embeddings as .npy\n"
+    "  train runs/my --report                  a page about the run\n"
+    "  train runs/a --report --compare runs/b  a page of both\n"
     "  train my.ini --export FILE.safetensors --set run.names=released\n"
     "\n"
     "A run leaves in its folder ([run] folder): best.safetensors, last.safetensors, "
@@ -49,121 +50,6 @@ static const char doc[] =
     "before a job's time is over) or SIGXCPU. A second Ctrl-C ends it at once. Training goes on "
     "where what it prints is no longer read (| head), and what --embed, --export and --out write "
     "is written; for the other commands what is printed is the result.";
-
-enum {
-    OPT_HELP_CONFIG = 256,
-    OPT_TOP,
-    OPT_SPLIT,
-    OPT_WEIGHTS,
-    OPT_EMBED,
-    OPT_OUT,
-    OPT_EXPORT,
-    OPT_STEPS,
-    OPT_DUMP_STEPS,
-    OPT_OTHER_GRAPH,
-    OPT_QUERY_IMAGE,
-    OPT_REPORT,
-    OPT_COMPARE,
-    OPT_QUERIES,
-    OPT_INTERACTIVE,
-    OPT_INDEX,
-    OPT_IN,
-    OPT_JSON,
-    OPT_JUDGMENTS,
-    OPT_BOOTSTRAP,
-    OPT_PAIRED,
-    OPT_SWEEP,
-    OPT_JOBS,
-    OPT_QUIET,
-    OPT_VERBOSE,
-    OPT_SERVE,
-    OPT_ADDRESS,
-    OPT_HOST
-};
-
-static const struct argp_option options[] = {
-    {"set", 's', "SECTION.KEY=VALUE", 0, "Use this value instead of the file's (repeatable)", 0},
-    {"dry-run", 'n', 0, 0,
-     "Check all that training needs, print the model, its memory and work, and stop", 0},
-    {"resume", 'r', 0, 0, "Go on with the run in the run folder", 0},
-    {"overwrite", 'f', 0, 0, "Replace the run in the run folder", 0},
-    {"init", 'i', "FILE", 0, "Start training from these weights (safetensors)", 0},
-    {"other-graph", OPT_OTHER_GRAPH, 0, 0,
-     "With --init: train on in another graph than that of the weights, if their shapes fit", 0},
-    {"steps", OPT_STEPS, "N", 0, "Stop after so many steps, saved to go on with --resume", 0},
-    {"dump-steps", OPT_DUMP_STEPS, "FOLDER", 0,
-     "Write every step's losses, gradients and parameters there (see docs/parity.md)", 0},
-    {"sweep", OPT_SWEEP, "SETTINGS", 0,
-     "A run for each combination of values, \"train.lr=1e-3,5e-4 run.seed=1..5\", in folders below "
-     "the run folder, and a table of them; given again, it goes on (see docs/runs.md)",
-     0},
-    {"jobs", OPT_JOBS, "N", 0, "Runs of --sweep at the same time (default 1; see [run] threads)",
-     0},
-    {"quiet", OPT_QUIET, 0, 0, "Print errors and what training comes to, nothing else", 0},
-    {"verbose", OPT_VERBOSE, 0, 0,
-     "Print also every line of the log, the files that are written, and where a step's time goes",
-     0},
-    {"evaluate", 'e', "SPLIT", 0, "Print the recalls of the trained model on a split", 1},
-    {"judgments", OPT_JUDGMENTS, "FILE", 0,
-     "With --evaluate: mAP@R, R-Precision and recalls by what else was judged right (repeatable; "
-     "see docs/runs.md)",
-     1},
-    {"bootstrap", OPT_BOOTSTRAP, "N", 0,
-     "With --evaluate: 95% intervals of the recalls by N bootstrap samples of the images", 1},
-    {"paired", OPT_PAIRED, 0, 0,
-     "With --evaluate and two --weights: each model, and whether their recalls differ (default "
-     "--bootstrap 10000)",
-     1},
-    {"embed", OPT_EMBED, "SPLIT", 0,
-     "Write a split's embeddings as .npy files (recorded: of the first recorded batch)", 1},
-    {"out", OPT_OUT, "PATH", 0,
-     "Folder for --embed (default: the run folder); file for the recalls of --evaluate as JSON, or "
-     "for the page of --report (default: report.html in the run folder)",
-     1},
-    {"export", OPT_EXPORT, "FILE", 0,
-     "Write the trained weights as safetensors, under the names of [run] names", 1},
-    {"report", OPT_REPORT, 0, 0,
-     "Write a page of HTML about the run: curves, recalls, graph, queries with what "
-     "they find, attention, configuration, machine",
-     1},
-    {"compare", OPT_COMPARE, "RUN", 0,
-     "With --report: a page of this run and others side by side, by their folders (repeatable)", 1},
-    {"query", 'q', "SENTENCE", 0, "Print the images that fit a sentence best", 1},
-    {"query-image", OPT_QUERY_IMAGE, "FILE", 0,
-     "Print the captions that fit a picture best, and the images most like it", 1},
-    {"queries", OPT_QUERIES, "FILE", 0, "The same of every line of a file", 1},
-    {"interactive", OPT_INTERACTIVE, 0, 0, "The same of sentences that are typed; Ctrl-D ends", 1},
-    {"serve", OPT_SERVE, "PORT", OPTION_ARG_OPTIONAL,
-     "Search in a browser, and by programs (docs/serve.md): a page at http://127.0.0.1:PORT/ "
-     "(default 8080; 0: one that is free) until Ctrl-C",
-     1},
-    {"address", OPT_ADDRESS, "ADDRESS", 0,
-     "Serve at this address of the machine (0.0.0.0: all of them) in place of 127.0.0.1, which "
-     "this machine alone reaches",
-     1},
-    {"host", OPT_HOST, "NAME", 0,
-     "Answer under this name of the machine, too (repeatable), beside localhost, its own name and "
-     "addresses in numbers: under others a page of the web could ask",
-     1},
-    {"index", OPT_INDEX, "FILE", 0,
-     "Write the embeddings of splits to a file, for queries to search with --in", 1},
-    {"in", OPT_IN, "FILE", 0, "Search a file that --index wrote, in place of splits", 1},
-    {"split", OPT_SPLIT, "SPLIT", 0,
-     "Split that is searched (repeatable; default: all that the data folder has), or, with a / in "
-     "it, a picture or a folder of pictures; split of the queries of --report (default: the first "
-     "of test_splits)",
-     1},
-    {"top", OPT_TOP, "N", 0, "How many answers a query has (default 10)", 1},
-    {"json", OPT_JSON, 0, 0, "Print a query's answers as JSON, an object a line", 1},
-    {"weights", OPT_WEIGHTS, "PATH", 0,
-     "Weights for the commands above but --report: a file, or the folder of a run of any graph "
-     "(default: best.safetensors of this run). Given more than once: the mean of the models' "
-     "similarities (--evaluate, --query, --queries, --query-image)",
-     1},
-    {"help-config", OPT_HELP_CONFIG, 0, 0, "Print every configuration key, its default and meaning",
-     2},
-    {0},
-};
 
 enum { MOST_REPEATS = 256 };
 
@@ -313,9 +199,9 @@ static void check_use(arguments *a, struct argp_state *state) {
 /* ---- reading ----------------------------------------------------------------------------- */
 
 static const char *option_name(int key) {
-    int i = 0;
-    while (options[i].name && options[i].key != key) i++;
-    return options[i].name;
+    const struct argp_option *o = ct_options;
+    while (!ct_option_is_end(o) && o->key != key) o++;
+    return o->name;
 }
 
 static void note(arguments *a, int key, const char *value, struct argp_state *state) {
@@ -581,9 +467,9 @@ int main(int argc, char **argv) {
     watch_libraries();
     argp_err_exit_status = 2;
     argp_program_version_hook = print_version;
-    if (!ct_together_begin() || !ct_options_known(options, argv)) return fail();
+    if (!ct_together_begin() || !ct_options_known(argv)) return fail();
     arguments a = {.query.top = 10, .jobs = 1, .port = -1};
-    struct argp argp = {options, parse, "CONFIG.INI", doc, 0, 0, 0};
+    struct argp argp = {ct_options, parse, "CONFIG.INI", doc, 0, 0, 0};
     argp_parse(&argp, argc, argv, 0, 0, &a);
     if (a.help_config) {
         ct_config_print_help(stdout);
