@@ -38,7 +38,8 @@ ENDING = FRAGILE | {"libgomp.so.1"}
 ENDED = "train: out of memory\n"  # said where a C++ library ends it, whichever allocation was the first to fail
 # Whose memory is to be given back; the others keep what they made for the next call.
 GIVE_BACK = ("train", "libjansson.so.4", "libc.so.6", "libpcre2-8.so.0", "libprotobuf-c.so.1")
-SENTENCE = re.compile(r"(?:train: |\nlibgomp: )[^\n]*[^\n: ]\n")  # which says something behind its colons
+# It says something behind its colons, and of no argument that a function was not given.
+SENTENCE = re.compile(r"(?:train: |\nlibgomp: )(?![^\n]* is NULL)[^\n]*[^\n: ]\n")
 ADVICE = re.compile(rb" \(slow here: [^)]*\)")  # depends on what the program could set for itself
 
 

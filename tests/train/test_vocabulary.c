@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Vocabularies, encoded captions, and word vectors from a text file. */
+#include <glob.h>
+
 #include "tests/train/program.h"
 #include "train/data/data.h"
 #include "train/data/word_table.h"
@@ -214,6 +216,21 @@ static int count_caches(const char *folder) {
     return WEXITSTATUS(system(command));
 }
 
+/* Its vectors are none any more. */
+static void spoil_cache(const char *folder) {
+    char pattern[256];
+    glob_t found;
+    snprintf(pattern, sizeof pattern, "%s/word_vectors-*", folder);
+    ck_assert_int_eq(glob(pattern, 0, NULL, &found), 0);
+    CT_SCOPE {
+        const ct_named_tensor tensors[] = {
+            {"vectors", ct_full(CT_F32, CT_CPU, CT_SHAPE(9, 4), NAN)},
+            {"known", ct_zeros(CT_U8, CT_CPU, CT_SHAPE(9))}};
+        ck_assert(ct_safetensors_save(found.gl_pathv[0], tensors, 2, NULL));
+    }
+    globfree(&found);
+}
+
 START_TEST(keeps_word_vectors_in_a_cache) {
     char *folder = folder_make(), command[256];
     const char *path = in_folder(folder, "glove.txt");
@@ -233,12 +250,17 @@ START_TEST(keeps_word_vectors_in_a_cache) {
         free(known);
         ct_release(vectors);
     }
+    spoil_cache(folder);
+    ct_tensor *vectors = ct_word_vectors_read(path, v, folder, &known);
+    assert_glove(vectors, known, v);
+    free(known);
+    ct_release(vectors);
     /* a cache that is used is not looked behind: the same size and time, but other numbers */
     snprintf(command, sizeof command,
              "touch -r %s %s/time && sed -i 's/^dog 1/dog 4/' %s && touch -r %s/time %s", path,
              folder, path, folder, path);
     ck_assert_int_eq(system(command), 0);
-    ct_tensor *vectors = ct_word_vectors_read(path, v, folder, &known);
+    vectors = ct_word_vectors_read(path, v, folder, &known);
     assert_glove(vectors, known, v);
     free(known);
     ct_release(vectors);

@@ -189,7 +189,8 @@ static ct_tensor *read_cache(const char *path, int64_t words, uint8_t **known) {
         ct_tensor *x = file ? ct_safetensors_get(file, "vectors") : NULL;
         ct_tensor *flags = x ? ct_safetensors_get(file, "known") : NULL;
         bool good = flags && x->dtype == CT_F32 && x->shape.ndim == 2 && x->shape.dim[0] == words &&
-                    flags->dtype == CT_U8 && ct_shape_equal(flags->shape, CT_SHAPE(words));
+                    flags->dtype == CT_U8 && ct_shape_equal(flags->shape, CT_SHAPE(words)) &&
+                    !ct_tensor_has_nonfinite(x);
         *known = good ? malloc((size_t)words) : NULL;
         if (*known) {
             ct_read(flags, *known);
