@@ -236,15 +236,21 @@ START_TEST(answers_as_json) {
     ck_assert_int_eq(json_array_size(unknown), 2);
     ck_assert_str_eq(json_string_value(json_array_get(unknown, 1)), "zebra");
     ck_assert_int_eq(json_array_size(images), 3);
+    ptrdiff_t column = 0; /* where captions stand, below each other */
     for (size_t i = 0; i < 3; i++) {
         json_t *image = json_array_get(images, i);
-        char row[256];
-        snprintf(row, sizeof row, "%3zu  %7.4f  %s %d  %s\n", i + 1,
+        char row[256], caption[256];
+        snprintf(row, sizeof row, "%3zu  %7.4f  %s %d ", i + 1,
                  json_real_value(json_object_get(image, "score")),
                  json_string_value(json_object_get(image, "split")),
-                 (int)json_integer_value(json_object_get(image, "image")),
+                 (int)json_integer_value(json_object_get(image, "image")));
+        snprintf(caption, sizeof caption, "  %s\n",
                  json_string_value(json_object_get(image, "caption")));
         assert_said(table, row);
+        const char *at = strstr(table, row), *text = strstr(at, caption);
+        ck_assert_msg(text && !memchr(at, '\n', (size_t)(text - at)), "%s", table);
+        if (!i) column = text - at;
+        ck_assert_int_eq(text - at, column);
     }
     json_decref(object);
     folder_remove(folder);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/search/answers.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "tensor/io/json.h"
@@ -20,15 +21,32 @@ static shown show(const ct_index_split *s, ct_index_side side, int64_t row) {
                    text < 0 ? NULL : s->caption[text]};
 }
 
+/* Columns of "train 12". */
+static int place_width(const ct_index_split *s, int64_t image) {
+    return snprintf(NULL, 0, "%s %lld", s->name, (long long)image);
+}
+
+static int widest_place(const ct_index *index, ct_index_side side, const ct_answer *answers,
+                        int64_t count) {
+    int widest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const ct_index_split *s = &index->splits[answers[i].split];
+        int width = place_width(s, show(s, side, answers[i].row).image);
+        if (width > widest) widest = width;
+    }
+    return widest;
+}
+
 void ct_answers_print(const ct_index *index, ct_index_side side, const ct_answer *answers,
                       int64_t count) {
+    int widest = widest_place(index, side, answers, count);
     for (int64_t i = 0; i < count; i++) {
         const ct_index_split *s = &index->splits[answers[i].split];
         shown a = show(s, side, answers[i].row);
         const char *picture = side == CT_INDEX_IMAGES && a.picture ? a.picture : "";
-        ct_console_line("%3lld  %7.4f  %s %lld  %s%s%s", (long long)i + 1, answers[i].score,
-                        s->name, (long long)a.image, picture, *picture && a.caption ? "  " : "",
-                        a.caption ? a.caption : "");
+        ct_console_line("%3lld  %7.4f  %s %lld%*s  %s%s%s", (long long)i + 1, answers[i].score,
+                        s->name, (long long)a.image, widest - place_width(s, a.image), "", picture,
+                        *picture && a.caption ? "  " : "", a.caption ? a.caption : "");
     }
 }
 
