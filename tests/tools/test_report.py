@@ -248,6 +248,14 @@ class Report(unittest.TestCase):
         page = Page(self.report(run))
         self.assertIn("not validated yet", page.text["p"])
 
+    def test_a_run_that_has_gone_on(self) -> None:
+        run = self.copy("further")
+        self.assertNotIn("gone on since", self.report(run))
+        steps = json.loads((run / "results.json").read_text())["steps"]
+        with (run / "metrics.jsonl").open("a") as log:
+            log.write(json.dumps({"step": 1000 + steps, "loss": 1.0}) + "\n")
+        self.assertIn(f"these recalls are of its first {steps} steps, and it has taken {1000 + steps:,}.", self.report(run))
+
     def test_queries_find_what_embeddings_say(self) -> None:
         images, captions = self.embeddings()
         text = self.report(self.run_folder)

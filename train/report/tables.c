@@ -139,6 +139,22 @@ static bool are_of(const ct_interval *intervals, const json_t *split) {
     return true;
 }
 
+/* Results stay where --resume takes more steps, until these come to their end. */
+static void note_older(FILE *page, const ct_run_record *run) {
+    double of, at;
+    const json_t *last = json_array_get(run->metrics, json_array_size(run->metrics) - 1);
+    if (!ct_record_number(run->results, "steps", &of) || !ct_record_number(last, "step", &at) ||
+        at <= of || !is_whole(of) || !is_whole(at)) {
+        return;
+    }
+    fputs("<p class=\"note wrong\">The run has gone on since: these recalls are of its first ",
+          page);
+    ct_html_whole(page, (int64_t)of);
+    fputs(" steps, and it has taken ", page);
+    ct_html_whole(page, (int64_t)at);
+    fputs(".</p>\n", page);
+}
+
 void ct_recalls_write(FILE *page, const ct_run_record *run, ct_intervals_of find,
                       const void *context) {
     bool shown = false;
@@ -147,6 +163,7 @@ void ct_recalls_write(FILE *page, const ct_run_record *run, ct_intervals_of find
         fputs("<p class=\"note\">The run has not validated yet.</p>\n", page);
         return;
     }
+    note_older(page, run);
     fputs("<div class=\"wide\"><table class=\"numbers splits\"><thead><tr>"
           "<th rowspan=\"2\">split</th>"
           "<th rowspan=\"2\">images</th><th rowspan=\"2\">captions</th>"
