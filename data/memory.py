@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 # product of matrices 350; each further thread of OpenBLAS 130; a thread of Python's, its stack.
 ALONE, EACH_THREAD, STACK = 448, 160, 32
 # The loader's words, and Python's for a thread.
-NO_MEMORY = re.compile("failed to map segment|cannot allocate memory|can't start new thread", re.IGNORECASE)
+NO_MEMORY = re.compile("failed to map segment|cannot (allocate memory|map|create)|can't start new thread", re.IGNORECASE)
 MOST, KEPT = 1 << 16, 16  # of what is promised; what is not, for all that is small
 
 threads = 1  # that there is memory for

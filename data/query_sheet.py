@@ -28,7 +28,9 @@ import missing_package  # noqa: E402
 try:
     memory.watch("while the sheet was drawn")
     from PIL import Image, ImageDraw, ImageFont, ImageOps
+    from PIL import _imagingft  # noqa: F401  what cannot be loaded later on would be said not to be installed
 
+    Image.init()
     import printing
     import text_file
 except ImportError as error:

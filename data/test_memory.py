@@ -30,7 +30,7 @@ except ImportError as missing:
     sys.exit(77)
 
 UNLIMITED = 1 << 17
-MEBIBYTES = (64, 150, 300, 400, 440, *range(462, 498, 12), 600, 800, UNLIMITED)
+MEBIBYTES = (32, 64, 150, 300, 400, 440, *range(462, 498, 12), 600, 800, UNLIMITED)
 NO_SCRIPTS = {"feature_file.py", "fresh_file.py", "fresh_folder.py", "memory.py", "missing_package.py", "npy_file.py", "script_test.py",
               "text_file.py", "torch_file.py", "torch_writer.py", "wrong_file.py"}
 CLDR = '<ldml><annotations>{}</annotations></ldml>'
