@@ -135,6 +135,8 @@ static const struct {
             {OPT_IN, "--in", SEARCHES | SERVE},
             {OPT_WEIGHTS, "--weights", EVALUATE | EMBED | EXPORT | INDEX | SEARCHES | SERVE}};
 enum { USES = sizeof uses / sizeof *uses };
+_Static_assert(sizeof uses / sizeof *uses <= sizeof((arguments *)0)->given / sizeof(bool),
+               "`given` is too short");
 
 static const char *command_name(int command) {
     int i = 0;

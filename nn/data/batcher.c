@@ -29,7 +29,7 @@ static ct_tensor *gather(const ct_tensor *array, const int64_t *example, int64_t
     size_t bytes = ct_dtype_size(array->dtype) * (size_t)(ct_count(rows) / count);
     const char *from = ct_data(array);
     char *to = ct_data(rows);
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; bytes && i < count; i++) {
         memcpy(to + (size_t)i * bytes, from + (size_t)example[i] * bytes, bytes);
     }
     return rows;
@@ -45,7 +45,7 @@ static bool fill(void *context, int slot, int64_t epoch, const int64_t *example,
             *ready = ct_keep(gather(b->array[a], example, count));
             filled = *ready != NULL;
         }
-    return filled;
+    return filled && ct_ok();
 }
 
 /* ---- the caller's side ----------------------------------------------------------------------- */
@@ -117,18 +117,24 @@ bool ct_batcher_start(ct_batcher *b, int64_t epoch, int64_t first) {
     return ct_prefetch_start(b->prefetch, epoch, first);
 }
 
-bool ct_batcher_next(ct_batcher *b, ct_tensor **batch) {
-    if (!b || !batch) return ct_ok() ? ct_fail_bool("batcher: it or the batch is NULL") : false;
-    for (int a = 0; a < b->arrays; a++) batch[a] = NULL;
-    int slot = ct_prefetch_next(b->prefetch);
-    for (int a = 0; slot >= 0 && a < b->arrays; a++) {
+/* What slot has, on the batcher's device. */
+static bool hand_over(ct_batcher *b, int slot, ct_tensor **batch) {
+    for (int a = 0; a < b->arrays; a++) {
         ct_tensor **ready = &b->ready[slot * b->arrays + a];
         batch[a] = ct_adopt(*ready);
         *ready = NULL;
         if (b->device != CT_CPU) batch[a] = ct_tensor_to_device(batch[a], b->device);
         if (!batch[a]) return false;
     }
-    return slot >= 0;
+    return true;
+}
+
+bool ct_batcher_next(ct_batcher *b, ct_tensor **batch) {
+    if (!b || !batch) return ct_ok() ? ct_fail_bool("batcher: it or the batch is NULL") : false;
+    int slot = ct_prefetch_next(b->prefetch);
+    if (slot >= 0 && hand_over(b, slot, batch)) return true;
+    for (int a = 0; a < b->arrays; a++) batch[a] = NULL;
+    return false;
 }
 
 void ct_batcher_position(const ct_batcher *b, int64_t *epoch, int64_t *next) {

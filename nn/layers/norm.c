@@ -28,13 +28,11 @@ ct_module *ct_batch_norm_create(int64_t channels, const ct_batch_norm_options *o
               ct_module_constant(norm, "bias", shape, 0) &&
               ct_module_constant_buffer(norm, "running_mean", shape, 0) &&
               ct_module_constant_buffer(norm, "running_var", shape, 1);
-    if (ok) {
-        CT_SCOPE {
-            ct_tensor *zero = ct_scalar(CT_I64, CT_CPU, 0);
-            ok = zero && ct_module_buffer(norm, "num_batches_tracked", zero);
-        }
+    CT_SCOPE {
+        ct_tensor *zero = ok ? ct_scalar(CT_I64, CT_CPU, 0) : NULL;
+        return ct_module_if(norm, zero && ct_module_buffer(norm, "num_batches_tracked", zero));
     }
-    return ct_module_if(norm, ok);
+    return ct_module_if(norm, false);
 }
 
 /* running = (1 - momentum) running + momentum * factor * batch */

@@ -105,6 +105,7 @@ static bool flat_start(flat *f) {
     memset(f->there, 0, (size_t)f->count * sizeof *f->there);
     if (ct_is_exclusive(f->buffer)) return true;
     ct_release(f->buffer);
+    f->buffer = NULL;
     const ct_tensor *one = f->members[0]->slot->parameter;
     CT_SCOPE { f->buffer = ct_keep(ct_zeros(one->dtype, one->device, CT_SHAPE(f->total))); }
     return f->buffer != NULL;
@@ -118,6 +119,7 @@ static bool begin_filled(flat *f, ct_dtype wire) {
         int64_t from = f->begun * f->bucket, to = from + f->bucket;
         if (to > f->total) to = f->total;
         if (to > until) break;
+        ok = false;
         CT_SCOPE {
             ct_tensor *bucket = ct_tensor_slice(f->buffer, 0, from, to, 1);
             f->sums[f->begun] = bucket ? ct_sum_begin(bucket, wire) : NULL;

@@ -40,7 +40,7 @@ bool ct_optimizer_visit(ct_optimizer *optimizer, ct_state_visitor visit, void *c
             if (!steps || !visit_tensor("step", s->name, steps, visit, context)) return false;
         }
     }
-    return true;
+    return ct_ok();
 }
 
 /* The parameter's slot if text is "KIND.NAME" of one. */

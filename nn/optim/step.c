@@ -225,8 +225,8 @@ bool ct_optimizer_update(ct_optimizer *optimizer) {
         return ct_fail_bool("optimizer_update: ct_optimizer_prepare comes first");
     }
     batch b;
-    bool ok = batch_allocate(&b, optimizer);
-    if (ok) {
+    bool ok = false;
+    if (batch_allocate(&b, optimizer)) {
         CT_SCOPE {
             ok = gather(optimizer, &b) && measure_norm(optimizer, &b) &&
                  gather_moments(optimizer, &b) && update(optimizer, &b);

@@ -118,7 +118,7 @@ static bool are_apart(block *blocks, int count) {
  * the result. `state`: two lists, NULL for one that there is not. */
 static bool check_apart(const char *op, ct_tensor *const *params, ct_tensor *const *grads,
                         ct_tensor *const *const state[2], int count) {
-    block *blocks = malloc((size_t)(4 * count + 1) * sizeof *blocks);
+    block *blocks = malloc((4 * (size_t)count + 1) * sizeof *blocks);
     int used = 0;
     if (!blocks) return ct_fail_bool("%s: out of memory", op);
     for (int i = 0; i < count; i++) {

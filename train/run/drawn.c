@@ -116,7 +116,7 @@ static bool write_module(ct_event_file *events, int64_t step, drawing *d) {
             done = draw(d, events, step, ct_spread(k, count, seen->rows));
         }
     }
-    return done;
+    return done && ct_ok();
 }
 
 bool ct_drawn_write(ct_event_file *events, int64_t step, const ct_experiment *e,

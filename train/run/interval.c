@@ -57,7 +57,7 @@ bool ct_interval_add(ct_interval *interval, const ct_losses *losses) {
         }
         added = added && (!losses->reward || add_reward(interval, losses->reward));
     }
-    return added;
+    return added && ct_ok();
 }
 
 void ct_interval_count(ct_interval *interval) { interval->steps++; }

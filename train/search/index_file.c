@@ -168,7 +168,7 @@ bool ct_index_write(const ct_index *index, const char *path) {
     }
     for (int i = 0; i < list.count; i++) free((char *)list.tensors[i].name);
     free(list.tensors);
-    return written;
+    return written && ct_ok();
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */
