@@ -112,5 +112,5 @@ double ct_product_rate(ct_device device, int64_t rows, int64_t width) {
             seconds[taken++] = ct_seconds() - start;
         }
     }
-    return 2 * (double)(rows * width * width) / ct_median(seconds, taken);
+    return taken ? 2 * (double)(rows * width * width) / ct_median(seconds, taken) : 0;
 }

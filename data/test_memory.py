@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import pickle
 import resource
+import shutil
 import subprocess
 import sys
 import unittest
@@ -30,9 +32,13 @@ except ImportError as missing:
     sys.exit(77)
 
 UNLIMITED = 1 << 17
-MEBIBYTES = (32, 64, 150, 300, 400, 440, *range(462, 498, 12), 600, 800, UNLIMITED)
+MEBIBYTES = (32, 150, 300, 440, 474, 800, UNLIMITED)
 NO_SCRIPTS = {"feature_file.py", "fresh_file.py", "fresh_folder.py", "memory.py", "missing_package.py", "npy_file.py", "script_test.py",
               "text_file.py", "torch_file.py", "torch_writer.py", "wrong_file.py"}
+# Of a script, whether what it wants beside NumPy and Pillow is there.
+NEEDED = {"prepare_clipart.py": shutil.which("rsvg-convert"),
+          "prepare_emoji.py": os.path.exists("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"),
+          "query_sheet.py": os.path.exists("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")}
 CLDR = '<ldml><annotations>{}</annotations></ldml>'
 
 
@@ -132,6 +138,8 @@ class WithoutMemory(Scratch):
         scripts = {path.name for path in HERE.iterdir() if path.is_file() and not path.name.startswith(".")}
         self.assertEqual(scripts - NO_SCRIPTS - {path for path in scripts if path.startswith("test_")}, set(commands))
         for script, arguments in commands.items():
+            if not NEEDED.get(script, True):
+                continue
             with self.subTest(script):
                 self.walk(script, arguments)
 
@@ -143,7 +151,8 @@ class WithoutMemory(Scratch):
                                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
             after = sorted(self.folder.iterdir())
             if done.returncode == 0:
-                self.assertNotEqual((after, script), (before, ""), mebibytes)
+                if script != "nearest_neighbour.py":  # which prints its result
+                    self.assertNotEqual(after, before, mebibytes)
                 for path in set(after) - set(before):
                     subprocess.run(["rm", "-r", path], check=True)
                 continue

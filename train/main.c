@@ -472,7 +472,10 @@ int main(int argc, char **argv) {
     if (!ct_together_begin() || !ct_options_known(argv)) return fail();
     arguments a = {.query.top = 10, .jobs = 1, .port = -1};
     struct argp argp = {ct_options, parse, "CONFIG.INI", doc, 0, 0, 0};
-    if (argp_parse(&argp, argc, argv, 0, 0, &a) != 0) ct_fail("out of memory");
+    if (argp_parse(&argp, argc, argv, 0, 0, &a) != 0) {
+        ct_fail("out of memory");
+        return fail();
+    }
     if (a.help_config) {
         ct_config_print_help(stdout);
         return 0;

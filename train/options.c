@@ -89,7 +89,7 @@ const struct argp_option ct_options[] = {
     {"top", OPT_TOP, "N", 0, "How many answers a query has (default 10)", 3},
     {"json", OPT_JSON, 0, 0, "Print a query's answers as JSON, an object a line", 3},
     {"weights", OPT_WEIGHTS, "PATH", 0,
-     "Weights to use, but in training and for --report: a file, or the folder of a run of any "
+     "Weights to use (not for training or --report): a file, or the folder of a run of any "
      "graph (default: best.safetensors of this run). Given more than once: the mean of the models' "
      "similarities (--evaluate, --query, --queries, --query-image)",
      2},

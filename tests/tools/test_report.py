@@ -381,6 +381,23 @@ class Report(unittest.TestCase):
             path.write_bytes(kept)
         self.assertEqual(len([cell for cell in cells if "\u2013" in cell]), 7)
 
+    def test_the_dev_split_may_have_another_name(self) -> None:
+        """Its recalls are "dev" in results.json all the same."""
+        data, settings = self.folder / "data", self.run_folder / "config.ini"
+        kept, files = settings.read_text(), [path for path in data.iterdir() if path.name.startswith("dev_")]
+        named, count = re.subn(r"(?m)^dev_split\s*=.*$", "dev_split = check", kept)
+        self.assertEqual(count, 1)
+        settings.write_text(named)
+        for path in files:
+            path.rename(data / path.name.replace("dev", "check", 1))
+        try:
+            cells = Page(self.report(self.run_folder)).cells
+        finally:
+            settings.write_text(kept)
+            for path in files:
+                (data / path.name.replace("dev", "check", 1)).rename(path)
+        self.assertEqual(len([cell for cell in cells if "\u2013" in cell]), 14)
+
     def test_is_of_the_run_not_of_what_is_given(self) -> None:
         page = self.report(self.run_folder)
         other = self.folder / "other.ini"

@@ -367,6 +367,8 @@ START_TEST(sentences_that_quote_files) {
              path);
     ck_assert_int_eq(run_train(options, output), 2);
     ck_assert_msg(strstr(output, "xxx ... xxx") && strlen(output) < 5000, "%s", output);
+    ck_assert_int_eq(run_train("\"$(head -c 20000 /dev/zero | tr '\\0' '\\200')\"", output), 2);
+    ck_assert_msg(strstr(output, "\x80 ... \x80") && strlen(output) < 5000, "%s", output);
     folder_remove(folder);
 }
 END_TEST

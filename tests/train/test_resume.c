@@ -106,7 +106,7 @@ START_TEST(a_run_at_its_end) {
         const char *const *row = rows[i / 2];
         snprintf(options, sizeof options, "%s --set %s", ways[i % 2], row[0]);
         snprintf(expected, sizeof expected,
-                 "%s = %s, but the run in %s/run came to its end with %s: nothing is trained any "
+                 "%s = %s, but the run in %s/run was trained with %s: nothing is trained any "
                  "more, unless [train] epochs is above 3",
                  row[1], row[2], folder, row[3]);
         REFUSED(folder, options, expected);
@@ -114,6 +114,16 @@ START_TEST(a_run_at_its_end) {
     ck_assert_int_eq(shell("diff -r %s/run %s/kept", folder, folder), 0);
     accepted(folder, "--set train.epochs=4 --set train.lr=0.002", "[train] lr = 0.002 from here");
     accepted(folder, "--set run.threads=2", "[run] threads = 2 from here on");
+    folder_remove(folder);
+}
+END_TEST
+
+/* One that was to have more epochs may end early, but with nothing else changed. */
+START_TEST(a_run_that_ends_early) {
+    char *folder = stopped_run(8);
+    REFUSED(folder, "--resume --set train.epochs=1 --set train.lr=0.002", "[train] lr = 0.002",
+            "was trained with 0.01: nothing is trained any more");
+    accepted(folder, "--set train.epochs=1", "[train] epochs = 1 from here on; it was 3\n");
     folder_remove(folder);
 }
 END_TEST
@@ -196,5 +206,5 @@ START_TEST(files_of_word_vectors_may_move) {
 END_TEST
 
 TEST_MAIN("resume", keys_that_cannot_change, keys_that_may_change, a_run_at_its_end,
-          keys_of_a_score_that_is_not_there, data_that_cannot_change, data_that_may_change,
-          files_of_word_vectors_may_move)
+          a_run_that_ends_early, keys_of_a_score_that_is_not_there, data_that_cannot_change,
+          data_that_may_change, files_of_word_vectors_may_move)

@@ -74,7 +74,7 @@ static bool write_regions(FILE *page, const ct_findings *f, const ct_tensor *box
                 "fill-opacity=\"%.2f\"><title>region %" PRId64 ": %.4g</title></rect>",
                 b.left * picture->width, b.top * picture->height,
                 (b.right - b.left) * picture->width, (b.bottom - b.top) * picture->height,
-                0.65 * part_of(value, range), s + 1, value);
+                is_one_value(range) ? 0 : 0.65 * part_of(value, range), s + 1, value);
     }
     fputs("</svg>", page);
     write_head(page, w, head, range);

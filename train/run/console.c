@@ -56,9 +56,10 @@ static char *append_escaped(char *to, const char *text, size_t length) {
     return to;
 }
 
-/* Not within a character of UTF-8. */
+/* Not within a character of UTF-8; what is none may have any number of bytes like its later ones.
+ */
 static size_t beginning(const char *text, size_t at) {
-    while (at > 0 && ((unsigned char)text[at] & 0xc0) == 0x80) at--;
+    for (int i = 0; i < 3 && at > 0 && ((unsigned char)text[at] & 0xc0) == 0x80; i++) at--;
     return at;
 }
 

@@ -21,8 +21,9 @@ typedef struct {
     const ct_config *config;
     const char *last; /* path of the checkpoint */
     bool scored;      /* it has a best score */
-    bool ended;       /* all epochs are done */
     int64_t epochs;   /* that are done */
+    bool ended;       /* no more are to be done now */
+    bool complete;    /* nor were by the earlier configuration */
 } resumption;
 
 /* ---- what is said ------------------------------------------------------------------------ */
@@ -38,14 +39,16 @@ static bool refused(const resumption *r, ct_key_change kind) {
     return kind == CT_CHANGE_REFUSED || (kind == CT_CHANGE_OF_SCORE && r->scored);
 }
 
-/* Of a run at its end: its results would name what it was not trained with. */
+/* Of a run at its end: its results would name what it was not trained with. Fewer epochs may end
+ * one early. */
 static bool trains_nothing(const resumption *r, const char *what) {
+    if (!strcmp(what, "[train] epochs")) return r->ended && r->complete;
     return r->ended && (!strncmp(what, "[train] ", 8) || !strncmp(what, "[loss] ", 7));
 }
 
 static bool refuse_at_end(const resumption *r, const char *what, const char *now,
                           const char *then) {
-    return ct_fail_bool("%s = %s, but the run in %s came to its end with %s: nothing is trained "
+    return ct_fail_bool("%s = %s, but the run in %s was trained with %s: nothing is trained "
                         "any more, unless [train] epochs is above %" PRId64,
                         what, *now ? now : "(none)", r->config->run_folder, *then ? then : "(none)",
                         r->epochs);
@@ -298,7 +301,9 @@ static bool compare_configs(const resumption *r, const char *then_text) {
         ct_console_line("%s: its configuration is not compared: %s", r->last, ct_error());
         return ct_error_excuse();
     }
-    bool good = compare_keys(r, then) && compare_models(r, &then->model);
+    resumption of_run = *r;
+    of_run.complete = r->epochs >= then->epochs;
+    bool good = compare_keys(&of_run, then) && compare_models(&of_run, &then->model);
     ct_config_destroy(then);
     return good;
 }
@@ -308,8 +313,11 @@ bool ct_resume_check(const ct_prepared *p, const char *data_text) {
     char *last = ct_path(config->run_folder, "last.safetensors"), *then = NULL, *data = NULL;
     ct_progress progress = {0};
     bool good = last && ct_checkpoint_origin(last, &then, &data, &progress);
-    resumption r = {config, last, progress.best_score >= 0, progress.epoch >= config->epochs,
-                    progress.epoch};
+    resumption r = {.config = config,
+                    .last = last,
+                    .scored = progress.best_score >= 0,
+                    .epochs = progress.epoch,
+                    .ended = progress.epoch >= config->epochs};
     good = good && (!then || compare_configs(&r, then)) &&
            (!data || compare_data(&r, data_text, data));
     free(last);

@@ -131,7 +131,8 @@ function showFound(parts, top) {
 function opener(answer, ...inside) {
   const button = make("button", "card", ...inside);
   button.type = "button";
-  button.setAttribute("aria-label", `${nameOf(answer)}, score ${answer.score.toFixed(4)}, image ${answer.image} of ${answer.split}`);
+  const place = answer.caption ? `, image ${answer.image} of ${answer.split}` : "";
+  button.setAttribute("aria-label", `${nameOf(answer)}, score ${answer.score.toFixed(4)}${place}`);
   button.addEventListener("click", () => openCloser(answer.id));
   return button;
 }
@@ -160,8 +161,10 @@ const line = (answer) => opener(answer, make("p", "", scored(answer), answer.cap
 
 const range = (weights) => [Math.min(...weights), Math.max(...weights)];
 const short = (value) => String(Number(value.toPrecision(3)));
+/** Whether weights between these can be told from each other. */
+const differ = (least, most) => short(least) !== short(most);
 /** "10.2 to 11.5", or "11.5 everywhere". */
-const span = ([least, most]) => (short(least) === short(most) ? `${short(least)} everywhere` : `${short(least)} to ${short(most)}`);
+const span = ([least, most]) => (differ(least, most) ? `${short(least)} to ${short(most)}` : `${short(least)} everywhere`);
 
 /** Bars over each word or region, a colour a head. */
 function steps(names, attention, isUnknown) {
@@ -201,7 +204,7 @@ function shade(over, attention, head) {
     box.style.top = `${100 * top}%`;
     box.style.width = `${100 * (right - left)}%`;
     box.style.height = `${100 * (bottom - top)}%`;
-    box.style.opacity = most > least ? (0.75 * (weights[region] - least)) / (most - least) : 0;
+    box.style.opacity = differ(least, most) ? (0.75 * (weights[region] - least)) / (most - least) : 0;
     box.title = `region ${region + 1}: ${short(weights[region])}`;
     over.append(box);
   });
@@ -229,7 +232,7 @@ function headButtons(over, drawn) {
     attention.weights.forEach((weights, head) => {
       const name = attention.weights.length > 1 ? `${attention.module} ${head + 1}` : attention.module;
       const button = add(name, attention, head), [least, most] = range(weights);
-      if (!first || most > least) first = button;
+      if (!first || differ(least, most)) first = button;
     });
   }
   row.append(ends);
@@ -396,7 +399,9 @@ async function begin() {
   const splits = about.splits.map((split) => `${split.split} ${split.images.toLocaleString("en")}`).join(", ");
   $("about").textContent = `${about.run}: ${about.images.toLocaleString("en")} images (${splits})`;
   $("choose").hidden = !about.search_image;
-  askAddress();
+  if (sentenceInAddress()) return askAddress();
+  nameTab("");
+  if (!asking && !last) say("Type what a picture shows, and press Enter."); // else something was asked meanwhile
 }
 
 begin();
