@@ -34,7 +34,7 @@ class Case:
     settings: tuple[str, ...] = ()  # of ours
     sizes: tuple[str, ...] = ()  # of PyTorch's, the same
     command: str = "step"
-    warm_up: int = 3  # steps that do not count; as many as a training takes to have its memory
+    warm_up: int = 3  # steps that do not count
 
 
 def of_width(title: str, width: int, **more) -> Case:
@@ -45,14 +45,14 @@ def of_width(title: str, width: int, **more) -> Case:
 
 ALL = (OURS, EAGER, FEWER, COMPILED, RELEASED)
 CASES = {
-    "bundled": Case("step, sizes of the bundled data (D=128, A=50)", ALL, 125, folder="emoji", warm_up=20,
+    "bundled": Case("step, sizes of the bundled data (D=128, A=50)", ALL, 110, folder="emoji",
                     config="configs/emoji_policy.ini",
                     settings=("loss.retrieval=hinge margin=0.2 negatives=hardest intra_modal=yes",),
                     sizes=("--features", "61", "--width", "128", "--words", "128", "--actions", "50", "--vocabulary",
                            "2576", "--classes", "2461", "--hidden", "128", "--decoder-width", "64", "--decoder-hidden",
                            "64", "--decoder-layers", "2", "--decoder-kernel", "3", "--first-norm")),
-    "d256": of_width("step, published sizes with D=256", 256, programs=ALL, seconds=190, warm_up=6),
-    "d1024": of_width("step, published sizes with D=1024", 1024, programs=ALL, seconds=330, warm_up=5),
+    "d256": of_width("step, published sizes with D=256", 256, programs=ALL, seconds=160, warm_up=2),
+    "d1024": of_width("step, published sizes with D=1024", 1024, programs=ALL, seconds=240, warm_up=1),
     "evaluation": of_width("1,000 images x 5,000 captions embedded and ranked, D=1024", 1024,
                            programs=(OURS, EAGER, FEWER, RELEASED), seconds=110, command="evaluate", warm_up=0),
     "gru": Case("GRU alone, 1024 wide over 128 x 36, forward and backward", (OURS, EAGER, COMPILED), 30),
