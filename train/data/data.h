@@ -119,6 +119,13 @@ void ct_caption_batch_fill(ct_caption_batch *batch, const ct_encoder *encoder,
 
 /* ---- splits: train/data/split.c ---------------------------------------------------------- */
 
+/* What the name of a split's images ends with, features or pictures: "_ims.npy". */
+const char *ct_split_end(bool pictures);
+/* The splits of a folder by the alphabet, those with a file of such an end. False and an error if
+ * it cannot be read, or without memory; freed by ct_split_names_free either way. */
+bool ct_split_names(const char *folder, bool pictures, char ***names, int *count);
+void ct_split_names_free(char **names, int count);
+
 typedef struct {
     int64_t images_repeated; /* how often each image stands, in rows next to each other, in a split
                               * that has as many rows as captions, or whose rows do; 0 and 1: once,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,6 +30,43 @@ static char *file_path(const ct_split *split, const char *suffix) {
         return ct_fail("%s: out of memory", split->folder);
     }
     return path;
+}
+
+static const char features_end[] = "_ims.npy", pictures_end[] = "_pictures.txt";
+
+const char *ct_split_end(bool pictures) { return pictures ? pictures_end : features_end; }
+
+static bool ends_with(const char *name, const char *end) {
+    size_t length = strlen(name), tail = strlen(end);
+    return length > tail && strcmp(name + length - tail, end) == 0;
+}
+static int is_features(const struct dirent *entry) {
+    return ends_with(entry->d_name, features_end);
+}
+static int is_pictures(const struct dirent *entry) {
+    return ends_with(entry->d_name, pictures_end);
+}
+
+bool ct_split_names(const char *folder, bool pictures, char ***names, int *count) {
+    struct dirent **entries = NULL;
+    *names = NULL;
+    *count = 0;
+    int found = scandir(folder, &entries, pictures ? is_pictures : is_features, alphasort);
+    if (found < 0) return ct_fail_bool("%s: %s", folder, strerror(errno));
+    bool done = (*names = calloc((size_t)found + 1, sizeof **names)) != NULL;
+    for (int i = 0; i < found; i++) {
+        const char *file = entries[i]->d_name;
+        size_t length = strlen(file) - strlen(ct_split_end(pictures));
+        done = done && ((*names)[(*count)++] = strndup(file, length));
+        free(entries[i]);
+    }
+    free(entries);
+    return done || ct_fail_bool("out of memory");
+}
+
+void ct_split_names_free(char **names, int count) {
+    for (int i = 0; i < count; i++) free(names[i]);
+    free(names);
 }
 
 /* ---- images ------------------------------------------------------------------------------ */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/run/experiment.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -313,40 +312,21 @@ static bool make_ready(const ct_experiment *e, ct_split *split, ct_split_use use
            ct_split_check(split) && (!encode || ct_split_encode(split, e->encoder));
 }
 
-/* What a folder's file is called less the end by which it is a split's; false: it is none's. */
-static bool split_of_file(const char *file, const char *end, char name[256]) {
-    size_t length = strlen(file), tail = strlen(end);
-    if (length <= tail || length - tail > 255 || strcmp(file + length - tail, end) != 0) {
-        return false;
-    }
-    memcpy(name, file, length - tail);
-    name[length - tail] = '\0';
-    return true;
-}
-
 /* The error that a split cannot be opened says which one is nearly called so. */
 static void suggest_split(const ct_experiment *e, const char *name) {
-    enum { MOST = 64 };
-    const char *end = e->pictures ? "_pictures.txt" : "_ims.npy", *known[MOST];
-    char names[MOST][256], file[300];
-    int count = 0;
-    DIR *folder = opendir(e->config->folder);
-    const struct dirent *entry;
-    while (folder && count < MOST && (entry = readdir(folder))) {
-        if (split_of_file(entry->d_name, end, names[count])) known[count] = names[count], count++;
+    char **names, *said = ct_error() ? strdup(ct_error()) : NULL, file[300];
+    int count;
+    snprintf(file, sizeof file, "%.255s%s", name, ct_split_end(e->pictures));
+    if (ct_split_names(e->config->folder, e->pictures, &names, &count)) {
+        bool there = false; /* then something else is wrong */
+        for (int i = 0; i < count; i++) there |= !strcmp(names[i], name);
+        const char *near = there ? NULL : ct_nearest(name, (const char *const *)names, count);
+        if (near && said && strstr(said, file)) {
+            ct_error_clear();
+            ct_fail("%s; did you mean '%s'?", said, near);
+        }
     }
-    if (folder) closedir(folder);
-    snprintf(file, sizeof file, "%.255s%s", name, end);
-    for (int i = 0; i < count; i++) {
-        if (!strcmp(known[i], name)) return; /* it is there: something else is wrong */
-    }
-    const char *near = ct_nearest(name, known, count);
-    char *said = near && ct_error() ? strdup(ct_error()) : NULL;
-    if (!said || !strstr(said, file)) near = NULL;
-    if (near) {
-        ct_error_clear();
-        ct_fail("%s; did you mean '%s'?", said, near);
-    }
+    ct_split_names_free(names, count);
     free(said);
 }
 

@@ -22,8 +22,7 @@ typedef struct {
     const char *last; /* path of the checkpoint */
     bool scored;      /* it has a best score */
     int64_t epochs;   /* that are done */
-    bool ended;       /* no more are to be done now */
-    bool complete;    /* nor were by the earlier configuration */
+    bool complete;    /* by the earlier configuration no more were to be done */
 } resumption;
 
 /* ---- what is said ------------------------------------------------------------------------ */
@@ -42,8 +41,9 @@ static bool refused(const resumption *r, ct_key_change kind) {
 /* Of a run at its end: its results would name what it was not trained with. Fewer epochs may end
  * one early. */
 static bool trains_nothing(const resumption *r, const char *what) {
-    if (!strcmp(what, "[train] epochs")) return r->ended && r->complete;
-    return r->ended && (!strncmp(what, "[train] ", 8) || !strncmp(what, "[loss] ", 7));
+    if (r->epochs < r->config->epochs) return false;
+    if (!strcmp(what, "[train] epochs")) return r->complete;
+    return !strncmp(what, "[train] ", 8) || !strncmp(what, "[loss] ", 7);
 }
 
 static bool refuse_at_end(const resumption *r, const char *what, const char *now,
@@ -316,8 +316,7 @@ bool ct_resume_check(const ct_prepared *p, const char *data_text) {
     resumption r = {.config = config,
                     .last = last,
                     .scored = progress.best_score >= 0,
-                    .epochs = progress.epoch,
-                    .ended = progress.epoch >= config->epochs};
+                    .epochs = progress.epoch};
     good = good && (!then || compare_configs(&r, then)) &&
            (!data || compare_data(&r, data_text, data));
     free(last);

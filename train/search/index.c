@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/search/index.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,19 +10,6 @@
 #include "train/search/index_parts.h"
 
 /* ---- which splits ------------------------------------------------------------------------ */
-
-static const char features_end[] = "_ims.npy", pictures_end[] = "_pictures.txt";
-
-static bool ends_with(const char *name, const char *end) {
-    size_t length = strlen(name), tail = strlen(end);
-    return length > tail && strcmp(name + length - tail, end) == 0;
-}
-static int is_features(const struct dirent *entry) {
-    return ends_with(entry->d_name, features_end);
-}
-static int is_pictures(const struct dirent *entry) {
-    return ends_with(entry->d_name, pictures_end);
-}
 
 static bool add_name(ct_searched_splits *splits, const char *name, size_t length) {
     splits->names[splits->count] = strndup(name, length);
@@ -57,23 +42,13 @@ static bool make_room(ct_searched_splits *splits, int count) {
 }
 
 static bool take_all(ct_searched_splits *splits, const ct_config *config) {
-    const char *folder = config->folder;
-    struct dirent **entries = NULL;
     ct_picture_form form;
     bool pictures = ct_description_pictures(&config->model, &form);
-    const char *end = pictures ? pictures_end : features_end;
-    if (!ct_ok()) return false;
-    int found = scandir(folder, &entries, pictures ? is_pictures : is_features, alphasort);
-    if (found < 0) return ct_fail_bool("%s: %s", folder, strerror(errno));
-    bool done = make_room(splits, found);
-    for (int i = 0; i < found; i++) {
-        const char *name = entries[i]->d_name;
-        done = done && add_name(splits, name, strlen(name) - strlen(end));
-        free(entries[i]);
+    if (!ct_ok() || !ct_split_names(config->folder, pictures, &splits->names, &splits->count)) {
+        return false;
     }
-    free(entries);
-    if (!done || found) return done;
-    return ct_fail_bool("%s: no images to search: expected a file SPLIT%s", folder, end);
+    return splits->count || ct_fail_bool("%s: no images to search: expected a file SPLIT%s",
+                                         config->folder, ct_split_end(pictures));
 }
 
 bool ct_searched_splits_find(ct_searched_splits *splits, const ct_config *config,
@@ -84,8 +59,7 @@ bool ct_searched_splits_find(ct_searched_splits *splits, const ct_config *config
 }
 
 void ct_searched_splits_free(ct_searched_splits *splits) {
-    for (int i = 0; i < splits->count; i++) free(splits->names[i]);
-    free(splits->names);
+    ct_split_names_free(splits->names, splits->count);
     *splits = (ct_searched_splits){0};
 }
 
