@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import pickle
 import resource
 import shutil
@@ -23,6 +22,9 @@ try:
     import numpy as np
     from PIL import Image
 
+    import query_sheet
+    from emoji_prep import pictures
+    from prepare_folder import drawings
     from script_test import Scratch
     from torch_writer import save
 except ImportError as missing:
@@ -36,9 +38,8 @@ MEBIBYTES = (32, 150, 300, 440, 474, 800, UNLIMITED)
 NO_SCRIPTS = {"feature_file.py", "fresh_file.py", "fresh_folder.py", "memory.py", "missing_package.py", "npy_file.py", "script_test.py",
               "text_file.py", "torch_file.py", "torch_writer.py", "wrong_file.py"}
 # Of a script, whether what it wants beside NumPy and Pillow is there.
-NEEDED = {"prepare_clipart.py": shutil.which("rsvg-convert"),
-          "prepare_emoji.py": os.path.exists("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"),
-          "query_sheet.py": os.path.exists("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")}
+NEEDED = {"prepare_clipart.py": shutil.which(drawings.PROGRAM),
+          "prepare_emoji.py": pictures.FONT.exists(), "query_sheet.py": query_sheet.FONT.exists()}
 CLDR = '<ldml><annotations>{}</annotations></ldml>'
 
 
